@@ -1,0 +1,1 @@
+//! Implementations of the ports: registry over HTTP, embedded registry, Docker Engine, disk.

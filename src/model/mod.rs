@@ -1,0 +1,31 @@
+//! Values only: parse, print, compare. No I/O, no clock, no environment.
+//!
+//! Each value has private fields and one parser, so that a string from outside becomes a
+//! value once, at the edge, and is trusted from there on.
+
+mod digest;
+mod entry;
+mod key;
+mod manifest;
+mod platform;
+mod record;
+mod repository;
+mod tag;
+mod text;
+mod time;
+
+pub use digest::{Digest, DigestError};
+pub use entry::{Entry, EntryKind, RelPath, RelPathError};
+pub use key::{Generation, Key, KeyError};
+pub use manifest::{
+    Descriptor, Document, Image, Index, MANIFEST_LIMIT, ManifestError, MediaType, RawManifest,
+};
+pub use platform::{Platform, PlatformError};
+pub use record::{
+    EMPTY_BLOB, Lease, Marked, Marker, Record, RecordError, RecordTag, RunBox, RunId, RunIdError, RunRecord,
+    SetBox, SetRecord, Source, empty_digest,
+};
+pub use repository::{Repository, RepositoryError};
+pub use tag::{ContentTag, Tag, TagError};
+pub use text::printable;
+pub use time::{Span, SpanError, Timestamp};

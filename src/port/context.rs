@@ -1,0 +1,78 @@
+//! Build contexts on disk.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::model::{Entry, RelPath};
+
+/// Reads build contexts. Its calls block; callers keep them off the async runtime.
+pub trait Context: Send + Sync {
+    /// Walks `root` and hashes what `filter` takes, sorted by path bytes.
+    fn scan(&self, root: &Path, filter: &dyn ContextFilter) -> Result<Scan, ContextError>;
+}
+
+/// Decides, path by path, what belongs to a context.
+pub trait ContextFilter: Sync {
+    /// Decides on a directory: whether to look inside, and whether it counts if it is empty.
+    fn directory(&self, path: &RelPath) -> Visit;
+
+    /// Decides on a file or a symbolic link.
+    fn leaf(&self, path: &RelPath, is_symlink: bool) -> Visit;
+}
+
+/// What to do with a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visit {
+    /// It is part of the context.
+    Take,
+    /// It is not; a directory is still looked into.
+    Pass,
+    /// Neither it nor anything below it is.
+    Prune,
+    /// The selection cannot be decided by this filter: stop, and scan with a wider one.
+    Widen,
+}
+
+/// The outcome of a scan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scan {
+    /// All entries, sorted by path bytes.
+    Entries(Vec<Entry>),
+    /// The filter asked for a wider one at this path.
+    Widen(RelPath),
+}
+
+/// Why a context cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ContextError {
+    /// The system refused.
+    #[error("{action} `{path}`")]
+    Io {
+        /// What was tried: `read`, `list`, …
+        action: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Something that no build can read.
+    #[error("`{path}` is a {kind}; a build context holds files, directories and symbolic links only")]
+    Special {
+        /// Where it stands.
+        path: PathBuf,
+        /// `FIFO`, `socket` or `device`.
+        kind: &'static str,
+    },
+    /// Its bytes changed each time it was read.
+    #[error("`{path}` keeps changing while it is read")]
+    Changing {
+        /// Where it stands.
+        path: PathBuf,
+    },
+    /// It is no longer what was hashed.
+    #[error("`{path}` changed after it was hashed")]
+    Changed {
+        /// Where it stands.
+        path: PathBuf,
+    },
+}

@@ -1,0 +1,218 @@
+//! The container engine: builds, pushes, runs.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use crate::model::{Digest, Entry, Platform, Repository, Tag};
+
+/// A container engine. Dropping the future of [`Engine::build`] or [`Engine::push`] cancels it.
+#[async_trait]
+pub trait Engine: Send + Sync {
+    /// Asks whether an engine answers that can build; returns its version.
+    async fn check(&self) -> Result<String, EngineError>;
+
+    /// Builds an image without giving it a name.
+    async fn build(
+        &self,
+        request: &BuildRequest,
+        events: &(dyn Fn(BuildEvent) + Send + Sync),
+    ) -> Result<ImageId, EngineError>;
+
+    /// Pushes an image; returns the digest that the engine says the registry now holds.
+    async fn push(
+        &self,
+        image: &ImageId,
+        repository: &Repository,
+        tag: &Tag,
+        events: &(dyn Fn(PushEvent) + Send + Sync),
+    ) -> Result<Digest, EngineError>;
+
+    /// Runs a command in a container and returns its exit code. The container is gone
+    /// when this returns, also after `cancel`.
+    async fn run(
+        &self,
+        request: &RunRequest,
+        output: &(dyn Fn(RunOutput) + Send + Sync),
+        cancel: &CancellationToken,
+    ) -> Result<i64, EngineError>;
+}
+
+/// An image in the engine's own store: the digest of its configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageId(pub Digest);
+
+/// Everything that a build depends on.
+#[derive(Debug, Clone)]
+pub struct BuildRequest {
+    /// The Dockerfile as it is sent.
+    pub dockerfile: Vec<u8>,
+    /// The directory that `entries` stand in.
+    pub root: PathBuf,
+    /// What is sent, exactly, sorted by path bytes.
+    pub entries: Vec<Entry>,
+    /// The stage to build; the last one if none is named.
+    pub target: Option<String>,
+    /// Build arguments.
+    pub args: BTreeMap<String, String>,
+    /// Labels of the image.
+    pub labels: BTreeMap<String, String>,
+    /// The platform to build for.
+    pub platform: Platform,
+    /// The network mode of `RUN` steps; the engine's default if none is named.
+    pub network: Option<String>,
+    /// Additional `host:address` lines.
+    pub extra_hosts: Vec<String>,
+    /// The size of `/dev/shm` in bytes.
+    pub shm_size: Option<u64>,
+    /// Whether to ignore the engine's build cache.
+    pub no_cache: bool,
+}
+
+/// What a build tells while it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BuildEvent {
+    /// A step began, ended or was found in the cache.
+    Step {
+        /// Tells steps apart.
+        id: String,
+        /// The step as the engine names it, such as `[base 2/3] RUN make`.
+        name: String,
+        /// What became of it.
+        state: StepState,
+    },
+    /// A step printed something: any bytes, lines not kept whole.
+    Log {
+        /// The step.
+        id: String,
+        /// What it printed.
+        bytes: Bytes,
+    },
+}
+
+/// What became of a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StepState {
+    /// It began.
+    Started,
+    /// It ended well.
+    Done,
+    /// It was not run: the engine had its result.
+    Cached,
+    /// It failed.
+    Failed {
+        /// What the engine said.
+        error: String,
+    },
+}
+
+/// What a push tells while it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushEvent {
+    /// The layer, as the engine abbreviates it.
+    pub layer: String,
+    /// The bytes sent so far.
+    pub sent: u64,
+    /// The bytes to send, if known.
+    pub total: Option<u64>,
+}
+
+/// A command to run in an image.
+#[derive(Debug, Clone)]
+pub struct RunRequest {
+    /// The image's repository.
+    pub repository: Repository,
+    /// The image's digest; it is pulled if the engine does not hold it.
+    pub digest: Digest,
+    /// The platform to run.
+    pub platform: Platform,
+    /// The command and its arguments; the image's own if empty.
+    pub command: Vec<String>,
+    /// The directory of this machine that is mounted.
+    pub source: PathBuf,
+    /// Where it is mounted, which is the working directory too.
+    pub mount: String,
+    /// `uid:gid`; the image's own user if none is named.
+    pub user: Option<String>,
+    /// Environment, `NAME=value`.
+    pub env: Vec<String>,
+    /// Whether the command gets a terminal.
+    pub tty: bool,
+    /// Whether the command reads this process's standard input.
+    pub stdin: bool,
+    /// The network mode; the engine's default if none is named.
+    pub network: Option<String>,
+    /// Labels of the container.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What a command printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunOutput {
+    /// To its standard output.
+    Stdout(Bytes),
+    /// To its standard error.
+    Stderr(Bytes),
+}
+
+/// Why the engine did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// No engine answers.
+    #[error("no container engine answers at {address}: {detail}")]
+    Unreachable {
+        /// Where it was looked for.
+        address: String,
+        /// The chain of causes.
+        detail: String,
+    },
+    /// It answers, but cannot do what is needed.
+    #[error("the container engine {version} is too old: {need}")]
+    TooOld {
+        /// Its version.
+        version: String,
+        /// What it lacks.
+        need: String,
+    },
+    /// A build step failed.
+    #[error("build failed at {step}: {detail}")]
+    BuildFailed {
+        /// The step, as the engine names it.
+        step: String,
+        /// What the engine said.
+        detail: String,
+    },
+    /// The context could not be sent.
+    #[error("failed to send the build context")]
+    Context(#[from] super::ContextError),
+    /// The registry refused the push or pull.
+    #[error("failed to {action} {reference}: {detail}")]
+    Transfer {
+        /// `push` or `pull`.
+        action: &'static str,
+        /// What was to be moved.
+        reference: String,
+        /// What the engine said.
+        detail: String,
+    },
+    /// The engine is out of disk space.
+    #[error("the container engine has no space left: {detail}")]
+    DiskFull {
+        /// What the engine said.
+        detail: String,
+    },
+    /// The engine refused, or answered what it should not.
+    #[error("the container engine failed to {action}: {detail}")]
+    Engine {
+        /// What was asked of it.
+        action: &'static str,
+        /// What it said.
+        detail: String,
+    },
+    /// The caller asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}

@@ -1,0 +1,188 @@
+//! The registry, as boxwright needs it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::model::{Digest, RawManifest, Repository, Tag, Timestamp};
+
+/// An OCI registry (distribution-spec 1.1).
+///
+/// `None` and an empty list mean that the registry said so; whatever it did not say is an
+/// error. All bytes that are returned were hashed and match the digest they were asked by.
+#[async_trait]
+pub trait Registry: Send + Sync {
+    /// Returns the time by the registry's own `Date`.
+    async fn now(&self, host: &str) -> Result<Timestamp, RegistryError>;
+
+    /// Asks what digest stands at `at`.
+    async fn head(&self, repository: &Repository, at: &Reference) -> Result<Option<Digest>, RegistryError>;
+
+    /// Reads the manifest at `at`, raw.
+    async fn get(
+        &self,
+        repository: &Repository,
+        at: &Reference,
+    ) -> Result<Option<RawManifest>, RegistryError>;
+
+    /// Writes a manifest's raw bytes under `at`; children, config and layers must be there.
+    async fn put(
+        &self,
+        repository: &Repository,
+        at: &Reference,
+        manifest: &RawManifest,
+    ) -> Result<(), RegistryError>;
+
+    /// Lists all tags, completely or not at all.
+    async fn tags(&self, repository: &Repository) -> Result<TagList, RegistryError>;
+
+    /// Deletes a manifest and with it every tag that points to it.
+    async fn delete(&self, repository: &Repository, digest: &Digest) -> Result<Deleted, RegistryError>;
+
+    /// Asks whether a blob is there.
+    async fn has_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, RegistryError>;
+
+    /// Uploads a small blob and returns its digest.
+    async fn put_blob(&self, repository: &Repository, bytes: Bytes) -> Result<Digest, RegistryError>;
+
+    /// Reads a blob of at most `limit` bytes.
+    async fn get_blob(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        limit: usize,
+    ) -> Result<Option<Bytes>, RegistryError>;
+}
+
+/// What a manifest is asked for by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reference {
+    /// By tag.
+    Tag(Tag),
+    /// By digest.
+    Digest(Digest),
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tag(tag) => tag.fmt(f),
+            Self::Digest(digest) => digest.fmt(f),
+        }
+    }
+}
+
+impl From<Tag> for Reference {
+    fn from(tag: Tag) -> Self {
+        Self::Tag(tag)
+    }
+}
+
+impl From<Digest> for Reference {
+    fn from(digest: Digest) -> Self {
+        Self::Digest(digest)
+    }
+}
+
+/// All tags of a repository; an absent repository has none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TagList {
+    /// The tags.
+    pub tags: BTreeSet<Tag>,
+    /// Listed names that are no valid tags: they cannot be asked for, so what they keep
+    /// is unknown.
+    pub invalid: Vec<String>,
+}
+
+/// How a delete ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deleted {
+    /// It is gone.
+    Gone,
+    /// It was not there.
+    WasGone,
+    /// This registry does not delete (405, or deletion switched off).
+    Unsupported,
+}
+
+/// A request that failed, named so that a person can repeat it.
+#[derive(Debug, thiserror::Error)]
+#[error("{request}: {failure}")]
+pub struct RegistryError {
+    /// Method and URL, without credentials and query.
+    pub request: String,
+    /// What went wrong.
+    pub failure: Failure,
+}
+
+/// What went wrong with a request.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// 401: no credentials, or ones that the registry does not take.
+    #[error("not logged in, or the credentials are not accepted ({detail})")]
+    Unauthorized {
+        /// What the registry said.
+        detail: String,
+    },
+    /// 403: the credentials lack a right.
+    #[error("permission denied ({detail})")]
+    Denied {
+        /// What the registry said.
+        detail: String,
+    },
+    /// 405: this registry, or this repository, cannot do that.
+    #[error("the registry does not support this ({detail})")]
+    Unsupported {
+        /// What the registry said.
+        detail: String,
+    },
+    /// Any other status that settles nothing: 429, 5xx, or one that the protocol does not foresee.
+    #[error("the registry answered {status} ({detail})")]
+    Status {
+        /// The HTTP status.
+        status: u16,
+        /// What the registry said.
+        detail: String,
+    },
+    /// No answer: refused, unresolved, reset, timed out, a bad certificate.
+    #[error("no answer: {detail}")]
+    Unreachable {
+        /// The chain of causes.
+        detail: String,
+    },
+    /// An answer that contradicts the protocol or itself; nothing in it is believed.
+    #[error("the answer cannot be trusted: {detail}")]
+    Untrusted {
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// Credentials could not be obtained from the user's configuration or helper.
+    #[error("credentials cannot be read: {detail}")]
+    Credentials {
+        /// What is wrong.
+        detail: String,
+    },
+}
+
+impl Failure {
+    /// Tells whether the same request may succeed a little later.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 522),
+            Self::Unreachable { .. } => true,
+            Self::Unauthorized { .. }
+            | Self::Denied { .. }
+            | Self::Unsupported { .. }
+            | Self::Untrusted { .. }
+            | Self::Credentials { .. } => false,
+        }
+    }
+
+    /// Tells whether a write was refused for want of rights, as a fork's or a read-only
+    /// registry's is.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Unauthorized { .. } | Self::Denied { .. } | Self::Unsupported { .. })
+    }
+}
