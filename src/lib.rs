@@ -1,5 +1,6 @@
 //! boxwright
 pub mod adapter;
+pub mod config;
 pub mod inputs;
 pub mod model;
 pub mod port;
