@@ -5,3 +5,4 @@ pub mod inputs;
 pub mod model;
 pub mod plan;
 pub mod port;
+pub mod retention;
