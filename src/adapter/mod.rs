@@ -1,1 +1,2 @@
 //! Implementations of the ports: registry over HTTP, embedded registry, Docker Engine, disk.
+pub mod embedded;
