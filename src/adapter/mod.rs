@@ -1,1 +1,5 @@
 //! Implementations of the ports: registry over HTTP, embedded registry, Docker Engine, disk.
+
+pub mod credentials;
+pub mod memory;
+pub mod registry;
