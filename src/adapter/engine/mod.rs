@@ -1,0 +1,58 @@
+//! The Docker Engine, over its API: builds with the BuildKit inside it, pushes, runs.
+//!
+//! What is absent: secrets and SSH in builds, TLS to a remote engine, Docker contexts.
+
+mod auth;
+mod body;
+mod build;
+mod connect;
+mod error;
+
+mod push;
+mod request;
+
+mod trace;
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+pub use auth::{AuthSource, Login};
+pub use connect::DockerEngine;
+
+use crate::model::{Digest, Repository, Tag};
+use crate::port::{BuildEvent, BuildRequest, Engine, EngineError, ImageId, PushEvent, RunOutput, RunRequest};
+
+#[async_trait]
+impl Engine for DockerEngine {
+    async fn check(&self) -> Result<String, EngineError> {
+        self.version().await
+    }
+
+    async fn build(
+        &self,
+        request: &BuildRequest,
+        events: &(dyn Fn(BuildEvent) + Send + Sync),
+    ) -> Result<ImageId, EngineError> {
+        build::build(self, request, events).await
+    }
+
+    async fn push(
+        &self,
+        image: &ImageId,
+        repository: &Repository,
+        tag: &Tag,
+        events: &(dyn Fn(PushEvent) + Send + Sync),
+    ) -> Result<Digest, EngineError> {
+        push::push(self, image, repository, tag, events).await
+    }
+
+    async fn run(
+        &self,
+        request: &RunRequest,
+        output: &(dyn Fn(RunOutput) + Send + Sync),
+        cancel: &CancellationToken,
+    ) -> Result<i64, EngineError> {
+        let _ = (request, output, cancel);
+        Err(EngineError::Interrupted)
+    }
+}
