@@ -3,6 +3,7 @@
 //! Each value has private fields and one parser, so that a string from outside becomes a
 //! value once, at the edge, and is trusted from there on.
 
+mod chunk;
 mod digest;
 mod entry;
 mod key;
@@ -14,6 +15,7 @@ mod tag;
 mod text;
 mod time;
 
+pub use chunk::{CHUNK, FileHasher, tree_digest};
 pub use digest::{Digest, DigestError};
 pub use entry::{Entry, EntryKind, RelPath, RelPathError};
 pub use key::{Generation, Key, KeyError};
