@@ -1,6 +1,6 @@
 //! The embedded registry over its real HTTP interface, and by skopeo over HTTP and on disk.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::Path;
 use std::process::Command;
@@ -206,6 +206,22 @@ async fn mounts_and_cancelled_uploads() {
     assert_eq!(fixture.send(Method::DELETE, &place).await.status(), 204);
     refused(fixture.send(Method::DELETE, &place).await, 404, "BLOB_UPLOAD_UNKNOWN").await;
     assert_eq!(std::fs::read_dir(fixture.registry().join("tmp")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn uploads_that_ended_make_room_for_others() {
+    let fixture = Fixture::new().await;
+    let open = || fixture.send(Method::POST, "/v2/a/blobs/uploads/");
+    for _ in 0..130 {
+        let place = header(&open().await, "location");
+        assert_eq!(fixture.send(Method::DELETE, &place).await.status(), 204);
+        let finish = format!("{}?digest={}", header(&open().await, "location"), Digest::of(b""));
+        assert_eq!(fixture.send(Method::PUT, &finish).await.status(), 201);
+    }
+    for _ in 0..256 {
+        assert_eq!(open().await.status(), 202);
+    }
+    refused(open().await, 429, "TOOMANYREQUESTS").await;
 }
 
 #[tokio::test]
@@ -421,6 +437,28 @@ async fn collecting_removes_old_blobs_that_nothing_needs() {
 }
 
 #[tokio::test]
+async fn all_that_a_kept_manifest_reaches_is_kept() {
+    let fixture = Fixture::new().await;
+    let child = Digest::of(image("child").as_bytes());
+    fixture.push_image("a", child.as_str(), "child").await;
+    let subject = Digest::of(image("subject").as_bytes());
+    fixture.push_image("a", subject.as_str(), "subject").await;
+    let descriptor = |digest: &Digest, note: &str| json!({ "mediaType": OCI, "digest": digest, "size": image(note).len() });
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX,
+        "manifests": [descriptor(&child, "child")], "subject": descriptor(&subject, "subject") });
+    fixture.put("a", "v1", INDEX, index.to_string()).await;
+    for digest in [&child, &subject] {
+        fixture.send(Method::DELETE, &format!("/v2/a/manifests/{digest}")).await;
+    }
+    let later = SystemTime::now() + 2 * HOUR;
+    assert_eq!(fixture.server.store().collect(HOUR, later).unwrap(), Collected::default());
+    std::fs::remove_file(fixture.registry().join("blobs/sha256").join(subject.hex())).unwrap();
+    assert!(fixture.server.store().collect(HOUR, later).is_ok(), "a subject may be missing");
+    std::fs::remove_file(fixture.registry().join("blobs/sha256").join(child.hex())).unwrap();
+    assert!(fixture.server.store().collect(HOUR, later).is_err(), "a child may not");
+}
+
+#[tokio::test]
 async fn asking_for_a_blob_keeps_it_for_the_manifest_to_come() {
     let fixture = Fixture::new().await;
     let digest = fixture.push_blob("a", b"loose").await;
@@ -474,6 +512,21 @@ async fn a_damaged_index_is_an_error_and_stays_as_it_is() {
     std::fs::remove_file(&index).unwrap();
     assert!(Store::open(&fixture.registry()).is_err());
     assert!(!index.exists());
+}
+
+#[tokio::test]
+async fn a_store_whose_making_was_cut_off_is_finished_and_a_newer_layout_is_refused() {
+    let fixture = Fixture::new().await;
+    fixture.push_image("a", "v1", "x").await;
+    let marker = fixture.registry().join("oci-layout");
+    let text = std::fs::read_to_string(&marker).unwrap();
+    assert_eq!(text, r#"{"imageLayoutVersion":"1.0.0"}"#);
+    std::fs::remove_file(&marker).unwrap();
+    Store::open(&fixture.registry()).unwrap();
+    assert_eq!(std::fs::read_to_string(&marker).unwrap(), text);
+    assert_eq!(fixture.status("a", "v1").await, 200);
+    std::fs::write(&marker, text.replace("1.0.0", "2.0.0")).unwrap();
+    assert!(matches!(Store::open(&fixture.registry()), Err(EmbeddedError::Damaged { .. })));
 }
 
 #[tokio::test]
