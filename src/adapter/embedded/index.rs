@@ -3,7 +3,8 @@
 //! One OCI image index serves all repositories. A tag is a descriptor whose
 //! `org.opencontainers.image.ref.name` is `repository:tag` (the form that skopeo's
 //! `oci:DIR:repository:tag` asks for); a manifest without a tag is a descriptor with our
-//! own annotation. Descriptors that are neither, from another program, are kept as they
+//! own annotation. A tagged Docker manifest is followed by its OCI form (see `converted`).
+//! Descriptors that are neither, from another program, are kept as they
 //! are. The text written depends on nothing but the contents.
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use crate::model::{Digest, MediaType, Repository, RepositoryError, Tag};
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const REPOSITORY: &str = "io.boxwright.repository";
+const OCI_FORM_OF: &str = "io.boxwright.oci-form-of";
 
 /// A repository's name inside this registry, checked by the model's grammar.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +59,8 @@ pub struct Kind {
 pub struct Holding {
     manifests: BTreeMap<Digest, Kind>,
     tags: BTreeMap<Tag, Digest>,
+    /// OCI forms of tagged Docker manifests, with their sizes.
+    oci_forms: BTreeMap<Digest, (Digest, u64)>,
 }
 
 impl Holding {
@@ -78,15 +82,54 @@ impl Holding {
         self.manifests.insert(digest, kind);
     }
 
+    /// Lists the OCI form of a manifest beside it, for as long as it is tagged.
+    pub fn add_oci_form(&mut self, of: Digest, form: Digest, size: u64) {
+        self.oci_forms.insert(of, (form, size));
+    }
+
     /// Removes a manifest and all its tags; tells whether it was there.
     pub fn remove(&mut self, digest: &Digest) -> bool {
         self.tags.retain(|_, at| at != digest);
+        self.oci_forms.remove(digest);
         self.manifests.remove(digest).is_some()
     }
 
     /// Removes a tag and leaves its manifest; tells whether it was there.
     pub fn untag(&mut self, tag: &Tag) -> bool {
         self.tags.remove(tag).is_some()
+    }
+
+    /// Writes the descriptors: for each digest one without a name, or one for each tag.
+    fn entries(&self, name: &Name) -> Vec<Entry> {
+        let mut tags: BTreeMap<&Digest, Vec<&Tag>> = BTreeMap::new();
+        for (tag, digest) in &self.tags {
+            tags.entry(digest).or_default().push(tag);
+        }
+        let mut entries = Vec::new();
+        for (digest, kind) in &self.manifests {
+            let entry = |key: &str, value: String| Entry {
+                media_type: Typed(kind.media_type),
+                digest: digest.clone(),
+                size: kind.size,
+                annotations: BTreeMap::from([(key.to_owned(), value)]),
+            };
+            let Some(tags) = tags.get(digest) else {
+                entries.push(entry(REPOSITORY, name.to_string()));
+                continue;
+            };
+            for tag in tags {
+                let named = entry(REF_NAME, format!("{name}:{tag}"));
+                let form = self.oci_forms.get(digest).map(|(form, size)| {
+                    let mut annotations = named.annotations.clone();
+                    annotations.insert(OCI_FORM_OF.to_owned(), digest.to_string());
+                    let media_type = Typed(MediaType::OciManifest);
+                    Entry { media_type, digest: form.clone(), size: *size, annotations }
+                });
+                entries.push(named);
+                entries.extend(form);
+            }
+        }
+        entries
     }
 }
 
@@ -111,8 +154,12 @@ impl Contents {
     /// Returns every digest that stands in the index with its media type, other
     /// programs' too.
     pub fn roots(&self) -> Vec<(Digest, String)> {
-        let ours = self.repositories.values().flat_map(|holding| &holding.manifests);
-        let ours = ours.map(|(digest, kind)| (digest.clone(), kind.media_type.to_string()));
+        let ours = self.repositories.values().flat_map(|holding| {
+            let manifests = holding.manifests.iter();
+            let manifests = manifests.map(|(digest, kind)| (digest.clone(), kind.media_type.to_string()));
+            let forms = holding.oci_forms.values();
+            manifests.chain(forms.map(|(form, _)| (form.clone(), MediaType::OciManifest.to_string())))
+        });
         let foreign = self.foreign.iter().filter_map(|value| {
             let digest = value.get("digest")?.as_str()?.parse().ok()?;
             let media_type = value.get("mediaType").and_then(Value::as_str).unwrap_or_default();
@@ -125,9 +172,13 @@ impl Contents {
     pub fn read(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         let document: Read = serde_json::from_slice(bytes)?;
         let mut contents = Self::default();
+        let mut forms = Vec::new();
         for value in document.manifests {
-            match Entry::deserialize(&value).ok().and_then(|entry| entry.place().map(|place| (entry, place)))
-            {
+            let entry = Entry::deserialize(&value).ok();
+            match entry.and_then(|entry| entry.place().map(|place| (entry, place))) {
+                Some((entry, (name, _))) if entry.annotations.contains_key(OCI_FORM_OF) => {
+                    forms.push((name, entry));
+                }
                 Some((entry, (name, tag))) => {
                     let holding = contents.holding_mut(&name);
                     // As skopeo does: the first of two descriptors with one name has it.
@@ -138,37 +189,24 @@ impl Contents {
                 None => contents.foreign.push(value),
             }
         }
+        for (name, entry) in forms {
+            let of = entry.annotations.get(OCI_FORM_OF).and_then(|text| text.parse().ok());
+            if let (Some(of), Some(holding)) = (of, contents.repositories.get_mut(&name))
+                && holding.manifests.contains_key(&of)
+            {
+                holding.add_oci_form(of, entry.digest, entry.size);
+            }
+        }
         Ok(contents)
     }
 
     /// Writes `index.json`: repositories, then digests, then tags, each in order.
     pub fn write(&self) -> Result<Vec<u8>, serde_json::Error> {
-        let mut manifests = Vec::new();
-        for (name, holding) in &self.repositories {
-            let mut tags: BTreeMap<&Digest, Vec<&Tag>> = BTreeMap::new();
-            for (tag, digest) in &holding.tags {
-                tags.entry(digest).or_default().push(tag);
-            }
-            for (digest, kind) in &holding.manifests {
-                let entry = |key: &str, value: String| Entry {
-                    media_type: Typed(kind.media_type),
-                    digest: digest.clone(),
-                    size: kind.size,
-                    annotations: BTreeMap::from([(key.to_owned(), value)]),
-                };
-                match tags.get(digest) {
-                    Some(tags) => {
-                        manifests.extend(tags.iter().map(|tag| entry(REF_NAME, format!("{name}:{tag}"))));
-                    }
-                    None => manifests.push(entry(REPOSITORY, name.to_string())),
-                }
-            }
-        }
+        let manifests = self.repositories.iter().flat_map(|(name, holding)| holding.entries(name));
         serde_json::to_vec(&Written {
             schema_version: 2,
             media_type: MediaType::OciIndex.as_str(),
             manifests: manifests
-                .iter()
                 .map(serde_json::to_value)
                 .chain(self.foreign.iter().cloned().map(Ok))
                 .collect::<Result<_, _>>()?,
@@ -280,6 +318,22 @@ mod tests {
         let again = Contents::read(&read.write().unwrap()).unwrap();
         assert_eq!(again, read);
         assert_eq!(again.foreign.len(), 2);
+    }
+
+    #[test]
+    fn an_oci_form_follows_its_tag_and_goes_with_its_manifest() {
+        let mut contents = Contents::default();
+        let name: Name = "a".parse().unwrap();
+        let holding = contents.holding_mut(&name);
+        let docker = Kind { media_type: MediaType::DockerManifest, size: 3 };
+        holding.add(Digest::of(b"d"), docker, Some("v1".parse().unwrap()));
+        holding.add_oci_form(Digest::of(b"d"), Digest::of(b"o"), 4);
+        let mut read = Contents::read(&contents.write().unwrap()).unwrap();
+        assert_eq!(read, contents);
+        assert!(!read.holding(&name).unwrap().manifests().contains_key(&Digest::of(b"o")));
+        assert!(read.roots().iter().any(|(digest, _)| *digest == Digest::of(b"o")));
+        read.holding_mut(&name).remove(&Digest::of(b"d"));
+        assert_eq!(read.roots(), []);
     }
 
     #[test]
