@@ -1,4 +1,8 @@
 //! Implementations of the ports: registry over HTTP, embedded registry, Docker Engine, disk.
 
 pub mod context;
+pub mod credentials;
+pub mod embedded;
 pub mod engine;
+pub mod memory;
+pub mod registry;

@@ -1,0 +1,226 @@
+//! Credentials for registries: from the environment, or as Docker and Podman keep them.
+//!
+//! Rule S3: they come from the user's own configuration, never from a file that lies in the
+//! repository under build (relative paths are refused), and belong to one registry host each.
+//! Nothing here is printed: a [`Secret`] hides itself.
+
+mod helper;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential_from_reader};
+use serde_json::Value;
+
+use crate::model::printable;
+use crate::port::Failure;
+
+/// The name that Docker keeps Docker Hub's credentials under.
+const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
+
+/// A password or a token; it is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Returns the secret itself, to be sent and not to be shown.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// What a registry is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// Nothing.
+    Anonymous,
+    /// A user and a password.
+    Basic {
+        /// The user's name.
+        user: String,
+        /// The password, or a token in its place.
+        password: Secret,
+    },
+    /// A refresh token, exchanged for access tokens (OAuth2).
+    IdentityToken(Secret),
+    /// An access token, sent as it is.
+    Bearer(Secret),
+}
+
+/// Where credentials are looked up.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    given: Option<(String, Credential)>,
+    files: Vec<PathBuf>,
+    path: OsString,
+    helper_limit: Duration,
+}
+
+/// A setting that cannot be used as it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingError {
+    /// One of user and password alone.
+    #[error("BOXWRIGHT_REGISTRY_USERNAME and BOXWRIGHT_REGISTRY_PASSWORD need each other")]
+    HalfAPair,
+    /// A variable that is no text.
+    #[error("{name} is not UTF-8")]
+    NotText {
+        /// Its name.
+        name: &'static str,
+    },
+    /// A configuration path that depends on the current directory, which may be the
+    /// repository under build.
+    #[error("{name} must be an absolute path")]
+    Relative {
+        /// The variable's name.
+        name: &'static str,
+    },
+}
+
+impl Credentials {
+    /// Returns a lookup that finds nothing.
+    pub fn anonymous() -> Self {
+        let helper_limit = Duration::from_secs(10);
+        Self { given: None, files: Vec::new(), path: OsString::new(), helper_limit }
+    }
+
+    /// Returns a lookup that knows one registry host.
+    pub fn given(host: impl Into<String>, credential: Credential) -> Self {
+        Self { given: Some((host.into(), credential)), ..Self::anonymous() }
+    }
+
+    /// Reads the settings: `BOXWRIGHT_REGISTRY_TOKEN`, or `…_USERNAME` and `…_PASSWORD`, which
+    /// are for `host` alone, and where Docker and Podman keep theirs. `variable` reads the
+    /// environment; an empty variable counts as unset.
+    pub fn from_environment(
+        host: &str,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, SettingError> {
+        let set = |name: &'static str| variable(name).filter(|value| !value.is_empty());
+        let text = |name: &'static str| {
+            set(name).map(|value| value.into_string().map_err(|_| SettingError::NotText { name })).transpose()
+        };
+        let path = |name: &'static str| match set(name).map(PathBuf::from) {
+            Some(path) if path.is_relative() => Err(SettingError::Relative { name }),
+            path => Ok(path),
+        };
+        let token = text("BOXWRIGHT_REGISTRY_TOKEN")?;
+        let pair = (text("BOXWRIGHT_REGISTRY_USERNAME")?, text("BOXWRIGHT_REGISTRY_PASSWORD")?);
+        let credential = match (token, pair) {
+            (Some(token), _) => Some(Credential::Bearer(Secret(token))),
+            (None, (Some(user), Some(password))) => {
+                Some(Credential::Basic { user, password: Secret(password) })
+            }
+            (None, (None, None)) => None,
+            (None, _) => return Err(SettingError::HalfAPair),
+        };
+        let docker = match path("DOCKER_CONFIG")? {
+            Some(directory) => Some(directory),
+            None => path("HOME")?.map(|home| home.join(".docker")),
+        };
+        let podman = match path("REGISTRY_AUTH_FILE")? {
+            Some(file) => Some(file),
+            None => path("XDG_RUNTIME_DIR")?.map(|run| run.join("containers/auth.json")),
+        };
+        let files = docker.map(|directory| directory.join("config.json")).into_iter().chain(podman).collect();
+        let given = credential.map(|credential| (host.to_owned(), credential));
+        let path = set("PATH").unwrap_or_default();
+        Ok(Self { given, files, path, ..Self::anonymous() })
+    }
+
+    /// Finds what to show to the registry at `host` (as in references: `docker.io`, `ghcr.io`,
+    /// `127.0.0.1:5000`).
+    ///
+    /// The environment comes first, then Docker's configuration, then Podman's; a host that
+    /// none of them knows is met anonymously.
+    ///
+    /// # Errors
+    /// [`Failure::Credentials`] if a configuration cannot be read or a helper fails: going on
+    /// anonymously would turn that into a puzzling refusal later.
+    pub async fn lookup(&self, host: &str) -> Result<Credential, Failure> {
+        if let Some((owner, credential)) = &self.given
+            && owner == host
+        {
+            return Ok(credential.clone());
+        }
+        for file in &self.files {
+            let found = self.lookup_in(file, host).await.map_err(|detail| {
+                let detail = printable(&format!("{}: {detail}", file.display()), 300);
+                Failure::Credentials { detail }
+            })?;
+            if let Some(credential) = found {
+                return Ok(credential);
+            }
+        }
+        Ok(Credential::Anonymous)
+    }
+
+    async fn ask(&self, helper: &str, key: &str) -> Result<Option<Credential>, String> {
+        helper::ask(helper, key, &self.path, self.helper_limit).await
+    }
+
+    async fn lookup_in(&self, file: &Path, host: &str) -> Result<Option<Credential>, String> {
+        let text = match tokio::fs::read(file).await {
+            Ok(text) => text,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error.to_string()),
+        };
+        let config: Value = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+        let key = if host == "docker.io" { DOCKER_HUB_KEY } else { host };
+        let helper = |name: &Value| match name.as_str() {
+            Some("") | None => None,
+            Some(name) => Some(name.to_owned()),
+        };
+        if let Some(name) = config.get("credHelpers").and_then(|helpers| helper(helpers.get(key)?)) {
+            return self.ask(&name, key).await;
+        }
+        // The crate would run helpers as well, but neither check their names nor end them.
+        let auths = serde_json::json!({ "auths": config.get("auths") }).to_string();
+        match get_credential_from_reader(auths.as_bytes(), key) {
+            Ok(found) => Ok(Some(found.into())),
+            Err(CredentialRetrievalError::NoCredentialConfigured) => {
+                match config.get("credsStore").and_then(helper) {
+                    Some(name) => self.ask(&name, key).await,
+                    None => Ok(None),
+                }
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+impl From<DockerCredential> for Credential {
+    fn from(found: DockerCredential) -> Self {
+        match found {
+            DockerCredential::IdentityToken(token) => Self::IdentityToken(Secret(token)),
+            DockerCredential::UsernamePassword(user, password) => {
+                Self::Basic { user, password: Secret(password) }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,192 @@
+#![allow(clippy::unwrap_used)]
+
+use std::collections::HashMap;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// A user's home with a Docker configuration and helpers.
+struct Home(TempDir);
+
+impl Home {
+    fn new(config: &str) -> Self {
+        let home = Self(tempfile::tempdir().unwrap());
+        home.write(".docker/config.json", config);
+        home
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Written by another process: a file that this one had open for writing cannot be run
+    /// for as long as a fork on another thread holds it too.
+    fn helper(&self, name: &str, script: &str) {
+        let path = self.write(&format!("bin/docker-credential-{name}.sh"), &format!("#!/bin/sh\n{script}\n"));
+        let copied = Command::new("install").arg("-m755").arg(&path).arg(path.with_extension("")).status();
+        assert!(copied.unwrap().success());
+    }
+
+    fn credentials(&self, more: &[(&str, &str)]) -> Result<Credentials, SettingError> {
+        let root = self.0.path().to_str().unwrap();
+        let mut variables: HashMap<String, OsString> = HashMap::new();
+        variables.insert("HOME".into(), root.into());
+        variables.insert("PATH".into(), format!("{root}/bin:/usr/bin:/bin").into());
+        for (name, value) in more {
+            variables.insert((*name).into(), value.replace("$HOME", root).into());
+        }
+        Credentials::from_environment("ghcr.io", |name| variables.get(name).cloned())
+    }
+
+    async fn lookup(&self, host: &str) -> Result<Credential, Failure> {
+        self.credentials(&[]).unwrap().lookup(host).await
+    }
+}
+
+fn basic(user: &str, password: &str) -> Credential {
+    Credential::Basic { user: user.to_owned(), password: Secret::new(password) }
+}
+
+fn detail(result: Result<Credential, Failure>) -> String {
+    match result {
+        Err(Failure::Credentials { detail }) => detail,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn dockers_configuration_is_read_by_host() {
+    // base64 of `ann:s3:cret` and of `hub:pw`.
+    let home = Home::new(
+        r#"{"auths":{"ghcr.io":{"auth":"YW5uOnMzOmNyZXQ="},"https://index.docker.io/v1/":{"auth":"aHViOnB3"},
+           "r.example:5000":{"identitytoken":"refresh"},"empty.example":{}},"HttpHeaders":{"a":"b"}}"#,
+    );
+    assert_eq!(home.lookup("ghcr.io").await.unwrap(), basic("ann", "s3:cret"));
+    assert_eq!(home.lookup("docker.io").await.unwrap(), basic("hub", "pw"));
+    assert_eq!(
+        home.lookup("r.example:5000").await.unwrap(),
+        Credential::IdentityToken(Secret::new("refresh"))
+    );
+    for other in ["r.example", "quay.io", "empty.example"] {
+        assert_eq!(home.lookup(other).await.unwrap(), Credential::Anonymous, "{other}");
+    }
+}
+
+#[tokio::test]
+async fn podmans_file_comes_after_dockers() {
+    let home = Home::new(r#"{"auths":{"a.example":{"auth":"aHViOnB3"}}}"#);
+    home.write(
+        "auth.json",
+        r#"{"auths":{"a.example":{"auth":"YW5uOnMzOmNyZXQ="},"b.example":{"auth":"YW5uOnMzOmNyZXQ="}}}"#,
+    );
+    let credentials = home.credentials(&[("REGISTRY_AUTH_FILE", "$HOME/auth.json")]).unwrap();
+    assert_eq!(credentials.lookup("a.example").await.unwrap(), basic("hub", "pw"));
+    assert_eq!(credentials.lookup("b.example").await.unwrap(), basic("ann", "s3:cret"));
+}
+
+#[tokio::test]
+async fn the_environment_is_for_one_host() {
+    let home = Home::new("{}");
+    let pair = [("BOXWRIGHT_REGISTRY_USERNAME", "ci"), ("BOXWRIGHT_REGISTRY_PASSWORD", "pw")];
+    let credentials = home.credentials(&pair).unwrap();
+    assert_eq!(credentials.lookup("ghcr.io").await.unwrap(), basic("ci", "pw"));
+    assert_eq!(credentials.lookup("docker.io").await.unwrap(), Credential::Anonymous);
+    let credentials = home.credentials(&[pair[0], pair[1], ("BOXWRIGHT_REGISTRY_TOKEN", "t")]).unwrap();
+    assert_eq!(credentials.lookup("ghcr.io").await.unwrap(), Credential::Bearer(Secret::new("t")));
+    assert_eq!(home.credentials(&pair[..1]).unwrap_err(), SettingError::HalfAPair);
+    let error = home.credentials(&[("DOCKER_CONFIG", ".docker")]).unwrap_err();
+    assert_eq!(error, SettingError::Relative { name: "DOCKER_CONFIG" });
+}
+
+#[tokio::test]
+async fn helpers_are_asked_on_stdin() {
+    let home = Home::new(r#"{"credHelpers":{"a.example":"good"},"credsStore":"store"}"#);
+    home.helper("good", r#"read -r host; echo "{\"Username\":\"$1\",\"Secret\":\"$host\"}""#);
+    home.helper("store", "cat >/dev/null; echo credentials not found in native keychain; exit 1");
+    assert_eq!(home.lookup("a.example").await.unwrap(), basic("get", "a.example"));
+    assert_eq!(home.lookup("b.example").await.unwrap(), Credential::Anonymous);
+    home.helper("store", r#"cat >/dev/null; echo '{"Username":"<token>","Secret":"refresh"}'"#);
+    assert_eq!(home.lookup("docker.io").await.unwrap(), Credential::IdentityToken(Secret::new("refresh")));
+}
+
+#[tokio::test]
+async fn a_failing_helper_is_an_error_without_its_output() {
+    let home = Home::new(r#"{"credsStore":"bad"}"#);
+    home.helper("bad", "echo hunter2; echo hunter2 >&2; exit 3");
+    let text = detail(home.lookup("a.example").await);
+    assert!(text.contains("docker-credential-bad failed (exit status: 3)"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+    home.helper("bad", "echo hunter2");
+    assert!(!detail(home.lookup("a.example").await).contains("hunter2"));
+    std::fs::remove_file(home.0.path().join("bin/docker-credential-bad")).unwrap();
+    assert!(detail(home.lookup("a.example").await).ends_with("docker-credential-bad is not in PATH"));
+}
+
+#[tokio::test]
+async fn a_helper_that_hangs_is_killed() {
+    let home = Home::new(r#"{"credsStore":"slow"}"#);
+    let mark = home.0.path().join("pid");
+    home.helper("slow", &format!("echo $$ >{}; exec sleep 600", mark.display()));
+    let start = Instant::now();
+    let mut credentials = home.credentials(&[]).unwrap();
+    assert_eq!(credentials.helper_limit, Duration::from_secs(10));
+    credentials.helper_limit = Duration::from_millis(500);
+    let asked = tokio::spawn(async move { credentials.lookup("a.example").await });
+    let text = detail(asked.await.unwrap());
+    assert!(text.contains("no answer within 500ms"), "{text}");
+    assert!(start.elapsed().as_secs() < 10);
+    let pid = std::fs::read_to_string(mark).unwrap();
+    let gone = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", pid.trim()));
+        status.map_or(true, |status| status.contains("State:\tZ"))
+    };
+    while !gone() {
+        assert!(start.elapsed().as_secs() < 10, "the helper still runs");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn helper_names_cannot_lead_astray() {
+    for name in ["../evil", "/bin/evil", "a b", "A", "a;b", "é"] {
+        let config = serde_json::json!({ "credsStore": name }).to_string();
+        let text = detail(Home::new(&config).lookup("a.example").await);
+        assert!(text.contains("is not a helper's name"), "{name}: {text}");
+    }
+    // Only absolute directories of PATH count: the current one may be the repository's.
+    let home = Home::new(r#"{"credsStore":"near"}"#);
+    home.helper("near", "echo '{\"Username\":\"u\",\"Secret\":\"s\"}'");
+    for path in ["", ".", "bin", "../../../../../../../../../../../../$HOME/bin", ":"] {
+        let credentials = home.credentials(&[("PATH", path)]).unwrap();
+        let text = detail(credentials.lookup("a.example").await);
+        assert!(text.contains("is not in PATH"), "{path}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn an_unreadable_configuration_is_no_anonymous_one() {
+    let text = detail(Home::new("{").lookup("a.example").await);
+    assert!(text.contains("config.json: "), "{text}");
+    let text = detail(Home::new(r#"{"auths":{"a.example":{"auth":"%%%"}}}"#).lookup("a.example").await);
+    assert!(!text.contains("%%%"), "{text}");
+    let none = tempfile::tempdir().unwrap();
+    let home = none.path().as_os_str().to_owned();
+    let credentials =
+        Credentials::from_environment("a", |name| (name == "HOME").then(|| home.clone())).unwrap();
+    assert_eq!(credentials.lookup("a.example").await.unwrap(), Credential::Anonymous);
+}
+
+#[test]
+fn secrets_hide_themselves() {
+    let credential = basic("ann", "hunter2");
+    let credentials = Credentials::given("h", credential.clone());
+    let secret = Secret::new("hunter2");
+    let shown = format!("{credential:?} {credentials:?} {secret} {secret:?}");
+    assert!(!shown.contains("hunter2") && shown.contains("ann"), "{shown}");
+}

@@ -1,0 +1,155 @@
+//! The distribution API over HTTP: requests are read into model values, the store does the
+//! work on blocking threads, answers are written.
+//!
+//! A browser on the same machine can reach loopback, so a request for another host (DNS
+//! rebinding) or from a web page (`Origin`) is turned away.
+
+mod answer;
+mod blobs;
+mod lists;
+mod manifests;
+mod route;
+mod uploads;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+
+use self::answer::{Answer, Refusal, answer};
+use self::route::{Route, route};
+use super::upload::Sessions;
+use super::{EmbeddedError, Store};
+
+/// Called with `METHOD path status` for each request that was answered.
+pub type OnRequest = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// What requests share.
+#[derive(Clone)]
+struct App {
+    store: Store,
+    sessions: Arc<Sessions>,
+    on_request: Option<OnRequest>,
+}
+
+/// Builds the service.
+pub fn app(store: Store, on_request: Option<OnRequest>) -> Router {
+    Router::new().fallback(respond).with_state(App { store, sessions: Arc::default(), on_request })
+}
+
+async fn respond(State(app): State<App>, request: Request) -> Answer {
+    let asked = app.on_request.as_ref().map(|_| format!("{} {}", request.method(), request.uri()));
+    let mut answer = dispatch(&app, request).await.unwrap_or_else(Refusal::into_answer);
+    answer.headers_mut().insert(
+        HeaderName::from_static("docker-distribution-api-version"),
+        HeaderValue::from_static("registry/2.0"),
+    );
+    if let (Some(on_request), Some(asked)) = (&app.on_request, asked) {
+        on_request(&format!("{asked} {}", answer.status().as_u16()));
+    }
+    answer
+}
+
+async fn dispatch(app: &App, request: Request) -> Result<Answer, Refusal> {
+    check_origin(&request)?;
+    // The router drops the body of an answer to HEAD and keeps its Content-Length.
+    let is_head = request.method() == Method::HEAD;
+    let method = if is_head { Method::GET } else { request.method().clone() };
+    match (route(request.uri().path())?, method) {
+        (Route::Root, Method::GET) => {
+            answer(StatusCode::OK, [(header::CONTENT_TYPE, "application/json".to_owned())], "{}")
+        }
+        (Route::Root, _) => Err(Refusal::method("GET, HEAD")),
+        (Route::Manifest(name, at), Method::GET) => manifests::read(app, name, at).await,
+        (Route::Manifest(name, at), Method::PUT) => manifests::write(app, name, at, request).await,
+        (Route::Manifest(name, at), Method::DELETE) => manifests::delete(app, name, at).await,
+        (Route::Manifest(..), _) => Err(Refusal::method("GET, HEAD, PUT, DELETE")),
+        (Route::Blob(_, digest), Method::GET) if is_head => blobs::probe(app, digest).await,
+        (Route::Blob(_, digest), Method::GET) => blobs::read(app, digest, request.headers()).await,
+        (Route::Blob(..), _) => Err(Refusal::method("GET, HEAD")),
+        (Route::Uploads(name), Method::POST) => uploads::begin(app, name, request).await,
+        (Route::Uploads(_), _) => Err(Refusal::method("POST")),
+        (Route::Upload(name, id), Method::GET) => uploads::status(app, name, id).await,
+        (Route::Upload(name, id), Method::PATCH) => uploads::extend(app, name, id, request).await,
+        (Route::Upload(name, id), Method::PUT) => uploads::finish(app, name, id, request).await,
+        (Route::Upload(name, id), Method::DELETE) => uploads::cancel(app, name, id).await,
+        (Route::Upload(..), _) => Err(Refusal::method("GET, HEAD, PATCH, PUT, DELETE")),
+        (Route::Tags(name), Method::GET) => lists::tags(app, name, &query(&request)?).await,
+        (Route::Tags(_), _) => Err(Refusal::method("GET, HEAD")),
+        (Route::Referrers(name, subject), Method::GET) => {
+            lists::referrers(app, name, subject, &query(&request)?).await
+        }
+        (Route::Referrers(..), _) => Err(Refusal::method("GET, HEAD")),
+    }
+}
+
+/// Lets only requests pass that were meant for loopback and not made by a web page.
+fn check_origin(request: &Request) -> Result<(), Refusal> {
+    let denied = |message| Err(Refusal::new(StatusCode::FORBIDDEN, "DENIED", message));
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let named = match (hosts.next().map(HeaderValue::to_str), hosts.next()) {
+        (Some(Ok(host)), None) => host,
+        _ => return denied("exactly one Host header is needed"),
+    };
+    let authority = request.uri().authority().map(axum::http::uri::Authority::as_str);
+    if !is_loopback(named) || !authority.is_none_or(is_loopback) {
+        return denied("this registry answers only to loopback host names");
+    }
+    if request.headers().contains_key(header::ORIGIN) {
+        return denied("this registry does not answer to web pages");
+    }
+    Ok(())
+}
+
+fn is_loopback(authority: &str) -> bool {
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok_and(|address| address.is_loopback()),
+        None => {
+            host.eq_ignore_ascii_case("localhost")
+                || host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+        }
+    }
+}
+
+/// Reads the query; of a name given twice the last value counts.
+fn query(request: &Request) -> Result<BTreeMap<String, String>, Refusal> {
+    let query = request.uri().query().unwrap_or_default();
+    let url = reqwest::Url::parse(&format!("http://localhost/?{query}"))
+        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, "UNSUPPORTED", error.to_string()))?;
+    Ok(url.query_pairs().into_owned().collect())
+}
+
+/// Runs file work on a blocking thread.
+async fn blocking<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, Refusal>
+where
+    T: Send + 'static,
+    E: Into<Refusal> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(Into::into),
+        Err(_) => Err(EmbeddedError::CutOff.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_loopback;
+
+    #[test]
+    fn only_loopback_names_pass() {
+        for good in ["127.0.0.1:5000", "localhost", "LOCALHOST:1", "[::1]:5000", "[::1]", "127.8.8.8"] {
+            assert!(is_loopback(good), "{good}");
+        }
+        for bad in
+            ["", ":5000", "evil.example:5000", "localhost.evil.example", "10.0.0.1", "127.0.0.1.evil", "::1"]
+        {
+            assert!(!is_loopback(bad), "{bad}");
+        }
+    }
+}

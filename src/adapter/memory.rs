@@ -1,0 +1,374 @@
+//! The reference model of a registry: docker-registry 2.8.2's semantics as measured, in memory.
+//!
+//! The same contract suite runs on this and on the real one (`tests/contract.rs`), so that
+//! what is tested on it holds outside. Knobs beside it set the clock, switch writes off and
+//! break requests on demand; a log tells what was asked.
+//!
+//! Semantics worth knowing: a DELETE by digest takes all tags along; a PUT whose blobs or
+//! children are missing is refused; there is no compare-and-swap; blobs belong to a repository.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::model::{Digest, Document, RawManifest, Repository, Span, Tag, Timestamp};
+use crate::port::{Deleted, Failure, Reference, Registry, RegistryError, TagList};
+
+/// The methods of [`Registry`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Verb {
+    Now,
+    Head,
+    Get,
+    Put,
+    Tags,
+    Delete,
+    HasBlob,
+    PutBlob,
+    GetBlob,
+}
+
+/// One logged request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// What was asked for.
+    pub verb: Verb,
+    /// Where; `None` for [`Verb::Now`].
+    pub repository: Option<Repository>,
+    /// The tag or digest, if the verb has one.
+    pub reference: Option<String>,
+}
+
+/// When an injected failure strikes.
+#[derive(Debug)]
+pub enum Fault {
+    /// The request is not carried out.
+    Before(Failure),
+    /// The request is carried out and its answer lost.
+    After(Failure),
+}
+
+type Rule = Box<dyn FnMut(&Asked) -> Option<Fault> + Send>;
+
+/// A registry in memory, any number of hosts in one.
+pub struct MemoryRegistry {
+    state: Mutex<State>,
+}
+
+struct State {
+    now: Timestamp,
+    stores: BTreeMap<Repository, Store>,
+    log: Vec<Asked>,
+    queued: VecDeque<(Verb, Option<Repository>, Fault)>,
+    rule: Option<Rule>,
+    read_only: bool,
+    deletes: bool,
+}
+
+#[derive(Default)]
+struct Store {
+    manifests: BTreeMap<Digest, RawManifest>,
+    tags: BTreeMap<Tag, Digest>,
+    blobs: BTreeMap<Digest, Bytes>,
+}
+
+impl Store {
+    fn resolve(&self, at: &Reference) -> Option<&RawManifest> {
+        let digest = match at {
+            Reference::Tag(tag) => self.tags.get(tag)?,
+            Reference::Digest(digest) => digest,
+        };
+        self.manifests.get(digest)
+    }
+
+    fn has(&self, document: &Document) -> bool {
+        match document {
+            Document::Image(image) => {
+                let mut parts = std::iter::once(&image.config).chain(&image.layers);
+                parts.all(|part| self.blobs.contains_key(&part.digest))
+            }
+            Document::Index(index) => {
+                index.manifests.iter().all(|child| self.manifests.contains_key(&child.digest))
+            }
+        }
+    }
+}
+
+impl Default for MemoryRegistry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Controls for tests.
+impl MemoryRegistry {
+    /// Makes an empty registry at 2026-01-01 00:00 UTC.
+    pub fn new() -> Self {
+        let state = State {
+            now: Timestamp::from_unix(1_767_225_600),
+            stores: BTreeMap::new(),
+            log: Vec::new(),
+            queued: VecDeque::new(),
+            rule: None,
+            read_only: false,
+            deletes: true,
+        };
+        Self { state: Mutex::new(state) }
+    }
+
+    /// Sets the registry's time.
+    pub fn set_now(&self, now: Timestamp) {
+        self.state().now = now;
+    }
+
+    /// Moves the registry's time on.
+    pub fn advance(&self, span: Span) {
+        let mut state = self.state();
+        state.now = state.now.after(span);
+    }
+
+    /// Refuses all writes, as a read-only registry does.
+    pub fn set_read_only(&self, read_only: bool) {
+        self.state().read_only = read_only;
+    }
+
+    /// Switches deletion on or off.
+    pub fn set_deletes(&self, deletes: bool) {
+        self.state().deletes = deletes;
+    }
+
+    /// Breaks the next request of this kind, in `repository` or anywhere; faults queue up.
+    pub fn break_next(&self, verb: Verb, repository: Option<&Repository>, fault: Fault) {
+        self.state().queued.push_back((verb, repository.cloned(), fault));
+    }
+
+    /// Asks `rule` about each request from now on, queued faults first. It must not call the
+    /// registry.
+    pub fn break_when(&self, rule: impl FnMut(&Asked) -> Option<Fault> + Send + 'static) {
+        self.state().rule = Some(Box::new(rule));
+    }
+
+    /// Ends all injected faults.
+    pub fn mend(&self) {
+        let mut state = self.state();
+        state.queued.clear();
+        state.rule = None;
+    }
+
+    /// Returns all requests so far, failed ones included.
+    pub fn log(&self) -> Vec<Asked> {
+        self.state().log.clone()
+    }
+
+    /// Forgets the log.
+    pub fn clear_log(&self) {
+        self.state().log.clear();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Logs a request, carries it out by `act` and breaks it where a fault says so.
+    fn serve<T>(
+        &self,
+        verb: Verb,
+        repository: Option<&Repository>,
+        reference: Option<String>,
+        act: impl FnOnce(&mut State) -> Result<T, Failure>,
+    ) -> Result<T, RegistryError> {
+        let mut state = self.state();
+        let asked = Asked { verb, repository: repository.cloned(), reference };
+        let at = repository.map(Repository::to_string).unwrap_or_default();
+        let request = format!("{verb:?} {at} {}", asked.reference.as_deref().unwrap_or_default());
+        let fault = state.fault(&asked);
+        state.log.push(asked);
+        let outcome = match fault {
+            Some(Fault::Before(failure)) => Err(failure),
+            Some(Fault::After(failure)) => act(&mut state).and(Err(failure)),
+            None => act(&mut state),
+        };
+        outcome.map_err(|failure| RegistryError { request: request.trim_end().to_owned(), failure })
+    }
+}
+
+impl State {
+    fn fault(&mut self, asked: &Asked) -> Option<Fault> {
+        let fits = |(verb, repository, _): &(Verb, Option<Repository>, Fault)| {
+            *verb == asked.verb && (repository.is_none() || *repository == asked.repository)
+        };
+        if let Some(at) = self.queued.iter().position(fits) {
+            return self.queued.remove(at).map(|(_, _, fault)| fault);
+        }
+        self.rule.as_mut().and_then(|rule| rule(asked))
+    }
+
+    fn writable(&mut self, repository: &Repository) -> Result<&mut Store, Failure> {
+        if self.read_only {
+            return Err(unsupported());
+        }
+        Ok(self.stores.entry(repository.clone()).or_default())
+    }
+}
+
+fn unsupported() -> Failure {
+    Failure::Unsupported { detail: "UNSUPPORTED: The operation is unsupported.".to_owned() }
+}
+
+fn refused(code: &str, message: &str) -> Failure {
+    Failure::Status { status: 400, detail: format!("{code}: {message}") }
+}
+
+#[async_trait]
+impl Registry for MemoryRegistry {
+    async fn now(&self, _host: &str) -> Result<Timestamp, RegistryError> {
+        self.serve(Verb::Now, None, None, |state| Ok(state.now))
+    }
+
+    async fn head(&self, repository: &Repository, at: &Reference) -> Result<Option<Digest>, RegistryError> {
+        self.serve(Verb::Head, Some(repository), Some(at.to_string()), |state| {
+            let store = state.stores.get(repository);
+            Ok(store.and_then(|store| store.resolve(at)).map(|manifest| manifest.digest().clone()))
+        })
+    }
+
+    async fn get(
+        &self,
+        repository: &Repository,
+        at: &Reference,
+    ) -> Result<Option<RawManifest>, RegistryError> {
+        self.serve(Verb::Get, Some(repository), Some(at.to_string()), |state| {
+            Ok(state.stores.get(repository).and_then(|store| store.resolve(at)).cloned())
+        })
+    }
+
+    async fn put(
+        &self,
+        repository: &Repository,
+        at: &Reference,
+        manifest: &RawManifest,
+    ) -> Result<(), RegistryError> {
+        self.serve(Verb::Put, Some(repository), Some(at.to_string()), |state| {
+            let store = state.writable(repository)?;
+            let document =
+                manifest.document().map_err(|error| refused("MANIFEST_INVALID", &error.to_string()))?;
+            if matches!(at, Reference::Digest(digest) if digest != manifest.digest()) {
+                return Err(refused("DIGEST_INVALID", "provided digest did not match uploaded content"));
+            }
+            if !store.has(&document) {
+                return Err(refused("MANIFEST_BLOB_UNKNOWN", "blob unknown to registry"));
+            }
+            store.manifests.insert(manifest.digest().clone(), manifest.clone());
+            if let Reference::Tag(tag) = at {
+                store.tags.insert(tag.clone(), manifest.digest().clone());
+            }
+            Ok(())
+        })
+    }
+
+    async fn tags(&self, repository: &Repository) -> Result<TagList, RegistryError> {
+        self.serve(Verb::Tags, Some(repository), None, |state| {
+            let tags = state.stores.get(repository).map(|store| store.tags.keys().cloned().collect());
+            Ok(TagList { tags: tags.unwrap_or_default(), invalid: Vec::new() })
+        })
+    }
+
+    async fn delete(&self, repository: &Repository, digest: &Digest) -> Result<Deleted, RegistryError> {
+        self.serve(Verb::Delete, Some(repository), Some(digest.to_string()), |state| {
+            if state.read_only || !state.deletes {
+                return Ok(Deleted::Unsupported);
+            }
+            let Some(store) = state.stores.get_mut(repository) else { return Ok(Deleted::WasGone) };
+            if store.manifests.remove(digest).is_none() {
+                return Ok(Deleted::WasGone);
+            }
+            store.tags.retain(|_, at| at != digest);
+            Ok(Deleted::Gone)
+        })
+    }
+
+    async fn has_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, RegistryError> {
+        self.serve(Verb::HasBlob, Some(repository), Some(digest.to_string()), |state| {
+            Ok(state.stores.get(repository).is_some_and(|store| store.blobs.contains_key(digest)))
+        })
+    }
+
+    async fn put_blob(&self, repository: &Repository, bytes: Bytes) -> Result<Digest, RegistryError> {
+        let digest = Digest::of(&bytes);
+        self.serve(Verb::PutBlob, Some(repository), Some(digest.to_string()), |state| {
+            state.writable(repository)?.blobs.insert(digest.clone(), bytes);
+            Ok(digest)
+        })
+    }
+
+    async fn get_blob(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        limit: usize,
+    ) -> Result<Option<Bytes>, RegistryError> {
+        self.serve(Verb::GetBlob, Some(repository), Some(digest.to_string()), |state| {
+            let blob = state.stores.get(repository).and_then(|store| store.blobs.get(digest));
+            match blob {
+                Some(bytes) if bytes.len() > limit => {
+                    Err(Failure::Untrusted { detail: format!("longer than {limit} bytes") })
+                }
+                blob => Ok(blob.cloned()),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn lost() -> Failure {
+        Failure::Unreachable { detail: "lost".to_owned() }
+    }
+
+    #[tokio::test]
+    async fn faults_strike_before_or_after_the_effect() {
+        let registry = MemoryRegistry::new();
+        let (a, b): (Repository, Repository) =
+            ("r.example/a".parse().unwrap(), "r.example/b".parse().unwrap());
+        registry.break_next(Verb::PutBlob, Some(&a), Fault::Before(lost()));
+        registry.break_next(Verb::PutBlob, Some(&a), Fault::After(lost()));
+        let blob = Bytes::from_static(b"x");
+        let digest = Digest::of(&blob);
+        registry.put_blob(&b, blob.clone()).await.unwrap();
+        let error = registry.put_blob(&a, blob.clone()).await.unwrap_err();
+        assert_eq!(error.to_string(), format!("PutBlob r.example/a {digest}: no answer: lost"));
+        assert!(!registry.has_blob(&a, &digest).await.unwrap());
+        registry.put_blob(&a, blob.clone()).await.unwrap_err();
+        assert!(registry.has_blob(&a, &digest).await.unwrap());
+        registry.put_blob(&a, blob).await.unwrap();
+        assert_eq!(registry.log().iter().filter(|asked| asked.verb == Verb::PutBlob).count(), 4);
+    }
+
+    #[tokio::test]
+    async fn rules_see_each_request_until_mended() {
+        let registry = MemoryRegistry::new();
+        let a: Repository = "r.example/a".parse().unwrap();
+        registry.break_when(|asked| (asked.verb == Verb::Tags).then(|| Fault::Before(lost())));
+        registry.tags(&a).await.unwrap_err();
+        registry.tags(&a).await.unwrap_err();
+        registry.now("r.example").await.unwrap();
+        registry.mend();
+        assert_eq!(registry.tags(&a).await.unwrap(), TagList::default());
+        registry.clear_log();
+        assert!(registry.log().is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_clock_stands_until_it_is_moved() {
+        let registry = MemoryRegistry::new();
+        registry.set_now(Timestamp::from_unix(1000));
+        registry.advance(Span::from_seconds(5));
+        assert_eq!(registry.now("r.example").await.unwrap().unix(), 1005);
+    }
+}

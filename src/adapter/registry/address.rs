@@ -1,0 +1,123 @@
+//! Where a registry host is, and which addresses may be talked to in plain http.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use reqwest::Url;
+
+use crate::model::Repository;
+
+/// The name under which Docker Hub appears in references and in Docker's configuration.
+pub(super) const DOCKER_HUB: &str = "docker.io";
+const DOCKER_HUB_SERVER: &str = "registry-1.docker.io";
+
+/// Returns the root URL of a registry host: https, except for loopback and for the hosts
+/// in `plain`. There is no falling back from one to the other (faults 40, S2).
+pub(super) fn root(host: &str, plain: &BTreeSet<String>) -> Option<Url> {
+    let server = if matches!(host, DOCKER_HUB | "index.docker.io") { DOCKER_HUB_SERVER } else { host };
+    let url = Url::parse(&format!("https://{server}/")).ok()?;
+    let bare = url.path() == "/" && url.query().is_none() && url.username().is_empty();
+    if !bare {
+        return None;
+    }
+    if is_loopback(&url) || plain.contains(host) {
+        // The scheme is part of the parse: `host:443` is no default port of http.
+        return Url::parse(&format!("http://{server}/")).ok();
+    }
+    Some(url)
+}
+
+/// Returns a repository's name as its server knows it: Docker Hub keeps the images that
+/// have no owner under `library/`.
+pub(super) fn server_name(repository: &Repository) -> String {
+    let name = repository.name();
+    if repository.host() == DOCKER_HUB && !name.contains('/') {
+        return format!("library/{name}");
+    }
+    name.to_owned()
+}
+
+/// Returns the registry host that a URL belongs to, as credentials are kept under.
+pub(super) fn host(url: &Url) -> String {
+    let name = url.host_str().unwrap_or_default();
+    match (name, url.port()) {
+        (DOCKER_HUB_SERVER, None) => DOCKER_HUB.to_owned(),
+        (name, None) => name.to_owned(),
+        (name, Some(port)) => format!("{name}:{port}"),
+    }
+}
+
+/// Tells whether both have the same scheme, host and port.
+pub(super) fn same_origin(a: &Url, b: &Url) -> bool {
+    a.origin() == b.origin()
+}
+
+/// Returns the address, if the URL's host is one and not a name.
+pub(super) fn literal(url: &Url) -> Option<IpAddr> {
+    url.host_str()?.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+/// Tells whether the URL stays on this machine.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    url.host_str() == Some("localhost") || literal(url).is_some_and(|ip| ip.to_canonical().is_loopback())
+}
+
+/// Tells whether the URL names an address that is not of the public internet: loopback,
+/// private, link-local (cloud metadata is there) or unspecified.
+pub(super) fn is_internal(url: &Url) -> bool {
+    let internal = |ip: IpAddr| match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local() || ip.is_loopback() || ip.is_unspecified(),
+        IpAddr::V6(ip) => {
+            ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_loopback() || ip.is_unspecified()
+        }
+    };
+    is_loopback(url) || literal(url).is_some_and(internal)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn plain_http_is_for_loopback_and_declared_hosts() {
+        let plain = BTreeSet::from(["plain.example:5000".to_owned()]);
+        for (host, expect) in [
+            ("ghcr.io", "https://ghcr.io/"),
+            ("docker.io", "https://registry-1.docker.io/"),
+            ("localhost:5000", "http://localhost:5000/"),
+            ("127.0.0.1:443", "http://127.0.0.1:443/"),
+            ("127.9.9.9", "http://127.9.9.9/"),
+            ("[::1]:5000", "http://[::1]:5000/"),
+            ("10.0.0.1:5000", "https://10.0.0.1:5000/"),
+            ("localhost.example:5000", "https://localhost.example:5000/"),
+            ("plain.example:5000", "http://plain.example:5000/"),
+            ("plain.example", "https://plain.example/"),
+        ] {
+            assert_eq!(root(host, &plain).unwrap().as_str(), expect);
+        }
+        for bad in ["", "a/b", "a?b", "user@host", "a b"] {
+            assert_eq!(root(bad, &plain), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn internal_addresses() {
+        let check = |url: &str, expect| assert_eq!(is_internal(&Url::parse(url).unwrap()), expect, "{url}");
+        check("http://169.254.169.254/latest", true);
+        check("http://[::ffff:10.0.0.1]/", true);
+        check("https://[fe80::1]/", true);
+        check("https://2130706433/", true); // 127.0.0.1
+        check("https://8.8.8.8/", false);
+        check("https://storage.example/", false);
+    }
+
+    #[test]
+    fn docker_hub_has_three_names() {
+        let url = root("docker.io", &BTreeSet::new()).unwrap();
+        assert_eq!(host(&url), "docker.io");
+        assert_eq!(server_name(&"docker.io/debian".parse().unwrap()), "library/debian");
+        assert_eq!(server_name(&"docker.io/a/b".parse().unwrap()), "a/b");
+        assert_eq!(server_name(&"ghcr.io/debian".parse().unwrap()), "debian");
+    }
+}

@@ -1,0 +1,196 @@
+//! What a registry answered, and what may be concluded from it.
+
+use bytes::Bytes;
+use reqwest::header::{HeaderMap, HeaderName};
+use reqwest::{Method, StatusCode, Url};
+use serde::Deserialize;
+use sha2::{Digest as _, Sha512};
+
+use crate::model::{Digest, printable};
+use crate::port::{Failure, RegistryError};
+
+/// One complete answer; the body is within the limit that the request set.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+impl Answer {
+    /// Returns a header as text; one that is no text counts as absent.
+    pub(super) fn header(&self, name: impl Into<HeaderName>) -> Option<&str> {
+        self.headers.get(name.into())?.to_str().ok()
+    }
+
+    /// Returns the digest that the registry claims, if it is one.
+    pub(super) fn claimed_digest(&self) -> Option<Digest> {
+        self.header(HeaderName::from_static("docker-content-digest"))?.parse().ok()
+    }
+
+    /// Tells whether the registry says that the thing is not there.
+    ///
+    /// A 404 with a page of some web server in it says nothing about an image.
+    ///
+    /// # Errors
+    /// Untrusted if the 404 does not come from a registry.
+    pub(super) fn is_absent(&self) -> Result<bool, RegistryError> {
+        if self.status != StatusCode::NOT_FOUND {
+            return Ok(false);
+        }
+        if self.method == Method::HEAD || self.body.is_empty() || self.errors().is_some() {
+            return Ok(true);
+        }
+        Err(self.untrusted(format!("a 404 that is not a registry's ({})", self.detail())))
+    }
+
+    /// Turns an answer that is no success into its error.
+    pub(super) fn failure(&self) -> RegistryError {
+        let detail = self.detail();
+        let failure = match self.status.as_u16() {
+            401 => Failure::Unauthorized { detail },
+            403 => Failure::Denied { detail },
+            405 => Failure::Unsupported { detail },
+            400..500 if self.has_code("UNSUPPORTED") => Failure::Unsupported { detail },
+            status => Failure::Status { status, detail },
+        };
+        self.error(failure)
+    }
+
+    /// Refuses the answer.
+    pub(super) fn untrusted(&self, detail: impl Into<String>) -> RegistryError {
+        self.error(Failure::Untrusted { detail: detail.into() })
+    }
+
+    fn error(&self, failure: Failure) -> RegistryError {
+        RegistryError { request: name(&self.method, &self.url), failure }
+    }
+
+    /// Tells whether the registry gave this error code (distribution-spec, "Error codes").
+    pub(super) fn has_code(&self, code: &str) -> bool {
+        self.errors().is_some_and(|errors| errors.iter().any(|error| error.code == code))
+    }
+
+    fn errors(&self) -> Option<Vec<ErrorEntry>> {
+        Some(serde_json::from_slice::<ErrorBody>(&self.body).ok()?.errors)
+    }
+
+    /// What the registry said, on one printable line.
+    fn detail(&self) -> String {
+        let said = match self.errors() {
+            Some(errors) if !errors.is_empty() => {
+                let lines = errors.iter().take(3).map(|error| match error.message.as_deref() {
+                    Some(message) if !message.is_empty() => format!("{}: {message}", error.code),
+                    _ => error.code.clone(),
+                });
+                lines.collect::<Vec<_>>().join("; ")
+            }
+            _ => String::from_utf8_lossy(&self.body).trim().to_owned(),
+        };
+        if said.is_empty() {
+            return self.status.canonical_reason().unwrap_or("no explanation").to_owned();
+        }
+        printable(&said, 300)
+    }
+}
+
+#[derive(Deserialize)]
+struct ErrorBody {
+    errors: Vec<ErrorEntry>,
+}
+
+#[derive(Deserialize)]
+struct ErrorEntry {
+    #[serde(default)]
+    code: String,
+    message: Option<String>,
+}
+
+/// Names a request for a person: no query, which may hold a signature, and no credentials.
+pub(super) fn name(method: &Method, url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    // Both fail only for URLs that cannot hold credentials.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    printable(&format!("{method} {url}"), 300)
+}
+
+/// Tells whether `bytes` have this digest.
+pub(super) fn matches(bytes: &[u8], digest: &Digest) -> bool {
+    match digest.algorithm() {
+        "sha512" => {
+            let hash = Sha512::digest(bytes);
+            let pairs = hash.iter().map(|byte| format!("{byte:02x}"));
+            pairs.collect::<String>() == digest.hex()
+        }
+        _ => Digest::of(bytes) == *digest,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Answer {
+        Answer {
+            method: Method::GET,
+            url: Url::parse("https://user:secret@r.example/v2/a/manifests/b?sig=secret").unwrap(),
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: HeaderMap::new(),
+            body: Bytes::copy_from_slice(body.as_bytes()),
+        }
+    }
+
+    #[test]
+    fn errors_name_the_request_and_no_secret() {
+        let text = answer(500, "<b>\u{1b}[2J</b>\nmore").failure().to_string();
+        assert_eq!(
+            text,
+            "GET https://r.example/v2/a/manifests/b: the registry answered 500 (<b>\\u{1b}[2J</b>\\nmore)"
+        );
+        let text = answer(503, "").failure().to_string();
+        assert!(text.ends_with("answered 503 (Service Unavailable)"), "{text}");
+        let body = r#"{"errors":[{"code":"DENIED","message":"no\u001b[31m"},{"code":"X"}]}"#;
+        assert_eq!(
+            answer(403, body).failure().failure.to_string(),
+            "permission denied (DENIED: no\\u{1b}[31m; X)"
+        );
+        assert!(answer(500, &"x".repeat(5000)).failure().to_string().len() < 400);
+    }
+
+    #[test]
+    fn unsupported_is_a_status_or_a_code() {
+        let unsupported = r#"{"errors":[{"code":"UNSUPPORTED"}]}"#;
+        assert!(matches!(answer(405, "").failure().failure, Failure::Unsupported { .. }));
+        assert!(matches!(answer(400, unsupported).failure().failure, Failure::Unsupported { .. }));
+        assert!(matches!(answer(500, unsupported).failure().failure, Failure::Status { status: 500, .. }));
+        assert!(matches!(answer(401, unsupported).failure().failure, Failure::Unauthorized { .. }));
+    }
+
+    #[test]
+    fn a_404_counts_only_from_a_registry() {
+        assert!(answer(404, r#"{"errors":[{"code":"NAME_UNKNOWN"}]}"#).is_absent().unwrap());
+        assert!(answer(404, "").is_absent().unwrap());
+        assert!(!answer(500, "").is_absent().unwrap());
+        for page in ["404 page not found", "<html>", r#"{"message":"no such route"}"#] {
+            let error = answer(404, page).is_absent().unwrap_err();
+            assert!(matches!(error.failure, Failure::Untrusted { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn both_digest_algorithms_are_checked() {
+        // FIPS 180-2, appendices B.1 and C.1.
+        let sha512 = "sha512:ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a\
+                      2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f";
+        assert!(matches(b"abc", &sha512.parse().unwrap()));
+        assert!(!matches(b"abd", &sha512.parse().unwrap()));
+        assert!(matches(b"abc", &Digest::of(b"abc")));
+        assert!(!matches(b"abd", &Digest::of(b"abc")));
+    }
+}

@@ -1,0 +1,197 @@
+//! Authorization: anonymous, Basic, or a token for each scope.
+//!
+//! Nothing is sent before the registry asks for it; from then on its way of asking is
+//! remembered, so that each further scope costs one token request and no 401. Credentials
+//! travel only to the registry they were looked up for, and to its token service
+//! ([`super::realm`]). Over plain http they travel only to hosts that are plain by
+//! declaration or loopback (rule S2; loopback counts as declared).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::{Method, StatusCode, Url};
+use serde::Deserialize;
+use tokio::sync::{Mutex as AsyncMutex, OnceCell};
+use tokio::time::Instant;
+
+use super::answer::Answer;
+use super::challenge::{self, Challenge};
+use super::wire::{Host, Request, Wire, locked};
+use super::{address, realm};
+use crate::adapter::credentials::{Credential, Credentials};
+use crate::model::printable;
+use crate::port::{Failure, RegistryError};
+
+/// The shortest time a token is taken to live; the token specification sets it, because
+/// some services say less, or nothing (docs.docker.com, "Token Response Fields").
+const SHORTEST_LIFE: u64 = 60;
+
+/// What one registry asks for, and what it was given.
+#[derive(Default)]
+pub(super) struct State {
+    scheme: Mutex<Option<Scheme>>,
+    credential: OnceCell<Credential>,
+    tokens: Mutex<HashMap<String, Arc<AsyncMutex<Option<Token>>>>>,
+}
+
+/// A challenge whose realm has been checked.
+#[derive(Clone)]
+enum Scheme {
+    Basic,
+    Bearer { realm: Url, service: Option<String> },
+}
+
+struct Token {
+    header: HeaderValue,
+    until: Instant,
+}
+
+/// Sends requests with the authorization that they need.
+pub(super) struct Authorizer {
+    pub(super) wire: Wire,
+    pub(super) credentials: Arc<Credentials>,
+    pub(super) realms: BTreeMap<String, String>,
+}
+
+impl Authorizer {
+    /// Sends `request`; a 401 is answered once by fresh authorization for `scope`.
+    pub(super) async fn send(
+        &self,
+        request: &Request,
+        scope: &str,
+        deadline: Instant,
+    ) -> Result<Answer, RegistryError> {
+        let host = self.wire.host(&request.url);
+        let first = self.authorization(&host, request, scope, None, deadline).await?;
+        let answer = self.wire.send(&with(request, first.as_ref()), deadline).await?;
+        if answer.status != StatusCode::UNAUTHORIZED {
+            return Ok(answer);
+        }
+        let Some(challenge) = challenge::read(&answer.headers) else { return Ok(answer) };
+        let scheme = self.checked(challenge, request)?;
+        *locked(&host.auth.scheme) = Some(scheme);
+        let second = self.authorization(&host, request, scope, first.as_ref(), deadline).await?;
+        if second.is_none() || second == first {
+            return Ok(answer);
+        }
+        self.wire.send(&with(request, second.as_ref()), deadline).await
+    }
+
+    fn checked(&self, challenge: Challenge, request: &Request) -> Result<Scheme, RegistryError> {
+        let Challenge::Bearer { realm, service } = challenge else { return Ok(Scheme::Basic) };
+        match realm::check(&realm, &request.url, &self.realms) {
+            Ok(realm) => Ok(Scheme::Bearer { realm, service }),
+            Err(why) => {
+                let detail = format!("token service {} is refused: {why}", printable(&realm, 120));
+                Err(request.error(Failure::Untrusted { detail }))
+            }
+        }
+    }
+
+    /// Returns the header to send; `stale` is one that has just been turned down.
+    async fn authorization(
+        &self,
+        host: &Host,
+        request: &Request,
+        scope: &str,
+        stale: Option<&HeaderValue>,
+        deadline: Instant,
+    ) -> Result<Option<HeaderValue>, RegistryError> {
+        let Some(scheme) = locked(&host.auth.scheme).clone() else { return Ok(None) };
+        let credential = host.auth.credential.get_or_try_init(|| async {
+            let name = address::host(&request.url);
+            self.credentials.lookup(&name).await.map_err(|failure| request.error(failure))
+        });
+        let header = match (scheme, credential.await?) {
+            (Scheme::Basic, Credential::Basic { user, password }) => {
+                let pair = STANDARD.encode(format!("{user}:{}", password.expose()));
+                secret_header(&format!("Basic {pair}"))
+            }
+            (Scheme::Basic, _) => return Ok(None),
+            (Scheme::Bearer { .. }, Credential::Bearer(token)) => {
+                secret_header(&format!("Bearer {}", token.expose()))
+            }
+            (Scheme::Bearer { realm, service }, credential) => {
+                let slot = locked(&host.auth.tokens).entry(scope.to_owned()).or_default().clone();
+                // Of many tasks that need this token, one fetches it.
+                let mut slot = slot.lock().await;
+                if let Some(token) = slot.as_ref()
+                    && Some(&token.header) != stale
+                    && Instant::now() < token.until
+                {
+                    return Ok(Some(token.header.clone()));
+                }
+                let token = self.fetch(token_request(realm, service, scope, credential), deadline).await?;
+                return Ok(Some(slot.insert(token).header.clone()));
+            }
+        };
+        let unfit = || Failure::Credentials { detail: "a user, password or token no header can hold".into() };
+        header.ok_or_else(|| request.error(unfit())).map(Some)
+    }
+
+    async fn fetch(&self, request: Request, deadline: Instant) -> Result<Token, RegistryError> {
+        let answer = self.wire.send(&request, deadline).await?;
+        if answer.status != StatusCode::OK {
+            return Err(answer.failure());
+        }
+        let unfit = || answer.untrusted("it holds no token");
+        let body: TokenBody = serde_json::from_slice(&answer.body).map_err(|_| unfit())?;
+        let text = body.token.or(body.access_token).filter(|text| !text.is_empty()).ok_or_else(unfit)?;
+        let header = secret_header(&format!("Bearer {text}")).ok_or_else(unfit)?;
+        // A day is as good as forever here, and cannot overflow.
+        let life = body.expires_in.unwrap_or(0).clamp(SHORTEST_LIFE, 86_400);
+        Ok(Token { header, until: Instant::now() + Duration::from_secs(life) })
+    }
+}
+
+/// Builds the token request: GET with Basic (docs.docker.com, "Token Authentication
+/// Specification"), or the OAuth2 POST for an identity token.
+fn token_request(mut realm: Url, service: Option<String>, scope: &str, credential: &Credential) -> Request {
+    let mut params: Vec<(&str, &str)> = Vec::new();
+    if let Some(service) = &service {
+        params.push(("service", service));
+    }
+    if !scope.is_empty() {
+        params.push(("scope", scope));
+    }
+    if let Credential::IdentityToken(token) = credential {
+        params.extend([("grant_type", "refresh_token"), ("client_id", "boxwright")]);
+        params.push(("refresh_token", token.expose()));
+        // A URL's query is the one place at hand that encodes forms.
+        let mut form = realm.clone();
+        form.set_query(None);
+        form.query_pairs_mut().extend_pairs(params);
+        let body = Bytes::from(form.query().unwrap_or_default().to_owned());
+        return Request::new(Method::POST, realm).body("application/x-www-form-urlencoded", body);
+    }
+    realm.query_pairs_mut().extend_pairs(params);
+    let request = Request::new(Method::GET, realm);
+    let Credential::Basic { user, password } = credential else { return request };
+    let pair = STANDARD.encode(format!("{user}:{}", password.expose()));
+    with(&request, secret_header(&format!("Basic {pair}")).as_ref())
+}
+
+fn with(request: &Request, authorization: Option<&HeaderValue>) -> Request {
+    match authorization {
+        Some(value) => request.clone().header(AUTHORIZATION, value.clone()),
+        None => request.clone(),
+    }
+}
+
+fn secret_header(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+#[derive(Deserialize)]
+struct TokenBody {
+    token: Option<String>,
+    access_token: Option<String>,
+    expires_in: Option<u64>,
+}

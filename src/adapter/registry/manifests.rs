@@ -1,0 +1,138 @@
+//! Manifests: head, get, put and delete (distribution-spec, "Pull", "Push", "Content Management").
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, StatusCode};
+
+use super::answer::{self, Answer};
+use super::wire::Request;
+use super::{HttpRegistry, Right};
+use crate::model::{Digest, MANIFEST_LIMIT, MediaType, RawManifest, Repository};
+use crate::port::{Deleted, Reference, RegistryError};
+
+impl HttpRegistry {
+    pub(super) async fn head_manifest(
+        &self,
+        repository: &Repository,
+        at: &Reference,
+    ) -> Result<Option<Digest>, RegistryError> {
+        let by_get = async || Ok(self.get_manifest(repository, at).await?.map(|raw| raw.digest().clone()));
+        let request = self.manifest_request(Method::HEAD, repository, at)?;
+        let host = self.authorizer.wire.host(&request.url);
+        if host.cannot_head.load(Relaxed) {
+            return by_get().await;
+        }
+        let answer = self.send(request, repository, Right::Pull).await?;
+        if answer.is_absent()? {
+            return Ok(None);
+        }
+        match answer.status {
+            StatusCode::OK => match (answer.claimed_digest(), at) {
+                // Nothing to go by, or nonsense: the bytes settle it.
+                (None, _) => by_get().await,
+                (Some(found), Reference::Digest(asked)) if *asked != found => {
+                    Err(other_digest(&answer, &found))
+                }
+                (found, _) => Ok(found),
+            },
+            // A 400 may be about this one request only.
+            StatusCode::BAD_REQUEST => by_get().await,
+            StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {
+                host.cannot_head.store(true, Relaxed);
+                by_get().await
+            }
+            _ => Err(answer.failure()),
+        }
+    }
+
+    pub(super) async fn get_manifest(
+        &self,
+        repository: &Repository,
+        at: &Reference,
+    ) -> Result<Option<RawManifest>, RegistryError> {
+        let request = self.manifest_request(Method::GET, repository, at)?.limit(MANIFEST_LIMIT);
+        let answer = self.send(request, repository, Right::Pull).await?;
+        if answer.is_absent()? {
+            return Ok(None);
+        }
+        if answer.status != StatusCode::OK {
+            return Err(answer.failure());
+        }
+        let Some(media_type) = answer.header(CONTENT_TYPE) else {
+            return Err(answer.untrusted("it has no media type"));
+        };
+        let media_type: MediaType =
+            media_type.parse().map_err(|error| answer.untrusted(format!("{error}")))?;
+        let manifest = RawManifest::new(media_type, answer.body.clone());
+        if let Reference::Digest(asked) = at
+            && !answer::matches(&answer.body, asked)
+        {
+            return Err(other_digest(&answer, manifest.digest()));
+        }
+        if let Some(claimed) = answer.claimed_digest()
+            && !answer::matches(&answer.body, &claimed)
+        {
+            let detail = format!("its digest is {}, and it claims {claimed}", manifest.digest());
+            return Err(answer.untrusted(detail));
+        }
+        Ok(Some(manifest))
+    }
+
+    pub(super) async fn put_manifest(
+        &self,
+        repository: &Repository,
+        at: &Reference,
+        manifest: &RawManifest,
+    ) -> Result<(), RegistryError> {
+        let request = self
+            .manifest_request(Method::PUT, repository, at)?
+            .body(manifest.media_type().as_str(), manifest.bytes().clone());
+        let answer = self.send(request, repository, Right::Push).await?;
+        if !matches!(answer.status, StatusCode::CREATED | StatusCode::ACCEPTED) {
+            return Err(answer.failure());
+        }
+        match answer.claimed_digest() {
+            Some(claimed) if !answer::matches(manifest.bytes(), &claimed) => {
+                Err(answer.untrusted(format!("it took in {claimed} instead of {}", manifest.digest())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) async fn delete_manifest(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<Deleted, RegistryError> {
+        let at = Reference::Digest(digest.clone());
+        let request = self.manifest_request(Method::DELETE, repository, &at)?.once();
+        let answer = self.send(request, repository, Right::Delete).await?;
+        match answer.status {
+            StatusCode::OK | StatusCode::ACCEPTED | StatusCode::NO_CONTENT => Ok(Deleted::Gone),
+            StatusCode::METHOD_NOT_ALLOWED => Ok(Deleted::Unsupported),
+            status if status.is_client_error() && answer.has_code("UNSUPPORTED") => Ok(Deleted::Unsupported),
+            _ if answer.is_absent()? => Ok(Deleted::WasGone),
+            _ => Err(answer.failure()),
+        }
+    }
+
+    /// All four media types are always named: with fewer, a registry may say 404 for what it has.
+    fn manifest_request(
+        &self,
+        method: Method,
+        repository: &Repository,
+        at: &Reference,
+    ) -> Result<Request, RegistryError> {
+        const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, \
+             application/vnd.oci.image.index.v1+json, \
+             application/vnd.docker.distribution.manifest.v2+json, \
+             application/vnd.docker.distribution.manifest.list.v2+json";
+        let request = self.request(method, repository, &format!("manifests/{at}"))?;
+        Ok(request.header(ACCEPT, HeaderValue::from_static(ACCEPTED)))
+    }
+}
+
+fn other_digest(answer: &Answer, found: &Digest) -> RegistryError {
+    answer.untrusted(format!("another digest than asked for: {found}"))
+}

@@ -1,0 +1,188 @@
+//! A registry over HTTP (OCI distribution-spec 1.1), as real ones answer.
+//!
+//! Invariants: no bytes are returned whose hash was not checked; no answer is read as
+//! "missing" but a registry's own 404; credentials go to no other host than they are for.
+//!
+//! From the outside in: this file names rights and URLs; `manifests`, `blobs` and `tags` say
+//! what answers mean; `session` follows redirects; `auth` (with `challenge` and `realm`)
+//! authorizes; `wire` sends, with the waits of `retry`; `clock` keeps the registry's time.
+//!
+//! Absent: uploads of layers and pulling of images, which the engine does.
+
+mod address;
+mod answer;
+mod auth;
+mod blobs;
+mod challenge;
+mod clock;
+mod limits;
+mod manifests;
+mod realm;
+mod retry;
+mod session;
+mod tags;
+mod wire;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use reqwest::{Method, Url};
+use tokio::time::Instant;
+
+use self::answer::Answer;
+use self::auth::Authorizer;
+use self::wire::{Request, Wire};
+use super::credentials::Credentials;
+use crate::model::{Digest, RawManifest, Repository, Timestamp, printable};
+use crate::port::{Deleted, Failure, Reference, Registry, RegistryError, TagList};
+
+pub use self::limits::Limits;
+
+/// What a user has declared about hosts, in a place that is trusted.
+#[derive(Debug, Clone, Default)]
+pub struct Declared {
+    /// Registries that are talked to in plain http, as `host:port`; loopback always is.
+    pub plain: BTreeSet<String>,
+    /// Registries whose tokens come from another host, by registry: a self-hosted GitLab's.
+    pub realms: BTreeMap<String, String>,
+}
+
+/// The HTTP client cannot start: no certificates, or no usable proxy setting.
+#[derive(Debug, thiserror::Error)]
+#[error("the HTTP client cannot start")]
+pub struct StartError(#[source] reqwest::Error);
+
+/// All registries, over HTTP.
+pub struct HttpRegistry {
+    authorizer: Authorizer,
+    plain: BTreeSet<String>,
+}
+
+/// What a request needs to be allowed to do.
+#[derive(Debug, Clone, Copy)]
+enum Right {
+    Pull,
+    Push,
+    Delete,
+}
+
+impl HttpRegistry {
+    /// Makes a client; a process needs one. The TLS provider must have been installed before.
+    pub fn new(
+        credentials: Arc<Credentials>,
+        declared: Declared,
+        limits: Limits,
+    ) -> Result<Self, StartError> {
+        let Declared { plain, realms } = declared;
+        let authorizer = Authorizer { wire: Wire::new(limits)?, credentials, realms };
+        Ok(Self { authorizer, plain })
+    }
+
+    fn root(&self, host: &str) -> Result<Url, RegistryError> {
+        address::root(host, &self.plain).ok_or_else(|| RegistryError {
+            request: printable(host, 120),
+            failure: Failure::Unreachable { detail: "not a registry host".to_owned() },
+        })
+    }
+
+    /// Starts a request for `path` within a repository; the path needs no escaping.
+    fn request(&self, method: Method, repository: &Repository, path: &str) -> Result<Request, RegistryError> {
+        let mut url = self.root(repository.host())?;
+        url.set_path(&format!("v2/{}/{path}", address::server_name(repository)));
+        Ok(Request::new(method, url))
+    }
+
+    async fn send(
+        &self,
+        request: Request,
+        repository: &Repository,
+        right: Right,
+    ) -> Result<Answer, RegistryError> {
+        self.send_until(request, repository, right, self.authorizer.wire.deadline()).await
+    }
+
+    async fn send_until(
+        &self,
+        request: Request,
+        repository: &Repository,
+        right: Right,
+        deadline: Instant,
+    ) -> Result<Answer, RegistryError> {
+        let root = self.root(repository.host())?;
+        let actions = match right {
+            Right::Pull => "pull",
+            Right::Push => "pull,push",
+            Right::Delete => "delete",
+        };
+        let scope = format!("repository:{}:{actions}", address::server_name(repository));
+        session::send(&self.authorizer, &root, request, &scope, deadline).await
+    }
+}
+
+#[async_trait]
+impl Registry for HttpRegistry {
+    async fn now(&self, host: &str) -> Result<Timestamp, RegistryError> {
+        let wire = &self.authorizer.wire;
+        let url = self.root(host)?;
+        let clock = &wire.host(&url).clock;
+        if let Some(now) = clock.now() {
+            return Ok(now);
+        }
+        // A 401 tells the time as well, so nobody logs in for this.
+        let request = Request::new(Method::GET, url.join("v2/").unwrap_or(url));
+        let answer = wire.send(&request, wire.deadline()).await?;
+        match clock.now() {
+            Some(now) => Ok(now),
+            None if answer.status.is_server_error() => Err(answer.failure()),
+            None => Err(answer.untrusted("it has no valid Date")),
+        }
+    }
+
+    async fn head(&self, repository: &Repository, at: &Reference) -> Result<Option<Digest>, RegistryError> {
+        self.head_manifest(repository, at).await
+    }
+
+    async fn get(
+        &self,
+        repository: &Repository,
+        at: &Reference,
+    ) -> Result<Option<RawManifest>, RegistryError> {
+        self.get_manifest(repository, at).await
+    }
+
+    async fn put(
+        &self,
+        repository: &Repository,
+        at: &Reference,
+        manifest: &RawManifest,
+    ) -> Result<(), RegistryError> {
+        self.put_manifest(repository, at, manifest).await
+    }
+
+    async fn tags(&self, repository: &Repository) -> Result<TagList, RegistryError> {
+        self.list_tags(repository).await
+    }
+
+    async fn delete(&self, repository: &Repository, digest: &Digest) -> Result<Deleted, RegistryError> {
+        self.delete_manifest(repository, digest).await
+    }
+
+    async fn has_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, RegistryError> {
+        self.head_blob(repository, digest).await
+    }
+
+    async fn put_blob(&self, repository: &Repository, bytes: Bytes) -> Result<Digest, RegistryError> {
+        self.upload_blob(repository, bytes).await
+    }
+
+    async fn get_blob(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        limit: usize,
+    ) -> Result<Option<Bytes>, RegistryError> {
+        self.read_blob(repository, digest, limit).await
+    }
+}

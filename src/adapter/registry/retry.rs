@@ -1,0 +1,125 @@
+//! When to ask again: pure decisions about waits.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use reqwest::header::{DATE, RETRY_AFTER};
+
+use super::answer::Answer;
+use super::limits::Limits;
+use crate::model::Timestamp;
+
+/// What may be sent a second time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// Reads, and writes of the same bytes to the same place.
+    Freely,
+    /// Only if the first one was certainly not carried out: a late second DELETE could hit
+    /// what somebody has pushed in between, and an upload session ends with its first PUT.
+    Unprocessed,
+}
+
+impl Repeat {
+    /// Tells whether a request answered with `status` may be sent again.
+    pub(super) fn allows(self, status: StatusCode) -> bool {
+        match self {
+            Self::Freely => {
+                matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504 | 522)
+            }
+            Self::Unprocessed => matches!(status.as_u16(), 425 | 429),
+        }
+    }
+}
+
+/// Returns the wait before try number `tries + 1`: doubling, of which a random half is taken
+/// off so that many clients do not come back at once.
+pub(super) fn backoff(tries: u32, limits: &Limits) -> Duration {
+    let doubled = limits.first_wait.saturating_mul(1 << tries.saturating_sub(1).min(16));
+    doubled.min(limits.longest_wait).mul_f64(1.0 - random_fraction() / 2.0)
+}
+
+/// Returns how long the registry asks to be left alone, clamped (RFC 9110, section 10.2.3);
+/// `None` if it does not ask, or asks for nonsense.
+pub(super) fn asked_wait(answer: &Answer, limits: &Limits) -> Option<Duration> {
+    let text = answer.header(RETRY_AFTER)?.trim();
+    let wait = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            // A date is only worth something beside the clock that it was read from.
+            let now = Timestamp::from_http_date(answer.header(DATE)?)?;
+            Timestamp::from_http_date(text)?.since(now).duration()
+        }
+    };
+    Some(wait.min(limits.longest_wait))
+}
+
+/// Returns a number in [0, 1). The standard library seeds its hash maps well enough for that.
+fn random_fraction() -> f64 {
+    let bits = RandomState::new().hash_one(0_u8) >> 40;
+    f64::from(u32::try_from(bits).unwrap_or(0)) / f64::from(1_u32 << 24)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use reqwest::header::HeaderMap;
+    use reqwest::{Method, Url};
+
+    fn asked(retry_after: &str, date: Option<&str>) -> Option<u64> {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, retry_after.parse().unwrap());
+        if let Some(date) = date {
+            headers.insert(DATE, date.parse().unwrap());
+        }
+        let answer = Answer {
+            method: Method::GET,
+            url: Url::parse("https://r.example/").unwrap(),
+            status: StatusCode::TOO_MANY_REQUESTS,
+            headers,
+            body: bytes::Bytes::new(),
+        };
+        asked_wait(&answer, &Limits::default()).map(|wait| wait.as_secs())
+    }
+
+    #[test]
+    fn retry_after_is_parsed_in_both_forms_and_clamped() {
+        let now = Some("Sat, 21 Nov 2026 07:44:00 GMT");
+        assert_eq!(asked("7", None), Some(7));
+        assert_eq!(asked("0", None), Some(0));
+        assert_eq!(asked("3600", None), Some(20));
+        assert_eq!(asked("Sat, 21 Nov 2026 07:44:09 GMT", now), Some(9));
+        assert_eq!(asked("Sat, 21 Nov 2026 07:43:00 GMT", now), Some(0));
+        assert_eq!(asked("Sun, 21 Nov 2027 07:44:00 GMT", now), Some(20));
+        for junk in ["", "-1", "soon", "1.5", "99999999999999999999999"] {
+            assert_eq!(asked(junk, now), None, "{junk}");
+        }
+        assert_eq!(asked("Sat, 21 Nov 2026 07:44:09 GMT", None), None);
+    }
+
+    #[test]
+    fn waits_double_with_jitter_up_to_the_longest() {
+        let limits = Limits::default();
+        for (tries, longest) in [(1, 0.25), (2, 0.5), (3, 1.0), (12, 20.0), (u32::MAX, 20.0)] {
+            for _ in 0..50 {
+                let wait = backoff(tries, &limits).as_secs_f64();
+                assert!((longest / 2.0..=longest).contains(&wait), "{tries}: {wait}");
+            }
+        }
+        assert_ne!(backoff(5, &limits), backoff(5, &limits));
+    }
+
+    #[test]
+    fn a_delete_is_repeated_only_if_it_was_turned_away() {
+        let status = |code| StatusCode::from_u16(code).unwrap();
+        for code in [408, 500, 502, 503, 504, 522] {
+            assert!(Repeat::Freely.allows(status(code)));
+            assert!(!Repeat::Unprocessed.allows(status(code)));
+        }
+        for code in [200, 400, 401, 403, 404, 405, 501] {
+            assert!(!Repeat::Freely.allows(status(code)));
+        }
+        assert!(Repeat::Unprocessed.allows(status(429)));
+    }
+}

@@ -1,0 +1,21 @@
+//! `boxwright.toml` → a checked [`Project`].
+//!
+//! Parsing is pure: text in, project or error out. What is checked here never has to be
+//! doubted later: names exist, parents come before their children, tags can be written.
+//! Deliberately absent: reading files, the environment, the network.
+
+mod document;
+mod init;
+mod parse;
+mod pin;
+mod project;
+mod template;
+
+pub use document::ConfigError;
+pub use init::{Found, FoundStage, first_config};
+pub use parse::parse;
+pub use pin::{PinError, PinFormat, extract};
+pub use project::{
+    BoxSpec, Channel, ContextSource, Keep, Pin, PinSource, Project, RegistryChoice, Retention,
+};
+pub use template::{Template, TemplateError};

@@ -1,0 +1,129 @@
+use super::*;
+
+const GOOD: &str = r#"
+registry = "ghcr.io/easycrypt"
+ledger = "ledger"
+
+[temporary]
+keep = "3d"
+
+[clean]
+grace = "12h"
+
+[defaults]
+context = "scripts/docker"
+
+[pin.lean]
+file = "Lampe/lean-toolchain"
+also = ["stdlib/lampe/lean-toolchain"]
+
+[pin.noir]
+file = "Cargo.toml"
+field = "dependencies.noirc_driver.rev"
+
+[box.test]
+contexts = { build = "box:build" }
+only = ["release"]
+
+[box.build]
+repository = "ec-build-box"
+target = "build"
+contexts = { base-build = "box:base", debian = "image:debian:12" }
+args = { LEAN = "{pin.lean}", NOIR = "{pin.noir:8}" }
+max-size = "4GiB"
+prefix = "lean-{pin.lean}"
+
+[box.base]
+dockerfile = "docker/base.Dockerfile"
+
+[channel.main]
+tag = "main"
+keep = { last = 1, grace = "2d" }
+
+[channel.release]
+tag = 'r[0-9]+\.[0-9]+'
+keep = "forever"
+immutable = true
+"#;
+
+#[test]
+fn reads_a_whole_project_with_parents_first() {
+    let project = parse("boxwright.toml", GOOD).unwrap();
+    let names: Vec<&str> = project.boxes.iter().map(|spec| spec.name.as_str()).collect();
+    assert_eq!(names, ["base", "build", "test"]);
+    assert_eq!(project.lease.to_string(), "3d");
+    assert_eq!(project.retention.grace.to_string(), "12h");
+    let build = project.find("build").unwrap();
+    assert_eq!(build.dockerfile, Path::new("scripts/docker/Dockerfile"));
+    assert_eq!(build.max_size, Some(4 << 30));
+    assert_eq!(build.pins().collect::<Vec<_>>(), ["lean", "noir", "lean"]);
+    assert_eq!(project.find("base").unwrap().dockerfile, Path::new("docker/base.Dockerfile"));
+    let main: Vec<&str> = project.boxes_of("main").iter().map(|spec| spec.name.as_str()).collect();
+    assert_eq!(main, ["base", "build"]);
+    assert_eq!(project.boxes_of("release").len(), 3);
+    let keep = project.channels["main"].keep;
+    assert_eq!(keep, Keep::Last { count: 1, grace: Span::from_seconds(172_800) });
+    assert_eq!(project.channel_of(&"r2026.07".parse().unwrap()).unwrap().name, "release");
+    assert!(project.channel_of(&"r2026.07-rc".parse().unwrap()).is_none());
+}
+
+/// Replaces `from` in the good file and expects an error at `place` with `message` and `hint`.
+fn check(from: &str, to: &str, place: &str, message: &str, hint: &str) {
+    let text = GOOD.replacen(from, to, 1);
+    assert_ne!(text, GOOD, "`{from}` is not in the file");
+    let error = parse("b.toml", &text).expect_err(message);
+    assert_eq!(format!("{}:{}", error.line, error.column), place, "{error}");
+    assert!(error.message.contains(message), "{error}");
+    assert!(error.hint.clone().unwrap_or_default().contains(hint), "{:?}", error.hint);
+}
+
+#[test]
+fn errors_name_place_and_remedy() {
+    check("max-size", "max-sise", "31:1", "unknown key `max-sise` in [box.build]", "`max-size`");
+    check("ledger =", "leger =", "3:1", "unknown key `leger`", "`ledger`");
+    check("\"ghcr.io/easycrypt\"", "\"https://ghcr.io\"", "2:12", "not a registry host", "without https://");
+    check("\"3d\"", "3", "6:8", "`temporary.keep` is a integer; expected a string", "");
+    check("\"3d\"", "\"40d\"", "6:8", "between 1s and 30d", "");
+    check("box:base\"", "box:bose\"", "29:12", "there is no box `bose`", "`base`");
+    check("{pin.noir:8}", "{pin.nori}", "30:8", "there is no pin `nori`", "`noir`");
+    check("{pin.noir:8}", "{pin.noir", "30:38", "is not a pin", "");
+    check("[\"release\"]", "[\"relase\"]", "24:8", "there is no channel `relase`", "`release`");
+    check("scripts/docker", "../docker", "12:11", "leads out of the repository", "");
+    check("scripts/docker", "/docker", "12:11", "leads out of the repository", "");
+    check("4GiB", "4 GB or so", "31:12", "is not a size", "");
+    check("tag = \"main\"", "tag = \"feature/x\"", "38:7", "is not a tag", "");
+    check("tag = \"main\"", "tag = \".*\"", "38:7", "would also match content tags", "");
+    check("tag = \"main\"", "tag = \"(\"", "38:7", "unclosed group", "");
+    check("last = 1", "last = 0", "39:17", "must be at least 1", "");
+    check("\"forever\"", "\"always\"", "43:8", "must be \"forever\"", "");
+    check("\"ec-build-box\"", "\"base\"", "27:14", "share repository `base`", "");
+    check("\"ec-build-box\"", "\"ledger\"", "27:14", "is the ledger's repository", "");
+    check("\"ec-build-box\"", "\"EC\"", "27:14", "is not a repository name", "");
+    check("[box.test]", "[box.Test]", "22:6", "box name `Test`", "");
+    check("Cargo.toml", "Cargo.txt", "20:9", "`field` needs a .toml or .json file", "pattern");
+    check("\"image:debian:12\"", "\"debian:12\"", "29:48", "names neither a box nor an image", "box:NAME");
+    check("keep = { last = 1, grace = \"2d\" }", "keep = {", "41:1", "", "");
+    check("lean-{pin.lean}", "a/b", "32:10", "is not a tag", "");
+    check("lean-{pin.lean}", &"a".repeat(100), "32:10", "at most 128", "");
+}
+
+#[test]
+fn a_circle_is_named() {
+    let text = GOOD.replace("[box.base]", "[box.base]\ncontexts = { t = \"box:test\" }");
+    let error = parse("b.toml", &text).unwrap_err();
+    assert!(error.message.contains("in a circle: base → test → build → base"), "{error}");
+    assert_eq!(error.line, 34);
+}
+
+#[test]
+fn no_box_and_no_registry_are_errors() {
+    assert!(parse("b", "registry = \"embedded\"").unwrap_err().message.contains("no box"));
+    assert!(parse("b", "[box.a]").unwrap_err().message.contains("`registry` is missing"));
+}
+
+#[test]
+fn the_place_is_shown() {
+    let error = parse("b.toml", "registry = \"embedded\"\n  leger = 1\n[box.a]\n").unwrap_err();
+    let expect = "b.toml:2:3: unknown key `leger`\n    2 |   leger = 1\n      |   ^";
+    assert_eq!(error.to_string(), expect);
+}

@@ -1,0 +1,144 @@
+//! The value of a pin inside a document of the repository.
+
+use regex::Regex;
+
+/// How to find a pin's value in a file.
+#[derive(Debug, Clone)]
+pub enum PinFormat {
+    /// The whole text, surrounding white space aside.
+    Text,
+    /// The first group of a regular expression, or its whole match.
+    Pattern(Regex),
+    /// A field of a TOML document, named by its path.
+    Toml(Vec<String>),
+    /// A field of a JSON document, named by its path.
+    Json(Vec<String>),
+}
+
+/// Why a document yields no value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PinError {
+    /// The document is no text.
+    #[error("is not UTF-8 text")]
+    NotText,
+    /// The document cannot be parsed.
+    #[error("cannot be parsed: {0}")]
+    Syntax(String),
+    /// The field is not there.
+    #[error("has no field `{0}`")]
+    Missing(String),
+    /// The field is a table or a list.
+    #[error("holds {found} at `{field}`; expected a string, a number or a boolean")]
+    NotScalar {
+        /// The field's path.
+        field: String,
+        /// What is there.
+        found: &'static str,
+    },
+    /// The pattern does not match.
+    #[error("does not match `{0}`")]
+    NoMatch(String),
+    /// The value is empty or spans lines.
+    #[error("holds no single-line value")]
+    NotOneLine,
+}
+
+/// Reads a pin's value out of a document.
+pub fn extract(document: &[u8], format: &PinFormat) -> Result<String, PinError> {
+    let text = std::str::from_utf8(document).map_err(|_| PinError::NotText)?;
+    let value = match format {
+        PinFormat::Text => text.trim().to_owned(),
+        PinFormat::Pattern(pattern) => {
+            let found = pattern.captures(text).ok_or_else(|| PinError::NoMatch(pattern.to_string()))?;
+            found.get(1).or_else(|| found.get(0)).map_or("", |group| group.as_str()).to_owned()
+        }
+        PinFormat::Toml(path) => {
+            let table: toml::Table = text
+                .parse()
+                .map_err(|error: toml::de::Error| PinError::Syntax(error.message().to_owned()))?;
+            from_toml(&toml::Value::Table(table), path)?
+        }
+        PinFormat::Json(path) => {
+            let value = serde_json::from_str(text).map_err(|error| PinError::Syntax(error.to_string()))?;
+            from_json(&value, path)?
+        }
+    };
+    if value.is_empty() || value.contains(['\n', '\r']) {
+        return Err(PinError::NotOneLine);
+    }
+    Ok(value)
+}
+
+fn from_toml(document: &toml::Value, path: &[String]) -> Result<String, PinError> {
+    let mut at = document;
+    for name in path {
+        let next = match at {
+            toml::Value::Array(items) => name.parse().ok().and_then(|index: usize| items.get(index)),
+            _ => at.get(name.as_str()),
+        };
+        at = next.ok_or_else(|| PinError::Missing(path.join(".")))?;
+    }
+    match at {
+        toml::Value::String(text) => Ok(text.clone()),
+        toml::Value::Integer(_)
+        | toml::Value::Float(_)
+        | toml::Value::Boolean(_)
+        | toml::Value::Datetime(_) => Ok(at.to_string()),
+        toml::Value::Array(_) => Err(PinError::NotScalar { field: path.join("."), found: "a list" }),
+        toml::Value::Table(_) => Err(PinError::NotScalar { field: path.join("."), found: "a table" }),
+    }
+}
+
+fn from_json(document: &serde_json::Value, path: &[String]) -> Result<String, PinError> {
+    let mut at = document;
+    for name in path {
+        let next = match at {
+            serde_json::Value::Array(items) => name.parse().ok().and_then(|index: usize| items.get(index)),
+            _ => at.get(name.as_str()),
+        };
+        at = next.ok_or_else(|| PinError::Missing(path.join(".")))?;
+    }
+    match at {
+        serde_json::Value::String(text) => Ok(text.clone()),
+        serde_json::Value::Number(_) | serde_json::Value::Bool(_) => Ok(at.to_string()),
+        serde_json::Value::Null => Err(PinError::Missing(path.join("."))),
+        serde_json::Value::Array(_) => Err(PinError::NotScalar { field: path.join("."), found: "a list" }),
+        serde_json::Value::Object(_) => {
+            Err(PinError::NotScalar { field: path.join("."), found: "an object" })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> Vec<String> {
+        text.split('.').map(str::to_owned).collect()
+    }
+
+    fn check(document: &str, format: PinFormat, expect: Result<&str, PinError>) {
+        assert_eq!(extract(document.as_bytes(), &format), expect.map(str::to_owned), "{document}");
+    }
+
+    #[test]
+    fn finds_a_value_in_every_format() {
+        check("leanprover/lean4:v4.21\n", PinFormat::Text, Ok("leanprover/lean4:v4.21"));
+        let cargo = "[dependencies.noirc_driver]\ngit = \"x\"\nrev = \"abc\"\n";
+        check(cargo, PinFormat::Toml(path("dependencies.noirc_driver.rev")), Ok("abc"));
+        check("a = [1, 2]", PinFormat::Toml(path("a.1")), Ok("2"));
+        check(r#"{"a":{"b":[{"c":"d"}]}}"#, PinFormat::Json(path("a.b.0.c")), Ok("d"));
+        let pattern = Regex::new(r"version (\S+)").unwrap();
+        check("x\nversion 1.2\n", PinFormat::Pattern(pattern), Ok("1.2"));
+    }
+
+    #[test]
+    fn says_what_is_missing() {
+        check("a = 1", PinFormat::Toml(path("a.b")), Err(PinError::Missing("a.b".to_owned())));
+        let table = PinError::NotScalar { field: "a".to_owned(), found: "a table" };
+        check("a.b = 1", PinFormat::Toml(path("a")), Err(table));
+        check("{}", PinFormat::Json(path("a")), Err(PinError::Missing("a".to_owned())));
+        check(" \n", PinFormat::Text, Err(PinError::NotOneLine));
+        check("a\nb", PinFormat::Text, Err(PinError::NotOneLine));
+    }
+}

@@ -1,0 +1,185 @@
+//! The checked configuration.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use regex::Regex;
+
+use super::{PinFormat, Template};
+use crate::model::{Platform, Span, Tag};
+
+/// Everything that `boxwright.toml` says, checked.
+#[derive(Debug, Clone)]
+pub struct Project {
+    /// Where images are kept.
+    pub registry: RegistryChoice,
+    /// The name of the ledger's repository, without host.
+    pub ledger: String,
+    /// How long a lease lasts, and so a temporary image.
+    pub lease: Span,
+    /// How clean waits and what it keeps.
+    pub retention: Retention,
+    /// A word that enters every key; changing it rebuilds everything.
+    pub epoch: String,
+    /// The pins by name.
+    pub pins: BTreeMap<String, Pin>,
+    /// The boxes, parents before children.
+    pub boxes: Vec<BoxSpec>,
+    /// The channels by name.
+    pub channels: BTreeMap<String, Channel>,
+}
+
+impl Project {
+    /// Returns the box of that name.
+    pub fn find(&self, name: &str) -> Option<&BoxSpec> {
+        self.boxes.iter().find(|spec| spec.name == name)
+    }
+
+    /// Returns the channel whose tags match `tag`.
+    pub fn channel_of(&self, tag: &Tag) -> Option<&Channel> {
+        self.channels.values().find(|channel| channel.pattern.is_match(tag.as_str()))
+    }
+
+    /// Returns the names of the boxes a promotion to `channel` moves: all that are not
+    /// reserved for other channels, and what those stand on.
+    pub fn boxes_of<'a>(&'a self, channel: &str) -> Vec<&'a BoxSpec> {
+        let wanted = |spec: &&BoxSpec| spec.only.is_empty() || spec.only.iter().any(|only| only == channel);
+        let names: Vec<&str> = self.boxes.iter().filter(wanted).map(|spec| spec.name.as_str()).collect();
+        self.closure(&names)
+    }
+
+    /// Returns the named boxes and everything they stand on, parents first.
+    pub fn closure<'a>(&'a self, names: &[&str]) -> Vec<&'a BoxSpec> {
+        let mut wanted: Vec<&str> = names.to_vec();
+        // Children come after their parents, so one pass from the end finds all ancestors.
+        for spec in self.boxes.iter().rev() {
+            if wanted.contains(&spec.name.as_str()) {
+                wanted.extend(spec.parents());
+            }
+        }
+        self.boxes.iter().filter(|spec| wanted.contains(&spec.name.as_str())).collect()
+    }
+}
+
+/// Where images are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RegistryChoice {
+    /// In a store beside the configuration, served on loopback.
+    Embedded,
+    /// In a registry: a host, with or without the first words of the repositories' names.
+    Remote(String),
+}
+
+/// How clean waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// The least time between condemning an image and deleting it.
+    pub grace: Span,
+    /// The time after which a write is seen by every reader.
+    pub settle: Option<Span>,
+}
+
+/// A box: one image to build.
+#[derive(Debug, Clone)]
+pub struct BoxSpec {
+    /// Its name.
+    pub name: String,
+    /// Its repository's name, without registry host.
+    pub repository: String,
+    /// The build context, relative to the configuration file.
+    pub context: PathBuf,
+    /// The Dockerfile, relative to the configuration file.
+    pub dockerfile: PathBuf,
+    /// The stage to build; the last one if none is named.
+    pub target: Option<String>,
+    /// The platform to build for.
+    pub platform: Platform,
+    /// Build arguments.
+    pub args: BTreeMap<String, Template>,
+    /// What stands for a name in `FROM`, `COPY --from` and `RUN --mount=from=`.
+    pub contexts: BTreeMap<String, ContextSource>,
+    /// The readable first part of the content tag.
+    pub prefix: Option<Template>,
+    /// The largest image that is pushed, in bytes.
+    pub max_size: Option<u64>,
+    /// The channels this box is reserved for; none means every one.
+    pub only: Vec<String>,
+    /// The network mode of `RUN` steps.
+    pub network: Option<String>,
+    /// Additional `host:address` lines.
+    pub extra_hosts: Vec<String>,
+    /// The size of `/dev/shm` in bytes.
+    pub shm_size: Option<u64>,
+}
+
+impl BoxSpec {
+    /// Returns the names of the boxes this one stands on.
+    pub fn parents(&self) -> impl Iterator<Item = &str> {
+        self.contexts.values().filter_map(|source| match source {
+            ContextSource::Box(name) => Some(name.as_str()),
+            ContextSource::Image(_) => None,
+        })
+    }
+
+    /// Returns the names of the pins that its arguments and its prefix use.
+    pub fn pins(&self) -> impl Iterator<Item = &str> {
+        self.args.values().chain(&self.prefix).flat_map(Template::pins)
+    }
+}
+
+/// What a name in a Dockerfile stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContextSource {
+    /// Another box.
+    Box(String),
+    /// An outside image, by reference.
+    Image(String),
+}
+
+/// A named revision that enters keys.
+#[derive(Debug, Clone)]
+pub struct Pin {
+    /// Its name.
+    pub name: String,
+    /// Where its value stands.
+    pub source: PinSource,
+}
+
+/// Where a pin's value stands.
+#[derive(Debug, Clone)]
+pub enum PinSource {
+    /// In files of the repository, which must agree.
+    Files {
+        /// The files, relative to the configuration file.
+        files: Vec<PathBuf>,
+        /// How to find the value in them.
+        format: PinFormat,
+    },
+}
+
+/// A policy for promoted tags.
+#[derive(Debug, Clone)]
+pub struct Channel {
+    /// Its name.
+    pub name: String,
+    /// The tags that belong to it, anchored at both ends.
+    pub pattern: Regex,
+    /// What clean keeps of it.
+    pub keep: Keep,
+    /// Whether a tag may never move.
+    pub immutable: bool,
+}
+
+/// What clean keeps of a channel's past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// Everything that was ever promoted.
+    Forever,
+    /// The newest promotions of a tag, and replaced ones for a while.
+    Last {
+        /// How many promotions.
+        count: u32,
+        /// How long a replaced one stays beyond that.
+        grace: Span,
+    },
+}

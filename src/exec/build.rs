@@ -1,0 +1,339 @@
+//! The build protocol: lease all keys, probe, build what is missing parents first, push,
+//! read back, adopt what stands.
+//!
+//! A box that is there has every side effect of one that is built: its key is leased and it
+//! enters the run's record. Nothing is reported as standing before it was read back.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+
+use super::event::{Emit, Event};
+use super::keys::Keyed;
+use super::ledger::{Held, Ledger, LedgerError};
+use super::make::{Made, Maker};
+use super::probe::{observe, observe_all};
+use super::schedule::{Finished, in_order};
+use super::{Ports, Setting};
+use crate::model::{Digest, Generation, Key, RecordTag, RunBox, RunRecord, Span, Timestamp};
+use crate::plan::{Action, Seen, State};
+use crate::port::EngineError;
+
+/// How a build goes about it.
+#[derive(Debug, Clone)]
+pub struct BuildOptions {
+    /// How many boxes are built at once.
+    pub jobs: usize,
+    /// How long to wait for another run that builds the same box.
+    pub wait: Span,
+    /// Whether to ignore the engine's build cache.
+    pub no_cache: bool,
+}
+
+/// What became of a box.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was there.
+    Used,
+    /// It was built and pushed, or another run's image got there first.
+    Built,
+    /// It is missing, and may not be pushed from here.
+    Forbidden(String),
+    /// It could not be built.
+    Failed(String),
+    /// A box it stands on is not there.
+    Skipped(String),
+}
+
+/// One box of a report.
+#[derive(Debug, Clone)]
+pub struct BoxReport {
+    /// What the first probe saw.
+    pub seen: Seen,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The digest that stands now.
+    pub digest: Option<Digest>,
+    /// The generation it stands under.
+    pub generation: Generation,
+    /// Why it was built, or why not.
+    pub reason: String,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+}
+
+/// What a build did.
+#[derive(Debug, Clone)]
+pub struct BuildReport {
+    /// The boxes by name.
+    pub boxes: BTreeMap<String, BoxReport>,
+    /// Until when the keys are leased; nothing where no lease could be taken.
+    pub lease_until: Option<Timestamp>,
+    /// Whether it was stopped before its end.
+    pub is_interrupted: bool,
+}
+
+/// Why a build did not begin, or could not be reported.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The ledger did not answer as needed.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The registry did not say what stands; nothing was built.
+    #[error("the registry did not say whether {name} is there: {why}")]
+    Unknown {
+        /// The box.
+        name: String,
+        /// The request that failed and how.
+        why: String,
+    },
+}
+
+/// How often a run starts over because what it had read was moved under it.
+const ROUNDS: usize = 3;
+
+/// Builds what is missing of `boxes`, which are parents first and complete.
+pub async fn build(
+    ports: Ports<'_>,
+    setting: &Setting,
+    boxes: &[Keyed],
+    options: &BuildOptions,
+    emit: Emit<'_>,
+    cancel: &CancellationToken,
+) -> Result<BuildReport, BuildError> {
+    let ledger = Ledger::new(ports.registry, &setting.ledger);
+    let keys: Vec<Key> = boxes.iter().map(|keyed| keyed.wanted.key().clone()).collect();
+    let held = take_lease(ports, setting, ledger, keys, emit).await?;
+    let seen = probe(ports, setting, boxes).await?;
+    let maker = Maker::new(ports, setting, ledger, options, held.clone(), emit);
+    let mut reports: BTreeMap<String, BoxReport> = BTreeMap::new();
+    let mut current = seen.clone();
+    for round in 1..=ROUNDS {
+        let finished = run_all(&maker, boxes, &current, options, emit, cancel).await;
+        merge(&mut reports, boxes, &seen, finished, cancel.is_cancelled());
+        let has_built = reports.values().any(|report| report.outcome == Outcome::Built);
+        if cancel.is_cancelled() || !has_built || round == ROUNDS {
+            break;
+        }
+        // Another run may have moved a tag after we read it back: adopt what stands now.
+        let again = probe(ports, setting, boxes).await?;
+        let stands = |(name, report): (&String, &BoxReport)| {
+            let now = again.get(name).and_then(|seen| seen.state.digest());
+            report.digest.is_none() || report.digest.as_ref() == now
+        };
+        if reports.iter().all(stands) {
+            break;
+        }
+        current = again;
+    }
+    let lease_until = maker.lease().map(|held| held.lease.expiry);
+    let report = BuildReport { boxes: reports, lease_until, is_interrupted: cancel.is_cancelled() };
+    if let Some(held) = maker.lease() {
+        finish(ports, setting, ledger, boxes, &report, &held).await?;
+    }
+    Ok(report)
+}
+
+/// Takes a lease, or finds out that this registry takes no writes from us.
+pub(super) async fn take_lease(
+    ports: Ports<'_>,
+    setting: &Setting,
+    ledger: Ledger<'_>,
+    keys: Vec<Key>,
+    emit: Emit<'_>,
+) -> Result<Option<Held>, LedgerError> {
+    let count = keys.len();
+    match ledger.lease(&setting.run, setting.attempt, keys, setting.lease, ports.clock).await {
+        Ok(held) => {
+            emit(Event::Leased { keys: count, until: held.lease.expiry });
+            Ok(Some(held))
+        }
+        Err(LedgerError::Registry(error)) if error.failure.is_refusal() => {
+            emit(Event::ReadOnly { why: error.to_string() });
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Probes all boxes; one that is unknown stops the run.
+pub(super) async fn probe(
+    ports: Ports<'_>,
+    setting: &Setting,
+    boxes: &[Keyed],
+) -> Result<BTreeMap<String, Seen>, BuildError> {
+    let wanted: Vec<_> =
+        boxes.iter().map(|keyed| (keyed.wanted.clone(), keyed.spec.platform.clone())).collect();
+    let seen = observe_all(ports.registry, &setting.ledger, &wanted).await;
+    for (name, seen) in &seen {
+        if let State::Unknown { why } = &seen.state {
+            return Err(BuildError::Unknown { name: name.clone(), why: why.clone() });
+        }
+    }
+    Ok(seen)
+}
+
+async fn run_all(
+    maker: &Maker<'_>,
+    boxes: &[Keyed],
+    seen: &BTreeMap<String, Seen>,
+    options: &BuildOptions,
+    emit: Emit<'_>,
+    cancel: &CancellationToken,
+) -> BTreeMap<String, Finished<Made>> {
+    let nodes: Vec<(&str, Vec<&str>)> = boxes
+        .iter()
+        .map(|keyed| {
+            (keyed.wanted.name.as_str(), keyed.wanted.parents.iter().map(String::as_str).collect())
+        })
+        .collect();
+    let work = |name: String, parents: BTreeMap<String, Made>| async move {
+        let keyed = boxes.iter().find(|keyed| keyed.wanted.name == name)?;
+        let began = Instant::now();
+        let made = maker.make(keyed, seen.get(&name)?, &parents).await;
+        Some(match made {
+            Ok(mut made) => {
+                made.seconds = began.elapsed().as_secs_f64();
+                match &made.outcome {
+                    Outcome::Used => emit(Event::Used { name, digest: made.digest.clone() }),
+                    _ => emit(Event::Built {
+                        name,
+                        digest: made.digest.clone(),
+                        adopted: made.adopted,
+                        seconds: made.seconds,
+                    }),
+                }
+                Ok(made)
+            }
+            Err(outcome) => {
+                if let Outcome::Failed(error) | Outcome::Forbidden(error) = &outcome {
+                    emit(Event::Failed { name, error: error.clone() });
+                }
+                Err((outcome, began.elapsed().as_secs_f64()))
+            }
+        })
+    };
+    in_order(&nodes, options.jobs, work, cancel).await
+}
+
+fn merge(
+    reports: &mut BTreeMap<String, BoxReport>,
+    boxes: &[Keyed],
+    seen: &BTreeMap<String, Seen>,
+    mut finished: BTreeMap<String, Finished<Made>>,
+    is_cancelled: bool,
+) {
+    for keyed in boxes {
+        let name = &keyed.wanted.name;
+        let Some(first) = seen.get(name) else { continue };
+        let mut report = BoxReport {
+            seen: first.clone(),
+            outcome: Outcome::Skipped("interrupted".to_owned()),
+            digest: None,
+            generation: first.generation,
+            reason: String::new(),
+            seconds: 0.0,
+        };
+        match finished.remove(name) {
+            Some(Finished::Done(made)) => {
+                // A box that an earlier round built stays built, though this round only saw it.
+                let was_built = reports.get(name).is_some_and(|before| before.outcome == Outcome::Built);
+                let earlier = reports.get(name).map_or(0.0, |before| before.seconds);
+                report.outcome = if was_built { Outcome::Built } else { made.outcome };
+                report.reason = match reports.get(name) {
+                    Some(before) if was_built => before.reason.clone(),
+                    _ => made.reason,
+                };
+                report.digest = Some(made.digest);
+                report.generation = made.generation;
+                report.seconds = earlier + made.seconds;
+            }
+            Some(Finished::Failed((outcome, seconds))) => {
+                report.reason = match &outcome {
+                    Outcome::Failed(why) | Outcome::Forbidden(why) | Outcome::Skipped(why) => why.clone(),
+                    Outcome::Used | Outcome::Built => String::new(),
+                };
+                report.outcome = outcome;
+                report.seconds = seconds;
+            }
+            Some(Finished::Blocked(parent)) => {
+                report.reason = format!("{parent} is not there");
+                report.outcome = Outcome::Skipped(parent);
+            }
+            None => debug_assert!(is_cancelled, "every box ends, unless the run is stopped"),
+        }
+        reports.insert(name.clone(), report);
+    }
+}
+
+/// Gives up the claim on keys that do not stand, so that nobody waits for them, and writes
+/// the run's record.
+async fn finish(
+    ports: Ports<'_>,
+    setting: &Setting,
+    ledger: Ledger<'_>,
+    boxes: &[Keyed],
+    report: &BuildReport,
+    held: &Held,
+) -> Result<(), LedgerError> {
+    let standing: Vec<Key> = boxes
+        .iter()
+        .filter(|keyed| report.boxes.get(&keyed.wanted.name).is_some_and(|one| one.digest.is_some()))
+        .map(|keyed| keyed.wanted.key().clone())
+        .collect();
+    if standing.len() < boxes.len() {
+        if !standing.is_empty() {
+            ledger.lease(&setting.run, setting.attempt, standing, setting.lease, ports.clock).await?;
+        }
+        ledger.delete(&held.digest).await?;
+    }
+    let run_box = |keyed: &Keyed| {
+        let one = report.boxes.get(&keyed.wanted.name);
+        RunBox {
+            name: keyed.wanted.name.clone(),
+            repository: keyed.wanted.repository.name().to_owned(),
+            key: keyed.wanted.key().clone(),
+            digest: one.and_then(|one| one.digest.clone()),
+            action: one.map_or("skipped", |one| one.outcome.word()).to_owned(),
+        }
+    };
+    let record = RecordTag::Run { run: setting.run.clone(), attempt: setting.attempt };
+    let tag = record.tag().map_err(|error| ledger.bad_tag("run", error))?;
+    let mut used: BTreeMap<String, RunBox> =
+        boxes.iter().map(run_box).map(|one| (one.name.clone(), one)).collect();
+    // Parallel jobs of one run share the record: each adds its boxes.
+    if let Some(before) = ledger.read::<RunRecord>(&tag).await? {
+        for one in before.boxes {
+            used.entry(one.name.clone()).or_insert(one);
+        }
+    }
+    let record = RunRecord {
+        run: setting.run.clone(),
+        attempt: setting.attempt,
+        finished: held.now(ports.clock),
+        source: setting.source.clone(),
+        boxes: used.into_values().collect(),
+    };
+    ledger.write(&tag, &record).await?;
+    Ok(())
+}
+
+impl Outcome {
+    /// Returns the word for it in reports.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Used => "use",
+            Self::Built => "built",
+            Self::Failed(_) | Self::Forbidden(_) => "failed",
+            Self::Skipped(_) => "skipped",
+        }
+    }
+}
+
+impl BuildReport {
+    /// Returns the boxes that could not be built and are not there.
+    pub fn missing(&self) -> impl Iterator<Item = (&String, &BoxReport)> {
+        self.boxes.iter().filter(|(_, report)| report.digest.is_none())
+    }
+}

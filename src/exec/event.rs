@@ -1,0 +1,119 @@
+//! What the protocols tell while they run.
+
+use crate::model::{Digest, Span, Timestamp};
+use crate::port::{BuildEvent, PushEvent};
+
+/// Takes events; printers implement it.
+pub type Emit<'a> = &'a (dyn Fn(Event) + Send + Sync);
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A lease was taken or renewed.
+    Leased {
+        /// How many keys it covers.
+        keys: usize,
+        /// When it ends, by the registry's clock.
+        until: Timestamp,
+    },
+    /// The registry takes no writes from us, so nothing is leased or pushed.
+    ReadOnly {
+        /// What it said.
+        why: String,
+    },
+    /// A box is there and is used.
+    Used {
+        /// Its name.
+        name: String,
+        /// Its digest.
+        digest: Digest,
+    },
+    /// Another run builds this box; we wait for it.
+    Waiting {
+        /// The box's name.
+        name: String,
+        /// The other run.
+        run: String,
+        /// How long at most.
+        patience: Span,
+    },
+    /// A box's build began.
+    Building {
+        /// Its name.
+        name: String,
+        /// Why it is built.
+        reason: String,
+        /// How many context entries are sent.
+        entries: usize,
+    },
+    /// The engine told something about a build.
+    Build {
+        /// The box's name.
+        name: String,
+        /// What it told.
+        event: BuildEvent,
+    },
+    /// A box is being pushed.
+    Pushing {
+        /// Its name.
+        name: String,
+        /// The reference it is pushed to.
+        reference: String,
+    },
+    /// A push went on.
+    Push {
+        /// The box's name.
+        name: String,
+        /// How far.
+        event: PushEvent,
+    },
+    /// A box was built, pushed and read back.
+    Built {
+        /// Its name.
+        name: String,
+        /// The digest that stands.
+        digest: Digest,
+        /// Whether it is somebody else's image that got there first.
+        adopted: bool,
+        /// How long it took, in seconds.
+        seconds: f64,
+    },
+    /// A box could not be built.
+    Failed {
+        /// Its name.
+        name: String,
+        /// Why.
+        error: String,
+    },
+    /// A box was not tried because one it stands on failed.
+    Skipped {
+        /// Its name.
+        name: String,
+        /// The one that failed.
+        because: String,
+    },
+    /// A tag was moved.
+    Tagged {
+        /// The box's name.
+        name: String,
+        /// The reference that now resolves.
+        reference: String,
+        /// To this digest.
+        digest: Digest,
+    },
+    /// A key was condemned.
+    Condemned {
+        /// The reference.
+        reference: String,
+    },
+    /// An image was deleted.
+    Deleted {
+        /// The reference.
+        reference: String,
+    },
+    /// Something a person should know.
+    Note {
+        /// What.
+        text: String,
+    },
+}

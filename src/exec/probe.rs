@@ -1,0 +1,201 @@
+//! What stands in the registry for a box: present, missing, broken or unknown.
+
+use std::collections::BTreeMap;
+
+use futures_util::StreamExt;
+use serde::Deserialize;
+
+use crate::model::{
+    Descriptor, Digest, Document, Generation, Image, Key, MediaType, Platform, RawManifest, RecordTag,
+    Repository, Tag,
+};
+use crate::plan::{Recorded, Seen, State, Wanted};
+use crate::port::{Reference, Registry, RegistryError};
+
+/// The label that holds a box's key.
+pub const KEY_LABEL: &str = "io.boxwright.key";
+/// The label that holds the generation of the key.
+pub const GENERATION_LABEL: &str = "io.boxwright.generation";
+/// The label that holds the parents' digests by their keys, as a JSON object.
+pub const PARENTS_LABEL: &str = "io.boxwright.parents";
+
+/// The largest image configuration that is read, in bytes.
+const CONFIG_LIMIT: usize = 8 * 1024 * 1024;
+/// Requests in flight at once: what one connection pool holds.
+const AT_ONCE: usize = 32;
+
+/// Observes all boxes at once. A box that is unknown says so in its state; nothing here fails.
+pub async fn observe_all(
+    registry: &dyn Registry,
+    ledger: &Repository,
+    wanted: &[(Wanted, Platform)],
+) -> BTreeMap<String, Seen> {
+    futures_util::stream::iter(wanted)
+        .map(|(want, platform)| async move {
+            (want.name.clone(), observe(registry, ledger, want, platform).await)
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await
+}
+
+/// Observes one box: the current generation of its key, and what stands under its tag.
+pub async fn observe(registry: &dyn Registry, ledger: &Repository, want: &Wanted, platform: &Platform) -> Seen {
+    let mut generation = Generation(0);
+    loop {
+        // Marker and tag are asked for together; the tag's answer counts only without a marker.
+        let tag = want.tag.with_generation(generation);
+        let (over, state) = tokio::join!(
+            is_over(registry, ledger, want.key(), generation),
+            state(registry, want, &tag.tag(), generation, platform),
+        );
+        match over {
+            Ok(true) => generation = generation.next(),
+            Ok(false) => return Seen { generation, state },
+            Err(error) => return Seen { generation, state: State::Unknown { why: error.to_string() } },
+        }
+    }
+}
+
+async fn is_over(
+    registry: &dyn Registry,
+    ledger: &Repository,
+    key: &Key,
+    generation: Generation,
+) -> Result<bool, RegistryError> {
+    let marker = RecordTag::Over { key: key.clone(), generation };
+    // `over.`, a key and a number: never longer than a tag may be.
+    let Ok(tag) = marker.tag() else { return Ok(false) };
+    Ok(registry.head(ledger, &tag.into()).await?.is_some())
+}
+
+async fn state(
+    registry: &dyn Registry,
+    want: &Wanted,
+    tag: &Tag,
+    generation: Generation,
+    platform: &Platform,
+) -> State {
+    match inspect(registry, &want.repository, &tag.clone().into(), Some(platform)).await {
+        Ok(None) => State::Missing,
+        Err(Unread::Registry(error)) => State::Unknown { why: error.to_string() },
+        Err(Unread::Broken(why)) => State::Broken { why },
+        Ok(Some(inspected)) => {
+            if inspected.key.as_ref() != Some(want.key()) {
+                return State::Broken { why: "its labels hold another key".to_owned() };
+            }
+            if inspected.generation != Some(generation) {
+                return State::Broken { why: "its labels hold another generation".to_owned() };
+            }
+            State::Present {
+                digest: inspected.digest,
+                recorded: Recorded { parents: inspected.parents, size: inspected.size },
+            }
+        }
+    }
+}
+
+/// What an image says of itself.
+#[derive(Debug, Clone)]
+pub(super) struct Inspected {
+    pub digest: Digest,
+    pub raw: RawManifest,
+    pub document: Document,
+    pub key: Option<Key>,
+    pub generation: Option<Generation>,
+    pub parents: BTreeMap<Key, Digest>,
+    /// The sum of its layers' sizes as stored, in bytes.
+    pub size: u64,
+}
+
+/// Why an image could not be read.
+#[derive(Debug)]
+pub(super) enum Unread {
+    /// The registry did not answer: nothing is known.
+    Registry(RegistryError),
+    /// It answered, and what it holds is no usable image.
+    Broken(String),
+}
+
+impl From<RegistryError> for Unread {
+    fn from(error: RegistryError) -> Self {
+        Self::Registry(error)
+    }
+}
+
+#[derive(Deserialize)]
+struct Configuration {
+    config: Option<Labels>,
+}
+
+#[derive(Deserialize)]
+struct Labels {
+    #[serde(rename = "Labels")]
+    labels: Option<BTreeMap<String, String>>,
+}
+
+/// Reads an image, and in an index the child for `platform` (the first child if none is
+/// asked for), down to its labels.
+pub(super) async fn inspect(
+    registry: &dyn Registry,
+    repository: &Repository,
+    at: &Reference,
+    platform: Option<&Platform>,
+) -> Result<Option<Inspected>, Unread> {
+    let Some(raw) = registry.get(repository, at).await? else { return Ok(None) };
+    let document = raw.document().map_err(|error| Unread::Broken(error.to_string()))?;
+    let image = match &document {
+        Document::Image(image) => image.clone(),
+        Document::Index(index) => {
+            let fits = |child: &&Descriptor| {
+                child.media_type.parse::<MediaType>().is_ok()
+                    && platform.is_none_or(|platform| child.platform.as_ref().is_some_and(|fields| fields.is(platform)))
+            };
+            let Some(child) = index.manifests.iter().find(fits) else {
+                let wanted = platform.map_or("", Platform::as_str);
+                return Err(Unread::Broken(format!("index {} has no image for {wanted}", raw.digest())));
+            };
+            let child = registry
+                .get(repository, &child.digest.clone().into())
+                .await?
+                .ok_or_else(|| Unread::Broken(format!("child {} of index {} is missing", child.digest, raw.digest())))?;
+            match child.document().map_err(|error| Unread::Broken(error.to_string()))? {
+                Document::Image(image) => image,
+                Document::Index(_) => return Err(Unread::Broken("an index stands in an index".to_owned())),
+            }
+        }
+    };
+    let labels = labels(registry, repository, &image).await?;
+    let parents = labels.get(PARENTS_LABEL).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    Ok(Some(Inspected {
+        digest: raw.digest().clone(),
+        document,
+        key: labels.get(KEY_LABEL).and_then(|text| text.parse().ok()),
+        generation: labels.get(GENERATION_LABEL).and_then(|text| text.parse().ok()).map(Generation),
+        parents,
+        size: image.layers.iter().map(|layer| layer.size).sum(),
+        raw,
+    }))
+}
+
+async fn labels(
+    registry: &dyn Registry,
+    repository: &Repository,
+    image: &Image,
+) -> Result<BTreeMap<String, String>, Unread> {
+    let is_configuration = matches!(
+        image.config.media_type.as_str(),
+        "application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json"
+    );
+    if image.artifact_type.is_some() || !is_configuration {
+        return Ok(BTreeMap::new());
+    }
+    let digest = &image.config.digest;
+    let bytes = registry
+        .get_blob(repository, digest, CONFIG_LIMIT)
+        .await?
+        .ok_or_else(|| Unread::Broken(format!("its configuration {digest} is missing")))?;
+    let read: Configuration = serde_json::from_slice(&bytes)
+        .map_err(|error| Unread::Broken(format!("its configuration {digest} cannot be read: {error}")))?;
+    Ok(read.config.and_then(|config| config.labels).unwrap_or_default())
+}

@@ -1,0 +1,299 @@
+//! The promotion protocol: resolve once, check, write the plan, move tags in a fixed order
+//! with a read-back each, and the set record last.
+//!
+//! Tags move by writing the very bytes of the manifest under another name: nothing is
+//! pulled, rebuilt or uploaded.
+
+use std::collections::BTreeMap;
+
+use super::build::{BuildError, probe, take_lease};
+use super::event::{Emit, Event};
+use super::keys::Keyed;
+use super::ledger::{Ledger, LedgerError};
+use super::{Ports, Setting};
+use crate::model::{Digest, Key, RecordTag, SetBox, SetRecord, Tag};
+use crate::plan::{Action, Member, Promotion, Refusal, State, Step, StepState, plan, promotion};
+use crate::port::{Reference, RegistryError};
+
+/// How a promotion goes about it.
+#[derive(Debug, Clone)]
+pub struct PromoteOptions {
+    /// The tag to promote to.
+    pub tag: Tag,
+    /// The channel it belongs to.
+    pub channel: String,
+    /// Whether the tag may never move once it is set.
+    pub immutable: bool,
+    /// Whether a set from an older revision may replace a newer one.
+    pub allow_older: bool,
+    /// Whether to do it; else only the plan is returned.
+    pub apply: bool,
+}
+
+/// What a promotion did, or would do.
+#[derive(Debug, Clone)]
+pub struct PromoteReport {
+    /// The count of this promotion of the tag.
+    pub seq: u32,
+    /// The steps in their order, as planned.
+    pub promotion: Promotion,
+    /// The names of the boxes whose tags were moved now.
+    pub moved: Vec<String>,
+    /// Whether everything was done when it began.
+    pub was_done: bool,
+}
+
+/// Why a promotion was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum PromoteError {
+    /// The registry or the ledger did not answer as needed.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The ledger did not answer as needed.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The registry did not answer as needed; nothing was moved.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// Boxes of the set are not there.
+    #[error("{} cannot be promoted: {why}", names.join(", "))]
+    Missing {
+        /// The boxes.
+        names: Vec<String>,
+        /// Why the first of them is not there.
+        why: String,
+    },
+    /// The rules of the channel forbid it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The registry takes no writes from us.
+    #[error("this registry takes no writes from here")]
+    ReadOnly,
+    /// It stopped after some tags had moved.
+    #[error("promotion to {tag} stopped at {name}: {why}; moved: {}; left: {}", list(moved), list(left))]
+    Partly {
+        /// The tag.
+        tag: Tag,
+        /// The box at which it stopped.
+        name: String,
+        /// Why.
+        why: String,
+        /// The boxes whose tags point to their wanted digest.
+        moved: Vec<String>,
+        /// The boxes whose tags do not.
+        left: Vec<String>,
+    },
+    /// A tag holds neither the wanted digest nor the one that was planned from.
+    #[error("tag {tag} of {name} was moved by somebody else: it holds {found}, not {expected}")]
+    Conflict {
+        /// The tag.
+        tag: Tag,
+        /// The box.
+        name: String,
+        /// What it holds.
+        found: String,
+        /// What it held when the promotion was planned.
+        expected: String,
+    },
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+/// How often a tag is read until it shows what was written.
+const READS: u32 = 5;
+
+/// Promotes `boxes`, which are the whole set, parents first.
+pub async fn promote(
+    ports: Ports<'_>,
+    setting: &Setting,
+    boxes: &[Keyed],
+    options: &PromoteOptions,
+    emit: Emit<'_>,
+) -> Result<PromoteReport, PromoteError> {
+    let ledger = Ledger::new(ports.registry, &setting.ledger);
+    let held = if options.apply {
+        let keys: Vec<Key> = boxes.iter().map(|keyed| keyed.wanted.key().clone()).collect();
+        Some(take_lease(ports, setting, ledger, keys, emit).await?.ok_or(PromoteError::ReadOnly)?)
+    } else {
+        None
+    };
+    let members = resolve(ports, setting, boxes, &options.tag).await?;
+    let past = ledger.past(&options.tag).await?;
+    let planned = promotion(
+        &options.tag,
+        options.immutable,
+        options.allow_older,
+        &setting.source,
+        members,
+        past.as_past(),
+    )?;
+    let report = PromoteReport { seq: planned.seq, was_done: planned.is_done(), moved: Vec::new(), promotion: planned };
+    let Some(held) = held.filter(|_| !report.was_done) else { return Ok(report) };
+    let record = record(setting, options, &report.promotion, held.now(ports.clock));
+    let plan_tag = record_tag(ledger, RecordTag::Plan { tag: options.tag.clone(), seq: report.seq })?;
+    if !ledger.has(&plan_tag).await? {
+        ledger.write(&plan_tag, &record).await?;
+    }
+    let moved = move_tags(ports, options, &report.promotion, emit).await?;
+    let set_tag = record_tag(ledger, RecordTag::Set { tag: options.tag.clone(), seq: report.seq })?;
+    ledger.write(&set_tag, &record).await.map_err(|error| PromoteError::Partly {
+        tag: options.tag.clone(),
+        name: "the set record".to_owned(),
+        why: error.to_string(),
+        moved: report.promotion.steps.iter().map(|step| step.member.name.clone()).collect(),
+        left: Vec::new(),
+    })?;
+    Ok(PromoteReport { moved, ..report })
+}
+
+/// Resolves all boxes to digests, once, and checks that they were built on each other.
+async fn resolve(
+    ports: Ports<'_>,
+    setting: &Setting,
+    boxes: &[Keyed],
+    tag: &Tag,
+) -> Result<Vec<Member>, PromoteError> {
+    let seen = probe(ports, setting, boxes).await?;
+    let wanted: Vec<_> = boxes.iter().map(|keyed| keyed.wanted.clone()).collect();
+    let rows = plan(&wanted, &seen);
+    let missing: Vec<_> = rows.iter().filter(|row| row.action != Action::Use).collect();
+    if let Some(first) = missing.first() {
+        let names = missing.iter().map(|row| row.name.clone()).collect();
+        return Err(PromoteError::Missing { names, why: first.reason.clone() });
+    }
+    let read = boxes.iter().map(|keyed| async {
+        let want = &keyed.wanted;
+        let now = ports.registry.head(&want.repository, &tag.clone().into()).await?;
+        let Some((State::Present { digest, .. }, generation)) =
+            seen.get(&want.name).map(|seen| (&seen.state, seen.generation))
+        else {
+            let names = vec![want.name.clone()];
+            return Err(PromoteError::Missing { names, why: "was not probed".to_owned() });
+        };
+        Ok(Member {
+            name: want.name.clone(),
+            repository: want.repository.clone(),
+            tag: want.tag.with_generation(generation),
+            digest: digest.clone(),
+            now,
+        })
+    });
+    futures_util::future::try_join_all(read).await
+}
+
+fn record(
+    setting: &Setting,
+    options: &PromoteOptions,
+    planned: &Promotion,
+    now: crate::model::Timestamp,
+) -> SetRecord {
+    let set_box = |step: &Step| SetBox {
+        name: step.member.name.clone(),
+        repository: step.member.repository.name().to_owned(),
+        key: step.member.tag.key().clone(),
+        content_tag: step.member.tag.tag(),
+        digest: step.member.digest.clone(),
+        before: step.before.clone(),
+    };
+    SetRecord {
+        tag: options.tag.clone(),
+        channel: options.channel.clone(),
+        seq: planned.seq,
+        promoted: now,
+        run: setting.run.clone(),
+        source: setting.source.clone(),
+        boxes: planned.steps.iter().map(set_box).collect(),
+    }
+}
+
+fn record_tag(ledger: Ledger<'_>, record: RecordTag) -> Result<Tag, LedgerError> {
+    record.tag().map_err(|error| ledger.bad_tag(&record.to_string(), error))
+}
+
+async fn move_tags(
+    ports: Ports<'_>,
+    options: &PromoteOptions,
+    planned: &Promotion,
+    emit: Emit<'_>,
+) -> Result<Vec<String>, PromoteError> {
+    let mut moved: Vec<String> = Vec::new();
+    for (index, step) in planned.steps.iter().enumerate() {
+        let member = &step.member;
+        match move_tag(ports, &options.tag, step).await {
+            Ok(wrote) => {
+                if wrote {
+                    moved.push(member.name.clone());
+                }
+                let reference = format!("{}:{}", member.repository, options.tag);
+                emit(Event::Tagged { name: member.name.clone(), reference, digest: member.digest.clone() });
+            }
+            // Before the first tag has moved, a refusal is only a refusal.
+            Err(error @ PromoteError::Conflict { .. }) if moved.is_empty() => return Err(error),
+            Err(error) => {
+                let names = |steps: &[Step]| steps.iter().map(|step| step.member.name.clone()).collect();
+                return Err(PromoteError::Partly {
+                    tag: options.tag.clone(),
+                    name: member.name.clone(),
+                    why: error.to_string(),
+                    moved: names(&planned.steps[..index]),
+                    left: names(&planned.steps[index..]),
+                });
+            }
+        }
+    }
+    Ok(moved)
+}
+
+/// Moves one tag; tells whether it wrote.
+async fn move_tag(ports: Ports<'_>, tag: &Tag, step: &Step) -> Result<bool, PromoteError> {
+    let member = &step.member;
+    let at = Reference::Tag(tag.clone());
+    let found = ports.registry.head(&member.repository, &at).await?;
+    if found.as_ref() == Some(&member.digest) {
+        return Ok(false);
+    }
+    let conflict = |found: Option<&Digest>, expected: Option<&Digest>| {
+        let words = |digest: Option<&Digest>| digest.map_or_else(|| "nothing".to_owned(), Digest::to_string);
+        PromoteError::Conflict {
+            tag: tag.clone(),
+            name: member.name.clone(),
+            found: words(found),
+            expected: words(expected),
+        }
+    };
+    if found != step.before {
+        return Err(conflict(found.as_ref(), step.before.as_ref()));
+    }
+    let missing = || PromoteError::Missing {
+        names: vec![member.name.clone()],
+        why: format!("{} is gone from {}", member.digest, member.repository),
+    };
+    let raw = ports.registry.get(&member.repository, &member.digest.clone().into()).await?.ok_or_else(missing)?;
+    ports.registry.put(&member.repository, &at, &raw).await?;
+    // A registry may show the old value for a while; a third value is somebody else's.
+    let mut pause = std::time::Duration::from_millis(50);
+    let mut now = None;
+    for _ in 0..READS {
+        now = ports.registry.get(&member.repository, &at).await?.map(|raw| raw.digest().clone());
+        if now.as_ref() == Some(&member.digest) {
+            return Ok(true);
+        }
+        if now.is_some() && now != step.before {
+            break;
+        }
+        tokio::time::sleep(pause).await;
+        pause *= 3;
+    }
+    Err(conflict(now.as_ref(), Some(&member.digest)))
+}
+
+/// Lists what a promotion would move, by box.
+impl PromoteReport {
+    /// Returns the boxes whose tags have still to move.
+    pub fn to_move(&self) -> BTreeMap<&str, &Digest> {
+        let left = self.promotion.steps.iter().filter(|step| step.state == StepState::Move);
+        left.map(|step| (step.member.name.as_str(), &step.member.digest)).collect()
+    }
+}

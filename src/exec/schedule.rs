@@ -1,0 +1,168 @@
+//! Work on a graph: parents first, several at once, children of what failed not at all.
+
+use std::collections::BTreeMap;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio_util::sync::CancellationToken;
+
+/// How one node ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finished<T, E = (super::Outcome, f64)> {
+    /// Its work was done.
+    Done(T),
+    /// Its work failed.
+    Failed(E),
+    /// It was not begun, because this parent was not done.
+    Blocked(String),
+}
+
+/// Works on `nodes`, each a name and the names of its parents, at most `jobs` at once.
+///
+/// `work` gets a node and its parents' results. After `cancel` nothing new begins and what
+/// runs is dropped; nodes that had not ended are then absent from the result.
+pub async fn in_order<T, E, F>(
+    nodes: &[(&str, Vec<&str>)],
+    jobs: usize,
+    work: impl Fn(String, BTreeMap<String, T>) -> F,
+    cancel: &CancellationToken,
+) -> BTreeMap<String, Finished<T, E>>
+where
+    T: Clone,
+    F: Future<Output = Option<Result<T, E>>>,
+{
+    let mut finished: BTreeMap<String, Finished<T, E>> = BTreeMap::new();
+    let mut waiting: Vec<&(&str, Vec<&str>)> = nodes.iter().collect();
+    let mut running = FuturesUnordered::new();
+    loop {
+        waiting.retain(|(name, parents)| {
+            let bad = parents.iter().find(|parent| {
+                finished.get(**parent).is_some_and(|end| !matches!(end, Finished::Done(_)))
+            });
+            if let Some(parent) = bad {
+                finished.insert((*name).to_owned(), Finished::Blocked((*parent).to_owned()));
+            }
+            bad.is_none()
+        });
+        while running.len() < jobs.max(1) {
+            let is_ready = |node: &&(&str, Vec<&str>)| {
+                node.1.iter().all(|parent| matches!(finished.get(*parent), Some(Finished::Done(_))))
+            };
+            let Some(index) = waiting.iter().position(is_ready) else { break };
+            let (name, parents) = waiting.remove(index);
+            let results = parents
+                .iter()
+                .filter_map(|parent| match finished.get(*parent) {
+                    Some(Finished::Done(result)) => Some(((*parent).to_owned(), result.clone())),
+                    _ => None,
+                })
+                .collect();
+            let future = work((*name).to_owned(), results);
+            running.push(async move { ((*name).to_owned(), future.await) });
+        }
+        let next = tokio::select! {
+            next = running.next() => next,
+            () = cancel.cancelled() => return finished,
+        };
+        match next {
+            Some((name, Some(Ok(result)))) => finished.insert(name, Finished::Done(result)),
+            Some((name, Some(Err(error)))) => finished.insert(name, Finished::Failed(error)),
+            Some((name, None)) => finished.insert(name.clone(), Finished::Blocked(name)),
+            // Nothing runs. A node that was just blocked may block others; else all is done.
+            None if waiting.is_empty() => return finished,
+            None => {
+                let blocked = |(_, parents): &&(&str, Vec<&str>)| {
+                    parents.iter().any(|parent| finished.contains_key(*parent))
+                };
+                if !waiting.iter().any(|node| blocked(node)) {
+                    return finished;
+                }
+                None
+            }
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    async fn run(jobs: usize, fail: &str) -> (BTreeMap<String, Finished<u32, ()>>, Vec<String>) {
+        let nodes = [
+            ("base", vec![]),
+            ("build", vec!["base"]),
+            ("lint", vec!["base"]),
+            ("test", vec!["build"]),
+            ("docs", vec!["test", "lint"]),
+        ];
+        let order = Mutex::new(Vec::new());
+        let work = |name: String, parents: BTreeMap<String, u32>| {
+            order.lock().unwrap().push(name.clone());
+            let result = if name == fail { Err(()) } else { Ok(1 + parents.values().max().copied().unwrap_or(0)) };
+            async move {
+                tokio::task::yield_now().await;
+                Some(result)
+            }
+        };
+        let finished = in_order(&nodes, jobs, work, &CancellationToken::new()).await;
+        (finished, order.into_inner().unwrap())
+    }
+
+    #[tokio::test]
+    async fn parents_come_first_and_hand_on_their_results() {
+        for jobs in [1, 4] {
+            let (finished, order) = run(jobs, "").await;
+            assert_eq!(order[0], "base");
+            assert_eq!(finished["docs"], Finished::Done(4));
+            assert_eq!(finished.len(), 5);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failure_stops_only_what_stands_on_it() {
+        let (finished, order) = run(1, "build").await;
+        assert_eq!(finished["build"], Finished::Failed(()));
+        assert_eq!(finished["test"], Finished::Blocked("build".to_owned()));
+        assert_eq!(finished["docs"], Finished::Blocked("test".to_owned()));
+        assert_eq!(finished["lint"], Finished::Done(2));
+        assert!(!order.contains(&"test".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn no_more_than_jobs_run_at_once() {
+        let (now, most) = (Mutex::new(0), Mutex::new(0));
+        let nodes: Vec<(String, Vec<&str>)> = (0..9).map(|index| (index.to_string(), vec![])).collect();
+        let nodes: Vec<(&str, Vec<&str>)> = nodes.iter().map(|(name, parents)| (name.as_str(), parents.clone())).collect();
+        let work = |_: String, _: BTreeMap<String, ()>| async {
+            *now.lock().unwrap() += 1;
+            let running = *now.lock().unwrap();
+            let mut most = most.lock().unwrap();
+            *most = running.max(*most);
+            drop(most);
+            tokio::task::yield_now().await;
+            *now.lock().unwrap() -= 1;
+            Some(Ok::<(), ()>(()))
+        };
+        in_order(&nodes, 3, work, &CancellationToken::new()).await;
+        assert_eq!(*most.lock().unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn cancelling_drops_what_runs() {
+        let cancel = CancellationToken::new();
+        let work = |name: String, _: BTreeMap<String, ()>| {
+            let cancel = cancel.clone();
+            async move {
+                if name == "b" {
+                    cancel.cancel();
+                    std::future::pending::<()>().await;
+                }
+                Some(Ok::<(), ()>(()))
+            }
+        };
+        let finished = in_order(&[("a", vec![]), ("b", vec!["a"])], 1, work, &cancel).await;
+        assert_eq!(finished.keys().collect::<Vec<_>>(), ["a"]);
+    }
+}

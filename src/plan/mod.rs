@@ -1,0 +1,8 @@
+//! Wanted + observed → ordered steps, each with its reason. Pure: the same input gives the
+//! same plan.
+
+mod build;
+mod promote;
+
+pub use build::{Action, Recorded, Row, Seen, State, Wanted, plan};
+pub use promote::{Member, Past, Promotion, Refusal, Step, StepState, promotion};

@@ -1,0 +1,376 @@
+//! Mark and sweep: what is kept and why, what is condemned now, what may be deleted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{ContentTag, Digest, Generation, Key, Marked, Marker, Span, Tag, Timestamp};
+
+/// Everything a sweep has read, completely. Whoever could not read all of it has no
+/// `Observed`, and deletes nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Observed {
+    /// The keys of live leases.
+    pub leased: BTreeSet<Key>,
+    /// The markers that stand.
+    pub markers: Vec<Marker>,
+    /// The digests that finished promotions keep, with the reason.
+    pub promoted: BTreeMap<Digest, String>,
+    /// Every tag of every repository, by the repository's name.
+    pub repositories: BTreeMap<String, BTreeMap<Tag, Digest>>,
+    /// What was read about digests: every root's whole closure, and every candidate.
+    pub nodes: BTreeMap<Digest, Node>,
+}
+
+/// What a digest needs and says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Node {
+    /// Children, subject and recorded bases: what must exist as long as this does.
+    pub needs: BTreeSet<Digest>,
+    /// The key that its labels hold.
+    pub key: Option<Key>,
+}
+
+/// How a sweep waits.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy {
+    /// The least time between marking and deleting.
+    pub grace: Span,
+    /// The time that counts as now.
+    pub now: Timestamp,
+}
+
+/// What a sweep found out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Clean {
+    /// What stays, and why.
+    pub kept: Vec<Kept>,
+    /// What is marked now.
+    pub condemn: Vec<Condemned>,
+    /// What was marked long enough ago, in the order of deletion.
+    pub delete: Vec<Doomed>,
+    /// Markers whose images are gone, to be forgotten.
+    pub settled: Vec<(Key, Generation)>,
+}
+
+/// A tag with what it points to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seen {
+    /// The repository's name, without host.
+    pub repository: String,
+    /// The tag.
+    pub tag: Tag,
+    /// The digest.
+    pub digest: Digest,
+}
+
+/// Something that stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// What.
+    pub seen: Seen,
+    /// Why.
+    pub reason: String,
+}
+
+/// A key's generation that is condemned, with all that stands under it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condemned {
+    /// The key.
+    pub key: Key,
+    /// The generation.
+    pub generation: Generation,
+    /// What stands there.
+    pub images: Vec<Marked>,
+}
+
+/// An image that may be deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doomed {
+    /// What.
+    pub seen: Seen,
+    /// When it was marked.
+    pub marked: Timestamp,
+}
+
+/// Decides. Nothing is both condemned and deleted, and nothing that is reachable from a
+/// root is either.
+pub fn decide(observed: &Observed, policy: Policy) -> Clean {
+    let reasons = reachable(observed);
+    let markers: BTreeMap<(&Key, Generation), &Marker> =
+        observed.markers.iter().map(|marker| ((&marker.key, marker.generation), marker)).collect();
+    let mut clean = Clean::default();
+    let mut condemn: BTreeMap<(Key, Generation), Vec<Marked>> = BTreeMap::new();
+    for (repository, tags) in &observed.repositories {
+        for (tag, digest) in tags {
+            let seen = Seen { repository: repository.clone(), tag: tag.clone(), digest: digest.clone() };
+            let verdict = judge(&seen, observed, &reasons, &markers, policy);
+            match verdict {
+                Verdict::Keep(reason) => clean.kept.push(Kept { seen, reason }),
+                Verdict::Condemn(key, generation) => {
+                    let Seen { repository, tag, digest } = seen;
+                    condemn.entry((key, generation)).or_default().push(Marked { repository, tag, digest });
+                }
+                Verdict::Delete(marked) => clean.delete.push(Doomed { seen, marked }),
+            }
+        }
+    }
+    clean.condemn = condemn
+        .into_iter()
+        .map(|((key, generation), images)| Condemned { key, generation, images })
+        .collect();
+    children_first(&mut clean.delete, &observed.nodes);
+    clean.settled = settled(observed, policy);
+    clean
+}
+
+enum Verdict {
+    Keep(String),
+    Condemn(Key, Generation),
+    Delete(Timestamp),
+}
+
+fn judge(
+    seen: &Seen,
+    observed: &Observed,
+    reasons: &BTreeMap<Digest, String>,
+    markers: &BTreeMap<(&Key, Generation), &Marker>,
+    policy: Policy,
+) -> Verdict {
+    let Some(content) = ContentTag::read(&seen.tag) else {
+        return Verdict::Keep("tag is not a temporary one".to_owned());
+    };
+    if observed.leased.contains(content.key()) {
+        return Verdict::Keep("leased".to_owned());
+    }
+    if let Some(reason) = reasons.get(&seen.digest) {
+        return Verdict::Keep(reason.clone());
+    }
+    // A digest that does not carry its own key may stand under other tags as well.
+    if observed.nodes.get(&seen.digest).and_then(|node| node.key.as_ref()) != Some(content.key()) {
+        return Verdict::Keep("was not built by boxwright for this key".to_owned());
+    }
+    let Some(marker) = markers.get(&(content.key(), content.generation())) else {
+        return Verdict::Condemn(content.key().clone(), content.generation());
+    };
+    let is_recorded = marker.images.iter().any(|image| {
+        image.repository == seen.repository && image.tag == seen.tag && image.digest == seen.digest
+    });
+    if !is_recorded {
+        return Verdict::Keep("appeared after its key was condemned".to_owned());
+    }
+    if policy.now.since(marker.marked) < policy.grace {
+        return Verdict::Keep(format!(
+            "condemned, deleted after {}",
+            marker.marked.after(policy.grace).human()
+        ));
+    }
+    Verdict::Delete(marker.marked)
+}
+
+/// Walks from the roots and names, for each digest that is reached, what keeps it.
+fn reachable(observed: &Observed) -> BTreeMap<Digest, String> {
+    let mut reasons = observed.promoted.clone();
+    for tags in observed.repositories.values() {
+        for (tag, digest) in tags {
+            match ContentTag::read(tag) {
+                None => {
+                    reasons.insert(digest.clone(), format!("has tag {tag}"));
+                }
+                Some(content) if observed.leased.contains(content.key()) => {
+                    reasons.entry(digest.clone()).or_insert_with(|| "leased".to_owned());
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    let mut waiting: Vec<Digest> = reasons.keys().cloned().collect();
+    while let Some(digest) = waiting.pop() {
+        for needed in observed.nodes.get(&digest).iter().flat_map(|node| &node.needs) {
+            if !reasons.contains_key(needed) {
+                reasons.insert(needed.clone(), format!("needed by {}", digest.short()));
+                waiting.push(needed.clone());
+            }
+        }
+    }
+    reasons
+}
+
+/// Orders deletions so that nothing is deleted before what needs it.
+fn children_first(doomed: &mut Vec<Doomed>, nodes: &BTreeMap<Digest, Node>) {
+    let mut rest = std::mem::take(doomed);
+    while !rest.is_empty() {
+        let is_needed = |digest: &Digest| {
+            rest.iter().any(|other| {
+                other.seen.digest != *digest
+                    && nodes.get(&other.seen.digest).is_some_and(|node| node.needs.contains(digest))
+            })
+        };
+        // Digests cannot form a circle; should labels claim one, the order no longer matters.
+        let index = rest.iter().position(|one| !is_needed(&one.seen.digest)).unwrap_or(0);
+        doomed.push(rest.remove(index));
+    }
+}
+
+/// A marker is forgotten when nothing stands under its key any more and every sweeper that
+/// may have read it must have ended: twice the grace, and at least a day.
+fn settled(observed: &Observed, policy: Policy) -> Vec<(Key, Generation)> {
+    let standing: BTreeSet<Key> = observed
+        .repositories
+        .values()
+        .flat_map(BTreeMap::keys)
+        .filter_map(|tag| ContentTag::read(tag).map(|content| content.key().clone()))
+        .collect();
+    let wait = Span::from_seconds((2 * policy.grace.seconds()).max(86_400));
+    observed
+        .markers
+        .iter()
+        .filter(|marker| !standing.contains(&marker.key) && policy.now.since(marker.marked) >= wait)
+        .map(|marker| (marker.key.clone(), marker.generation))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Span = Span::from_seconds(86_400);
+
+    fn digest(text: &str) -> Digest {
+        Digest::of(text.as_bytes())
+    }
+
+    fn content_tag(name: &str) -> Tag {
+        ContentTag::new(None, Key::of(name.as_bytes()), Generation(0)).unwrap().tag()
+    }
+
+    /// A registry with boxes base, build and test, each needing the one before.
+    fn chain() -> Observed {
+        let mut observed = Observed::default();
+        let mut before: Option<Digest> = None;
+        for name in ["base", "build", "test"] {
+            let tags = BTreeMap::from([(content_tag(name), digest(name))]);
+            observed.repositories.insert(name.to_owned(), tags);
+            let node = Node { needs: before.into_iter().collect(), key: Some(Key::of(name.as_bytes())) };
+            observed.nodes.insert(digest(name), node);
+            before = Some(digest(name));
+        }
+        observed
+    }
+
+    fn mark(observed: &mut Observed, name: &str, at: i64) {
+        observed.markers.push(Marker {
+            key: Key::of(name.as_bytes()),
+            generation: Generation(0),
+            marked: Timestamp::from_unix(at),
+            reason: String::new(),
+            images: vec![Marked {
+                repository: name.to_owned(),
+                tag: content_tag(name),
+                digest: digest(name),
+            }],
+        });
+    }
+
+    fn tag(observed: &mut Observed, repository: &str, tag: &str, what: &str) {
+        let tags = observed.repositories.get_mut(repository).unwrap();
+        tags.insert(tag.parse().unwrap(), digest(what));
+    }
+
+    /// Returns the repositories that are condemned and those that are deleted, in order.
+    fn outcome(observed: &Observed, now: i64) -> (Vec<String>, Vec<String>) {
+        let clean = decide(observed, Policy { grace: DAY, now: Timestamp::from_unix(now) });
+        let condemned = clean.condemn.iter().flat_map(|one| &one.images);
+        let mut condemned: Vec<String> = condemned.map(|image| image.repository.clone()).collect();
+        condemned.sort();
+        let deleted = clean.delete.iter().map(|one| one.seen.repository.clone()).collect();
+        (condemned, deleted)
+    }
+
+    fn check(observed: &Observed, now: i64, condemned: &[&str], deleted: &[&str]) {
+        let (are_condemned, are_deleted) = outcome(observed, now);
+        assert_eq!(are_condemned, condemned);
+        assert_eq!(are_deleted, deleted);
+    }
+
+    #[test]
+    fn marks_first_and_deletes_after_the_grace_children_first() {
+        let mut observed = chain();
+        check(&observed, 0, &["base", "build", "test"], &[]);
+        for name in ["base", "build", "test"] {
+            mark(&mut observed, name, 100);
+        }
+        check(&observed, 100 + 86_399, &[], &[]);
+        check(&observed, 100 + 86_400, &[], &["test", "build", "base"]);
+    }
+
+    #[test]
+    fn a_lease_keeps_its_keys_and_what_they_stand_on() {
+        let mut observed = chain();
+        observed.leased.insert(Key::of(b"build"));
+        for name in ["base", "build", "test"] {
+            mark(&mut observed, name, 0);
+        }
+        check(&observed, 1_000_000, &[], &["test"]);
+    }
+
+    #[test]
+    fn a_promoted_or_unknown_tag_keeps_its_digest_and_its_bases() {
+        let mut observed = chain();
+        tag(&mut observed, "build", "main", "build");
+        check(&observed, 0, &["test"], &[]);
+        for name in ["base", "build", "test"] {
+            mark(&mut observed, name, 0);
+        }
+        check(&observed, 1_000_000, &[], &["test"]);
+        tag(&mut observed, "test", "somebody-elses", "test");
+        check(&observed, 1_000_000, &[], &[]);
+    }
+
+    #[test]
+    fn a_set_record_keeps_what_its_channel_says() {
+        let mut observed = chain();
+        observed.promoted.insert(digest("test"), "main, promotion 3".to_owned());
+        check(&observed, 0, &[], &[]);
+    }
+
+    #[test]
+    fn children_of_a_kept_index_are_kept() {
+        let mut observed = chain();
+        let node = Node { needs: BTreeSet::from([digest("test")]), key: None };
+        observed.nodes.insert(digest("index"), node);
+        tag(&mut observed, "base", "r1", "index");
+        check(&observed, 0, &[], &[]);
+    }
+
+    #[test]
+    fn a_digest_without_its_own_key_is_never_touched() {
+        let mut observed = chain();
+        observed.nodes.get_mut(&digest("test")).unwrap().key = None;
+        mark(&mut observed, "test", 0);
+        // Nor is one that was never read.
+        observed.nodes.remove(&digest("build"));
+        mark(&mut observed, "build", 0);
+        mark(&mut observed, "base", 0);
+        let (_, deleted) = outcome(&observed, 1_000_000);
+        assert_eq!(deleted, ["base"]);
+    }
+
+    #[test]
+    fn what_moved_after_it_was_marked_is_left_alone() {
+        let mut observed = chain();
+        mark(&mut observed, "test", 0);
+        observed.repositories.get_mut("test").unwrap().insert(content_tag("test"), digest("newer"));
+        let node = Node { needs: BTreeSet::new(), key: Some(Key::of(b"test")) };
+        observed.nodes.insert(digest("newer"), node);
+        assert!(outcome(&observed, 1_000_000).1.is_empty());
+    }
+
+    #[test]
+    fn markers_are_forgotten_late() {
+        let mut observed = chain();
+        mark(&mut observed, "gone", 0);
+        mark(&mut observed, "test", 0);
+        let settled = |now| decide(&observed, Policy { grace: DAY, now: Timestamp::from_unix(now) }).settled;
+        assert!(settled(2 * 86_400 - 1).is_empty());
+        assert_eq!(settled(2 * 86_400), [(Key::of(b"gone"), Generation(0))]);
+    }
+}
