@@ -154,3 +154,151 @@ fn pad(out: &mut impl Write, size: u64) -> io::Result<()> {
     let rest = usize::try_from(size % 512).unwrap_or(0);
     if rest > 0 { out.write_all(&[0; 512][rest..]) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use std::fs;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::adapter::context::DiskContext;
+    use crate::port::{Context, ContextFilter, Scan, Visit};
+
+    struct All;
+
+    impl ContextFilter for All {
+        fn directory(&self, _: &RelPath) -> Visit {
+            Visit::Take
+        }
+
+        fn leaf(&self, _: &RelPath, _: bool) -> Visit {
+            Visit::Take
+        }
+    }
+
+    fn scan(root: &Path) -> Vec<Entry> {
+        match DiskContext.scan(root, &All).unwrap() {
+            Scan::Entries(entries) => entries,
+            Scan::Widen(path) => panic!("{path}"),
+        }
+    }
+
+    fn archive(root: &Path) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        write(root, &scan(root), b"FROM scratch\n", &mut bytes).unwrap();
+        bytes
+    }
+
+    fn tree() -> TempDir {
+        let root = TempDir::new().unwrap();
+        let at = |path: &str| root.path().join(path);
+        fs::create_dir_all(at("a/b")).unwrap();
+        fs::create_dir_all(at("a-b/empty")).unwrap();
+        fs::write(at("a/b/file"), "text").unwrap();
+        fs::write(at("a/run"), "#!").unwrap();
+        fs::set_permissions(at("a/run"), fs::Permissions::from_mode(0o755)).unwrap();
+        symlink("b/file", at("a/link")).unwrap();
+        fs::write(at(&"n".repeat(100)), vec![1; 512]).unwrap();
+        fs::write(at(&"n".repeat(101)), vec![2; 513]).unwrap();
+        symlink("t".repeat(300), at("z")).unwrap();
+        root
+    }
+
+    #[test]
+    fn another_reader_finds_the_entries_and_the_dockerfile() {
+        let root = tree();
+        let bytes = archive(root.path());
+        let mut found = Vec::new();
+        for entry in ::tar::Archive::new(&bytes[..]).entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let header = entry.header();
+            assert_eq!((header.mtime().unwrap(), header.uid().unwrap(), header.gid().unwrap()), (0, 0, 0));
+            assert_eq!(header.username_bytes(), Some(&b""[..]));
+            let (kind, mode) = (header.entry_type(), header.mode().unwrap());
+            let path = String::from_utf8(entry.path_bytes().into_owned()).unwrap();
+            let link = entry.link_name_bytes().map(|link| String::from_utf8(link.into_owned()).unwrap());
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).unwrap();
+            found.push((path, kind, mode, link, content));
+        }
+        let dir = |path: &str| (path.to_owned(), EntryType::Directory, 0o755, None, Vec::new());
+        let file = |path: &str, mode, content: &[u8]| {
+            (path.to_owned(), EntryType::Regular, mode, None, content.to_vec())
+        };
+        let link = |path: &str, target: &str| {
+            (path.to_owned(), EntryType::Symlink, 0o777, Some(target.to_owned()), Vec::new())
+        };
+        let expect = [
+            dir("a-b/"),
+            dir("a-b/empty/"),
+            dir("a/"),
+            dir("a/b/"),
+            file("a/b/file", 0o644, b"text"),
+            link("a/link", "b/file"),
+            file("a/run", 0o755, b"#!"),
+            file(&"n".repeat(100), 0o644, &[1; 512]),
+            file(&"n".repeat(101), 0o644, &[2; 513]),
+            link("z", &"t".repeat(300)),
+            dir(".boxwright/"),
+            file(DOCKERFILE, 0o644, b"FROM scratch\n"),
+        ];
+        assert_eq!(found, expect);
+    }
+
+    #[test]
+    fn the_same_entries_give_the_same_bytes() {
+        let (one, other) = (tree(), tree());
+        let file = fs::File::options().write(true).open(other.path().join("a/b/file")).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        for (path, mode) in [("a/b/file", 0o600), ("a/run", 0o700), ("a/b", 0o700)] {
+            fs::set_permissions(other.path().join(path), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        assert_eq!(archive(one.path()), archive(other.path()));
+    }
+
+    #[test]
+    fn names_that_are_not_utf_8_arrive() {
+        let root = TempDir::new().unwrap();
+        let name = [&b"\xff\n"[..], &[0xfe; 150]].concat();
+        fs::write(root.path().join(std::ffi::OsStr::from_bytes(&name)), "").unwrap();
+        let bytes = archive(root.path());
+        let mut archive = ::tar::Archive::new(&bytes[..]);
+        let first = archive.entries().unwrap().next().unwrap().unwrap();
+        assert_eq!(*first.path_bytes(), *name);
+    }
+
+    #[test]
+    fn what_changed_after_it_was_hashed_breaks_the_stream_off() {
+        let changes: [(&str, fn(&Path)); 6] = [
+            ("same size", |file| fs::write(file, "TEXT").unwrap()),
+            ("longer", |file| fs::write(file, "text and more").unwrap()),
+            ("shorter", |file| fs::write(file, "").unwrap()),
+            ("executable", |file| fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap()),
+            ("a link", |file| {
+                fs::remove_file(file).unwrap();
+                symlink("../run", file).unwrap();
+            }),
+            ("a directory", |file| {
+                fs::remove_file(file).unwrap();
+                fs::create_dir(file).unwrap();
+            }),
+        ];
+        for (what, change) in changes {
+            let root = tree();
+            let entries = scan(root.path());
+            let file = root.path().join("a/b/file");
+            change(&file);
+            let mut bytes = Vec::new();
+            match write(root.path(), &entries, b"FROM scratch\n", &mut bytes) {
+                Err(TarError::Context(ContextError::Changed { path })) => assert_eq!(path, file, "{what}"),
+                other => panic!("{what}: {other:?}"),
+            }
+            let whole = bytes.windows(DOCKERFILE.len()).any(|part| part == DOCKERFILE.as_bytes());
+            assert!(!whole, "{what}: the builder has a Dockerfile");
+        }
+    }
+}

@@ -7,10 +7,11 @@ mod body;
 mod build;
 mod connect;
 mod error;
-
+mod pull;
 mod push;
 mod request;
-
+mod run;
+mod terminal;
 mod trace;
 
 use async_trait::async_trait;
@@ -52,7 +53,6 @@ impl Engine for DockerEngine {
         output: &(dyn Fn(RunOutput) + Send + Sync),
         cancel: &CancellationToken,
     ) -> Result<i64, EngineError> {
-        let _ = (request, output, cancel);
-        Err(EngineError::Interrupted)
+        run::run(self, request, output, cancel).await
     }
 }

@@ -1,8 +1,16 @@
 //! Corrections to the requests that bollard makes.
 
+use std::hash::{BuildHasher, RandomState};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use bollard::BollardRequest;
+
+/// Returns a word that no other request has.
+pub fn unique() -> String {
+    let random = || RandomState::new().hash_one(std::process::id());
+    format!("{:016x}{:016x}", random(), random())
+}
 
 /// The header with a registry's login.
 const AUTH: &str = "x-registry-auth";
@@ -59,4 +67,14 @@ fn percent(text: &str) -> String {
     text.bytes()
         .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unique_words_differ() {
+        assert_ne!(unique(), unique());
+    }
 }
