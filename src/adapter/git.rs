@@ -27,7 +27,14 @@ pub fn worktree(directory: &Path) -> Worktree {
     let (revision, time) = head.split_once(' ').unwrap_or_default();
     let status = output(
         directory,
-        &["status", "--porcelain=v1", "-z", "--untracked-files=normal", "--ignored=traditional", "--no-renames"],
+        &[
+            "status",
+            "--porcelain=v1",
+            "-z",
+            "--untracked-files=normal",
+            "--ignored=traditional",
+            "--no-renames",
+        ],
     );
     let differing = status
         .unwrap_or_default()
@@ -107,7 +114,9 @@ mod tests {
         let tree = worktree(at);
         assert_eq!(tree.source.revision.as_ref().unwrap().len(), 40);
         assert!(tree.source.time.is_some());
-        for (path, differs) in [("kept", false), ("changed", true), ("new/file", true), ("a.o", true), ("change", false)] {
+        for (path, differs) in
+            [("kept", false), ("changed", true), ("new/file", true), ("a.o", true), ("change", false)]
+        {
             assert_eq!(tree.differs(path.as_bytes()), differs, "{path}");
         }
     }

@@ -2,12 +2,12 @@
 
 use super::args::{Build, Format, Global};
 use super::error::{CliError, exit};
+use super::interrupt;
 use super::json::{self, BoxRow, Report};
 use super::progress::duration;
 use super::session::{self, Session};
 use super::table::Table;
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal};
-use super::interrupt;
 use crate::exec::{BoxReport, BuildOptions, BuildReport, Keyed, Outcome, build};
 
 pub async fn run(options: &Build, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
@@ -78,7 +78,12 @@ fn table(report: &BuildReport, boxes: &[Keyed]) -> Table {
             Some(digest) => format!("{}@{digest}", keyed.wanted.repository),
             None => reason.lines().next().unwrap_or_default().to_owned(),
         };
-        table.row([(BOLD, keyed.wanted.name.clone()), (style, word.to_owned()), (DIM, duration(*seconds)), (DIM, image)]);
+        table.row([
+            (BOLD, keyed.wanted.name.clone()),
+            (style, word.to_owned()),
+            (DIM, duration(*seconds)),
+            (DIM, image),
+        ]);
     }
     table
 }

@@ -28,9 +28,8 @@ mod tests {
     use super::*;
 
     fn check(variables: &[(&str, &str)], expect: Option<(&str, u32)>) {
-        let variable = |name: &str| {
-            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
-        };
+        let variable =
+            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
         let run = run_of(variable).map(|(run, attempt)| (run.to_string(), attempt));
         assert_eq!(run, expect.map(|(run, attempt)| (run.to_owned(), attempt)));
     }

@@ -108,7 +108,8 @@ fn rows(report: &CleanReport) -> Vec<Row> {
         action,
         reason,
     };
-    let mut rows: Vec<Row> = report.clean.kept.iter().map(|kept| row(&kept.seen, "keep", kept.reason.clone())).collect();
+    let mut rows: Vec<Row> =
+        report.clean.kept.iter().map(|kept| row(&kept.seen, "keep", kept.reason.clone())).collect();
     for condemned in &report.clean.condemn {
         for image in &condemned.images {
             rows.push(Row {

@@ -63,7 +63,9 @@ impl CliError {
     /// Returns the exit code.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NoConfig { .. } | Self::Io { .. } | Self::Usage(_) | Self::Config(_) | Self::Setting(_) => exit::USAGE,
+            Self::NoConfig { .. } | Self::Io { .. } | Self::Usage(_) | Self::Config(_) | Self::Setting(_) => {
+                exit::USAGE
+            }
             Self::Keys(error) => keys(error),
             Self::Start(_) | Self::Embedded(_) | Self::CutOff => exit::FAILED,
             Self::Build(error) => build(error),
@@ -72,15 +74,17 @@ impl CliError {
                 PromoteError::Ledger(error) => ledger(error),
                 PromoteError::Registry(error) => registry(error),
                 PromoteError::Missing { .. } => exit::MISSING,
-                PromoteError::Refused(_) | PromoteError::ReadOnly | PromoteError::Conflict { .. } => exit::REFUSED,
+                PromoteError::Refused(_) | PromoteError::ReadOnly | PromoteError::Conflict { .. } => {
+                    exit::REFUSED
+                }
                 PromoteError::Partly { .. } => exit::PARTLY,
             },
             Self::Clean(error) => match error {
                 CleanError::Ledger(error) => ledger(error),
                 CleanError::Registry(error) => registry(error),
-                CleanError::Unreadable { .. } | CleanError::InvalidTag { .. } | CleanError::Dangling { .. } => {
-                    exit::UNREACHABLE
-                }
+                CleanError::Unreadable { .. }
+                | CleanError::InvalidTag { .. }
+                | CleanError::Dangling { .. } => exit::UNREACHABLE,
             },
             Self::Run(RunError::Missing { .. }) => exit::MISSING,
             Self::Run(RunError::Unknown { .. }) => exit::UNREACHABLE,
@@ -98,11 +102,15 @@ impl CliError {
                 "is the engine running, and may you use its socket? `docker version` tells; DOCKER_HOST names another one"
             }
             Self::Promote(PromoteError::Missing { .. }) => "run `boxwright build` on this revision first",
-            Self::Promote(PromoteError::Partly { .. }) => "run the same command again: it goes on where it stopped",
+            Self::Promote(PromoteError::Partly { .. }) => {
+                "run the same command again: it goes on where it stopped"
+            }
             Self::Promote(PromoteError::Refused(crate::plan::Refusal::Older { .. })) => {
                 "--allow-older promotes it nevertheless"
             }
-            Self::Promote(PromoteError::Conflict { .. }) => "run the command again to plan from what stands now",
+            Self::Promote(PromoteError::Conflict { .. }) => {
+                "run the command again to plan from what stands now"
+            }
             Self::Run(RunError::Missing { .. }) => "run `boxwright build` first",
             Self::Build(BuildError::Unknown { .. }) => {
                 "nothing was built or pushed; run the command again when the registry answers"
@@ -143,7 +151,9 @@ fn build(error: &BuildError) -> u8 {
 fn ledger(error: &LedgerError) -> u8 {
     match error {
         LedgerError::Registry(error) => registry(error),
-        LedgerError::Record { .. } | LedgerError::NotOurs { .. } | LedgerError::Foreign { .. } => exit::UNREACHABLE,
+        LedgerError::Record { .. } | LedgerError::NotOurs { .. } | LedgerError::Foreign { .. } => {
+            exit::UNREACHABLE
+        }
     }
 }
 

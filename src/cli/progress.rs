@@ -61,11 +61,16 @@ impl Progress {
             )),
             Event::Used { name, digest } => self.line(&box_line(&name, "present", digest.short())),
             Event::Waiting { name, run, patience } => {
-                let text = format!("run {run} builds it; waiting up to {patience} (--wait 0s builds at once)");
+                let text =
+                    format!("run {run} builds it; waiting up to {patience} (--wait 0s builds at once)");
                 self.line(&box_line(&name, "waiting", &text));
             }
             Event::Building { name, reason, entries } => {
-                let files = if entries == 1 { "1 context entry".to_owned() } else { format!("{entries} context entries") };
+                let files = if entries == 1 {
+                    "1 context entry".to_owned()
+                } else {
+                    format!("{entries} context entries")
+                };
                 self.line(&box_line(&name, "building", &format!("{reason}; {files}")));
                 self.start_bar(&name);
             }
@@ -86,7 +91,11 @@ impl Progress {
                 self.line(&box_line(&name, &paint(NOTE, "skipped"), &format!("{because} is not there")));
             }
             Event::Tagged { name, reference, digest } => {
-                self.line(&box_line(&name, &paint(GOOD, "tagged"), &format!("{reference} → {}", digest.short())));
+                self.line(&box_line(
+                    &name,
+                    &paint(GOOD, "tagged"),
+                    &format!("{reference} → {}", digest.short()),
+                ));
             }
             Event::Condemned { reference } => self.line(&format!("{} {reference}", paint(NOTE, "condemned"))),
             Event::Deleted { reference } => self.line(&format!("{} {reference}", paint(BAD, "deleted"))),
@@ -120,7 +129,10 @@ impl Progress {
                 self.always(&box_line(name, &paint(BAD, "failed"), &printable(&step, 400)));
                 if let Some(failed) = failed.filter(|_| !self.terminal.verbose) {
                     if failed.was_cut {
-                        self.always(&paint(DIM, format!("… only the last {} MiB of the log", LOG_LIMIT >> 20)));
+                        self.always(&paint(
+                            DIM,
+                            format!("… only the last {} MiB of the log", LOG_LIMIT >> 20),
+                        ));
                     }
                     for line in String::from_utf8_lossy(&failed.log).lines() {
                         self.always(&format!("  {}", printable(line.trim_end(), usize::MAX)));
@@ -162,7 +174,8 @@ impl Progress {
 
     fn start_bar(&self, name: &str) {
         let bar = self.bars.add(ProgressBar::new_spinner());
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix:.bold} {elapsed:.dim} {wide_msg}") {
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix:.bold} {elapsed:.dim} {wide_msg}")
+        {
             bar.set_style(style);
         }
         bar.set_prefix(name.to_owned());

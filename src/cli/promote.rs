@@ -35,8 +35,12 @@ struct BoxRow<'a> {
 
 pub async fn run(options: &Promote, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
     let loaded = session::load(global)?;
-    let matching: Vec<_> =
-        loaded.project.channels.values().filter(|channel| channel.pattern.is_match(options.tag.as_str())).collect();
+    let matching: Vec<_> = loaded
+        .project
+        .channels
+        .values()
+        .filter(|channel| channel.pattern.is_match(options.tag.as_str()))
+        .collect();
     let channel = match matching.as_slice() {
         [channel] => *channel,
         [] => {
@@ -46,12 +50,17 @@ pub async fn run(options: &Promote, global: &Global, terminal: Terminal) -> Resu
                 .values()
                 .map(|channel| format!("{} ({})", channel.name, channel.pattern))
                 .collect();
-            let text = format!("tag {} belongs to no channel; declared are: {}", options.tag, known.join(", "));
+            let text =
+                format!("tag {} belongs to no channel; declared are: {}", options.tag, known.join(", "));
             return Err(CliError::Usage(text));
         }
         several => {
             let names: Vec<&str> = several.iter().map(|channel| channel.name.as_str()).collect();
-            return Err(CliError::Usage(format!("tag {} belongs to several channels: {}", options.tag, names.join(", "))));
+            return Err(CliError::Usage(format!(
+                "tag {} belongs to several channels: {}",
+                options.tag,
+                names.join(", ")
+            )));
         }
     };
     let apply = !options.plan && (options.yes || !channel.immutable);

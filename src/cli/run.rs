@@ -23,8 +23,11 @@ pub async fn run(options: &Run, global: &Global, terminal: Terminal) -> Result<u
     let keyed = computed.boxes.iter().find(|keyed| keyed.wanted.name == options.name);
     let keyed = keyed.ok_or_else(|| CliError::Usage(format!("there is no box `{}`", options.name)))?;
     let digest = prepare(session.ports(), &session.setting, keyed).await?;
-    let source = std::env::current_dir()
-        .map_err(|source| CliError::Io { action: "find", path: ".".into(), source })?;
+    let source = std::env::current_dir().map_err(|source| CliError::Io {
+        action: "find",
+        path: ".".into(),
+        source,
+    })?;
     let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let user = format!("{}:{}", rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let request = RunRequest {

@@ -39,8 +39,11 @@ pub fn load(global: &Global) -> Result<Loaded, CliError> {
         Some(path) => path.clone(),
         None => find()?,
     };
-    let text = std::fs::read_to_string(&path)
-        .map_err(|source| CliError::Io { action: "read", path: path.clone(), source })?;
+    let text = std::fs::read_to_string(&path).map_err(|source| CliError::Io {
+        action: "read",
+        path: path.clone(),
+        source,
+    })?;
     let name = path.file_name().map_or_else(|| FILE.to_owned(), |name| name.to_string_lossy().into_owned());
     let mut project = config::parse(&name, &text)?;
     if let Some(registry) = &global.registry {
@@ -48,7 +51,8 @@ pub fn load(global: &Global) -> Result<Loaded, CliError> {
             "embedded" => RegistryChoice::Embedded,
             other => {
                 let other = other.trim_end_matches('/');
-                Repository::new(other, "box").map_err(|error| CliError::Usage(format!("--registry: {error}")))?;
+                Repository::new(other, "box")
+                    .map_err(|error| CliError::Usage(format!("--registry: {error}")))?;
                 RegistryChoice::Remote(other.to_owned())
             }
         };
@@ -57,13 +61,17 @@ pub fn load(global: &Global) -> Result<Loaded, CliError> {
         Some(parent) if parent != Path::new("") => parent.to_owned(),
         _ => PathBuf::from("."),
     };
-    let root = root.canonicalize().map_err(|source| CliError::Io { action: "find", path: root.clone(), source })?;
+    let root =
+        root.canonicalize().map_err(|source| CliError::Io { action: "find", path: root.clone(), source })?;
     Ok(Loaded { project, root })
 }
 
 fn find() -> Result<PathBuf, CliError> {
-    let here = std::env::current_dir()
-        .map_err(|source| CliError::Io { action: "find", path: PathBuf::from("."), source })?;
+    let here = std::env::current_dir().map_err(|source| CliError::Io {
+        action: "find",
+        path: PathBuf::from("."),
+        source,
+    })?;
     let found = here.ancestors().map(|directory| directory.join(FILE)).find(|path| path.is_file());
     found.ok_or(CliError::NoConfig { directory: here })
 }
@@ -74,7 +82,10 @@ impl Loaded {
         if let Some(name) = &boxes.channel {
             if !self.project.channels.contains_key(name) {
                 let known: Vec<&str> = self.project.channels.keys().map(String::as_str).collect();
-                return Err(CliError::Usage(format!("there is no channel `{name}`; declared are {}", known.join(", "))));
+                return Err(CliError::Usage(format!(
+                    "there is no channel `{name}`; declared are {}",
+                    known.join(", ")
+                )));
             }
             return Ok(self.project.boxes_of(name));
         }
@@ -85,7 +96,10 @@ impl Loaded {
         for name in &boxes.names {
             if self.project.find(name).is_none() {
                 let known: Vec<&str> = self.project.boxes.iter().map(|spec| spec.name.as_str()).collect();
-                return Err(CliError::Usage(format!("there is no box `{name}`; declared are {}", known.join(", "))));
+                return Err(CliError::Usage(format!(
+                    "there is no box `{name}`; declared are {}",
+                    known.join(", ")
+                )));
             }
         }
         Ok(self.project.closure(&boxes.names.iter().map(String::as_str).collect::<Vec<_>>()))
@@ -157,7 +171,8 @@ impl Session {
         let (registry, embedded) = match &loaded.project.registry {
             RegistryChoice::Remote(registry) => (registry.clone(), None),
             RegistryChoice::Embedded => {
-                let server = EmbeddedServer::start(&loaded.root.join(HOME), PortChoice::Remembered, None).await?;
+                let server =
+                    EmbeddedServer::start(&loaded.root.join(HOME), PortChoice::Remembered, None).await?;
                 (server.addr().to_string(), Some(server))
             }
         };

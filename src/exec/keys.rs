@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::config::{BoxSpec, ContextSource, PinError, PinSource, Project, Template, extract};
+use crate::config::{BoxSpec, ContextSource, PinError, PinSource, Project, extract};
 use crate::inputs::{
-    Analysis, BoxInputs, BuildOptions, ContextKind, Dockerignore, DockerignoreError, DockerfileError,
-    DockerfileSource, Finding, FindingKind, ImageOrigin, InputManifest, Reads, RewriteError, Selection, analyse,
-    rewrite,
+    Analysis, BoxInputs, BuildOptions, ContextKind, DockerfileError, DockerfileSource, Dockerignore,
+    DockerignoreError, Finding, FindingKind, ImageOrigin, InputManifest, NeedKind, Reads, RewriteError,
+    Selection, analyse, rewrite,
 };
 use crate::model::{
     ContentTag, Digest, Entry, Generation, Key, RelPath, Repository, RepositoryError, TagError,
@@ -207,8 +207,11 @@ pub fn read_pins(
                 .read(&root.join(path), FILE_LIMIT)
                 .map_err(|source| KeysError::Context { name: pin.name.clone(), source })?
                 .ok_or_else(|| KeysError::PinFile { pin: pin.name.clone(), path: path.clone() })?;
-            let value = extract(&bytes, format)
-                .map_err(|source| KeysError::PinValue { pin: pin.name.clone(), path: path.clone(), source })?;
+            let value = extract(&bytes, format).map_err(|source| KeysError::PinValue {
+                pin: pin.name.clone(),
+                path: path.clone(),
+                source,
+            })?;
             match &first {
                 Some((first_path, first)) if *first != value => {
                     return Err(KeysError::PinsDiffer {
@@ -279,8 +282,7 @@ impl Builder<'_> {
             .map_err(|source| KeysError::Tag { name: name(), source })?;
         let repository = Repository::new(self.registry, &spec.repository)
             .map_err(|source| KeysError::Repository { name: name(), source })?;
-        let wanted =
-            Wanted { name: name(), repository, tag, parents: parents.keys().cloned().collect() };
+        let wanted = Wanted { name: name(), repository, tag, parents: parents.keys().cloned().collect() };
         let spec = spec.clone();
         Ok(Keyed { spec, wanted, parents, manifest, source, analysis, root, dockerfile, entries })
     }
@@ -289,7 +291,7 @@ impl Builder<'_> {
     fn inside(&self, spec: &BoxSpec, path: &Path) -> Result<PathBuf, KeysError> {
         let joined = self.root.join(path);
         // What is not there is reported by whoever reads it.
-        let Ok(real) = self.context.resolve(&joined) else { return Ok(joined) };
+        let Some(real) = self.context.resolve(&joined) else { return Ok(joined) };
         if real.starts_with(self.root) {
             Ok(real)
         } else {
@@ -349,9 +351,123 @@ impl Builder<'_> {
             },
         };
         if let Some(source) = selection.missing(&entries).first() {
-            let (pattern, line) = (source.pattern.clone(), source.line);
+            let (pattern, line) = (source.path.clone(), source.line);
             return Err(KeysError::NothingMatches { name: name(), file: file.to_owned(), line, pattern });
         }
         Ok(entries)
+    }
+}
+
+impl Builder<'_> {
+    fn manifest(
+        &self,
+        spec: &BoxSpec,
+        analysis: &Analysis,
+        entries: &[Entry],
+        parents: &BTreeMap<String, Key>,
+    ) -> InputManifest {
+        let mut manifest = InputManifest::from_analysis(analysis, spec.platform.clone());
+        manifest.epoch = self.project.epoch.clone();
+        for found in &analysis.images {
+            let name = found.origin.name();
+            match spec.contexts.get(name) {
+                Some(ContextSource::Box(parent)) => {
+                    let key = parents.get(parent).cloned();
+                    manifest.parents.extend(key.map(|key| (name.to_owned(), key)));
+                }
+                Some(ContextSource::Image(image)) => {
+                    manifest.images.insert(name.to_owned(), image.clone());
+                }
+                None => {
+                    manifest.images.insert(name.to_owned(), name.to_owned());
+                }
+            }
+        }
+        let pins = spec.pins().filter_map(|pin| Some((pin.to_owned(), self.pins.get(pin)?.clone())));
+        manifest.pins = pins.collect();
+        manifest.options = BuildOptions {
+            network: spec.network.clone(),
+            extra_hosts: spec.extra_hosts.iter().cloned().collect(),
+            shm_size: spec.shm_size,
+        };
+        manifest.entries = entries.to_vec();
+        manifest
+    }
+}
+
+impl Keyed {
+    /// Returns how many context entries its build reads.
+    pub fn entries(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Returns what the engine must be able to do, with the place that needs it.
+    pub fn needs(&self) -> impl Iterator<Item = (&NeedKind, String)> {
+        let file = self.source.name();
+        self.analysis.needs.iter().map(move |need| (&need.kind, format!("{file}:{}", need.line)))
+    }
+
+    /// Returns remarks that a person should read before building.
+    pub fn notes(&self) -> Vec<String> {
+        let file = self.source.name();
+        let used: BTreeSet<&str> = self.analysis.images.iter().map(|found| found.origin.name()).collect();
+        let unused = self.spec.contexts.keys().filter(|name| !used.contains(name.as_str()));
+        let mut notes: Vec<String> =
+            unused.map(|name| format!("nothing in {file} uses the context `{name}`")).collect();
+        for Finding { kind, line, text } in &self.analysis.findings {
+            if *kind == FindingKind::SecretArgument && *line == 0 {
+                notes.push(format!("argument {text} looks like a secret; arguments are stored in the image"));
+            }
+        }
+        notes
+    }
+
+    /// Returns the paths that entered the key, relative to `top`, which they are below.
+    pub fn paths_below(&self, top: &Path) -> Vec<Vec<u8>> {
+        use std::os::unix::ffi::OsStrExt;
+        let Ok(root) = self.root.strip_prefix(top) else { return Vec::new() };
+        let below = |path: &RelPath| match root.as_os_str().as_bytes() {
+            b"" => path.as_bytes().to_vec(),
+            root => [root, b"/", path.as_bytes()].concat(),
+        };
+        let dockerfile = self.dockerfile.strip_prefix(top).ok();
+        let dockerfile = dockerfile.map(|path| path.as_os_str().as_bytes().to_vec());
+        self.entries.iter().map(|entry| below(&entry.path)).chain(dockerfile).collect()
+    }
+
+    /// Writes the request for a build on parents with these digests, by their names.
+    pub fn request(
+        &self,
+        parents: &BTreeMap<String, (Repository, Digest)>,
+        labels: BTreeMap<String, String>,
+        no_cache: bool,
+    ) -> Result<BuildRequest, KeysError> {
+        let mut replacements = BTreeMap::new();
+        for found in &self.analysis.images {
+            let ImageOrigin::Context(name) = &found.origin else { continue };
+            let reference = match self.spec.contexts.get(name) {
+                Some(ContextSource::Box(parent)) => {
+                    parents.get(parent).map(|(repository, digest)| format!("{repository}@{digest}"))
+                }
+                Some(ContextSource::Image(image)) => Some(image.clone()),
+                None => None,
+            };
+            replacements.extend(reference.map(|reference| (found.origin.clone(), reference)));
+        }
+        let dockerfile = rewrite(&self.source, &self.analysis.images, &replacements)
+            .map_err(|source| KeysError::Rewrite { name: self.spec.name.clone(), source })?;
+        Ok(BuildRequest {
+            dockerfile,
+            root: self.root.clone(),
+            entries: self.entries.clone(),
+            target: self.spec.target.clone(),
+            args: self.analysis.arguments.clone(),
+            labels,
+            platform: self.spec.platform.clone(),
+            network: self.spec.network.clone(),
+            extra_hosts: self.spec.extra_hosts.clone(),
+            shm_size: self.spec.shm_size,
+            no_cache,
+        })
     }
 }

@@ -40,14 +40,19 @@ pub async fn observe_all(
 }
 
 /// Observes one box: the current generation of its key, and what stands under its tag.
-pub async fn observe(registry: &dyn Registry, ledger: &Repository, want: &Wanted, platform: &Platform) -> Seen {
+pub async fn observe(
+    registry: &dyn Registry,
+    ledger: &Repository,
+    want: &Wanted,
+    platform: &Platform,
+) -> Seen {
     let mut generation = Generation(0);
     loop {
         // Marker and tag are asked for together; the tag's answer counts only without a marker.
-        let tag = want.tag.with_generation(generation);
+        let tag = want.tag.with_generation(generation).tag();
         let (over, state) = tokio::join!(
             is_over(registry, ledger, want.key(), generation),
-            state(registry, want, &tag.tag(), generation, platform),
+            state(registry, want, &tag, generation, platform),
         );
         match over {
             Ok(true) => generation = generation.next(),
@@ -149,16 +154,17 @@ pub(super) async fn inspect(
         Document::Index(index) => {
             let fits = |child: &&Descriptor| {
                 child.media_type.parse::<MediaType>().is_ok()
-                    && platform.is_none_or(|platform| child.platform.as_ref().is_some_and(|fields| fields.is(platform)))
+                    && platform.is_none_or(|platform| {
+                        child.platform.as_ref().is_some_and(|fields| fields.is(platform))
+                    })
             };
             let Some(child) = index.manifests.iter().find(fits) else {
                 let wanted = platform.map_or("", Platform::as_str);
                 return Err(Unread::Broken(format!("index {} has no image for {wanted}", raw.digest())));
             };
-            let child = registry
-                .get(repository, &child.digest.clone().into())
-                .await?
-                .ok_or_else(|| Unread::Broken(format!("child {} of index {} is missing", child.digest, raw.digest())))?;
+            let child = registry.get(repository, &child.digest.clone().into()).await?.ok_or_else(|| {
+                Unread::Broken(format!("child {} of index {} is missing", child.digest, raw.digest()))
+            })?;
             match child.document().map_err(|error| Unread::Broken(error.to_string()))? {
                 Document::Image(image) => image,
                 Document::Index(_) => return Err(Unread::Broken("an index stands in an index".to_owned())),
@@ -166,7 +172,8 @@ pub(super) async fn inspect(
         }
     };
     let labels = labels(registry, repository, &image).await?;
-    let parents = labels.get(PARENTS_LABEL).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let parents =
+        labels.get(PARENTS_LABEL).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     Ok(Some(Inspected {
         digest: raw.digest().clone(),
         document,

@@ -1,5 +1,7 @@
 //! What an engine's frontend must be able to do.
 
+use std::fmt;
+
 use super::instruction::Instruction;
 
 /// Something that not every engine's own frontend can do.
@@ -32,6 +34,22 @@ pub enum NeedKind {
     Unpack,
     /// A `# syntax=` line: this frontend is fetched from a registry.
     Syntax(String),
+}
+
+impl fmt::Display for NeedKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Heredoc => "a here-document",
+            Self::NamedContext => "a directory as a named context",
+            Self::Link => "`--link`",
+            Self::Parents => "`--parents`",
+            Self::Exclude => "`--exclude`",
+            Self::Checksum => "`ADD --checksum`",
+            Self::AddGit => "`ADD` from git",
+            Self::Unpack => "`ADD --unpack`",
+            Self::Syntax(_) => "a `# syntax=` line",
+        })
+    }
 }
 
 /// The needs of one instruction.
