@@ -6,6 +6,7 @@
 //! authentication, and every blob is visible in every repository.
 //!
 //! - `index`: what `index.json` says, read and written;
+//! - `snapshot`: `index.json` as last read;
 //! - `layout`: the directory, its lock, and replacing files in it;
 //! - `converted`: the OCI form of a Docker manifest, for those who read the directory;
 //! - `store`: what the registry does with manifests;
@@ -22,6 +23,7 @@ mod index;
 mod layout;
 mod port;
 mod server;
+mod snapshot;
 mod store;
 mod upload;
 

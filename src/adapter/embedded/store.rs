@@ -159,6 +159,9 @@ impl Store {
     /// Tags", "Deleting Manifests"); tells whether it was there.
     pub fn delete(&self, name: &Name, at: &Reference) -> Result<bool, EmbeddedError> {
         self.layout.update(|contents| {
+            if contents.holding(name).is_none() {
+                return Ok(false);
+            }
             let holding = contents.holding_mut(name);
             Ok(match at {
                 Reference::Tag(tag) => holding.untag(tag),
