@@ -1,12 +1,12 @@
-//! Build contexts on disk: walked and hashed ([`DiskContext`]), then sent as a tar stream
-//! that holds exactly what was hashed ([`tar`]).
+//! Build contexts on disk: walked and hashed ([`DiskContext`]), then sent to the builder,
+//! exactly as hashed (`send`).
 //!
 //! Nothing is followed out of the context and nothing that could block is read: files are
 //! opened beneath the context's root, without following links.
 
 mod hash;
-mod root;
-pub mod tar;
+pub(super) mod root;
+pub(super) mod send;
 mod walk;
 
 use std::fs;

@@ -4,7 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use bollard::auth::DockerCredentials;
+use bollard_buildkit_proto::moby::filesync::v1::auth_server::Auth;
+use bollard_buildkit_proto::moby::filesync::v1::{
+    CredentialsRequest, CredentialsResponse, FetchTokenRequest, FetchTokenResponse, GetTokenAuthorityRequest,
+    GetTokenAuthorityResponse, VerifyTokenAuthorityRequest, VerifyTokenAuthorityResponse,
+};
 use futures_util::future::BoxFuture;
+use tonic::{Request, Response, Status};
 
 /// Finds the login for a registry host, `None` if there is none; the error is a text that
 /// says what is wrong with the user's configuration or helper.
@@ -48,6 +54,51 @@ impl Login {
                 DockerCredentials { identitytoken: Some(token), serveraddress, ..Default::default() }
             }
         }
+    }
+}
+
+/// Tells BuildKit the login for a registry. The engine itself gets the tokens.
+pub(super) struct Logins(pub AuthSource);
+
+#[tonic::async_trait]
+impl Auth for Logins {
+    async fn credentials(
+        &self,
+        request: Request<CredentialsRequest>,
+    ) -> Result<Response<CredentialsResponse>, Status> {
+        let host = request.into_inner().host;
+        let login = (self.0)(&host).await;
+        let login = login.map_err(|detail| Status::unauthenticated(format!("{host}: {detail}")))?;
+        Ok(Response::new(match login {
+            Some(Login::Password { username, password }) => {
+                CredentialsResponse { username, secret: password }
+            }
+            Some(Login::IdentityToken(token)) => {
+                CredentialsResponse { username: String::new(), secret: token }
+            }
+            None => CredentialsResponse::default(),
+        }))
+    }
+
+    async fn fetch_token(
+        &self,
+        _: Request<FetchTokenRequest>,
+    ) -> Result<Response<FetchTokenResponse>, Status> {
+        Err(Status::unavailable("tokens are got by the engine"))
+    }
+
+    async fn get_token_authority(
+        &self,
+        _: Request<GetTokenAuthorityRequest>,
+    ) -> Result<Response<GetTokenAuthorityResponse>, Status> {
+        Err(Status::unavailable("tokens are got by the engine"))
+    }
+
+    async fn verify_token_authority(
+        &self,
+        _: Request<VerifyTokenAuthorityRequest>,
+    ) -> Result<Response<VerifyTokenAuthorityResponse>, Status> {
+        Err(Status::unavailable("tokens are got by the engine"))
     }
 }
 

@@ -1,17 +1,18 @@
 //! Building with the engine's BuildKit.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use bollard::auth::DockerCredentials;
 use bollard::models::BuildInfoAux;
-use bollard::query_parameters::{BuildImageOptions, BuilderVersion};
+use bollard::query_parameters::BuildImageOptions;
+use bytes::Bytes;
 use futures_util::StreamExt;
+use tokio_util::sync::CancellationToken;
 
 use super::connect::DockerEngine;
+use super::sync::{self, Offer};
 use super::trace::Trace;
-use super::{body, error, request};
-use crate::adapter::context::tar;
-use crate::model::Repository;
+use super::{error, request, session};
 use crate::port::{BuildEvent, BuildRequest, EngineError, ImageId};
 
 /// Builds; the engine cancels the build when the future is dropped, as its connection ends.
@@ -20,13 +21,18 @@ pub async fn build(
     request: &BuildRequest,
     events: &(dyn Fn(BuildEvent) + Send + Sync),
 ) -> Result<ImageId, EngineError> {
-    let logins = logins(engine, &request.dockerfile).await?;
-    let more = more_query(request);
-    let docker =
-        engine.patient().await?.with_request_modifier(move |request| request::with_query(request, &more));
-    let (body, failure) = body::stream(request);
-    let body = bollard::body_try_stream(body);
-    let mut answer = docker.build_image(options(request), Some(logins), Some(body));
+    let docker = engine.patient().await?;
+    let closed = CancellationToken::new();
+    let _close = closed.clone().drop_guard();
+    let offer = Arc::new(Offer::new(request, closed.clone()));
+    let session = request::unique();
+    session::open(engine.address(), &session, Arc::clone(&offer), engine.auth(), closed).await.map_err(
+        |cause| EngineError::Engine { action: "open a build session", detail: error::chain(&cause) },
+    )?;
+    let more = more_query(request, session);
+    let docker = docker.with_request_modifier(move |request| request::with_query(request, &more));
+    // The context goes through the session; the request itself has no content.
+    let mut answer = docker.build_image(options(request), None, Some(bollard::body_full(Bytes::new())));
     let mut trace = Trace::default();
     let mut image = None;
     let outcome = loop {
@@ -41,7 +47,7 @@ pub async fn build(
         }
     };
     drop(answer);
-    if let Some(error) = failure.take() {
+    if let Some(error) = offer.failure() {
         return Err(EngineError::Context(error));
     }
     if let Err(cause) = outcome {
@@ -67,11 +73,12 @@ pub async fn build(
 }
 
 fn options(request: &BuildRequest) -> BuildImageOptions {
-    let map = |from: &std::collections::BTreeMap<String, String>| -> HashMap<String, String> {
+    let map = |from: &BTreeMap<String, String>| -> HashMap<String, String> {
         from.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
     };
     BuildImageOptions {
-        dockerfile: tar::DOCKERFILE.to_owned(),
+        dockerfile: sync::DOCKERFILE.to_owned(),
+        remote: Some("client-session".to_owned()),
         nocache: request.no_cache,
         rm: true,
         forcerm: true,
@@ -80,53 +87,16 @@ fn options(request: &BuildRequest) -> BuildImageOptions {
         networkmode: request.network.clone(),
         platform: request.platform.to_string(),
         target: request.target.clone().unwrap_or_default(),
-        version: BuilderVersion::BuilderBuildKit,
-        session: Some(request::unique()),
         ..Default::default()
     }
 }
 
-/// Several hosts, and sizes of 2 GiB and more, have no place in bollard's options.
-fn more_query(request: &BuildRequest) -> Vec<(&'static str, String)> {
+/// Returns what bollard's options cannot hold: several hosts, sizes of 2 GiB and more, and
+/// a session that is not bollard's own, which offers no context.
+fn more_query(request: &BuildRequest, session: String) -> Vec<(&'static str, String)> {
     let hosts = request.extra_hosts.iter().map(|host| ("extrahosts", host.clone()));
-    hosts.chain(request.shm_size.map(|size| ("shmsize", size.to_string()))).collect()
-}
-
-/// Finds the logins for the registries of the images that a Dockerfile names by digest.
-async fn logins(
-    engine: &DockerEngine,
-    dockerfile: &[u8],
-) -> Result<HashMap<String, DockerCredentials>, EngineError> {
-    let mut logins = HashMap::new();
-    for host in hosts(&String::from_utf8_lossy(dockerfile)) {
-        match engine.login(&host).await {
-            Ok(Some(login)) => drop(logins.insert(host, login)),
-            Ok(None) => {}
-            Err(detail) => return Err(EngineError::Engine { action: "log in", detail }),
-        }
-    }
-    Ok(logins)
-}
-
-fn hosts(dockerfile: &str) -> BTreeSet<String> {
-    dockerfile
-        .split(|c: char| c.is_whitespace() || c == '=' || c == ',')
-        .filter_map(|word| word.split_once("@sha256:"))
-        .filter_map(|(name, _)| name.parse::<Repository>().ok())
-        .map(|repository| repository.host().to_owned())
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn finds_the_registries_that_a_dockerfile_needs() {
-        let text = "FROM --platform=linux/amd64 ghcr.io/o/a@sha256:00 AS a\n\
-            COPY --from=127.0.0.1:5000/b@sha256:11 /x /x\n\
-            RUN --mount=type=bind,from=quay.io/c@sha256:22,target=/c true\nFROM scratch\n";
-        let found: Vec<_> = hosts(text).into_iter().collect();
-        assert_eq!(found, ["127.0.0.1:5000", "ghcr.io", "quay.io"]);
-    }
+    let size = request.shm_size.map(|size| ("shmsize", size.to_string()));
+    let mut query = vec![("version", "2".to_owned()), ("session", session)];
+    query.extend(hosts.chain(size));
+    query
 }

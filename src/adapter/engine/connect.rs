@@ -1,6 +1,7 @@
 //! Finding the engine, and asking whether it will do.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::auth::DockerCredentials;
@@ -87,6 +88,11 @@ impl DockerEngine {
     /// Returns where the engine is.
     pub(super) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Returns where logins come from.
+    pub(super) fn auth(&self) -> AuthSource {
+        Arc::clone(&self.auth)
     }
 
     /// Returns the login for a registry host.

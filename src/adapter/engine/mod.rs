@@ -3,14 +3,16 @@
 //! What is absent: secrets and SSH in builds, TLS to a remote engine, Docker contexts.
 
 mod auth;
-mod body;
 mod build;
 mod connect;
 mod error;
+mod packet;
 mod pull;
 mod push;
 mod request;
 mod run;
+mod session;
+mod sync;
 mod terminal;
 mod trace;
 

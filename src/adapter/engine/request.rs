@@ -28,9 +28,16 @@ pub fn url_safe_auth(mut request: BollardRequest) -> BollardRequest {
     request
 }
 
-/// Adds parameters that bollard's options cannot hold.
+/// Sets parameters that bollard's options cannot hold, or hold wrongly.
 pub fn with_query(mut request: BollardRequest, query: &[(&str, String)]) -> BollardRequest {
-    let mut uri = request.uri().to_string();
+    let uri = request.uri().to_string();
+    let (path, old) = uri.split_once('?').unwrap_or((&uri, ""));
+    let kept = |pair: &&str| !query.iter().any(|(name, _)| pair.split('=').next() == Some(name));
+    let mut uri = path.to_owned();
+    for pair in old.split('&').filter(|pair| !pair.is_empty()).filter(kept) {
+        uri.push(if uri.contains('?') { '&' } else { '?' });
+        uri.push_str(pair);
+    }
     for (name, value) in query {
         uri.push(if uri.contains('?') { '&' } else { '?' });
         uri.push_str(name);
