@@ -215,6 +215,12 @@ impl Session {
                 terminal.say(&format!("note: {}: {note}", keyed.wanted.name));
             }
         }
+        for (name, paths) in &computed.differing {
+            let first = paths.first().map_or("", String::as_str);
+            let more = paths.len().saturating_sub(1);
+            let and = if more == 0 { String::new() } else { format!(" and {more} more") };
+            terminal.say(&format!("note: {name}: not as committed: {}{and}", crate::model::printable(first, 120)));
+        }
         Ok(computed)
     }
 

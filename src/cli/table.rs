@@ -23,11 +23,6 @@ impl Table {
         self.rows.push(cells.to_vec());
     }
 
-    /// Returns whether there is nothing below the heading.
-    pub fn is_empty(&self) -> bool {
-        self.rows.len() <= 1
-    }
-
     /// Writes the table.
     pub fn render(&self) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);

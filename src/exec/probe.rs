@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use futures_util::StreamExt;
-use serde::Deserialize;
+use oci_spec::image::ImageConfiguration;
 
 use crate::model::{
-    Descriptor, Digest, Document, Generation, Image, Key, MediaType, Platform, RawManifest, RecordTag,
-    Repository, Tag,
+    Descriptor, Digest, Document, Generation, Image, Key, MediaType, Platform, RecordTag, Repository, Tag,
 };
 use crate::plan::{Recorded, Seen, State, Wanted};
 use crate::port::{Reference, Registry, RegistryError};
@@ -104,7 +103,6 @@ async fn state(
 #[derive(Debug, Clone)]
 pub(super) struct Inspected {
     pub digest: Digest,
-    pub raw: RawManifest,
     pub document: Document,
     pub key: Option<Key>,
     pub generation: Option<Generation>,
@@ -126,17 +124,6 @@ impl From<RegistryError> for Unread {
     fn from(error: RegistryError) -> Self {
         Self::Registry(error)
     }
-}
-
-#[derive(Deserialize)]
-struct Configuration {
-    config: Option<Labels>,
-}
-
-#[derive(Deserialize)]
-struct Labels {
-    #[serde(rename = "Labels")]
-    labels: Option<BTreeMap<String, String>>,
 }
 
 /// Reads an image, and in an index the child for `platform` (the first child if none is
@@ -181,7 +168,6 @@ pub(super) async fn inspect(
         generation: labels.get(GENERATION_LABEL).and_then(|text| text.parse().ok()).map(Generation),
         parents,
         size: image.layers.iter().map(|layer| layer.size).sum(),
-        raw,
     }))
 }
 
@@ -202,7 +188,8 @@ async fn labels(
         .get_blob(repository, digest, CONFIG_LIMIT)
         .await?
         .ok_or_else(|| Unread::Broken(format!("its configuration {digest} is missing")))?;
-    let read: Configuration = serde_json::from_slice(&bytes)
+    let read = ImageConfiguration::from_reader(&bytes[..])
         .map_err(|error| Unread::Broken(format!("its configuration {digest} cannot be read: {error}")))?;
-    Ok(read.config.and_then(|config| config.labels).unwrap_or_default())
+    let labels = read.config().as_ref().and_then(|config| config.labels().clone());
+    Ok(labels.unwrap_or_default().into_iter().collect())
 }

@@ -14,7 +14,8 @@ mod select;
 
 pub use dockerfile::{
     Analysis, At, BoxInputs, ContextKind, DockerfileError, DockerfileSource, Finding, FindingKind,
-    ImageOrigin, ImageUse, Need, NeedKind, Reads, RewriteError, Secret, Source, analyse, rewrite,
+    ImageOrigin, ImageUse, Need, NeedKind, Reads, RewriteError, Secret, Source, StageBase, StageOutline,
+    analyse, outline, rewrite,
 };
 pub use dockerignore::{Dockerignore, DockerignoreError};
 pub use manifest::{BuildOptions, Change, InputManifest, Instruction, ManifestFormatError, Side, diff};
