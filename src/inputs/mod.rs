@@ -17,5 +17,7 @@ pub use dockerfile::{
     ImageOrigin, ImageUse, Need, NeedKind, Reads, RewriteError, Secret, Source, analyse, rewrite,
 };
 pub use dockerignore::{Dockerignore, DockerignoreError};
-pub use manifest::{BuildOptions, Change, InputManifest, Instruction, ManifestFormatError, Side, diff};
+pub use manifest::{
+    BuildOptions, Change, InputManifest, Instruction, ManifestFormatError, Side, diff, entries_digest,
+};
 pub use select::Selection;
