@@ -41,9 +41,7 @@ impl Dockerignore {
             if raw.starts_with(b"#") || text.is_empty() {
                 continue;
             }
-            let exception = text.starts_with(b"!");
-            let cleaned = normalise(if exception { &text[1..] } else { text });
-            let compiled = cleaned.and_then(|cleaned| Pattern::new(cleaned, exception).ok());
+            let compiled = pattern(&read_line(text));
             let indent = raw.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
             patterns.push(compiled.ok_or_else(|| DockerignoreError::Pattern {
                 file: file.to_owned(),
@@ -90,17 +88,28 @@ impl Dockerignore {
     }
 }
 
-/// Cleans a pattern and takes a leading slash away; nothing is left of an empty one.
-fn normalise(text: &[u8]) -> Option<Vec<u8>> {
-    let text = golang::trim_space(text);
-    if text.is_empty() {
-        return None;
-    }
-    let mut cleaned = golang::clean(text);
+/// What `ReadAll` makes of a line: a clean path without a leading slash, `!` before it.
+fn read_line(text: &[u8]) -> Vec<u8> {
+    let (mark, path): (&[u8], _) = match text.strip_prefix(b"!") {
+        Some(rest) => (b"!", golang::trim_space(rest)),
+        None => (b"", text),
+    };
+    let mut cleaned = if path.is_empty() { Vec::new() } else { golang::clean(path) };
     if cleaned.len() > 1 && cleaned[0] == b'/' {
         cleaned.remove(0);
     }
-    Some(cleaned)
+    [mark, &cleaned].concat()
+}
+
+/// What `patternmatcher.New` makes of that: it looks for the `!` itself, so that one which
+/// only a leading slash hid counts as well.
+fn pattern(text: &[u8]) -> Option<Pattern> {
+    let cleaned = golang::clean(golang::trim_space(text));
+    match cleaned.strip_prefix(b"!") {
+        Some(b"") => None,
+        Some(path) => Pattern::new(path.to_vec(), true).ok(),
+        None => Pattern::new(cleaned, false).ok(),
+    }
 }
 
 #[cfg(test)]
@@ -137,6 +146,9 @@ mod tests {
             ("\u{feff}a\r\nb\r\n", "a", true),
             ("\u{feff}a\r\nb\r\n", "b", true),
             ("! a", "a", false),
+            ("a\n/!a", "a", false),
+            ("!!a", "!a", false),
+            ("\\!a", "!a", true),
             ("a\n! a/b", "a/b", false),
             ("*/temp*", "x/temporary/file", true),
             ("*/*/temp*", "x/temporary", false),
@@ -184,6 +196,7 @@ mod tests {
         assert_eq!(error.to_string(), "x/.dockerignore:2:3: `a[` is not a valid pattern");
         assert!(Dockerignore::parse("f", b"!\n").is_err());
         assert!(Dockerignore::parse("f", b"! \n").is_err());
+        assert!(Dockerignore::parse("f", b"!/.\n").is_err());
     }
 
     #[test]

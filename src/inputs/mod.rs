@@ -18,5 +18,7 @@ pub use dockerfile::{
     analyse, outline, rewrite,
 };
 pub use dockerignore::{Dockerignore, DockerignoreError};
-pub use manifest::{BuildOptions, Change, InputManifest, Instruction, ManifestFormatError, Side, diff};
+pub use manifest::{
+    BuildOptions, Change, InputManifest, Instruction, ManifestFormatError, Side, diff, entries_digest,
+};
 pub use select::Selection;

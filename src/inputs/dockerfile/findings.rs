@@ -1,8 +1,5 @@
 //! Remarks about a Dockerfile: secrets in arguments, inputs that float.
 
-use regex::Regex;
-
-use super::globals;
 use super::instruction::Instruction;
 use super::scope;
 
@@ -97,15 +94,22 @@ fn commands(script: &str, line: u32, out: &mut Vec<Finding>) {
 
 /// Whether a name looks like that of a secret (BuildKit, `getSecretsRegex`).
 pub(super) fn is_secret(name: &str) -> bool {
-    let words = |list: &str| Regex::new(&format!("(?i)(?:_|^)(?:{list})(?:_|$)"));
-    let deny = words("apikey|auth|credential|credentials|key|password|pword|passwd|secret|token");
-    let allow = words("public|file|version");
-    match (deny, allow) {
-        (Ok(deny), Ok(allow)) => {
-            deny.is_match(name) && !allow.is_match(name) && !globals::is_predefined(name)
-        }
-        _ => false,
-    }
+    const DENY: [&str; 10] = [
+        "apikey",
+        "auth",
+        "credential",
+        "credentials",
+        "key",
+        "password",
+        "pword",
+        "passwd",
+        "secret",
+        "token",
+    ];
+    const ALLOW: [&str; 3] = ["public", "file", "version"];
+    let lower = name.to_lowercase();
+    let holds = |list: &[&str]| lower.split('_').any(|word| list.contains(&word));
+    holds(&DENY) && !holds(&ALLOW)
 }
 
 /// Remarks about an image from outside.

@@ -95,6 +95,7 @@ struct Parts {
     arguments: BTreeMap<String, String>,
     parents: BTreeMap<String, crate::model::Key>,
     images: BTreeMap<String, String>,
+    contexts: BTreeMap<String, crate::model::Digest>,
     pins: BTreeMap<String, String>,
     secrets: BTreeSet<String>,
     options: BuildOptions,
@@ -116,6 +117,7 @@ impl Parts {
             ("argument", Ok([name, value])) => drop(self.arguments.insert(name, value)),
             ("parent", Ok([name, value])) => drop(self.parents.insert(name, value.parse().ok()?)),
             ("image", Ok([name, value])) => drop(self.images.insert(name, value)),
+            ("context", Ok([name, value])) => drop(self.contexts.insert(name, value.parse().ok()?)),
             ("pin", Ok([name, value])) => drop(self.pins.insert(name, value)),
             ("option", Ok([name, value])) => match name.as_str() {
                 "extra-host" => drop(self.options.extra_hosts.insert(value)),
@@ -149,6 +151,7 @@ impl Parts {
             arguments: self.arguments,
             parents: self.parents,
             images: self.images,
+            contexts: self.contexts,
             pins: self.pins,
             secrets: self.secrets,
             options: self.options,

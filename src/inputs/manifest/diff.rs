@@ -53,6 +53,8 @@ pub enum Change {
     Parent(String, Side),
     /// An outside image.
     Image(String, Side),
+    /// A named context that is a directory.
+    Context(String, Side),
     /// A pin.
     Pin(String, Side),
     /// A secret's name.
@@ -90,6 +92,7 @@ impl fmt::Display for Change {
             Self::Argument(text, side) => write!(f, "argument {} {side}", name(text)),
             Self::Parent(text, side) => write!(f, "parent {} {}", name(text), moved(side)),
             Self::Image(text, side) => write!(f, "image {} {}", name(text), moved(side)),
+            Self::Context(text, side) => write!(f, "context {} {side}", name(text)),
             Self::Pin(text, side) => write!(f, "pin {} {}", name(text), moved(side)),
             Self::Secret(text, side) => write!(f, "secret {} {side}", name(text)),
             Self::Option(text) => write!(f, "build option {text} changed"),
@@ -115,6 +118,7 @@ pub fn diff(old: &InputManifest, new: &InputManifest) -> Vec<Change> {
     maps(&old.arguments, &new.arguments, Change::Argument, &mut out);
     maps(&old.parents, &new.parents, Change::Parent, &mut out);
     maps(&old.images, &new.images, Change::Image, &mut out);
+    maps(&old.contexts, &new.contexts, Change::Context, &mut out);
     maps(&old.pins, &new.pins, Change::Pin, &mut out);
     out.extend(old.secrets.difference(&new.secrets).map(|name| Change::Secret(name.clone(), Side::Removed)));
     out.extend(new.secrets.difference(&old.secrets).map(|name| Change::Secret(name.clone(), Side::Added)));

@@ -1,7 +1,7 @@
 //! Writing a manifest.
 
 use super::InputManifest;
-use crate::model::{Entry, EntryKind};
+use crate::model::{Digest, Entry, EntryKind};
 
 /// The first line.
 pub(super) const HEADER: &[u8] = b"boxwright-inputs 1\n";
@@ -30,6 +30,9 @@ impl InputManifest {
         for (name, reference) in &self.images {
             record(&mut out, "image", &[name.as_bytes(), reference.as_bytes()]);
         }
+        for (name, digest) in &self.contexts {
+            record(&mut out, "context", &[name.as_bytes(), digest.as_str().as_bytes()]);
+        }
         for (name, value) in &self.pins {
             record(&mut out, "pin", &[name.as_bytes(), value.as_bytes()]);
         }
@@ -45,13 +48,24 @@ impl InputManifest {
         if let Some(size) = self.options.shm_size {
             record(&mut out, "option", &[b"shm-size", size.to_string().as_bytes()]);
         }
-        let mut entries: Vec<&Entry> = self.entries.iter().collect();
-        entries.sort_by(|a, b| a.path.cmp(&b.path));
-        for entry in entries {
-            write_entry(&mut out, entry);
-        }
+        write_entries(&mut out, &self.entries);
         out.extend_from_slice(END);
         out
+    }
+}
+
+/// The digest of a directory that is a named context: of its entry records.
+pub fn entries_digest(entries: &[Entry]) -> Digest {
+    let mut out = Vec::new();
+    write_entries(&mut out, entries);
+    Digest::of(&out)
+}
+
+fn write_entries(out: &mut Vec<u8>, entries: &[Entry]) {
+    let mut entries: Vec<&Entry> = entries.iter().collect();
+    entries.sort_by(|a, b| a.path.cmp(&b.path));
+    for entry in entries {
+        write_entry(out, entry);
     }
 }
 

@@ -12,10 +12,11 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Entry, Key, Platform};
+use crate::model::{Digest, Entry, Key, Platform};
 
 pub use decode::ManifestFormatError;
 pub use diff::{Change, Side, diff};
+pub use encode::entries_digest;
 
 use super::dockerfile::Analysis;
 
@@ -39,6 +40,8 @@ pub struct InputManifest {
     /// Outside images: the name as the Dockerfile or a context has it, and the reference that
     /// is built on: with a digest, or the floating name itself.
     pub images: BTreeMap<String, String>,
+    /// Named contexts that are directories, each with the [`entries_digest`] of what it holds.
+    pub contexts: BTreeMap<String, Digest>,
     /// Pins in use and their values.
     pub pins: BTreeMap<String, String>,
     /// The names of secrets, never their values.
@@ -83,6 +86,7 @@ impl InputManifest {
             arguments: analysis.arguments.clone(),
             parents: BTreeMap::new(),
             images: BTreeMap::new(),
+            contexts: BTreeMap::new(),
             pins: BTreeMap::new(),
             secrets: analysis.secrets.iter().map(|secret| secret.name.clone()).collect(),
             options: BuildOptions::default(),
