@@ -219,7 +219,10 @@ impl Session {
             let first = paths.first().map_or("", String::as_str);
             let more = paths.len().saturating_sub(1);
             let and = if more == 0 { String::new() } else { format!(" and {more} more") };
-            terminal.say(&format!("note: {name}: not as committed: {}{and}", crate::model::printable(first, 120)));
+            terminal.say(&format!(
+                "note: {name}: not as committed: {}{and}",
+                crate::model::printable(first, 120)
+            ));
         }
         Ok(computed)
     }
