@@ -83,7 +83,16 @@ fn imports_point_one_way() {
 
 #[test]
 fn the_core_has_no_outside() {
-    let words = ["async fn", "std::fs", "std::env::var", "TcpStream", "UdpSocket", "SystemTime", "Instant::now", "tokio::"];
+    let words = [
+        "async fn",
+        "std::fs",
+        "std::env::var",
+        "TcpStream",
+        "UdpSocket",
+        "SystemTime",
+        "Instant::now",
+        "tokio::",
+    ];
     for (module, path, text) in product() {
         if !["model", "inputs", "plan", "retention", "config"].contains(&module.as_str()) {
             continue;

@@ -199,8 +199,11 @@ impl Progress {
     }
 
     fn step(&self, name: &str, step: &str, how: &str) {
-        if !self.terminal.is_live || self.terminal.verbose {
-            self.line(&format!("{} {} {}", paint(BOLD, name), printable(step, 200), paint(DIM, how)));
+        // The engine's own errands say nothing about the box.
+        let is_errand = step.starts_with("[internal]") || step.starts_with("copy /context");
+        if self.terminal.verbose || !(self.terminal.is_live || is_errand) {
+            let step = short_digests(step);
+            self.line(&format!("{} {} {}", paint(BOLD, name), printable(&step, 200), paint(DIM, how)));
         }
     }
 
@@ -224,6 +227,21 @@ impl Progress {
 
 fn box_line(name: &str, what: &str, text: &str) -> String {
     format!("{} {what}: {text}", paint(BOLD, name))
+}
+
+/// Cuts digests in a text to the length that people compare.
+fn short_digests(text: &str) -> String {
+    const START: &str = "sha256:";
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(START) {
+        let (before, after) = rest.split_at(at + START.len());
+        out.push_str(before);
+        let digits = after.bytes().take_while(u8::is_ascii_hexdigit).count();
+        out.push_str(&after[..digits.min(12)]);
+        rest = &after[digits..];
+    }
+    out + rest
 }
 
 /// Writes seconds for people.
@@ -252,6 +270,13 @@ pub fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn digests_are_cut() {
+        let long = format!("FROM a@sha256:{} AS b", "0123456789abcdef".repeat(4));
+        assert_eq!(short_digests(&long), "FROM a@sha256:0123456789ab AS b");
+        assert_eq!(short_digests("sha256:zz"), "sha256:zz");
+    }
 
     #[test]
     fn figures_for_people() {
