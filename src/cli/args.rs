@@ -76,6 +76,12 @@ pub enum Color {
 pub enum Command {
     /// Write a first boxwright.toml from the Dockerfiles that are here
     Init(Init),
+    /// Resolve what floats (pins that follow a ref, images by tag) and write boxwright.lock
+    #[command(after_help = "Examples:\n  boxwright lock                   resolve what is new\n  \
+        boxwright lock --update          resolve everything anew\n  \
+        boxwright lock --update debian:bookworm\n  \
+        boxwright lock --check           exit with 10 if something moved upstream")]
+    Lock(Lock),
     /// Print each box's key: what its build reads, hashed. Works offline
     Keys(Boxes),
     /// Say what is in the registry, what would be built, and why
@@ -105,6 +111,16 @@ pub enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct Lock {
+    /// Resolve these again; without names everything
+    #[arg(long, value_name = "NAME", num_args = 0..)]
+    pub update: Option<Vec<String>>,
+    /// Write nothing; exit with 10 if the lock is not what would be written
+    #[arg(long, conflicts_with = "update")]
+    pub check: bool,
 }
 
 /// Which boxes.

@@ -7,7 +7,7 @@ use crate::adapter::credentials::SettingError;
 use crate::adapter::embedded::EmbeddedError;
 use crate::adapter::registry::StartError;
 use crate::config::ConfigError;
-use crate::exec::{BuildError, CleanError, KeysError, LedgerError, PromoteError, RunError};
+use crate::exec::{BuildError, CleanError, KeysError, LedgerError, LockError, PromoteError, RunError};
 use crate::port::{EngineError, Failure, RegistryError};
 
 /// Exit codes, as documented in `--help`.
@@ -42,6 +42,8 @@ pub enum CliError {
     #[error(transparent)]
     Keys(#[from] KeysError),
     #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
     Build(#[from] BuildError),
     #[error(transparent)]
     Promote(#[from] PromoteError),
@@ -67,6 +69,11 @@ impl CliError {
                 exit::USAGE
             }
             Self::Keys(error) => keys(error),
+            Self::Lock(error) => match error {
+                LockError::Keys(error) => keys(error),
+                LockError::Registry { .. } | LockError::Remote { .. } => exit::UNREACHABLE,
+                LockError::NoImage { .. } | LockError::NoRef { .. } => exit::FAILED,
+            },
             Self::Start(_) | Self::Embedded(_) | Self::CutOff => exit::FAILED,
             Self::Build(error) => build(error),
             Self::Promote(error) => match error {
@@ -98,6 +105,12 @@ impl CliError {
         let text = match self {
             Self::NoConfig { .. } => "`boxwright init` writes one from the Dockerfiles it finds",
             Self::Config(error) => return error.hint.clone(),
+            Self::Keys(KeysError::NotLocked { .. }) => {
+                "run `boxwright lock` and commit boxwright.lock: every build then uses the same"
+            }
+            Self::Lock(LockError::Registry { .. } | LockError::Remote { .. } | LockError::NoRef { .. }) => {
+                "nothing was written"
+            }
             Self::Engine(EngineError::Unreachable { .. }) => {
                 "is the engine running, and may you use its socket? `docker version` tells; DOCKER_HOST names another one"
             }
@@ -136,6 +149,8 @@ fn keys(error: &KeysError) -> u8 {
         | KeysError::Tag { .. }
         | KeysError::Repository { .. }
         | KeysError::Unused { .. }
+        | KeysError::NotLocked { .. }
+        | KeysError::Image { .. }
         | KeysError::Rewrite { .. }
         | KeysError::NothingMatches { .. } => exit::USAGE,
     }

@@ -11,6 +11,7 @@ mod init;
 mod interrupt;
 mod json;
 mod keys;
+mod lock;
 mod plan;
 mod progress;
 mod promote;
@@ -42,6 +43,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let global = &cli.global;
     let result = match &cli.command {
         Command::Init(options) => init::run(options, terminal).await,
+        Command::Lock(options) => lock::run(options, global, terminal).await,
         Command::Keys(options) => keys::run(options, global, terminal).await,
         Command::Plan(options) => plan::run(options, global, terminal).await,
         Command::Build(options) => build::run(options, global, terminal).await,

@@ -17,12 +17,14 @@ use crate::adapter::embedded::{EmbeddedServer, PortChoice};
 use crate::adapter::engine::{AuthSource, DockerEngine, Login};
 use crate::adapter::git::{self, Worktree};
 use crate::adapter::registry::{Declared, HttpRegistry, Limits};
-use crate::config::{self, BoxSpec, Project, RegistryChoice};
-use crate::exec::{Keyed, Ports, Setting, keys};
+use crate::config::{self, BoxSpec, Lock, Project, RegistryChoice};
+use crate::exec::{Keyed, Ports, Setting, Tree, keys};
 use crate::model::{Repository, RunId};
 
 /// The name of the configuration.
 pub const FILE: &str = "boxwright.toml";
+/// What floating inputs were resolved to.
+pub const LOCK: &str = "boxwright.lock";
 /// The directory of everything that boxwright itself keeps beside the configuration.
 pub const HOME: &str = ".boxwright";
 
@@ -126,7 +128,10 @@ pub async fn compute(
     let (root, registry, args) = (loaded.root.clone(), registry.to_owned(), extra_args(global));
     let work = move || {
         let tree = git::worktree(&root);
-        let boxes = keys(&DiskContext, &root, &project, &specs, &registry, &args)?;
+        let lock = read_lock(&root)?;
+        let context = &DiskContext;
+        let on_disk = Tree { context, root: &root, project: &project, lock: &lock, args: &args };
+        let boxes = keys(on_disk, &specs, &registry)?;
         Ok::<_, CliError>((boxes, tree))
     };
     let (boxes, mut tree) = tokio::task::spawn_blocking(work).await.map_err(|_| CliError::CutOff)??;
@@ -148,8 +153,18 @@ pub async fn compute(
     Ok(Computed { boxes, tree, differing })
 }
 
+/// Reads the lock; there need not be one.
+pub fn read_lock(root: &Path) -> Result<Lock, CliError> {
+    let path = root.join(LOCK);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Lock::parse(LOCK, &text)?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Lock::default()),
+        Err(source) => Err(CliError::Io { action: "read", path, source }),
+    }
+}
+
 /// Arguments from `BOXWRIGHT_ARG_<NAME>` variables, and over them those of `--arg`.
-fn extra_args(global: &Global) -> BTreeMap<String, String> {
+pub fn extra_args(global: &Global) -> BTreeMap<String, String> {
     let from_environment = std::env::vars_os().filter_map(|(name, value)| {
         let name = name.to_str()?.strip_prefix("BOXWRIGHT_ARG_")?.to_owned();
         Some((name, value.into_string().ok()?))

@@ -6,13 +6,16 @@
 
 mod document;
 mod init;
+mod lock;
 mod parse;
 mod pin;
 mod project;
 mod template;
+mod yaml;
 
 pub use document::ConfigError;
 pub use init::{Found, FoundStage, first_config};
+pub use lock::{Lock, LockedPin};
 pub use parse::{host_platform, parse};
 pub use pin::{PinError, PinFormat, extract};
 pub use project::{

@@ -111,7 +111,53 @@ fn retention(section: Option<&Section<'_>>) -> Result<Retention, ConfigError> {
 }
 
 fn pin(name: &str, section: &Section<'_>) -> Result<(String, Pin), ConfigError> {
-    section.allow(&["file", "also", "field", "pattern"])?;
+    section.allow(&["file", "also", "field", "pattern", "git", "ref", "image", "url"])?;
+    let kinds = ["file", "git", "image", "url"];
+    let named: Vec<&str> = kinds.into_iter().filter(|key| section.field(key).is_some()).collect();
+    let [kind] = named.as_slice() else {
+        return Err(section.error(format!("[{}] needs one of file, git, image and url", section.name)));
+    };
+    let belongs = match *kind {
+        "file" => &["file", "also", "field", "pattern"][..],
+        "git" => &["git", "ref"],
+        other => &[other][..],
+    };
+    if let Some((key, span, _)) = section.fields().find(|(key, ..)| !belongs.contains(key)) {
+        return Err(section.source.error(span, format!("`{key}` does not go with `{kind}`")));
+    }
+    let source = match *kind {
+        "git" => {
+            let url = section.need("git")?;
+            let reference = section.need("ref")?;
+            PinSource::Git { url: argument(&url)?, reference: argument(&reference)? }
+        }
+        "image" => PinSource::Image(section.need("image")?.parse()?),
+        "url" => {
+            let url = section.need("url")?;
+            let text = argument(&url)?;
+            if !text.starts_with("https://") && !text.starts_with("http://") {
+                return Err(url.error("expected an http or https address"));
+            }
+            PinSource::Url(text)
+        }
+        _ => files(section)?,
+    };
+    Ok((name.to_owned(), Pin { name: name.to_owned(), source }))
+}
+
+/// A text that is handed to another program: not empty, no option, no control characters.
+fn argument(field: &Field<'_>) -> Result<String, ConfigError> {
+    let text = field.str()?;
+    if text.is_empty() || text.starts_with('-') || text.chars().any(char::is_control) {
+        return Err(field.error(format!(
+            "`{}` must not be empty, begin with `-` or hold control characters",
+            field.name
+        )));
+    }
+    Ok(text.to_owned())
+}
+
+fn files(section: &Section<'_>) -> Result<PinSource, ConfigError> {
     let mut files = vec![inside(&section.need("file")?)?];
     if let Some(also) = section.field("also") {
         for item in also.list()? {
@@ -130,15 +176,16 @@ fn pin(name: &str, section: &Section<'_>) -> Result<(String, Pin), ConfigError> 
             match extension {
                 Some("toml" | "lock") => PinFormat::Toml(path),
                 Some("json") => PinFormat::Json(path),
+                Some("yaml" | "yml") => PinFormat::Yaml(path),
                 _ => {
-                    let mut error = field.error("`field` needs a .toml or .json file");
+                    let mut error = field.error("`field` needs a .toml, .json or .yaml file");
                     error.hint = Some("for other files say `pattern = '…'`, a regular expression".to_owned());
                     return Err(error);
                 }
             }
         }
     };
-    Ok((name.to_owned(), Pin { name: name.to_owned(), source: PinSource::Files { files, format } }))
+    Ok(PinSource::Files { files, format })
 }
 
 fn regex(field: &Field<'_>) -> Result<Regex, ConfigError> {
@@ -360,7 +407,8 @@ fn context_source(field: &Field<'_>) -> Result<ContextSource, ConfigError> {
     }
     for scheme in ["image:", "docker-image://"] {
         if let Some(image) = text.strip_prefix(scheme) {
-            return Ok(ContextSource::Image(image.to_owned()));
+            let image = image.parse().map_err(|error| field.error(format!("`{}`: {error}", field.name)))?;
+            return Ok(ContextSource::Image(image));
         }
     }
     let mut error = field.error(format!("`{}` names neither a box nor an image", field.name));

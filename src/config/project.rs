@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use regex::Regex;
 
 use super::{PinFormat, Template};
-use crate::model::{Platform, Span, Tag};
+use crate::model::{ImageName, Platform, Span, Tag};
 
 /// Everything that `boxwright.toml` says, checked.
 #[derive(Debug, Clone)]
@@ -132,8 +132,8 @@ impl BoxSpec {
 pub enum ContextSource {
     /// Another box.
     Box(String),
-    /// An outside image, by reference.
-    Image(String),
+    /// An outside image.
+    Image(ImageName),
 }
 
 /// A named revision that enters keys.
@@ -155,6 +155,17 @@ pub enum PinSource {
         /// How to find the value in them.
         format: PinFormat,
     },
+    /// The commit that a ref of a git repository points to.
+    Git {
+        /// The remote, as git takes it.
+        url: String,
+        /// A branch, a tag, or a full ref name.
+        reference: String,
+    },
+    /// The digest of an image.
+    Image(ImageName),
+    /// The checksum of what an address serves.
+    Url(String),
 }
 
 /// A policy for promoted tags.

@@ -3,20 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::config::{BoxSpec, ContextSource, PinError, PinSource, Project, extract};
+use super::pins::read_pins;
+use crate::config::{BoxSpec, ContextSource, Lock, PinError, Project};
 use crate::inputs::{
     Analysis, BoxInputs, BuildOptions, ContextKind, DockerfileError, DockerfileSource, Dockerignore,
-    DockerignoreError, Finding, FindingKind, ImageOrigin, InputManifest, NeedKind, Reads, RewriteError,
-    Selection, analyse, rewrite,
+    DockerignoreError, Finding, FindingKind, InputManifest, NeedKind, Reads, RewriteError, Selection,
+    analyse, rewrite,
 };
 use crate::model::{
-    ContentTag, Digest, Entry, Generation, Key, RelPath, Repository, RepositoryError, TagError,
+    ContentTag, Digest, Entry, Generation, ImageName, ImageNameError, Key, RelPath, Repository,
+    RepositoryError, TagError,
 };
 use crate::plan::Wanted;
 use crate::port::{BuildRequest, Context, ContextError, ContextFilter, Scan};
 
 /// The largest Dockerfile, `.dockerignore` or pinned document that is read, in bytes.
-const FILE_LIMIT: u64 = 16 * 1024 * 1024;
+pub(super) const FILE_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// A box with everything its key was computed from.
 #[derive(Debug, Clone)]
@@ -31,6 +33,8 @@ pub struct Keyed {
     pub manifest: InputManifest,
     source: DockerfileSource,
     analysis: Analysis,
+    /// Outside images by digest, by the names the Dockerfile gives them.
+    images: BTreeMap<String, String>,
     root: PathBuf,
     dockerfile: PathBuf,
     entries: Vec<Entry>,
@@ -133,6 +137,24 @@ pub enum KeysError {
         /// Its value.
         second: String,
     },
+    /// A floating pin or image has no entry in the lock, or one for something else.
+    #[error("{what} is not in boxwright.lock")]
+    NotLocked {
+        /// `pin NAME` or `image NAME`.
+        what: String,
+    },
+    /// A name in a Dockerfile that names no image.
+    #[error("box {name}: {file}:{line}")]
+    Image {
+        /// The box.
+        name: String,
+        /// The Dockerfile.
+        file: String,
+        /// The line, from 1.
+        line: u32,
+        /// Why not.
+        source: ImageNameError,
+    },
     /// Prefix and key do not make a tag.
     #[error("box {name}: the prefix does not make a tag")]
     Tag {
@@ -169,80 +191,48 @@ pub enum KeysError {
     },
 }
 
-/// Computes the keys of `specs`, which are parents first and complete.
-///
-/// `registry` names repositories and enters no key; `args` are given to every box whose
-/// Dockerfile declares them.
-pub fn keys(
-    context: &dyn Context,
-    root: &Path,
-    project: &Project,
-    specs: &[BoxSpec],
-    registry: &str,
-    args: &BTreeMap<String, String>,
-) -> Result<Vec<Keyed>, KeysError> {
+/// A project on disk, and what its keys are computed with.
+#[derive(Clone, Copy)]
+pub struct Tree<'a> {
+    /// Reads the files.
+    pub context: &'a dyn Context,
+    /// The directory that paths are relative to.
+    pub root: &'a Path,
+    /// The configuration.
+    pub project: &'a Project,
+    /// What floating inputs were resolved to.
+    pub lock: &'a Lock,
+    /// Arguments for every box whose Dockerfile declares them.
+    pub args: &'a BTreeMap<String, String>,
+}
+
+/// A Dockerfile as one box uses it.
+pub(super) struct Analysed {
+    pub source: DockerfileSource,
+    pub analysis: Analysis,
+    dockerfile: PathBuf,
+}
+
+/// Computes the keys of `specs`, which are parents first and complete. `registry` names
+/// repositories and enters no key.
+pub fn keys(tree: Tree<'_>, specs: &[BoxSpec], registry: &str) -> Result<Vec<Keyed>, KeysError> {
     let used: BTreeSet<&str> = specs.iter().flat_map(BoxSpec::pins).collect();
-    let pins = read_pins(context, root, project, &used)?;
+    let pins = read_pins(tree, &used)?;
     let mut done: Vec<Keyed> = Vec::new();
     for spec in specs {
-        let keyed = Builder { context, root, project, registry, args, pins: &pins, done: &done }.key(spec)?;
+        let keyed = tree.key(spec, &pins, registry, &done)?;
         done.push(keyed);
     }
     Ok(done)
 }
 
-/// Reads the values of the pins in `used`.
-pub fn read_pins(
-    context: &dyn Context,
-    root: &Path,
-    project: &Project,
-    used: &BTreeSet<&str>,
-) -> Result<BTreeMap<String, String>, KeysError> {
-    let mut values = BTreeMap::new();
-    for pin in project.pins.values().filter(|pin| used.contains(pin.name.as_str())) {
-        let PinSource::Files { files, format } = &pin.source;
-        let mut first: Option<(&PathBuf, String)> = None;
-        for path in files {
-            let bytes = context
-                .read(&root.join(path), FILE_LIMIT)
-                .map_err(|source| KeysError::Context { name: pin.name.clone(), source })?
-                .ok_or_else(|| KeysError::PinFile { pin: pin.name.clone(), path: path.clone() })?;
-            let value = extract(&bytes, format).map_err(|source| KeysError::PinValue {
-                pin: pin.name.clone(),
-                path: path.clone(),
-                source,
-            })?;
-            match &first {
-                Some((first_path, first)) if *first != value => {
-                    return Err(KeysError::PinsDiffer {
-                        pin: pin.name.clone(),
-                        first_path: (*first_path).clone(),
-                        first: first.clone(),
-                        second_path: path.clone(),
-                        second: value,
-                    });
-                }
-                Some(_) => {}
-                None => first = Some((path, value)),
-            }
-        }
-        values.extend(first.map(|(_, value)| (pin.name.clone(), value)));
-    }
-    Ok(values)
-}
-
-struct Builder<'a> {
-    context: &'a dyn Context,
-    root: &'a Path,
-    project: &'a Project,
-    registry: &'a str,
-    args: &'a BTreeMap<String, String>,
-    pins: &'a BTreeMap<String, String>,
-    done: &'a [Keyed],
-}
-
-impl Builder<'_> {
-    fn key(&self, spec: &BoxSpec) -> Result<Keyed, KeysError> {
+impl Tree<'_> {
+    /// Reads and analyses the Dockerfile of a box.
+    pub(super) fn analyse(
+        &self,
+        spec: &BoxSpec,
+        pins: &BTreeMap<String, String>,
+    ) -> Result<Analysed, KeysError> {
         let name = || spec.name.clone();
         let dockerfile = self.inside(spec, &spec.dockerfile)?;
         let bytes = self
@@ -252,7 +242,7 @@ impl Builder<'_> {
         let bad = |source| KeysError::Dockerfile { name: name(), source };
         let source = DockerfileSource::new(&file, &bytes).map_err(bad)?;
         let mut args: BTreeMap<String, String> =
-            spec.args.iter().map(|(name, value)| (name.clone(), value.fill(self.pins))).collect();
+            spec.args.iter().map(|(name, value)| (name.clone(), value.fill(pins))).collect();
         args.extend(self.args.iter().map(|(name, value)| (name.clone(), value.clone())));
         let inputs = BoxInputs {
             target: spec.target.clone(),
@@ -267,24 +257,53 @@ impl Builder<'_> {
         if !unused.is_empty() {
             return Err(KeysError::Unused { name: name(), file, args: unused });
         }
+        Ok(Analysed { source, analysis, dockerfile })
+    }
+
+    fn key(
+        &self,
+        spec: &BoxSpec,
+        pins: &BTreeMap<String, String>,
+        registry: &str,
+        done: &[Keyed],
+    ) -> Result<Keyed, KeysError> {
+        let name = || spec.name.clone();
+        let Analysed { source, analysis, dockerfile } = self.analyse(spec, pins)?;
+        let images = self.images(spec, &source, &analysis)?;
         let root = self.inside(spec, &spec.context)?;
         let ignore = self.ignore(spec, &root, &dockerfile)?;
-        let entries = self.scan(spec, &root, &analysis.reads, ignore, &file)?;
+        let entries = self.scan(spec, &root, &analysis.reads, ignore, source.name())?;
         let parents: BTreeMap<String, Key> = spec
             .parents()
-            .filter_map(|parent| self.done.iter().find(|done| done.wanted.name == parent))
+            .filter_map(|parent| done.iter().find(|done| done.wanted.name == parent))
             .map(|parent| (parent.wanted.name.clone(), parent.wanted.key().clone()))
             .collect();
-        let manifest = self.manifest(spec, &analysis, &entries, &parents);
+        let manifest = self.manifest(spec, &analysis, &images, &entries, &parents, pins);
         let key = manifest.key();
-        let prefix = spec.prefix.as_ref().map(|prefix| prefix.fill(self.pins));
+        let prefix = spec.prefix.as_ref().map(|prefix| prefix.fill(pins));
         let tag = ContentTag::new(prefix.as_deref(), key, Generation(0))
             .map_err(|source| KeysError::Tag { name: name(), source })?;
-        let repository = Repository::new(self.registry, &spec.repository)
+        let repository = Repository::new(registry, &spec.repository)
             .map_err(|source| KeysError::Repository { name: name(), source })?;
         let wanted = Wanted { name: name(), repository, tag, parents: parents.keys().cloned().collect() };
         let spec = spec.clone();
-        Ok(Keyed { spec, wanted, parents, manifest, source, analysis, root, dockerfile, entries })
+        Ok(Keyed { spec, wanted, parents, manifest, source, analysis, images, root, dockerfile, entries })
+    }
+
+    /// Returns the outside images of a box by digest, by the names its Dockerfile gives them.
+    fn images(
+        &self,
+        spec: &BoxSpec,
+        source: &DockerfileSource,
+        analysis: &Analysis,
+    ) -> Result<BTreeMap<String, String>, KeysError> {
+        let mut images = BTreeMap::new();
+        for (name, image) in outside(spec, source, analysis)? {
+            let digest = image.digest().or_else(|| self.lock.images.get(&image));
+            let digest = digest.ok_or_else(|| KeysError::NotLocked { what: format!("image {image}") })?;
+            images.insert(name, image.at(digest));
+        }
+        Ok(images)
     }
 
     /// Resolves a path of the configuration and makes sure that no link leads it outside.
@@ -358,33 +377,28 @@ impl Builder<'_> {
     }
 }
 
-impl Builder<'_> {
+impl Tree<'_> {
     fn manifest(
         &self,
         spec: &BoxSpec,
         analysis: &Analysis,
+        images: &BTreeMap<String, String>,
         entries: &[Entry],
         parents: &BTreeMap<String, Key>,
+        pins: &BTreeMap<String, String>,
     ) -> InputManifest {
         let mut manifest = InputManifest::from_analysis(analysis, spec.platform.clone());
         manifest.epoch = self.project.epoch.clone();
         for found in &analysis.images {
             let name = found.origin.name();
-            match spec.contexts.get(name) {
-                Some(ContextSource::Box(parent)) => {
-                    let key = parents.get(parent).cloned();
-                    manifest.parents.extend(key.map(|key| (name.to_owned(), key)));
-                }
-                Some(ContextSource::Image(image)) => {
-                    manifest.images.insert(name.to_owned(), image.clone());
-                }
-                None => {
-                    manifest.images.insert(name.to_owned(), name.to_owned());
-                }
+            if let Some(ContextSource::Box(parent)) = spec.contexts.get(name) {
+                let key = parents.get(parent).cloned();
+                manifest.parents.extend(key.map(|key| (name.to_owned(), key)));
             }
         }
-        let pins = spec.pins().filter_map(|pin| Some((pin.to_owned(), self.pins.get(pin)?.clone())));
-        manifest.pins = pins.collect();
+        manifest.images = images.clone();
+        let values = spec.pins().filter_map(|pin| Some((pin.to_owned(), pins.get(pin)?.clone())));
+        manifest.pins = values.collect();
         manifest.options = BuildOptions {
             network: spec.network.clone(),
             extra_hosts: spec.extra_hosts.iter().cloned().collect(),
@@ -393,6 +407,30 @@ impl Builder<'_> {
         manifest.entries = entries.to_vec();
         manifest
     }
+}
+
+/// Returns the outside images that a box names, by the names its Dockerfile gives them.
+pub(super) fn outside(
+    spec: &BoxSpec,
+    source: &DockerfileSource,
+    analysis: &Analysis,
+) -> Result<BTreeMap<String, ImageName>, KeysError> {
+    let mut images = BTreeMap::new();
+    for found in &analysis.images {
+        let name = found.origin.name();
+        let image = match spec.contexts.get(name) {
+            Some(ContextSource::Box(_)) => continue,
+            Some(ContextSource::Image(image)) => image.clone(),
+            None => name.parse().map_err(|why| KeysError::Image {
+                name: spec.name.clone(),
+                file: source.name().to_owned(),
+                line: found.line,
+                source: why,
+            })?,
+        };
+        images.insert(name.to_owned(), image);
+    }
+    Ok(images)
 }
 
 impl Keyed {
@@ -444,13 +482,12 @@ impl Keyed {
     ) -> Result<BuildRequest, KeysError> {
         let mut replacements = BTreeMap::new();
         for found in &self.analysis.images {
-            let ImageOrigin::Context(name) = &found.origin else { continue };
+            let name = found.origin.name();
             let reference = match self.spec.contexts.get(name) {
                 Some(ContextSource::Box(parent)) => {
                     parents.get(parent).map(|(repository, digest)| format!("{repository}@{digest}"))
                 }
-                Some(ContextSource::Image(image)) => Some(image.clone()),
-                None => None,
+                Some(ContextSource::Image(_)) | None => self.images.get(name).cloned(),
             };
             replacements.extend(reference.map(|reference| (found.origin.clone(), reference)));
         }

@@ -6,6 +6,7 @@
 mod chunk;
 mod digest;
 mod entry;
+mod image;
 mod key;
 mod manifest;
 mod platform;
@@ -18,6 +19,7 @@ mod time;
 pub use chunk::{CHUNK, FileHasher};
 pub use digest::{Digest, DigestError};
 pub use entry::{Entry, EntryKind, RelPath, RelPathError};
+pub use image::{ImageName, ImageNameError};
 pub use key::{Generation, Key, KeyError};
 pub use manifest::{
     Descriptor, Document, Image, Index, MANIFEST_LIMIT, ManifestError, MediaType, RawManifest,

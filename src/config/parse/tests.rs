@@ -100,11 +100,35 @@ fn errors_name_place_and_remedy() {
     check("\"ec-build-box\"", "\"ledger\"", "27:14", "is the ledger's repository", "");
     check("\"ec-build-box\"", "\"EC\"", "27:14", "is not a repository name", "");
     check("[box.test]", "[box.Test]", "22:6", "box name `Test`", "");
-    check("Cargo.toml", "Cargo.txt", "20:9", "`field` needs a .toml or .json file", "pattern");
+    check("Cargo.toml", "Cargo.txt", "20:9", "`field` needs a .toml, .json or .yaml file", "pattern");
     check("\"image:debian:12\"", "\"debian:12\"", "29:48", "names neither a box nor an image", "box:NAME");
     check("keep = { last = 1, grace = \"2d\" }", "keep = {", "41:1", "", "");
     check("lean-{pin.lean}", "a/b", "32:10", "is not a tag", "");
     check("lean-{pin.lean}", &"a".repeat(100), "32:10", "at most 128", "");
+}
+
+#[test]
+fn a_pin_is_of_one_kind() {
+    let pin = |text: &str| {
+        let text = GOOD.replace("file = \"Cargo.toml\"\nfield = \"dependencies.noirc_driver.rev\"", text);
+        assert_ne!(text, GOOD);
+        parse("b.toml", &text)
+    };
+    let git = pin("git = \"https://example.com/n.git\"\nref = \"main\"").unwrap();
+    assert!(matches!(&git.pins["noir"].source, PinSource::Git { reference, .. } if reference == "main"));
+    assert!(matches!(pin("image = \"debian:12\"").unwrap().pins["noir"].source, PinSource::Image(_)));
+    for (text, message) in [
+        ("git = \"x\"", "`pin.noir.ref` is missing"),
+        ("git = \"--upload-pack=x\"\nref = \"main\"", "must not be empty, begin with `-`"),
+        ("git = \"x\"\nref = \"m\"\nurl = \"https://x\"", "needs one of file, git, image and url"),
+        ("image = \"debian:12\"\nref = \"main\"", "`ref` does not go with `image`"),
+        ("url = \"ftp://x\"", "expected an http or https address"),
+        ("ref = \"main\"", "needs one of file, git, image and url"),
+        ("image = \"Debian\"", "is not an image name"),
+    ] {
+        let error = pin(text).unwrap_err();
+        assert!(error.message.contains(message), "{error}");
+    }
 }
 
 #[test]
