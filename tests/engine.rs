@@ -108,9 +108,25 @@ impl Registry {
     }
 }
 
-impl Drop for Registry {
-    fn drop(&mut self) {
+impl Registry {
+    fn stop(&self) {
         let _ = Command::new(script()).arg("stop").arg(self.dir.path()).status();
+    }
+}
+
+impl Drop for Registry {
+    /// Takes the images that were pushed out of the engine, too.
+    fn drop(&mut self) {
+        self.stop();
+        for depth in ["*", "*/*"] {
+            let filter = format!("reference={}/{depth}", self.address);
+            let format = "{{.Repository}}:{{.Tag}}\n{{.Repository}}@{{.Digest}}";
+            let list = ["image", "ls", "--digests", "--filter", &filter, "--format", format];
+            let output = Command::new("docker").args(list).output().unwrap();
+            for name in String::from_utf8_lossy(&output.stdout).lines() {
+                let _ = Command::new("docker").args(["rmi", name]).output();
+            }
+        }
     }
 }
 
@@ -407,7 +423,7 @@ async fn a_push_returns_the_digest_that_the_registry_serves() {
 async fn what_was_pushed_is_built_on_without_the_registry() {
     let registry = Registry::start();
     let (repository, digest) = pushed(&registry).await;
-    drop(registry);
+    registry.stop();
     let root = TempDir::new().unwrap();
     let dockerfile = format!(
         "FROM {repository}@{digest} AS a\nFROM scratch\nCOPY --from=a /file /\n\
