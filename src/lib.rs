@@ -1,6 +1,48 @@
-//! boxwright
+//! boxwright builds the container images a CI runs in ("boxes"), only when they are missing,
+//! and promotes them by digest. There is no server and no database: the registry is the only
+//! state.
+//!
+//! # How it works
+//!
+//! A box's inputs (the instructions, arguments, files and parents that its build can read)
+//! are written down as a canonical manifest, whose hash is the box's key. The key stands in
+//! the image's tag, so asking whether a box is up to date is asking whether a tag exists.
+//! What a run uses is leased; what is promoted gets a second tag on the same digest; what
+//! neither a lease nor a promotion nor a foreign tag keeps is condemned by one sweep and
+//! deleted by a later one.
+//!
+//! # Where things are
+//!
+//! Adapters observe, a pure core turns what was observed into a plan, [`exec`] carries it out
+//! step by step, [`cli`] prints.
+//!
+//! | module | what it holds | may use |
+//! | --- | --- | --- |
+//! | [`model`] | values: digests, tags, keys, leases, manifests | nothing |
+//! | [`config`] | `boxwright.toml`, checked | model |
+//! | [`inputs`] | Dockerfile and context → input manifest → key | model, and the filter type of port |
+//! | [`plan`] | wanted + observed → ordered steps | model |
+//! | [`retention`] | leases, roots, what a sweep may delete | model |
+//! | [`port`] | the traits through which the outside is reached | model |
+//! | [`exec`] | the protocols; the only callers of ports | all of the above |
+//! | [`adapter`] | registry over HTTP, embedded registry, engine, disk | port, model |
+//! | [`cli`] | commands, settings, output, exit codes | everything |
+//!
+//! `tests/layout.rs` holds these directions.
+//!
+//! # What must stay true
+//!
+//! - What is unknown is never missing and never present: a registry that does not answer stops
+//!   the run before anything is built, pushed or deleted.
+//! - What is hashed is what is sent to the builder, and what is sent is what was hashed.
+//! - Nothing is reported as standing before it was read back.
+//! - Nothing is deleted in the run that condemned it, and never a digest that a tag points to
+//!   which is not ours.
+
 pub mod adapter;
+pub mod cli;
 pub mod config;
+pub mod exec;
 pub mod inputs;
 pub mod model;
 pub mod plan;

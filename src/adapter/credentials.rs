@@ -97,6 +97,12 @@ pub enum SettingError {
     },
 }
 
+impl Default for Credentials {
+    fn default() -> Self {
+        Self::anonymous()
+    }
+}
+
 impl Credentials {
     /// Returns a lookup that finds nothing.
     pub fn anonymous() -> Self {

@@ -1,8 +1,10 @@
 //! Implementations of the ports: registry over HTTP, embedded registry, Docker Engine, disk.
 
+pub mod clock;
 pub mod context;
 pub mod credentials;
 pub mod embedded;
 pub mod engine;
+pub mod git;
 pub mod memory;
 pub mod registry;

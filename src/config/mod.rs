@@ -13,7 +13,7 @@ mod template;
 
 pub use document::ConfigError;
 pub use init::{Found, FoundStage, first_config};
-pub use parse::parse;
+pub use parse::{host_platform, parse};
 pub use pin::{PinError, PinFormat, extract};
 pub use project::{
     BoxSpec, Channel, ContextSource, Keep, Pin, PinSource, Project, RegistryChoice, Retention,

@@ -206,7 +206,7 @@ impl Defaults {
 }
 
 /// `linux` and this machine's architecture in Go's names.
-fn host_platform() -> Platform {
+pub fn host_platform() -> Platform {
     let architecture = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

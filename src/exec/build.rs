@@ -13,12 +13,11 @@ use super::event::{Emit, Event};
 use super::keys::Keyed;
 use super::ledger::{Held, Ledger, LedgerError};
 use super::make::{Made, Maker};
-use super::probe::{observe, observe_all};
+use super::probe::observe_all;
 use super::schedule::{Finished, in_order};
 use super::{Ports, Setting};
 use crate::model::{Digest, Generation, Key, RecordTag, RunBox, RunRecord, Span, Timestamp};
-use crate::plan::{Action, Seen, State};
-use crate::port::EngineError;
+use crate::plan::{Seen, State};
 
 /// How a build goes about it.
 #[derive(Debug, Clone)]
@@ -184,9 +183,7 @@ async fn run_all(
 ) -> BTreeMap<String, Finished<Made>> {
     let nodes: Vec<(&str, Vec<&str>)> = boxes
         .iter()
-        .map(|keyed| {
-            (keyed.wanted.name.as_str(), keyed.wanted.parents.iter().map(String::as_str).collect())
-        })
+        .map(|keyed| (keyed.wanted.name.as_str(), keyed.wanted.parents.iter().map(String::as_str).collect()))
         .collect();
     let work = |name: String, parents: BTreeMap<String, Made>| async move {
         let keyed = boxes.iter().find(|keyed| keyed.wanted.name == name)?;

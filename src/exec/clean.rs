@@ -221,8 +221,10 @@ impl Sweep<'_> {
         futures_util::stream::iter(list.tags)
             .map(|tag| async move {
                 let found = self.ports.registry.head(repository, &tag.clone().into()).await?;
-                let digest = found
-                    .ok_or_else(|| CleanError::Dangling { repository: repository.clone(), tag: tag.clone() })?;
+                let digest = found.ok_or_else(|| CleanError::Dangling {
+                    repository: repository.clone(),
+                    tag: tag.clone(),
+                })?;
                 Ok((tag, digest))
             })
             .buffer_unordered(AT_ONCE)
@@ -265,17 +267,22 @@ impl Sweep<'_> {
 
     /// Returns where a digest that is needed can be read: where a tag points to it.
     fn homes(&self, observed: &Observed, _name: &str, needed: &Digest) -> Option<(String, Digest)> {
-        let holds = |(_, tags): &(&String, &BTreeMap<Tag, Digest>)| tags.values().any(|digest| digest == needed);
+        let holds =
+            |(_, tags): &(&String, &BTreeMap<Tag, Digest>)| tags.values().any(|digest| digest == needed);
         observed.repositories.iter().find(holds).map(|(home, _)| (home.clone(), needed.clone()))
     }
 
     async fn read_node(&self, name: &str, digest: &Digest) -> Result<Node, CleanError> {
-        let Some(repository) = self.options.repositories.iter().find(|repository| repository.name() == name) else {
+        let Some(repository) = self.options.repositories.iter().find(|repository| repository.name() == name)
+        else {
             return Ok(Node::default());
         };
         let at = Reference::Digest(digest.clone());
-        let unreadable =
-            |why: String| CleanError::Unreadable { repository: repository.clone(), digest: digest.clone(), why };
+        let unreadable = |why: String| CleanError::Unreadable {
+            repository: repository.clone(),
+            digest: digest.clone(),
+            why,
+        };
         let inspected = match probe::inspect(self.ports.registry, repository, &at, None).await {
             Ok(Some(inspected)) => inspected,
             Ok(None) => return Err(unreadable("it is listed, but gone".to_owned())),
@@ -316,7 +323,8 @@ impl Sweep<'_> {
 
     async fn delete(&self, seen: &Seen, emit: Emit<'_>) -> Deletion {
         let name = &seen.repository;
-        let Some(repository) = self.options.repositories.iter().find(|repository| repository.name() == name) else {
+        let Some(repository) = self.options.repositories.iter().find(|repository| repository.name() == name)
+        else {
             return Deletion::Changed;
         };
         let tag = Reference::Tag(seen.tag.clone());
@@ -337,7 +345,9 @@ impl Sweep<'_> {
                 emit(Event::Deleted { reference: format!("{repository}:{}", seen.tag) });
                 Deletion::Done
             }
-            (Ok(Some(_)), Ok(_)) => Deletion::Failed("the registry took the delete, but it is still there".to_owned()),
+            (Ok(Some(_)), Ok(_)) => {
+                Deletion::Failed("the registry took the delete, but it is still there".to_owned())
+            }
             (Ok(Some(_)) | Err(_), Err(error)) => Deletion::Failed(error.to_string()),
             (Err(error), Ok(_)) => Deletion::Failed(error.to_string()),
         }

@@ -162,14 +162,8 @@ impl<'a> Ledger<'a> {
     ) -> Result<Held, LedgerError> {
         let now = self.now().await?;
         let taken = clock.elapsed();
-        let lease = Lease {
-            taken: now,
-            expiry: now.after(span),
-            run: run.clone(),
-            attempt,
-            nonce: nonce(),
-            keys,
-        };
+        let lease =
+            Lease { taken: now, expiry: now.after(span), run: run.clone(), attempt, nonce: nonce(), keys };
         let tag = lease.tag().map_err(|error| self.bad_tag("lease", error))?;
         let digest = self.write(&tag, &lease).await?;
         Ok(Held { lease, digest, taken, span })

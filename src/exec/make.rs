@@ -11,7 +11,8 @@ use super::keys::Keyed;
 use super::ledger::{Held, Ledger, LedgerError};
 use super::probe::{self, observe};
 use super::{Ports, Setting};
-use crate::model::{Digest, Generation, Key, Lease};
+use crate::inputs::NeedKind;
+use crate::model::{Digest, Generation, Key, Lease, Repository, Span};
 use crate::plan::{Seen, State};
 use crate::port::{BuildRequest, EngineError};
 use crate::retention::{MARGIN, goes_first};
@@ -24,6 +25,7 @@ const POLL: std::time::Duration = std::time::Duration::from_secs(2);
 /// A box that stands.
 #[derive(Debug, Clone)]
 pub(super) struct Made {
+    pub repository: Repository,
     pub digest: Digest,
     pub generation: Generation,
     pub outcome: Outcome,
@@ -40,7 +42,7 @@ pub(super) struct Maker<'a> {
     ledger: Ledger<'a>,
     options: &'a BuildOptions,
     held: Mutex<Option<Held>>,
-    engine: OnceCell<()>,
+    engine: OnceCell<String>,
     emit: Emit<'a>,
 }
 
@@ -81,18 +83,27 @@ impl<'a> Maker<'a> {
         let mut reason = String::new();
         for _ in 0..TRIES {
             match self.fits(&seen, parents, keyed) {
-                Ok(digest) => return Ok(made(digest, &seen, &reason)),
+                Ok(digest) => return Ok(made(keyed, digest, &seen, &reason)),
                 Err(why) if reason.is_empty() => reason = why,
                 Err(_) => {}
             }
             let Some(held) = self.lease() else {
-                return Err(Outcome::Forbidden(format!("{reason}, and this registry takes no push from here")));
+                return Err(Outcome::Forbidden(format!(
+                    "{reason}, and this registry takes no push from here"
+                )));
             };
-            if matches!(self.wait_for_others(keyed, &held).await.map_err(|error| failed(&error))?, Waited::Changed) {
+            if matches!(
+                self.wait_for_others(keyed, &held).await.map_err(|error| failed(&error))?,
+                Waited::Changed
+            ) {
                 seen = self.look(keyed).await?;
                 continue;
             }
-            self.engine.get_or_try_init(|| async { self.ports.engine.check().await.map(|_| ()) }).await.map_err(|error| failed(&error))?;
+            let version = self.engine.get_or_try_init(|| self.ports.engine.check());
+            let version = version.await.map_err(|error| failed(&error))?;
+            if let Some(why) = beyond(version, keyed) {
+                return Err(Outcome::Failed(why));
+            }
             let request = self.request(keyed, seen.generation, parents).map_err(|error| failed(&error))?;
             let entries = request.entries.len();
             let name = keyed.wanted.name.clone();
@@ -100,7 +111,8 @@ impl<'a> Maker<'a> {
             let emit = self.emit;
             let box_name = name.clone();
             let on_build = move |event| emit(Event::Build { name: box_name.clone(), event });
-            let image = self.ports.engine.build(&request, &on_build).await.map_err(|error| failed(&chain(&error)))?;
+            let image =
+                self.ports.engine.build(&request, &on_build).await.map_err(|error| failed(&chain(&error)))?;
             if self.renew(&held).await.map_err(|error| failed(&error))? {
                 seen = self.look(keyed).await?;
                 continue;
@@ -112,7 +124,7 @@ impl<'a> Maker<'a> {
                 continue;
             }
             if let Ok(digest) = self.fits(&seen, parents, keyed) {
-                return Ok(Made { adopted: true, ..made_built(digest, &seen, &reason) });
+                return Ok(Made { adopted: true, ..made_built(keyed, digest, &seen, &reason) });
             }
             let tag = keyed.wanted.tag.with_generation(seen.generation).tag();
             let reference = format!("{}:{tag}", keyed.wanted.repository);
@@ -128,7 +140,7 @@ impl<'a> Maker<'a> {
             match self.fits(&seen, parents, keyed) {
                 Ok(digest) => {
                     let adopted = digest != pushed;
-                    return Ok(Made { adopted, ..made_built(digest, &seen, &reason) });
+                    return Ok(Made { adopted, ..made_built(keyed, digest, &seen, &reason) });
                 }
                 Err(why) => reason = format!("after the push: {why}"),
             }
@@ -158,7 +170,8 @@ impl<'a> Maker<'a> {
     }
 
     async fn look(&self, keyed: &Keyed) -> Result<Seen, Outcome> {
-        let seen = observe(self.ports.registry, &self.setting.ledger, &keyed.wanted, &keyed.spec.platform).await;
+        let seen =
+            observe(self.ports.registry, &self.setting.ledger, &keyed.wanted, &keyed.spec.platform).await;
         match &seen.state {
             State::Unknown { why } => Err(Outcome::Failed(why.clone())),
             _ => Ok(seen),
@@ -168,7 +181,7 @@ impl<'a> Maker<'a> {
     /// Waits while a run with an earlier lease builds this box, up to our patience.
     async fn wait_for_others(&self, keyed: &Keyed, held: &Held) -> Result<Waited, LedgerError> {
         let patience = self.options.wait;
-        if patience == crate::model::Span::default() {
+        if patience == Span::default() {
             return Ok(Waited::OurTurn);
         }
         // Leases carry whole seconds: only when ours has passed are all earlier ones written.
@@ -190,7 +203,8 @@ impl<'a> Maker<'a> {
         let lease = first.tag().map_err(|error| self.ledger.bad_tag("lease", error))?;
         loop {
             tokio::time::sleep(POLL).await;
-            let seen = observe(self.ports.registry, &self.setting.ledger, &keyed.wanted, &keyed.spec.platform).await;
+            let seen =
+                observe(self.ports.registry, &self.setting.ledger, &keyed.wanted, &keyed.spec.platform).await;
             let is_over = held.now(self.ports.clock).since(first.taken) >= self.options.wait;
             // An answer that says nothing is asked for again until our patience ends.
             let is_settled = matches!(seen.state, State::Present { .. });
@@ -203,7 +217,7 @@ impl<'a> Maker<'a> {
     /// Takes the lease again if too little of it is left for a visible write; tells
     /// whether it did, so that the caller looks again.
     async fn renew(&self, held: &Held) -> Result<bool, LedgerError> {
-        if held.left(self.ports.clock) >= MARGIN.min(crate::model::Span::from_seconds(self.setting.lease.seconds() / 2)) {
+        if held.left(self.ports.clock) >= MARGIN.min(Span::from_seconds(self.setting.lease.seconds() / 2)) {
             return Ok(false);
         }
         let keys = held.lease.keys.clone();
@@ -222,11 +236,13 @@ impl<'a> Maker<'a> {
         generation: Generation,
         parents: &BTreeMap<String, Made>,
     ) -> Result<BuildRequest, super::KeysError> {
-        let digests: BTreeMap<String, Digest> =
-            parents.iter().map(|(name, made)| (name.clone(), made.digest.clone())).collect();
-        let by_key: BTreeMap<&Key, &Digest> = digests
+        let by_key: BTreeMap<&Key, &Digest> = parents
             .iter()
-            .filter_map(|(name, digest)| Some((keyed.parents.get(name)?, digest)))
+            .filter_map(|(name, made)| Some((keyed.parents.get(name)?, &made.digest)))
+            .collect();
+        let images: BTreeMap<String, (Repository, Digest)> = parents
+            .iter()
+            .map(|(name, made)| (name.clone(), (made.repository.clone(), made.digest.clone())))
             .collect();
         let mut labels = BTreeMap::from([
             (probe::KEY_LABEL.to_owned(), keyed.wanted.key().to_string()),
@@ -236,19 +252,20 @@ impl<'a> Maker<'a> {
         if let Some(revision) = &self.setting.source.revision {
             labels.insert("org.opencontainers.image.revision".to_owned(), revision.clone());
         }
-        keyed.request(&digests, labels, self.options.no_cache)
+        keyed.request(&images, labels, self.options.no_cache)
     }
 }
 
 /// A box that stands without our building it: it was there, or another run built it while
 /// we waited.
-fn made(digest: Digest, seen: &Seen, reason: &str) -> Made {
+fn made(keyed: &Keyed, digest: Digest, seen: &Seen, reason: &str) -> Made {
     let reason = if reason.is_empty() { "present" } else { "another run has built it" };
-    Made { outcome: Outcome::Used, ..made_built(digest, seen, reason) }
+    Made { outcome: Outcome::Used, ..made_built(keyed, digest, seen, reason) }
 }
 
-fn made_built(digest: Digest, seen: &Seen, reason: &str) -> Made {
+fn made_built(keyed: &Keyed, digest: Digest, seen: &Seen, reason: &str) -> Made {
     Made {
+        repository: keyed.wanted.repository.clone(),
         digest,
         generation: seen.generation,
         outcome: Outcome::Built,
@@ -267,4 +284,18 @@ fn chain(error: &EngineError) -> String {
         cause = inner.source();
     }
     text
+}
+
+/// Says what in the Dockerfile the engine's own frontend cannot do, if there is anything.
+///
+/// Engine 20.10 understands Dockerfile 1.2; a `# syntax=` line brings another frontend.
+fn beyond(version: &str, keyed: &Keyed) -> Option<String> {
+    let major: u32 = version.split('.').next()?.parse().ok()?;
+    if major >= 23 || keyed.needs().any(|(kind, _)| matches!(kind, NeedKind::Syntax(_))) {
+        return None;
+    }
+    let (kind, place) = keyed.needs().next()?;
+    Some(format!(
+        "{place}: {kind} needs Docker Engine 23 or later, or a `# syntax=` line; this engine is {version}"
+    ))
 }

@@ -12,7 +12,7 @@ mod promote;
 mod run;
 mod schedule;
 
-pub use build::{BoxReport, BuildOptions, BuildReport, Outcome, build};
+pub use build::{BoxReport, BuildError, BuildOptions, BuildReport, Outcome, build};
 pub use clean::{CleanError, CleanOptions, CleanReport, Deletion, clean};
 pub use event::{Emit, Event};
 pub use keys::{Keyed, KeysError, keys, read_pins};

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use futures_util::StreamExt;
-use serde::Deserialize;
+use oci_spec::image::ImageConfiguration;
 
 use crate::model::{
-    Descriptor, Digest, Document, Generation, Image, Key, MediaType, Platform, RawManifest, RecordTag,
-    Repository, Tag,
+    Descriptor, Digest, Document, Generation, Image, Key, MediaType, Platform, RecordTag, Repository, Tag,
 };
 use crate::plan::{Recorded, Seen, State, Wanted};
 use crate::port::{Reference, Registry, RegistryError};
@@ -40,14 +39,19 @@ pub async fn observe_all(
 }
 
 /// Observes one box: the current generation of its key, and what stands under its tag.
-pub async fn observe(registry: &dyn Registry, ledger: &Repository, want: &Wanted, platform: &Platform) -> Seen {
+pub async fn observe(
+    registry: &dyn Registry,
+    ledger: &Repository,
+    want: &Wanted,
+    platform: &Platform,
+) -> Seen {
     let mut generation = Generation(0);
     loop {
         // Marker and tag are asked for together; the tag's answer counts only without a marker.
-        let tag = want.tag.with_generation(generation);
+        let tag = want.tag.with_generation(generation).tag();
         let (over, state) = tokio::join!(
             is_over(registry, ledger, want.key(), generation),
-            state(registry, want, &tag.tag(), generation, platform),
+            state(registry, want, &tag, generation, platform),
         );
         match over {
             Ok(true) => generation = generation.next(),
@@ -99,7 +103,6 @@ async fn state(
 #[derive(Debug, Clone)]
 pub(super) struct Inspected {
     pub digest: Digest,
-    pub raw: RawManifest,
     pub document: Document,
     pub key: Option<Key>,
     pub generation: Option<Generation>,
@@ -123,17 +126,6 @@ impl From<RegistryError> for Unread {
     }
 }
 
-#[derive(Deserialize)]
-struct Configuration {
-    config: Option<Labels>,
-}
-
-#[derive(Deserialize)]
-struct Labels {
-    #[serde(rename = "Labels")]
-    labels: Option<BTreeMap<String, String>>,
-}
-
 /// Reads an image, and in an index the child for `platform` (the first child if none is
 /// asked for), down to its labels.
 pub(super) async fn inspect(
@@ -149,16 +141,17 @@ pub(super) async fn inspect(
         Document::Index(index) => {
             let fits = |child: &&Descriptor| {
                 child.media_type.parse::<MediaType>().is_ok()
-                    && platform.is_none_or(|platform| child.platform.as_ref().is_some_and(|fields| fields.is(platform)))
+                    && platform.is_none_or(|platform| {
+                        child.platform.as_ref().is_some_and(|fields| fields.is(platform))
+                    })
             };
             let Some(child) = index.manifests.iter().find(fits) else {
                 let wanted = platform.map_or("", Platform::as_str);
                 return Err(Unread::Broken(format!("index {} has no image for {wanted}", raw.digest())));
             };
-            let child = registry
-                .get(repository, &child.digest.clone().into())
-                .await?
-                .ok_or_else(|| Unread::Broken(format!("child {} of index {} is missing", child.digest, raw.digest())))?;
+            let child = registry.get(repository, &child.digest.clone().into()).await?.ok_or_else(|| {
+                Unread::Broken(format!("child {} of index {} is missing", child.digest, raw.digest()))
+            })?;
             match child.document().map_err(|error| Unread::Broken(error.to_string()))? {
                 Document::Image(image) => image,
                 Document::Index(_) => return Err(Unread::Broken("an index stands in an index".to_owned())),
@@ -166,7 +159,8 @@ pub(super) async fn inspect(
         }
     };
     let labels = labels(registry, repository, &image).await?;
-    let parents = labels.get(PARENTS_LABEL).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let parents =
+        labels.get(PARENTS_LABEL).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     Ok(Some(Inspected {
         digest: raw.digest().clone(),
         document,
@@ -174,7 +168,6 @@ pub(super) async fn inspect(
         generation: labels.get(GENERATION_LABEL).and_then(|text| text.parse().ok()).map(Generation),
         parents,
         size: image.layers.iter().map(|layer| layer.size).sum(),
-        raw,
     }))
 }
 
@@ -195,7 +188,8 @@ async fn labels(
         .get_blob(repository, digest, CONFIG_LIMIT)
         .await?
         .ok_or_else(|| Unread::Broken(format!("its configuration {digest} is missing")))?;
-    let read: Configuration = serde_json::from_slice(&bytes)
+    let read = ImageConfiguration::from_reader(&bytes[..])
         .map_err(|error| Unread::Broken(format!("its configuration {digest} cannot be read: {error}")))?;
-    Ok(read.config.and_then(|config| config.labels).unwrap_or_default())
+    let labels = read.config().as_ref().and_then(|config| config.labels().clone());
+    Ok(labels.unwrap_or_default().into_iter().collect())
 }

@@ -129,7 +129,12 @@ pub async fn promote(
         members,
         past.as_past(),
     )?;
-    let report = PromoteReport { seq: planned.seq, was_done: planned.is_done(), moved: Vec::new(), promotion: planned };
+    let report = PromoteReport {
+        seq: planned.seq,
+        was_done: planned.is_done(),
+        moved: Vec::new(),
+        promotion: planned,
+    };
     let Some(held) = held.filter(|_| !report.was_done) else { return Ok(report) };
     let record = record(setting, options, &report.promotion, held.now(ports.clock));
     let plan_tag = record_tag(ledger, RecordTag::Plan { tag: options.tag.clone(), seq: report.seq })?;
@@ -270,7 +275,8 @@ async fn move_tag(ports: Ports<'_>, tag: &Tag, step: &Step) -> Result<bool, Prom
         names: vec![member.name.clone()],
         why: format!("{} is gone from {}", member.digest, member.repository),
     };
-    let raw = ports.registry.get(&member.repository, &member.digest.clone().into()).await?.ok_or_else(missing)?;
+    let raw =
+        ports.registry.get(&member.repository, &member.digest.clone().into()).await?.ok_or_else(missing)?;
     ports.registry.put(&member.repository, &at, &raw).await?;
     // A registry may show the old value for a while; a third value is somebody else's.
     let mut pause = std::time::Duration::from_millis(50);

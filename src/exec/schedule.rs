@@ -36,9 +36,9 @@ where
     let mut running = FuturesUnordered::new();
     loop {
         waiting.retain(|(name, parents)| {
-            let bad = parents.iter().find(|parent| {
-                finished.get(**parent).is_some_and(|end| !matches!(end, Finished::Done(_)))
-            });
+            let bad = parents
+                .iter()
+                .find(|parent| finished.get(**parent).is_some_and(|end| !matches!(end, Finished::Done(_))));
             if let Some(parent) = bad {
                 finished.insert((*name).to_owned(), Finished::Blocked((*parent).to_owned()));
             }
@@ -100,7 +100,8 @@ mod tests {
         let order = Mutex::new(Vec::new());
         let work = |name: String, parents: BTreeMap<String, u32>| {
             order.lock().unwrap().push(name.clone());
-            let result = if name == fail { Err(()) } else { Ok(1 + parents.values().max().copied().unwrap_or(0)) };
+            let result =
+                if name == fail { Err(()) } else { Ok(1 + parents.values().max().copied().unwrap_or(0)) };
             async move {
                 tokio::task::yield_now().await;
                 Some(result)
@@ -134,7 +135,8 @@ mod tests {
     async fn no_more_than_jobs_run_at_once() {
         let (now, most) = (Mutex::new(0), Mutex::new(0));
         let nodes: Vec<(String, Vec<&str>)> = (0..9).map(|index| (index.to_string(), vec![])).collect();
-        let nodes: Vec<(&str, Vec<&str>)> = nodes.iter().map(|(name, parents)| (name.as_str(), parents.clone())).collect();
+        let nodes: Vec<(&str, Vec<&str>)> =
+            nodes.iter().map(|(name, parents)| (name.as_str(), parents.clone())).collect();
         let work = |_: String, _: BTreeMap<String, ()>| async {
             *now.lock().unwrap() += 1;
             let running = *now.lock().unwrap();

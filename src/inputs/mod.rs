@@ -1,1 +1,24 @@
 //! From a Dockerfile and a context to the input manifest and the key.
+//!
+//! Pure: bytes and settings in, values out. [`analyse`] says what a box's Dockerfile depends
+//! on; a [`Selection`] made from it tells a context walk what to take; the [`InputManifest`]
+//! puts all inputs into canonical bytes, and its hash is the key. Deliberately absent: files,
+//! registries, the clock, the environment.
+
+mod dockerfile;
+mod dockerignore;
+mod golang;
+mod manifest;
+mod pattern;
+mod select;
+
+pub use dockerfile::{
+    Analysis, At, BoxInputs, ContextKind, DockerfileError, DockerfileSource, Finding, FindingKind,
+    ImageOrigin, ImageUse, Need, NeedKind, Reads, RewriteError, Secret, Source, StageBase, StageOutline,
+    analyse, outline, rewrite,
+};
+pub use dockerignore::{Dockerignore, DockerignoreError};
+pub use manifest::{
+    BuildOptions, Change, InputManifest, Instruction, ManifestFormatError, Side, diff, entries_digest,
+};
+pub use select::Selection;

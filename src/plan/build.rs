@@ -67,6 +67,14 @@ impl State {
             Self::Unknown { .. } => "unknown",
         }
     }
+
+    /// Returns the digest of what is present.
+    pub fn digest(&self) -> Option<&Digest> {
+        match self {
+            Self::Present { digest, .. } => Some(digest),
+            Self::Missing | Self::Broken { .. } | Self::Unknown { .. } => None,
+        }
+    }
 }
 
 /// What an image's labels say about its making.

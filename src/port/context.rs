@@ -9,6 +9,12 @@ use crate::model::{Entry, RelPath};
 pub trait Context: Send + Sync {
     /// Walks `root` and hashes what `filter` takes, sorted by path bytes.
     fn scan(&self, root: &Path, filter: &dyn ContextFilter) -> Result<Scan, ContextError>;
+
+    /// Reads a file of at most `limit` bytes; nothing if it is not there.
+    fn read(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ContextError>;
+
+    /// Returns the path without symbolic links in it; nothing if it leads nowhere.
+    fn resolve(&self, path: &Path) -> Option<PathBuf>;
 }
 
 /// Decides, path by path, what belongs to a context.

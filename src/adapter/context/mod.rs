@@ -9,7 +9,9 @@ pub(super) mod root;
 pub(super) mod send;
 mod walk;
 
-use std::path::Path;
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 
 use crate::port::{Context, ContextError, ContextFilter, Scan};
 
@@ -25,13 +27,31 @@ impl Context for DiskContext {
         let root = root::Root::open(root)?;
         hash::with_hashers(&root, |queue| walk::walk(root.path(), filter, queue))
     }
+
+    fn read(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ContextError> {
+        let fail = |source| root::io_error("read", path, source);
+        let file = match fs::File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(fail(error)),
+        };
+        let mut bytes = Vec::new();
+        file.take(limit + 1).read_to_end(&mut bytes).map_err(fail)?;
+        if bytes.len() as u64 > limit {
+            return Err(fail(io::Error::other(format!("it has more than {limit} bytes"))));
+        }
+        Ok(Some(bytes))
+    }
+
+    fn resolve(&self, path: &Path) -> Option<PathBuf> {
+        path.canonicalize().ok()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use std::ffi::OsStr;
-    use std::fs;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::os::unix::net::UnixListener;

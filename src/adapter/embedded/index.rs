@@ -1,22 +1,15 @@
-//! `index.json`: which manifests stand in which repository, and under which tags.
-//!
-//! One OCI image index serves all repositories. A tag is a descriptor whose
-//! `org.opencontainers.image.ref.name` is `repository:tag` (the form that skopeo's
-//! `oci:DIR:repository:tag` asks for); a manifest without a tag is a descriptor with our
-//! own annotation. Descriptors that are neither, from another program, are kept as they
-//! are. The text written depends on nothing but the contents.
+//! Which manifests stand in which repository, and under which tags; `json` reads and
+//! writes it as `index.json`.
+
+mod json;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::{Digest, MediaType, Repository, RepositoryError, Tag};
-
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
-const REPOSITORY: &str = "io.boxwright.repository";
 
 /// A repository's name inside this registry, checked by the model's grammar.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +50,8 @@ pub struct Kind {
 pub struct Holding {
     manifests: BTreeMap<Digest, Kind>,
     tags: BTreeMap<Tag, Digest>,
+    /// OCI forms of tagged Docker manifests, with their sizes.
+    oci_forms: BTreeMap<Digest, (Digest, u64)>,
 }
 
 impl Holding {
@@ -78,9 +73,15 @@ impl Holding {
         self.manifests.insert(digest, kind);
     }
 
+    /// Lists the OCI form of a manifest beside it, for as long as it is tagged.
+    pub fn add_oci_form(&mut self, of: Digest, form: Digest, size: u64) {
+        self.oci_forms.insert(of, (form, size));
+    }
+
     /// Removes a manifest and all its tags; tells whether it was there.
     pub fn remove(&mut self, digest: &Digest) -> bool {
         self.tags.retain(|_, at| at != digest);
+        self.oci_forms.remove(digest);
         self.manifests.remove(digest).is_some()
     }
 
@@ -111,184 +112,17 @@ impl Contents {
     /// Returns every digest that stands in the index with its media type, other
     /// programs' too.
     pub fn roots(&self) -> Vec<(Digest, String)> {
-        let ours = self.repositories.values().flat_map(|holding| &holding.manifests);
-        let ours = ours.map(|(digest, kind)| (digest.clone(), kind.media_type.to_string()));
+        let ours = self.repositories.values().flat_map(|holding| {
+            let manifests = holding.manifests.iter();
+            let manifests = manifests.map(|(digest, kind)| (digest.clone(), kind.media_type.to_string()));
+            let forms = holding.oci_forms.values();
+            manifests.chain(forms.map(|(form, _)| (form.clone(), MediaType::OciManifest.to_string())))
+        });
         let foreign = self.foreign.iter().filter_map(|value| {
             let digest = value.get("digest")?.as_str()?.parse().ok()?;
             let media_type = value.get("mediaType").and_then(Value::as_str).unwrap_or_default();
             Some((digest, media_type.to_owned()))
         });
         ours.chain(foreign).collect()
-    }
-
-    /// Reads `index.json`.
-    pub fn read(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        let document: Read = serde_json::from_slice(bytes)?;
-        let mut contents = Self::default();
-        for value in document.manifests {
-            match Entry::deserialize(&value).ok().and_then(|entry| entry.place().map(|place| (entry, place)))
-            {
-                Some((entry, (name, tag))) => {
-                    let holding = contents.holding_mut(&name);
-                    // As skopeo does: the first of two descriptors with one name has it.
-                    let tag = tag.filter(|tag| !holding.tags.contains_key(tag));
-                    let kind = Kind { media_type: entry.media_type.0, size: entry.size };
-                    holding.add(entry.digest, kind, tag);
-                }
-                None => contents.foreign.push(value),
-            }
-        }
-        Ok(contents)
-    }
-
-    /// Writes `index.json`: repositories, then digests, then tags, each in order.
-    pub fn write(&self) -> Result<Vec<u8>, serde_json::Error> {
-        let mut manifests = Vec::new();
-        for (name, holding) in &self.repositories {
-            let mut tags: BTreeMap<&Digest, Vec<&Tag>> = BTreeMap::new();
-            for (tag, digest) in &holding.tags {
-                tags.entry(digest).or_default().push(tag);
-            }
-            for (digest, kind) in &holding.manifests {
-                let entry = |key: &str, value: String| Entry {
-                    media_type: Typed(kind.media_type),
-                    digest: digest.clone(),
-                    size: kind.size,
-                    annotations: BTreeMap::from([(key.to_owned(), value)]),
-                };
-                match tags.get(digest) {
-                    Some(tags) => {
-                        manifests.extend(tags.iter().map(|tag| entry(REF_NAME, format!("{name}:{tag}"))));
-                    }
-                    None => manifests.push(entry(REPOSITORY, name.to_string())),
-                }
-            }
-        }
-        serde_json::to_vec(&Written {
-            schema_version: 2,
-            media_type: MediaType::OciIndex.as_str(),
-            manifests: manifests
-                .iter()
-                .map(serde_json::to_value)
-                .chain(self.foreign.iter().cloned().map(Ok))
-                .collect::<Result<_, _>>()?,
-        })
-    }
-}
-
-#[derive(Deserialize)]
-struct Read {
-    manifests: Vec<Value>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Written {
-    schema_version: u32,
-    media_type: &'static str,
-    manifests: Vec<Value>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Entry {
-    media_type: Typed,
-    digest: Digest,
-    size: u64,
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
-}
-
-impl Entry {
-    /// Reads where the entry belongs; `None` for one that is not ours.
-    fn place(&self) -> Option<(Name, Option<Tag>)> {
-        if let Some(name) = self.annotations.get(REPOSITORY) {
-            return Some((name.parse().ok()?, None));
-        }
-        let (name, tag) = self.annotations.get(REF_NAME)?.rsplit_once(':')?;
-        Some((name.parse().ok()?, Some(tag.parse().ok()?)))
-    }
-}
-
-/// One of the four manifest types, as text.
-struct Typed(MediaType);
-
-impl Serialize for Typed {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.0.as_str())
-    }
-}
-
-impl<'de> Deserialize<'de> for Typed {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map(Self).map_err(serde::de::Error::custom)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn kind() -> Kind {
-        Kind { media_type: MediaType::OciManifest, size: 2 }
-    }
-
-    fn sample() -> Contents {
-        let mut contents = Contents::default();
-        let tag = |text: &str| Some(text.parse().unwrap());
-        let holding = contents.holding_mut(&"a/b".parse().unwrap());
-        holding.add(Digest::of(b"1"), kind(), tag("v1"));
-        holding.add(Digest::of(b"1"), kind(), tag("main"));
-        holding.add(Digest::of(b"2"), kind(), None);
-        contents.holding_mut(&"c".parse().unwrap()).add(Digest::of(b"1"), kind(), tag("v1"));
-        contents
-    }
-
-    #[test]
-    fn what_is_written_is_read_back_and_written_alike() {
-        let text = sample().write().unwrap();
-        let read = Contents::read(&text).unwrap();
-        assert_eq!(read, sample());
-        assert_eq!(read.write().unwrap(), text);
-        let json: Value = serde_json::from_slice(&text).unwrap();
-        let names = json["manifests"].as_array().unwrap().iter();
-        let names: Vec<_> = names.filter_map(|entry| entry["annotations"][REF_NAME].as_str()).collect();
-        assert_eq!(names, ["a/b:main", "a/b:v1", "c:v1"]);
-    }
-
-    #[test]
-    fn a_tag_that_moves_leaves_its_manifest_in_the_repository() {
-        let mut contents = sample();
-        let name = "c".parse().unwrap();
-        contents.holding_mut(&name).add(Digest::of(b"3"), kind(), Some("v1".parse().unwrap()));
-        let read = Contents::read(&contents.write().unwrap()).unwrap();
-        let holding = read.holding(&name).unwrap();
-        assert!(holding.manifests().contains_key(&Digest::of(b"1")));
-        assert_eq!(holding.tags()[&"v1".parse().unwrap()], Digest::of(b"3"));
-    }
-
-    #[test]
-    fn other_programs_descriptors_are_kept_and_are_roots() {
-        let foreign = format!(
-            r#"{{"manifests":[{{"mediaType":"x","digest":"{}","size":1,"annotations":{{"org.opencontainers.image.ref.name":"latest"}}}}, 7]}}"#,
-            Digest::of(b"f")
-        );
-        let read = Contents::read(foreign.as_bytes()).unwrap();
-        assert_eq!(read.roots(), [(Digest::of(b"f"), "x".to_owned())]);
-        let again = Contents::read(&read.write().unwrap()).unwrap();
-        assert_eq!(again, read);
-        assert_eq!(again.foreign.len(), 2);
-    }
-
-    #[test]
-    fn removing_a_manifest_takes_its_tags_and_no_other_repository() {
-        let mut contents = sample();
-        let holding = contents.holding_mut(&"a/b".parse().unwrap());
-        assert!(holding.remove(&Digest::of(b"1")));
-        assert!(!holding.remove(&Digest::of(b"1")));
-        assert!(holding.tags().is_empty());
-        assert!(contents.holding(&"c".parse().unwrap()).unwrap().manifests().contains_key(&Digest::of(b"1")));
     }
 }

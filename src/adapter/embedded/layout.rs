@@ -1,7 +1,7 @@
 //! The directory: a standard OCI image layout, and how it is changed.
 //!
 //! Nothing half-written ever stands under its final name: files are written to `tmp/`,
-//! synced and renamed. `index.json` is read anew each time and replaced under an exclusive
+//! synced and renamed. `index.json` is looked at anew each time and replaced under an exclusive
 //! lock, so several processes can serve one store and lose no update. Blobs are added and
 //! their age is renewed under the shared lock, which keeps the collector away.
 //!
@@ -12,12 +12,14 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tempfile::NamedTempFile;
 
 use super::EmbeddedError;
 use super::index::Contents;
+use super::snapshot::Snapshot;
 use crate::model::Digest;
 
 const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
@@ -26,6 +28,7 @@ const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 #[derive(Debug, Clone)]
 pub struct Layout {
     dir: PathBuf,
+    snapshot: Arc<Snapshot>,
 }
 
 /// The store's lock; the system lets go of it when the file closes, even after a crash.
@@ -36,7 +39,7 @@ pub struct Lock {
 impl Layout {
     /// Opens the layout at `dir`, making it where there is none.
     pub fn open(dir: &Path) -> Result<Self, EmbeddedError> {
-        let layout = Self { dir: dir.to_owned() };
+        let layout = Self { dir: dir.to_owned(), snapshot: Arc::default() };
         for sub in ["blobs/sha256", "tmp"] {
             let path = dir.join(sub);
             fs::create_dir_all(&path).map_err(EmbeddedError::io("create", &path))?;
@@ -60,14 +63,18 @@ impl Layout {
     }
 
     /// Reads `index.json` as it is now.
-    pub fn contents(&self) -> Result<Contents, EmbeddedError> {
+    pub fn contents(&self) -> Result<Arc<Contents>, EmbeddedError> {
         let path = self.index_path();
         let damaged = |detail: String| EmbeddedError::Damaged { path: path.clone(), detail };
-        match fs::read(&path) {
-            Ok(bytes) => Contents::read(&bytes).map_err(|error| damaged(error.to_string())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(damaged("it is missing".to_owned())),
-            Err(error) => Err(EmbeddedError::io("read", &path)(error)),
-        }
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(damaged("it is missing".to_owned()));
+            }
+            Err(error) => return Err(EmbeddedError::io("open", &path)(error)),
+        };
+        let read = self.snapshot.read(file).map_err(EmbeddedError::io("read", &path))?;
+        read.map_err(|error| damaged(error.to_string()))
     }
 
     /// Changes `index.json`: reads it, lets `change` edit it, and replaces it, all under the
@@ -78,9 +85,9 @@ impl Layout {
     ) -> Result<T, E> {
         let lock = self.exclusive()?;
         let before = self.contents()?;
-        let mut after = before.clone();
+        let mut after = Contents::clone(&before);
         let result = change(&mut after)?;
-        if after != before {
+        if after != *before {
             self.replace_index(&lock, &after)?;
         }
         Ok(result)

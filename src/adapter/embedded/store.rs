@@ -11,6 +11,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::EmbeddedError;
+use super::converted::oci_form;
 use super::index::{Holding, Kind, Name};
 use super::layout::Layout;
 use super::upload::Upload;
@@ -82,12 +83,17 @@ impl Store {
         let document = manifest.document()?;
         let digest = manifest.digest();
         let kind = Kind { media_type: manifest.media_type(), size: manifest.bytes().len() as u64 };
+        let oci_form = oci_form(manifest).filter(|_| tag.is_some());
         // Checked, written and named under one lock, so that nothing it needs goes between.
         self.layout.update(|contents| {
             let holding = contents.holding_mut(name);
             self.check_content(holding, &document)?;
             self.layout.write_blob(digest, manifest.bytes())?;
             holding.add(digest.clone(), kind, tag);
+            if let Some(form) = &oci_form {
+                self.layout.write_blob(form.digest(), form.bytes())?;
+                holding.add_oci_form(digest.clone(), form.digest().clone(), form.bytes().len() as u64);
+            }
             Ok::<_, PutError>(())
         })?;
         let (Document::Image(crate::model::Image { subject, .. })
@@ -153,6 +159,9 @@ impl Store {
     /// Tags", "Deleting Manifests"); tells whether it was there.
     pub fn delete(&self, name: &Name, at: &Reference) -> Result<bool, EmbeddedError> {
         self.layout.update(|contents| {
+            if contents.holding(name).is_none() {
+                return Ok(false);
+            }
             let holding = contents.holding_mut(name);
             Ok(match at {
                 Reference::Tag(tag) => holding.untag(tag),

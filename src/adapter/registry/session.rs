@@ -63,3 +63,45 @@ pub(super) fn target(answer: &Answer, registry: &Url) -> Result<Url, RegistryErr
     }
     Ok(url)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use reqwest::header::{HeaderMap, HeaderValue};
+
+    fn leads(from: &str, location: &str) -> Result<String, String> {
+        let url = Url::parse(from).unwrap();
+        let answer = Answer {
+            method: Method::GET,
+            url: url.clone(),
+            status: StatusCode::FOUND,
+            headers: HeaderMap::from_iter([(LOCATION, HeaderValue::from_str(location).unwrap())]),
+            body: bytes::Bytes::new(),
+        };
+        target(&answer, &url).map(String::from).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn https_does_not_lead_to_http_or_inside() {
+        let registry = "https://ghcr.io/v2/a/blobs/x";
+        assert_eq!(leads(registry, "y?q=1").unwrap(), "https://ghcr.io/v2/a/blobs/y?q=1");
+        assert_eq!(leads(registry, "https://cdn.example/b").unwrap(), "https://cdn.example/b");
+        for (location, why) in [
+            ("http://ghcr.io/v2/a/blobs/x", "an insecure place"),
+            ("http://cdn.example/b?signature=secret", "an insecure place (GET http://cdn.example/b)"),
+            ("file:///etc/passwd", "an insecure place"),
+            ("https://169.254.169.254/", "an internal address"),
+            ("https://10.1.2.3/", "an internal address"),
+            ("https://[::1]/", "an internal address"),
+            ("https://localhost/", "an internal address"),
+            ("https://user@cdn.example/", "credentials of its own"),
+        ] {
+            let error = leads(registry, location).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+        // A registry that is internal itself may keep its storage there.
+        assert!(leads("https://10.0.0.1:5000/", "https://10.0.0.2/").is_ok());
+        assert!(leads("http://127.0.0.1:5000/", "http://127.0.0.1:9000/").is_ok());
+    }
+}

@@ -26,9 +26,9 @@ pub enum Route {
 
 /// Reads a path; whatever is in the result passed the model's parsers.
 pub fn route(path: &str) -> Result<Route, Refusal> {
-    let Some(rest) = path.strip_prefix("/v2") else { return Err(Refusal::no_endpoint()) };
-    let segments: Vec<&str> = rest.split('/').skip(1).collect();
-    match segments.as_slice() {
+    let segments: Vec<&str> = path.split('/').collect();
+    let ["", "v2", rest @ ..] = segments.as_slice() else { return Err(Refusal::no_endpoint()) };
+    match rest {
         [] | [""] => Ok(Route::Root),
         [name @ .., "tags", "list"] => Ok(Route::Tags(read_name(name)?)),
         [name @ .., "blobs", "uploads"] | [name @ .., "blobs", "uploads", ""] => {

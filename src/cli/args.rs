@@ -1,0 +1,213 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::model::{RunId, Span, Tag};
+
+/// Builds the container images a CI runs in, only when they are missing, and promotes them
+/// by digest.
+#[derive(Debug, Parser)]
+#[command(
+    name = "boxwright",
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 done · 1 failed · 2 usage or configuration · 10 something is missing · \
+                  20 registry or engine unreachable · 21 refused · 22 partly applied, run again · 130 interrupted"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// The configuration; without it boxwright.toml is looked for here and in the directories above
+    #[arg(short, long, global = true, value_name = "FILE", env = "BOXWRIGHT_FILE")]
+    pub file: Option<PathBuf>,
+    /// Where images are kept, instead of the configuration's `registry`
+    #[arg(long, global = true, value_name = "HOST[/PATH]", env = "BOXWRIGHT_REGISTRY")]
+    pub registry: Option<String>,
+    /// A build argument for every box whose Dockerfile declares it; it enters keys
+    #[arg(long = "arg", global = true, value_name = "NAME=VALUE", value_parser = pair)]
+    pub args: Vec<(String, String)>,
+    /// How the result is printed
+    #[arg(long, global = true, value_enum, default_value = "human", env = "BOXWRIGHT_FORMAT")]
+    pub format: Format,
+    /// Print nothing but the result and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Print what the steps of a build print, as it comes
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// When to colour
+    #[arg(long, global = true, value_enum, default_value = "auto", env = "BOXWRIGHT_COLOR")]
+    pub color: Color,
+    /// The name of this run, for leases and records; without it the CI's own, else a random one
+    #[arg(long, global = true, value_name = "ID", env = "BOXWRIGHT_RUN")]
+    pub run: Option<RunId>,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE".to_owned()),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Human,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a first boxwright.toml from the Dockerfiles that are here
+    Init(Init),
+    /// Print each box's key: what its build reads, hashed. Works offline
+    Keys(Boxes),
+    /// Say what is in the registry, what would be built, and why
+    Plan(Plan),
+    /// Build and push what is missing, parents first, and lease what is used
+    #[command(after_help = "Examples:\n  boxwright build                  all boxes\n  \
+        boxwright build test             the box test and what it stands on\n  \
+        boxwright build --jobs 4 --wait 0s")]
+    Build(Build),
+    /// Fail if a box is missing: for jobs that may not build, such as those of a fork
+    Guard(Boxes),
+    /// Run a command in a box, on the current directory
+    #[command(after_help = "Examples:\n  boxwright run build -- make check\n  boxwright run test")]
+    Run(Run),
+    /// Give the boxes' images a tag such as main or r2026.07, all of them together
+    #[command(after_help = "Examples:\n  boxwright promote main\n  boxwright promote r2026.07 --yes")]
+    Promote(Promote),
+    /// Find what nothing keeps: mark it, and delete what was marked a while ago
+    #[command(after_help = "Examples:\n  boxwright clean                  say what would happen\n  \
+        boxwright clean --yes            do it\n  boxwright clean --now +3d        say what would happen in three days")]
+    Clean(Clean),
+    /// Serve the embedded registry until interrupted
+    #[command(subcommand)]
+    Registry(RegistryCommand),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Which boxes.
+#[derive(Debug, Args)]
+pub struct Boxes {
+    /// The boxes; without names all that are not reserved for a channel
+    #[arg(value_name = "BOX")]
+    pub names: Vec<String>,
+    /// Take the boxes of this channel
+    #[arg(long, value_name = "NAME", conflicts_with = "names")]
+    pub channel: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Plan {
+    #[command(flatten)]
+    pub boxes: Boxes,
+    /// Exit with 10 if anything would be built
+    #[arg(long)]
+    pub check: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Build {
+    #[command(flatten)]
+    pub boxes: Boxes,
+    /// How many boxes to build at once
+    #[arg(short, long, default_value_t = 2, env = "BOXWRIGHT_JOBS", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: u16,
+    /// How long to wait for another run that builds the same box; 0s builds at once
+    #[arg(long, default_value = "10m", env = "BOXWRIGHT_WAIT")]
+    pub wait: Span,
+    /// Ignore the engine's build cache
+    #[arg(long)]
+    pub no_cache: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The box
+    #[arg(value_name = "BOX")]
+    pub name: String,
+    /// Where the current directory is mounted, and where the command starts
+    #[arg(long, value_name = "PATH", default_value = "/work")]
+    pub mount: String,
+    /// Set a variable, or hand one on from here
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    pub env: Vec<String>,
+    /// Run as the image's own user instead of the caller
+    #[arg(long)]
+    pub image_user: bool,
+    /// The network mode, such as none or host
+    #[arg(long, value_name = "MODE")]
+    pub network: Option<String>,
+    /// The command; without one the image's own
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Promote {
+    /// The tag to promote to; it belongs to the channel whose pattern it matches
+    pub tag: Tag,
+    /// Do it, where the default is to say what would be done: on an immutable channel
+    #[arg(long)]
+    pub yes: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long, conflicts_with = "yes")]
+    pub plan: bool,
+    /// Let boxes of an older revision replace those of a newer one
+    #[arg(long)]
+    pub allow_older: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Clean {
+    /// Do it; without this nothing is written or deleted
+    #[arg(long)]
+    pub yes: bool,
+    /// See the registry as at a later time, +DURATION or TIME: leases that end until then count as ended
+    #[arg(long, value_name = "TIME|+DURATION")]
+    pub now: Option<String>,
+    /// Exit with 21 if the registry does not delete
+    #[arg(long)]
+    pub strict: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RegistryCommand {
+    /// Serve the store under .boxwright/ on loopback; for this machine only
+    Serve {
+        /// The port; without it the one the store remembers
+        #[arg(long)]
+        port: Option<u16>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Replace a boxwright.toml that is there
+    #[arg(long)]
+    pub force: bool,
+    /// Print the file instead of writing it
+    #[arg(long)]
+    pub print: bool,
+}

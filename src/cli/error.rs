@@ -1,0 +1,182 @@
+//! What can go wrong in a command, and the one place where errors become exit codes.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::adapter::credentials::SettingError;
+use crate::adapter::embedded::EmbeddedError;
+use crate::adapter::registry::StartError;
+use crate::config::ConfigError;
+use crate::exec::{BuildError, CleanError, KeysError, LedgerError, PromoteError, RunError};
+use crate::port::{EngineError, Failure, RegistryError};
+
+/// Exit codes, as documented in `--help`.
+pub mod exit {
+    pub const DONE: u8 = 0;
+    pub const FAILED: u8 = 1;
+    pub const USAGE: u8 = 2;
+    pub const MISSING: u8 = 10;
+    pub const UNREACHABLE: u8 = 20;
+    pub const REFUSED: u8 = 21;
+    pub const PARTLY: u8 = 22;
+    pub const INTERRUPTED: u8 = 130;
+}
+
+/// Why a command ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    #[error("no boxwright.toml in {} or above", directory.display())]
+    NoConfig { directory: PathBuf },
+    #[error("failed to {action} {}", path.display())]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("{0}")]
+    Usage(String),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Embedded(#[from] EmbeddedError),
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    #[error(transparent)]
+    Promote(#[from] PromoteError),
+    #[error(transparent)]
+    Clean(#[from] CleanError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A worker ended without a result.
+    #[error("a part of boxwright stopped unexpectedly")]
+    CutOff,
+    /// The user pressed Ctrl-C, or the CI stopped the job.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl CliError {
+    /// Returns the exit code.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NoConfig { .. } | Self::Io { .. } | Self::Usage(_) | Self::Config(_) | Self::Setting(_) => {
+                exit::USAGE
+            }
+            Self::Keys(error) => keys(error),
+            Self::Start(_) | Self::Embedded(_) | Self::CutOff => exit::FAILED,
+            Self::Build(error) => build(error),
+            Self::Promote(error) => match error {
+                PromoteError::Build(error) => build(error),
+                PromoteError::Ledger(error) => ledger(error),
+                PromoteError::Registry(error) => registry(error),
+                PromoteError::Missing { .. } => exit::MISSING,
+                PromoteError::Refused(_) | PromoteError::ReadOnly | PromoteError::Conflict { .. } => {
+                    exit::REFUSED
+                }
+                PromoteError::Partly { .. } => exit::PARTLY,
+            },
+            Self::Clean(error) => match error {
+                CleanError::Ledger(error) => ledger(error),
+                CleanError::Registry(error) => registry(error),
+                CleanError::Unreadable { .. }
+                | CleanError::InvalidTag { .. }
+                | CleanError::Dangling { .. } => exit::UNREACHABLE,
+            },
+            Self::Run(RunError::Missing { .. }) => exit::MISSING,
+            Self::Run(RunError::Unknown { .. }) => exit::UNREACHABLE,
+            Self::Engine(error) => engine(error),
+            Self::Interrupted => exit::INTERRUPTED,
+        }
+    }
+
+    /// Returns what to do about it, where something can be said.
+    pub fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::NoConfig { .. } => "`boxwright init` writes one from the Dockerfiles it finds",
+            Self::Config(error) => return error.hint.clone(),
+            Self::Engine(EngineError::Unreachable { .. }) => {
+                "is the engine running, and may you use its socket? `docker version` tells; DOCKER_HOST names another one"
+            }
+            Self::Promote(PromoteError::Missing { .. }) => "run `boxwright build` on this revision first",
+            Self::Promote(PromoteError::Partly { .. }) => {
+                "run the same command again: it goes on where it stopped"
+            }
+            Self::Promote(PromoteError::Refused(crate::plan::Refusal::Older { .. })) => {
+                "--allow-older promotes it nevertheless"
+            }
+            Self::Promote(PromoteError::Conflict { .. }) => {
+                "run the command again to plan from what stands now"
+            }
+            Self::Run(RunError::Missing { .. }) => "run `boxwright build` first",
+            Self::Build(BuildError::Unknown { .. }) => {
+                "nothing was built or pushed; run the command again when the registry answers"
+            }
+            Self::Clean(_) => "nothing was deleted",
+            _ => return None,
+        };
+        Some(text.to_owned())
+    }
+}
+
+fn keys(error: &KeysError) -> u8 {
+    match error {
+        KeysError::Context { .. } => exit::FAILED,
+        KeysError::Dockerfile { .. }
+        | KeysError::NoDockerfile { .. }
+        | KeysError::Dockerignore { .. }
+        | KeysError::Outside { .. }
+        | KeysError::NoContext { .. }
+        | KeysError::PinFile { .. }
+        | KeysError::PinValue { .. }
+        | KeysError::PinsDiffer { .. }
+        | KeysError::Tag { .. }
+        | KeysError::Repository { .. }
+        | KeysError::Unused { .. }
+        | KeysError::Rewrite { .. }
+        | KeysError::NothingMatches { .. } => exit::USAGE,
+    }
+}
+
+fn build(error: &BuildError) -> u8 {
+    match error {
+        BuildError::Ledger(error) => ledger(error),
+        BuildError::Unknown { .. } => exit::UNREACHABLE,
+    }
+}
+
+fn ledger(error: &LedgerError) -> u8 {
+    match error {
+        LedgerError::Registry(error) => registry(error),
+        LedgerError::Record { .. } | LedgerError::NotOurs { .. } | LedgerError::Foreign { .. } => {
+            exit::UNREACHABLE
+        }
+    }
+}
+
+fn registry(error: &RegistryError) -> u8 {
+    match &error.failure {
+        Failure::Denied { .. } | Failure::Unsupported { .. } => exit::REFUSED,
+        Failure::Unauthorized { .. }
+        | Failure::Status { .. }
+        | Failure::Unreachable { .. }
+        | Failure::Untrusted { .. }
+        | Failure::Credentials { .. } => exit::UNREACHABLE,
+    }
+}
+
+/// The exit code for an engine that did not do it.
+pub fn engine(error: &EngineError) -> u8 {
+    match error {
+        EngineError::Unreachable { .. } | EngineError::TooOld { .. } => exit::UNREACHABLE,
+        EngineError::BuildFailed { .. }
+        | EngineError::Context(_)
+        | EngineError::Transfer { .. }
+        | EngineError::DiskFull { .. }
+        | EngineError::Engine { .. } => exit::FAILED,
+        EngineError::Interrupted => exit::INTERRUPTED,
+    }
+}

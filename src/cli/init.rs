@@ -1,0 +1,82 @@
+//! `init`: a first boxwright.toml from the Dockerfiles that are here.
+
+use std::path::{Path, PathBuf};
+
+use walkdir::WalkDir;
+
+use super::args::Init;
+use super::error::{CliError, exit};
+use super::session::{FILE, HOME};
+use super::terminal::{NOTE, Terminal, paint};
+use crate::config::{Found, FoundStage, first_config};
+use crate::inputs::{DockerfileSource, StageBase, outline};
+
+/// How many directories deep Dockerfiles are looked for.
+const DEPTH: usize = 6;
+
+pub async fn run(options: &Init, terminal: Terminal) -> Result<u8, CliError> {
+    let path = PathBuf::from(FILE);
+    if path.exists() && !options.force && !options.print {
+        let text =
+            format!("{FILE} is already here; --force replaces it, --print shows what would be written");
+        return Err(CliError::Usage(text));
+    }
+    let found = tokio::task::spawn_blocking(move || find(Path::new("."), terminal)).await;
+    let found = found.map_err(|_| CliError::CutOff)?;
+    let text = first_config(&found);
+    if options.print {
+        terminal.result(&text);
+        return Ok(exit::DONE);
+    }
+    let write = || {
+        let mut file = tempfile::Builder::new().prefix(".boxwright.toml.").tempfile_in(".")?;
+        std::io::Write::write_all(&mut file, text.as_bytes())?;
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        file.as_file().set_permissions(mode)?;
+        file.persist(&path).map_err(std::io::Error::from)
+    };
+    write().map_err(|source| CliError::Io { action: "write", path: path.clone(), source })?;
+    for file in &found {
+        terminal.say(&format!("found {} with {} stages", file.path, file.stages.len()));
+    }
+    terminal.say(&format!("wrote {FILE}; read it, then run `boxwright plan`"));
+    Ok(exit::DONE)
+}
+
+fn find(root: &Path, terminal: Terminal) -> Vec<Found> {
+    let skip = |name: &std::ffi::OsStr| {
+        matches!(name.to_str(), Some(".git" | "node_modules" | "target" | "vendor")) || name == HOME
+    };
+    let walk = WalkDir::new(root).max_depth(DEPTH).sort_by_file_name().into_iter();
+    let files = walk
+        .filter_entry(|entry| entry.depth() == 0 || !(entry.file_type().is_dir() && skip(entry.file_name())))
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_type().is_file() && is_dockerfile(entry.file_name()));
+    files.filter_map(|entry| read(root, entry.path(), terminal)).collect()
+}
+
+fn is_dockerfile(name: &std::ffi::OsStr) -> bool {
+    let Some(name) = name.to_str() else { return false };
+    let is_ignore = name.ends_with(".dockerignore");
+    let is_named = name == "Dockerfile" || name == "Containerfile";
+    !is_ignore && (is_named || name.ends_with(".Dockerfile") || name.starts_with("Dockerfile."))
+}
+
+fn read(root: &Path, path: &Path, terminal: Terminal) -> Option<Found> {
+    let shown = path.strip_prefix(root).unwrap_or(path).to_str()?.to_owned();
+    let warn = |error: &dyn std::fmt::Display| {
+        terminal.warn(&format!("{} {error}; no box is written for it", paint(NOTE, "note:")));
+    };
+    let bytes = std::fs::read(path).map_err(|error| warn(&error)).ok()?;
+    let source = DockerfileSource::new(&shown, &bytes).map_err(|error| warn(&error)).ok()?;
+    let stages = outline(&source, &crate::config::host_platform()).map_err(|error| warn(&error)).ok()?;
+    let stages = stages.into_iter().map(|stage| {
+        let (on, image) = match stage.from {
+            StageBase::Scratch => (None, None),
+            StageBase::Stage(index) => (Some(index), None),
+            StageBase::Image(image) => (None, Some(image)),
+        };
+        FoundStage { name: stage.name, line: stage.line, on, image }
+    });
+    Some(Found { path: shown, stages: stages.collect() })
+}

@@ -1,0 +1,60 @@
+//! The JSON of results: the fields may grow, and are never renamed.
+
+use serde::Serialize;
+
+use crate::exec::Keyed;
+use crate::model::{ContentTag, Digest};
+
+/// What `keys`, `plan` and `build` print.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub schema: u32,
+    pub run: String,
+    pub boxes: Vec<BoxRow>,
+}
+
+/// One box of a [`Report`].
+#[derive(Debug, Serialize)]
+pub struct BoxRow {
+    pub name: String,
+    pub repository: String,
+    pub key: String,
+    pub tag: String,
+    pub platforms: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<&'static str>,
+    pub digest: Option<Digest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    pub parents: Vec<String>,
+    pub lease_until: Option<String>,
+    pub seconds: Option<f64>,
+}
+
+impl BoxRow {
+    /// Fills what the key alone tells.
+    pub fn new(keyed: &Keyed, tag: &ContentTag) -> Self {
+        Self {
+            name: keyed.wanted.name.clone(),
+            repository: keyed.wanted.repository.to_string(),
+            key: keyed.wanted.key().to_string(),
+            tag: tag.to_string(),
+            platforms: vec![keyed.spec.platform.to_string()],
+            state: None,
+            digest: None,
+            action: None,
+            reason: None,
+            parents: keyed.wanted.parents.clone(),
+            lease_until: None,
+            seconds: None,
+        }
+    }
+}
+
+/// Writes a value as indented JSON with a final newline.
+pub fn text(value: &impl Serialize) -> String {
+    // These values hold strings, numbers and lists: nothing that JSON cannot.
+    serde_json::to_string_pretty(value).map_or_else(|error| error.to_string(), |text| text + "\n")
+}

@@ -1,0 +1,85 @@
+//! The command line: one file a command, settings merged once, results printed, errors
+//! turned into exit codes in one place.
+
+mod args;
+mod build;
+mod ci;
+mod clean;
+mod error;
+mod guard;
+mod init;
+mod interrupt;
+mod json;
+mod keys;
+mod plan;
+mod progress;
+mod promote;
+mod registry;
+mod run;
+mod session;
+mod table;
+mod terminal;
+
+use std::ffi::OsString;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Cli, Command};
+use error::{CliError, exit};
+use terminal::{BAD, NOTE, Terminal, paint};
+
+/// Runs a command line and returns the process's exit code.
+pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are results, not errors; clap knows where each goes.
+            let _ = error.print();
+            return if error.use_stderr() { exit::USAGE } else { exit::DONE };
+        }
+    };
+    let terminal = Terminal::new(&cli.global);
+    let global = &cli.global;
+    let result = match &cli.command {
+        Command::Init(options) => init::run(options, terminal).await,
+        Command::Keys(options) => keys::run(options, global, terminal).await,
+        Command::Plan(options) => plan::run(options, global, terminal).await,
+        Command::Build(options) => build::run(options, global, terminal).await,
+        Command::Guard(options) => guard::run(options, global, terminal).await,
+        Command::Run(options) => run::run(options, global, terminal).await,
+        Command::Promote(options) => promote::run(options, global, terminal).await,
+        Command::Clean(options) => clean::run(options, global, terminal).await,
+        Command::Registry(options) => registry::run(options, global, terminal).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "boxwright", &mut script);
+            terminal.result(&String::from_utf8_lossy(&script));
+            Ok(exit::DONE)
+        }
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            report(&error, terminal);
+            error.exit_code()
+        }
+    }
+}
+
+fn report(error: &CliError, terminal: Terminal) {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        // A transparent error repeats its cause's words.
+        if !text.ends_with(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    terminal.warn(&format!("{} {text}", paint(BAD, "error:")));
+    if let Some(hint) = error.hint() {
+        terminal.warn(&format!("{} {hint}", paint(NOTE, "hint:")));
+    }
+}

@@ -1,0 +1,68 @@
+//! `run`: a command in a box, on the current directory.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+
+use super::args::{Boxes, Global, Run};
+use super::error::CliError;
+use super::interrupt;
+use super::session::{self, Session};
+use super::terminal::Terminal;
+use crate::exec::prepare;
+use crate::port::{Engine, EngineError, RunOutput, RunRequest};
+
+pub async fn run(options: &Run, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
+    let cancel = interrupt::token();
+    if !options.mount.starts_with('/') {
+        return Err(CliError::Usage(format!("--mount {}: expected an absolute path", options.mount)));
+    }
+    let loaded = session::load(global)?;
+    let mut session = Session::open(&loaded, global).await?;
+    let names = Boxes { names: vec![options.name.clone()], channel: None };
+    let computed = session.compute(&loaded, loaded.choose(&names)?, global, terminal).await?;
+    let keyed = computed.boxes.iter().find(|keyed| keyed.wanted.name == options.name);
+    let keyed = keyed.ok_or_else(|| CliError::Usage(format!("there is no box `{}`", options.name)))?;
+    let digest = prepare(session.ports(), &session.setting, keyed).await?;
+    let source = std::env::current_dir().map_err(|source| CliError::Io {
+        action: "find",
+        path: ".".into(),
+        source,
+    })?;
+    let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let user = format!("{}:{}", rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    let request = RunRequest {
+        repository: keyed.wanted.repository.clone(),
+        digest,
+        platform: keyed.spec.platform.clone(),
+        command: options.command.clone(),
+        source,
+        mount: options.mount.clone(),
+        user: (!options.image_user).then_some(user),
+        env: options.env.iter().filter_map(|text| environment(text)).collect(),
+        tty: is_terminal,
+        stdin: true,
+        network: options.network.clone(),
+        labels: BTreeMap::from([("io.boxwright.run".to_owned(), session.setting.run.to_string())]),
+    };
+    let output = |output| match output {
+        RunOutput::Stdout(bytes) => terminal.raw(&bytes, false),
+        RunOutput::Stderr(bytes) => terminal.raw(&bytes, true),
+    };
+    let engine: &dyn Engine = session.ports().engine;
+    let code = engine.run(&request, &output, &cancel).await;
+    session.close(false).await?;
+    match code {
+        // A container's exit code is a byte; a larger one would only be cut by the system.
+        Ok(code) => Ok(u8::try_from(code).unwrap_or(u8::MAX)),
+        Err(EngineError::Interrupted) => Err(CliError::Interrupted),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `NAME=VALUE` as it is; `NAME` with its value here, or nothing if it has none.
+fn environment(text: &str) -> Option<String> {
+    if text.contains('=') {
+        return Some(text.to_owned());
+    }
+    std::env::var(text).ok().map(|value| format!("{text}={value}"))
+}

@@ -1,0 +1,302 @@
+//! What a command works with: the project, the keys of its boxes, and the adapters.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+
+use super::args::{Boxes, Global};
+use super::error::CliError;
+use super::terminal::Terminal;
+use super::{ci, progress::Progress};
+use crate::adapter::clock::BootClock;
+use crate::adapter::context::DiskContext;
+use crate::adapter::credentials::{Credential, Credentials};
+use crate::adapter::embedded::{EmbeddedServer, PortChoice};
+use crate::adapter::engine::{AuthSource, DockerEngine, Login};
+use crate::adapter::git::{self, Worktree};
+use crate::adapter::registry::{Declared, HttpRegistry, Limits};
+use crate::config::{self, BoxSpec, Project, RegistryChoice};
+use crate::exec::{Keyed, Ports, Setting, keys};
+use crate::model::{Repository, RunId};
+
+/// The name of the configuration.
+pub const FILE: &str = "boxwright.toml";
+/// The directory of everything that boxwright itself keeps beside the configuration.
+pub const HOME: &str = ".boxwright";
+
+/// A configuration and where it stands.
+pub struct Loaded {
+    pub project: Project,
+    /// The directory that paths are relative to.
+    pub root: PathBuf,
+}
+
+/// Finds and reads the configuration, flags and environment put over it.
+pub fn load(global: &Global) -> Result<Loaded, CliError> {
+    let path = match &global.file {
+        Some(path) => path.clone(),
+        None => find()?,
+    };
+    let text = std::fs::read_to_string(&path).map_err(|source| CliError::Io {
+        action: "read",
+        path: path.clone(),
+        source,
+    })?;
+    let name = path.file_name().map_or_else(|| FILE.to_owned(), |name| name.to_string_lossy().into_owned());
+    let mut project = config::parse(&name, &text)?;
+    if let Some(registry) = &global.registry {
+        project.registry = match registry.as_str() {
+            "embedded" => RegistryChoice::Embedded,
+            other => {
+                let other = other.trim_end_matches('/');
+                Repository::new(other, "box")
+                    .map_err(|error| CliError::Usage(format!("--registry: {error}")))?;
+                RegistryChoice::Remote(other.to_owned())
+            }
+        };
+    }
+    let root = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let root =
+        root.canonicalize().map_err(|source| CliError::Io { action: "find", path: root.clone(), source })?;
+    Ok(Loaded { project, root })
+}
+
+fn find() -> Result<PathBuf, CliError> {
+    let here = std::env::current_dir().map_err(|source| CliError::Io {
+        action: "find",
+        path: PathBuf::from("."),
+        source,
+    })?;
+    let found = here.ancestors().map(|directory| directory.join(FILE)).find(|path| path.is_file());
+    found.ok_or(CliError::NoConfig { directory: here })
+}
+
+impl Loaded {
+    /// Returns the boxes that were asked for and what they stand on, parents first.
+    pub fn choose<'a>(&'a self, boxes: &Boxes) -> Result<Vec<&'a BoxSpec>, CliError> {
+        if let Some(name) = &boxes.channel {
+            if !self.project.channels.contains_key(name) {
+                let known: Vec<&str> = self.project.channels.keys().map(String::as_str).collect();
+                return Err(CliError::Usage(format!(
+                    "there is no channel `{name}`; declared are {}",
+                    known.join(", ")
+                )));
+            }
+            return Ok(self.project.boxes_of(name));
+        }
+        if boxes.names.is_empty() {
+            let all = self.project.boxes.iter().filter(|spec| spec.only.is_empty());
+            return Ok(self.project.closure(&all.map(|spec| spec.name.as_str()).collect::<Vec<_>>()));
+        }
+        for name in &boxes.names {
+            if self.project.find(name).is_none() {
+                let known: Vec<&str> = self.project.boxes.iter().map(|spec| spec.name.as_str()).collect();
+                return Err(CliError::Usage(format!(
+                    "there is no box `{name}`; declared are {}",
+                    known.join(", ")
+                )));
+            }
+        }
+        Ok(self.project.closure(&boxes.names.iter().map(String::as_str).collect::<Vec<_>>()))
+    }
+}
+
+/// The keys of some boxes, and the commit they were computed on.
+pub struct Computed {
+    pub boxes: Vec<Keyed>,
+    pub tree: Worktree,
+    /// Context entries that differ from the commit, by box.
+    pub differing: BTreeMap<String, Vec<String>>,
+}
+
+/// Computes the keys of the boxes that were asked for. Works offline.
+pub async fn compute(
+    loaded: &Loaded,
+    specs: Vec<&BoxSpec>,
+    registry: &str,
+    global: &Global,
+) -> Result<Computed, CliError> {
+    let project = loaded.project.clone();
+    let specs: Vec<BoxSpec> = specs.into_iter().cloned().collect();
+    let (root, registry, args) = (loaded.root.clone(), registry.to_owned(), extra_args(global));
+    let work = move || {
+        let tree = git::worktree(&root);
+        let boxes = keys(&DiskContext, &root, &project, &specs, &registry, &args)?;
+        Ok::<_, CliError>((boxes, tree))
+    };
+    let (boxes, mut tree) = tokio::task::spawn_blocking(work).await.map_err(|_| CliError::CutOff)??;
+    let mut differing = BTreeMap::new();
+    if let Some(top) = &tree.root {
+        for keyed in &boxes {
+            let paths = keyed.paths_below(top);
+            let differ: Vec<String> = paths
+                .iter()
+                .filter(|path| tree.differs(path))
+                .map(|path| String::from_utf8_lossy(path).into_owned())
+                .collect();
+            if !differ.is_empty() {
+                differing.insert(keyed.wanted.name.clone(), differ);
+            }
+        }
+    }
+    tree.source.dirty = !differing.is_empty();
+    Ok(Computed { boxes, tree, differing })
+}
+
+/// Arguments from `BOXWRIGHT_ARG_<NAME>` variables, and over them those of `--arg`.
+fn extra_args(global: &Global) -> BTreeMap<String, String> {
+    let from_environment = std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.to_str()?.strip_prefix("BOXWRIGHT_ARG_")?.to_owned();
+        Some((name, value.into_string().ok()?))
+    });
+    from_environment.chain(global.args.iter().cloned()).collect()
+}
+
+/// The adapters of one command.
+pub struct Session {
+    pub setting: Setting,
+    registry: HttpRegistry,
+    engine: DockerEngine,
+    embedded: Option<EmbeddedServer>,
+}
+
+impl Session {
+    /// Opens the registry, the engine's client and, where it is embedded, the store.
+    pub async fn open(loaded: &Loaded, global: &Global) -> Result<Self, CliError> {
+        let (registry, embedded) = match &loaded.project.registry {
+            RegistryChoice::Remote(registry) => (registry.clone(), None),
+            RegistryChoice::Embedded => {
+                let server =
+                    EmbeddedServer::start(&loaded.root.join(HOME), PortChoice::Remembered, None).await?;
+                (server.addr().to_string(), Some(server))
+            }
+        };
+        let ledger = Repository::new(&registry, &loaded.project.ledger)
+            .map_err(|error| CliError::Usage(format!("ledger: {error}")))?;
+        let credentials =
+            Arc::new(Credentials::from_environment(ledger.host(), |name| std::env::var_os(name))?);
+        let client = HttpRegistry::new(Arc::clone(&credentials), Declared::default(), Limits::default())?;
+        let host = std::env::var("DOCKER_HOST").ok();
+        let engine = DockerEngine::connect(host.as_deref(), logins(credentials))?;
+        let (run, attempt) = run(global);
+        let setting = Setting {
+            registry,
+            ledger,
+            run,
+            attempt,
+            lease: loaded.project.lease,
+            source: crate::model::Source::default(),
+        };
+        Ok(Self { setting, registry: client, engine, embedded })
+    }
+
+    /// Lends the adapters to the protocols.
+    pub fn ports(&self) -> Ports<'_> {
+        Ports { registry: &self.registry, engine: &self.engine, context: &DiskContext, clock: &BootClock }
+    }
+
+    /// Computes the keys of the boxes that were asked for, and notes the commit.
+    pub async fn compute(
+        &mut self,
+        loaded: &Loaded,
+        specs: Vec<&BoxSpec>,
+        global: &Global,
+        terminal: Terminal,
+    ) -> Result<Computed, CliError> {
+        let computed = compute(loaded, specs, &self.setting.registry, global).await?;
+        self.setting.source = computed.tree.source.clone();
+        for keyed in &computed.boxes {
+            for note in keyed.notes() {
+                terminal.say(&format!("note: {}: {note}", keyed.wanted.name));
+            }
+        }
+        for (name, paths) in &computed.differing {
+            let first = paths.first().map_or("", String::as_str);
+            let more = paths.len().saturating_sub(1);
+            let and = if more == 0 { String::new() } else { format!(" and {more} more") };
+            terminal.say(&format!(
+                "note: {name}: not as committed: {}{and}",
+                crate::model::printable(first, 120)
+            ));
+        }
+        Ok(computed)
+    }
+
+    /// The repositories of all boxes.
+    pub fn repositories(&self, loaded: &Loaded) -> Result<Vec<Repository>, CliError> {
+        let mut names: Vec<&str> = loaded.project.boxes.iter().map(|spec| spec.repository.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let repository = |name: &str| Repository::new(&self.setting.registry, name);
+        names
+            .into_iter()
+            .map(|name| repository(name).map_err(|error| CliError::Usage(error.to_string())))
+            .collect()
+    }
+
+    /// The time a write takes to be seen: none on this machine, else a minute.
+    pub fn settle(&self, loaded: &Loaded) -> crate::model::Span {
+        let is_local = self.embedded.is_some()
+            || ["127.", "localhost:", "[::1]"].iter().any(|host| self.setting.registry.starts_with(host));
+        let default = crate::model::Span::from_seconds(if is_local { 0 } else { 60 });
+        loaded.project.retention.settle.unwrap_or(default)
+    }
+
+    /// Ends what was opened; blobs that nothing needs any more leave the embedded store.
+    pub async fn close(self, collect: bool) -> Result<(), CliError> {
+        let Some(server) = self.embedded else { return Ok(()) };
+        let store = server.store().clone();
+        server.stop().await;
+        if collect {
+            let hour = std::time::Duration::from_secs(3600);
+            let work = move || store.collect(hour, std::time::SystemTime::now());
+            tokio::task::spawn_blocking(work).await.map_err(|_| CliError::CutOff)??;
+        }
+        Ok(())
+    }
+}
+
+/// The run and its attempt: from the flag or its variable, from the CI, else a new one.
+fn run(global: &Global) -> (RunId, u32) {
+    let from_ci = ci::run_of(|name| std::env::var(name).ok());
+    match (&global.run, from_ci) {
+        (Some(run), _) => (run.clone(), 1),
+        (None, Some(found)) => found,
+        (None, None) => {
+            let made = ci::random_run();
+            (made.parse().unwrap_or_else(|_| unreachable!("made of letters and digits")), 1)
+        }
+    }
+}
+
+/// Hands the engine the same credentials that the registry client uses.
+fn logins(credentials: Arc<Credentials>) -> AuthSource {
+    Arc::new(move |host: &str| {
+        let (credentials, host) = (Arc::clone(&credentials), host.to_owned());
+        async move {
+            match credentials.lookup(&host).await.map_err(|error| error.to_string())? {
+                Credential::Anonymous => Ok(None),
+                Credential::Basic { user, password } => {
+                    Ok(Some(Login::Password { username: user, password: password.expose().to_owned() }))
+                }
+                Credential::IdentityToken(token) => Ok(Some(Login::IdentityToken(token.expose().to_owned()))),
+                // An access token stands in for the password of a user that registries ignore.
+                Credential::Bearer(token) => Ok(Some(Login::Password {
+                    username: "token".to_owned(),
+                    password: token.expose().to_owned(),
+                })),
+            }
+        }
+        .boxed()
+    })
+}
+
+/// Makes the printer that shows a command's events.
+pub fn progress(terminal: Terminal) -> Progress {
+    Progress::new(terminal)
+}

@@ -1,0 +1,90 @@
+//! Where text goes: the result to stdout, the rest to stderr.
+//!
+//! A reader that went away is no error: what was done stays done, and the exit code says it.
+
+use std::io::{IsTerminal, Write};
+
+use anstyle::{AnsiColor, Style};
+
+use super::args::{Color, Global};
+
+/// The process's outputs.
+#[derive(Debug, Clone, Copy)]
+pub struct Terminal {
+    pub quiet: bool,
+    pub verbose: bool,
+    /// Whether stderr is a terminal on which lines can be redrawn.
+    pub is_live: bool,
+    color: Color,
+}
+
+pub const GOOD: Style = AnsiColor::Green.on_default();
+pub const BAD: Style = AnsiColor::Red.on_default().bold();
+pub const NOTE: Style = AnsiColor::Yellow.on_default();
+pub const DIM: Style = Style::new().dimmed();
+pub const BOLD: Style = Style::new().bold();
+
+impl Terminal {
+    pub fn new(global: &Global) -> Self {
+        let is_dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
+        let is_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
+        Self {
+            quiet: global.quiet,
+            verbose: global.verbose,
+            is_live: std::io::stderr().is_terminal() && !is_dumb && !is_ci,
+            color: global.color,
+        }
+    }
+
+    fn choice(self, is_terminal: bool) -> anstream::ColorChoice {
+        match self.color {
+            Color::Always => anstream::ColorChoice::Always,
+            Color::Never => anstream::ColorChoice::Never,
+            // NO_COLOR and CLICOLOR_FORCE are looked at by anstream.
+            Color::Auto if is_terminal => anstream::ColorChoice::Auto,
+            Color::Auto => match std::env::var_os("CLICOLOR_FORCE") {
+                Some(value) if value != "0" => anstream::ColorChoice::Auto,
+                _ => anstream::ColorChoice::Never,
+            },
+        }
+    }
+
+    /// Writes a part of the result.
+    pub fn result(self, text: &str) {
+        let stdout = std::io::stdout();
+        let choice = self.choice(stdout.is_terminal());
+        let mut out = anstream::AutoStream::new(stdout.lock(), choice);
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    }
+
+    /// Writes bytes of a program in a box, as they are.
+    pub fn raw(self, bytes: &[u8], is_error: bool) {
+        let _ = if is_error {
+            let mut err = std::io::stderr().lock();
+            err.write_all(bytes).and_then(|()| err.flush())
+        } else {
+            let mut out = std::io::stdout().lock();
+            out.write_all(bytes).and_then(|()| out.flush())
+        };
+    }
+
+    /// Writes a line about what goes on, unless told to be quiet.
+    pub fn say(self, line: &str) {
+        if !self.quiet {
+            self.warn(line);
+        }
+    }
+
+    /// Writes a line to stderr even when quiet.
+    pub fn warn(self, line: &str) {
+        let stderr = std::io::stderr();
+        let choice = self.choice(stderr.is_terminal());
+        let mut err = anstream::AutoStream::new(stderr.lock(), choice);
+        let _ = err.write_all(line.as_bytes()).and_then(|()| err.write_all(b"\n"));
+    }
+}
+
+/// Puts text in a style.
+pub fn paint(style: Style, text: impl std::fmt::Display) -> String {
+    format!("{style}{text}{style:#}")
+}

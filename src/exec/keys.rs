@@ -1,0 +1,473 @@
+//! From a project on disk to the keys of its boxes. Works offline.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::config::{BoxSpec, ContextSource, PinError, PinSource, Project, extract};
+use crate::inputs::{
+    Analysis, BoxInputs, BuildOptions, ContextKind, DockerfileError, DockerfileSource, Dockerignore,
+    DockerignoreError, Finding, FindingKind, ImageOrigin, InputManifest, NeedKind, Reads, RewriteError,
+    Selection, analyse, rewrite,
+};
+use crate::model::{
+    ContentTag, Digest, Entry, Generation, Key, RelPath, Repository, RepositoryError, TagError,
+};
+use crate::plan::Wanted;
+use crate::port::{BuildRequest, Context, ContextError, ContextFilter, Scan};
+
+/// The largest Dockerfile, `.dockerignore` or pinned document that is read, in bytes.
+const FILE_LIMIT: u64 = 16 * 1024 * 1024;
+
+/// A box with everything its key was computed from.
+#[derive(Debug, Clone)]
+pub struct Keyed {
+    /// The box as it is declared.
+    pub spec: BoxSpec,
+    /// Its name, repository, tag and parents.
+    pub wanted: Wanted,
+    /// The keys of its parents by their names.
+    pub parents: BTreeMap<String, Key>,
+    /// The input manifest.
+    pub manifest: InputManifest,
+    source: DockerfileSource,
+    analysis: Analysis,
+    root: PathBuf,
+    dockerfile: PathBuf,
+    entries: Vec<Entry>,
+}
+
+/// Why a key cannot be computed.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// The Dockerfile cannot be used.
+    #[error("box {name}")]
+    Dockerfile {
+        /// The box.
+        name: String,
+        /// What is wrong, and where.
+        source: DockerfileError,
+    },
+    /// There is no Dockerfile.
+    #[error("box {name}: there is no {}", path.display())]
+    NoDockerfile {
+        /// The box.
+        name: String,
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The `.dockerignore` cannot be used.
+    #[error("box {name}")]
+    Dockerignore {
+        /// The box.
+        name: String,
+        /// What is wrong, and where.
+        source: DockerignoreError,
+    },
+    /// There is no context directory.
+    #[error("box {name}: the context {} is not a directory", path.display())]
+    NoContext {
+        /// The box.
+        name: String,
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// A path that a symbolic link leads out of the repository.
+    #[error("box {name}: {} leads out of {}", path.display(), root.display())]
+    Outside {
+        /// The box.
+        name: String,
+        /// The path.
+        path: PathBuf,
+        /// The directory it should be in.
+        root: PathBuf,
+    },
+    /// The context cannot be read.
+    #[error("box {name}")]
+    Context {
+        /// The box.
+        name: String,
+        /// What is wrong.
+        source: ContextError,
+    },
+    /// A source in the Dockerfile that names nothing in the context.
+    #[error("box {name}: {file}:{line}: `{pattern}` matches nothing in the context")]
+    NothingMatches {
+        /// The box.
+        name: String,
+        /// The Dockerfile.
+        file: String,
+        /// The line, from 1.
+        line: u32,
+        /// The source as it was written.
+        pattern: String,
+    },
+    /// A pinned file is not there.
+    #[error("pin {pin}: there is no {}", path.display())]
+    PinFile {
+        /// The pin.
+        pin: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// A pinned file does not hold the value.
+    #[error("pin {pin}: {} {source}", path.display())]
+    PinValue {
+        /// The pin.
+        pin: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: PinError,
+    },
+    /// Files that must agree do not.
+    #[error("pin {pin}: {} holds `{first}`, but {} holds `{second}`", first_path.display(), second_path.display())]
+    PinsDiffer {
+        /// The pin.
+        pin: String,
+        /// One file.
+        first_path: PathBuf,
+        /// Its value.
+        first: String,
+        /// The other file.
+        second_path: PathBuf,
+        /// Its value.
+        second: String,
+    },
+    /// Prefix and key do not make a tag.
+    #[error("box {name}: the prefix does not make a tag")]
+    Tag {
+        /// The box.
+        name: String,
+        /// Why not.
+        source: TagError,
+    },
+    /// Registry and name do not make a repository.
+    #[error("box {name}")]
+    Repository {
+        /// The box.
+        name: String,
+        /// Why not.
+        source: RepositoryError,
+    },
+    /// The configuration gives an argument that nothing declares.
+    #[error("box {name}: no ARG in {file} declares {}", args.join(", "))]
+    Unused {
+        /// The box.
+        name: String,
+        /// The Dockerfile.
+        file: String,
+        /// The arguments.
+        args: Vec<String>,
+    },
+    /// The Dockerfile cannot be sent with its parents' digests.
+    #[error("box {name}")]
+    Rewrite {
+        /// The box.
+        name: String,
+        /// Why not.
+        source: RewriteError,
+    },
+}
+
+/// Computes the keys of `specs`, which are parents first and complete.
+///
+/// `registry` names repositories and enters no key; `args` are given to every box whose
+/// Dockerfile declares them.
+pub fn keys(
+    context: &dyn Context,
+    root: &Path,
+    project: &Project,
+    specs: &[BoxSpec],
+    registry: &str,
+    args: &BTreeMap<String, String>,
+) -> Result<Vec<Keyed>, KeysError> {
+    let used: BTreeSet<&str> = specs.iter().flat_map(BoxSpec::pins).collect();
+    let pins = read_pins(context, root, project, &used)?;
+    let mut done: Vec<Keyed> = Vec::new();
+    for spec in specs {
+        let keyed = Builder { context, root, project, registry, args, pins: &pins, done: &done }.key(spec)?;
+        done.push(keyed);
+    }
+    Ok(done)
+}
+
+/// Reads the values of the pins in `used`.
+pub fn read_pins(
+    context: &dyn Context,
+    root: &Path,
+    project: &Project,
+    used: &BTreeSet<&str>,
+) -> Result<BTreeMap<String, String>, KeysError> {
+    let mut values = BTreeMap::new();
+    for pin in project.pins.values().filter(|pin| used.contains(pin.name.as_str())) {
+        let PinSource::Files { files, format } = &pin.source;
+        let mut first: Option<(&PathBuf, String)> = None;
+        for path in files {
+            let bytes = context
+                .read(&root.join(path), FILE_LIMIT)
+                .map_err(|source| KeysError::Context { name: pin.name.clone(), source })?
+                .ok_or_else(|| KeysError::PinFile { pin: pin.name.clone(), path: path.clone() })?;
+            let value = extract(&bytes, format).map_err(|source| KeysError::PinValue {
+                pin: pin.name.clone(),
+                path: path.clone(),
+                source,
+            })?;
+            match &first {
+                Some((first_path, first)) if *first != value => {
+                    return Err(KeysError::PinsDiffer {
+                        pin: pin.name.clone(),
+                        first_path: (*first_path).clone(),
+                        first: first.clone(),
+                        second_path: path.clone(),
+                        second: value,
+                    });
+                }
+                Some(_) => {}
+                None => first = Some((path, value)),
+            }
+        }
+        values.extend(first.map(|(_, value)| (pin.name.clone(), value)));
+    }
+    Ok(values)
+}
+
+struct Builder<'a> {
+    context: &'a dyn Context,
+    root: &'a Path,
+    project: &'a Project,
+    registry: &'a str,
+    args: &'a BTreeMap<String, String>,
+    pins: &'a BTreeMap<String, String>,
+    done: &'a [Keyed],
+}
+
+impl Builder<'_> {
+    fn key(&self, spec: &BoxSpec) -> Result<Keyed, KeysError> {
+        let name = || spec.name.clone();
+        let dockerfile = self.inside(spec, &spec.dockerfile)?;
+        let bytes = self
+            .read(spec, &dockerfile)?
+            .ok_or_else(|| KeysError::NoDockerfile { name: name(), path: spec.dockerfile.clone() })?;
+        let file = spec.dockerfile.display().to_string();
+        let bad = |source| KeysError::Dockerfile { name: name(), source };
+        let source = DockerfileSource::new(&file, &bytes).map_err(bad)?;
+        let mut args: BTreeMap<String, String> =
+            spec.args.iter().map(|(name, value)| (name.clone(), value.fill(self.pins))).collect();
+        args.extend(self.args.iter().map(|(name, value)| (name.clone(), value.clone())));
+        let inputs = BoxInputs {
+            target: spec.target.clone(),
+            platform: spec.platform.clone(),
+            args,
+            contexts: spec.contexts.keys().map(|name| (name.clone(), ContextKind::Image)).collect(),
+        };
+        let analysis = analyse(&source, &inputs).map_err(bad)?;
+        // Arguments for every box need not fit each one; those of the box itself must.
+        let unused: Vec<String> =
+            analysis.unused.iter().filter(|unused| spec.args.contains_key(*unused)).cloned().collect();
+        if !unused.is_empty() {
+            return Err(KeysError::Unused { name: name(), file, args: unused });
+        }
+        let root = self.inside(spec, &spec.context)?;
+        let ignore = self.ignore(spec, &root, &dockerfile)?;
+        let entries = self.scan(spec, &root, &analysis.reads, ignore, &file)?;
+        let parents: BTreeMap<String, Key> = spec
+            .parents()
+            .filter_map(|parent| self.done.iter().find(|done| done.wanted.name == parent))
+            .map(|parent| (parent.wanted.name.clone(), parent.wanted.key().clone()))
+            .collect();
+        let manifest = self.manifest(spec, &analysis, &entries, &parents);
+        let key = manifest.key();
+        let prefix = spec.prefix.as_ref().map(|prefix| prefix.fill(self.pins));
+        let tag = ContentTag::new(prefix.as_deref(), key, Generation(0))
+            .map_err(|source| KeysError::Tag { name: name(), source })?;
+        let repository = Repository::new(self.registry, &spec.repository)
+            .map_err(|source| KeysError::Repository { name: name(), source })?;
+        let wanted = Wanted { name: name(), repository, tag, parents: parents.keys().cloned().collect() };
+        let spec = spec.clone();
+        Ok(Keyed { spec, wanted, parents, manifest, source, analysis, root, dockerfile, entries })
+    }
+
+    /// Resolves a path of the configuration and makes sure that no link leads it outside.
+    fn inside(&self, spec: &BoxSpec, path: &Path) -> Result<PathBuf, KeysError> {
+        let joined = self.root.join(path);
+        // What is not there is reported by whoever reads it.
+        let Some(real) = self.context.resolve(&joined) else { return Ok(joined) };
+        if real.starts_with(self.root) {
+            Ok(real)
+        } else {
+            let (path, root) = (path.to_owned(), self.root.to_owned());
+            Err(KeysError::Outside { name: spec.name.clone(), path, root })
+        }
+    }
+
+    fn read(&self, spec: &BoxSpec, path: &Path) -> Result<Option<Vec<u8>>, KeysError> {
+        self.context
+            .read(path, FILE_LIMIT)
+            .map_err(|source| KeysError::Context { name: spec.name.clone(), source })
+    }
+
+    /// `<Dockerfile>.dockerignore` goes before the context's own (docker build, "Filename
+    /// and location").
+    fn ignore(&self, spec: &BoxSpec, root: &Path, dockerfile: &Path) -> Result<Dockerignore, KeysError> {
+        let mut beside = dockerfile.as_os_str().to_owned();
+        beside.push(".dockerignore");
+        for path in [PathBuf::from(beside), root.join(".dockerignore")] {
+            if let Some(bytes) = self.read(spec, &path)? {
+                let shown = path.strip_prefix(self.root).unwrap_or(&path).display().to_string();
+                return Dockerignore::parse(&shown, &bytes)
+                    .map_err(|source| KeysError::Dockerignore { name: spec.name.clone(), source });
+            }
+        }
+        Ok(Dockerignore::default())
+    }
+
+    fn scan(
+        &self,
+        spec: &BoxSpec,
+        root: &Path,
+        reads: &Reads,
+        ignore: Dockerignore,
+        file: &str,
+    ) -> Result<Vec<Entry>, KeysError> {
+        let name = || spec.name.clone();
+        if matches!(reads, Reads::Nothing) {
+            return Ok(Vec::new());
+        }
+        let bad = |source| match source {
+            ContextError::Io { action: "open" | "list", path, .. } if path == *root && !root.is_dir() => {
+                KeysError::NoContext { name: name(), path: spec.context.clone() }
+            }
+            source => KeysError::Context { name: name(), source },
+        };
+        let selection = Selection::new(reads, ignore.clone());
+        let scan = |filter: &dyn ContextFilter| self.context.scan(root, filter).map_err(bad);
+        let entries = match scan(&selection)? {
+            Scan::Entries(entries) => entries,
+            Scan::Widen(_) => match scan(&Selection::whole(ignore))? {
+                Scan::Entries(entries) => return Ok(entries),
+                Scan::Widen(path) => {
+                    unreachable!("the whole context is wide enough, but {path} asked for more")
+                }
+            },
+        };
+        if let Some(source) = selection.missing(&entries).first() {
+            let (pattern, line) = (source.path.clone(), source.line);
+            return Err(KeysError::NothingMatches { name: name(), file: file.to_owned(), line, pattern });
+        }
+        Ok(entries)
+    }
+}
+
+impl Builder<'_> {
+    fn manifest(
+        &self,
+        spec: &BoxSpec,
+        analysis: &Analysis,
+        entries: &[Entry],
+        parents: &BTreeMap<String, Key>,
+    ) -> InputManifest {
+        let mut manifest = InputManifest::from_analysis(analysis, spec.platform.clone());
+        manifest.epoch = self.project.epoch.clone();
+        for found in &analysis.images {
+            let name = found.origin.name();
+            match spec.contexts.get(name) {
+                Some(ContextSource::Box(parent)) => {
+                    let key = parents.get(parent).cloned();
+                    manifest.parents.extend(key.map(|key| (name.to_owned(), key)));
+                }
+                Some(ContextSource::Image(image)) => {
+                    manifest.images.insert(name.to_owned(), image.clone());
+                }
+                None => {
+                    manifest.images.insert(name.to_owned(), name.to_owned());
+                }
+            }
+        }
+        let pins = spec.pins().filter_map(|pin| Some((pin.to_owned(), self.pins.get(pin)?.clone())));
+        manifest.pins = pins.collect();
+        manifest.options = BuildOptions {
+            network: spec.network.clone(),
+            extra_hosts: spec.extra_hosts.iter().cloned().collect(),
+            shm_size: spec.shm_size,
+        };
+        manifest.entries = entries.to_vec();
+        manifest
+    }
+}
+
+impl Keyed {
+    /// Returns how many context entries its build reads.
+    pub fn entries(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Returns what the engine must be able to do, with the place that needs it.
+    pub fn needs(&self) -> impl Iterator<Item = (&NeedKind, String)> {
+        let file = self.source.name();
+        self.analysis.needs.iter().map(move |need| (&need.kind, format!("{file}:{}", need.line)))
+    }
+
+    /// Returns remarks that a person should read before building.
+    pub fn notes(&self) -> Vec<String> {
+        let file = self.source.name();
+        let used: BTreeSet<&str> = self.analysis.images.iter().map(|found| found.origin.name()).collect();
+        let unused = self.spec.contexts.keys().filter(|name| !used.contains(name.as_str()));
+        let mut notes: Vec<String> =
+            unused.map(|name| format!("nothing in {file} uses the context `{name}`")).collect();
+        for Finding { kind, line, text } in &self.analysis.findings {
+            if *kind == FindingKind::SecretArgument && *line == 0 {
+                notes.push(format!("argument {text} looks like a secret; arguments are stored in the image"));
+            }
+        }
+        notes
+    }
+
+    /// Returns the paths that entered the key, relative to `top`, which they are below.
+    pub fn paths_below(&self, top: &Path) -> Vec<Vec<u8>> {
+        use std::os::unix::ffi::OsStrExt;
+        let Ok(root) = self.root.strip_prefix(top) else { return Vec::new() };
+        let below = |path: &RelPath| match root.as_os_str().as_bytes() {
+            b"" => path.as_bytes().to_vec(),
+            root => [root, b"/", path.as_bytes()].concat(),
+        };
+        let dockerfile = self.dockerfile.strip_prefix(top).ok();
+        let dockerfile = dockerfile.map(|path| path.as_os_str().as_bytes().to_vec());
+        self.entries.iter().map(|entry| below(&entry.path)).chain(dockerfile).collect()
+    }
+
+    /// Writes the request for a build on parents with these digests, by their names.
+    pub fn request(
+        &self,
+        parents: &BTreeMap<String, (Repository, Digest)>,
+        labels: BTreeMap<String, String>,
+        no_cache: bool,
+    ) -> Result<BuildRequest, KeysError> {
+        let mut replacements = BTreeMap::new();
+        for found in &self.analysis.images {
+            let ImageOrigin::Context(name) = &found.origin else { continue };
+            let reference = match self.spec.contexts.get(name) {
+                Some(ContextSource::Box(parent)) => {
+                    parents.get(parent).map(|(repository, digest)| format!("{repository}@{digest}"))
+                }
+                Some(ContextSource::Image(image)) => Some(image.clone()),
+                None => None,
+            };
+            replacements.extend(reference.map(|reference| (found.origin.clone(), reference)));
+        }
+        let dockerfile = rewrite(&self.source, &self.analysis.images, &replacements)
+            .map_err(|source| KeysError::Rewrite { name: self.spec.name.clone(), source })?;
+        Ok(BuildRequest {
+            dockerfile,
+            root: self.root.clone(),
+            entries: self.entries.clone(),
+            target: self.spec.target.clone(),
+            args: self.analysis.arguments.clone(),
+            labels,
+            platform: self.spec.platform.clone(),
+            network: self.spec.network.clone(),
+            extra_hosts: self.spec.extra_hosts.clone(),
+            shm_size: self.spec.shm_size,
+            no_cache,
+        })
+    }
+}

@@ -1,0 +1,85 @@
+//! Why a Dockerfile cannot be used.
+
+use super::source::At;
+
+/// Why a Dockerfile cannot be analysed. Every variant says where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DockerfileError {
+    /// Its bytes are not text.
+    #[error("{at}: not UTF-8")]
+    NotText {
+        /// The first odd byte.
+        at: At,
+    },
+    /// BuildKit would refuse it as well.
+    #[error("{at}: {reason}")]
+    Syntax {
+        /// Where.
+        at: At,
+        /// A lower-case fragment.
+        reason: String,
+    },
+    /// No such instruction.
+    #[error("{at}: unknown instruction `{keyword}`{}", hint(nearest))]
+    UnknownInstruction {
+        /// Where.
+        at: At,
+        /// As written, made printable.
+        keyword: String,
+        /// A known one that looks like it.
+        nearest: Option<String>,
+    },
+    /// A stage or stage index that does not exist, or not before the instruction that uses it.
+    #[error("{at}: stage `{name}` {reason}")]
+    Stage {
+        /// Where it is used.
+        at: At,
+        /// As written.
+        name: String,
+        /// A lower-case fragment.
+        reason: String,
+    },
+    /// The target is not among the stages.
+    #[error("{file}: no stage `{target}`{}; the stages are {}", hint(nearest), list(stages))]
+    UnknownTarget {
+        /// The Dockerfile's name.
+        file: String,
+        /// The target that was asked for.
+        target: String,
+        /// A stage that looks like it.
+        nearest: Option<String>,
+        /// All named stages, in order.
+        stages: Vec<String>,
+    },
+    /// An image name that depends on something only the build knows.
+    #[error(
+        "{at}: cannot tell which image `{text}` names, because `{variable}` is only known during the build"
+    )]
+    UndecidableImage {
+        /// Where.
+        at: At,
+        /// As written.
+        text: String,
+        /// The variable.
+        variable: String,
+    },
+}
+
+fn hint(nearest: &Option<String>) -> String {
+    nearest.as_ref().map_or_else(String::new, |name| format!(" (did you mean `{name}`?)"))
+}
+
+fn list(stages: &[String]) -> String {
+    if stages.is_empty() { "unnamed".to_owned() } else { stages.join(", ") }
+}
+
+/// The candidate that looks most like `name`, if any does.
+pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let lower = name.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(&lower, &candidate.to_lowercase()), candidate))
+        .filter(|(score, _)| *score > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate.to_owned())
+}

@@ -1,0 +1,164 @@
+//! Remarks about a Dockerfile: secrets in arguments, inputs that float.
+
+use super::instruction::Instruction;
+use super::scope;
+
+/// A remark; it does not stop a build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is about.
+    pub kind: FindingKind,
+    /// The instruction's line, from 1; 0 for an argument of the configuration.
+    pub line: u32,
+    /// The name, image or address that it is about.
+    pub text: String,
+}
+
+/// The kinds of remark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FindingKind {
+    /// An argument or variable that looks like a secret (docker's `SecretsUsedInArgOrEnv`).
+    SecretArgument,
+    /// An image by tag, without a digest.
+    FloatingImage,
+    /// An image by `:latest`, or without a tag.
+    LatestImage,
+    /// `ADD` of an address without `--checksum`.
+    UncheckedAdd,
+    /// `git clone` in a `RUN`.
+    GitClone,
+    /// `curl` or `wget` of an address in a `RUN`.
+    Download,
+}
+
+/// Remarks about one instruction.
+pub(super) fn instruction(instruction: &Instruction, escape: char, out: &mut Vec<Finding>) {
+    let line = instruction.line;
+    let names: Vec<String> = match instruction.keyword {
+        "ARG" => quoted(instruction, escape),
+        "ENV" => scope::environment(instruction, escape)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect(),
+        _ => Vec::new(),
+    };
+    for text in names.into_iter().filter(|name| is_secret(name)) {
+        out.push(Finding { kind: FindingKind::SecretArgument, line, text });
+    }
+    if instruction.keyword == "RUN" {
+        let mut script = instruction
+            .json
+            .as_ref()
+            .map_or_else(|| instruction.args_text().to_owned(), |json| json.join(" "));
+        for heredoc in &instruction.heredocs {
+            script.push('\n');
+            script.push_str(&heredoc.body);
+        }
+        commands(&script, line, out);
+    }
+}
+
+fn quoted(instruction: &Instruction, escape: char) -> Vec<String> {
+    super::instruction::quoted_words(instruction.args_text(), escape)
+        .into_iter()
+        .map(|word| word.split('=').next().unwrap_or_default().to_owned())
+        .collect()
+}
+
+/// Finds `git clone ADDRESS` and `curl … ADDRESS` in shell text.
+fn commands(script: &str, line: u32, out: &mut Vec<Finding>) {
+    for command in script.split(['\n', ';', '|', '&', '(', ')', '`']) {
+        let mut words = command.split_whitespace().map(|word| word.trim_matches(['"', '\'']));
+        while let Some(word) = words.next() {
+            let program = word.rsplit('/').next().unwrap_or_default();
+            let kind = match program {
+                "git" => FindingKind::GitClone,
+                "curl" | "wget" => FindingKind::Download,
+                _ => continue,
+            };
+            let rest: Vec<&str> = words.by_ref().collect();
+            if kind == FindingKind::GitClone && !rest.contains(&"clone") {
+                break;
+            }
+            let address = |word: &&&str| {
+                word.contains("://") || (kind == FindingKind::GitClone && word.starts_with("git@"))
+            };
+            let found = rest.iter().find(address).map(|address| (*address).to_owned());
+            let clone = (kind == FindingKind::GitClone).then(|| "git clone".to_owned());
+            out.extend(found.or(clone).map(|text| Finding { kind, line, text }));
+            break;
+        }
+    }
+}
+
+/// Whether a name looks like that of a secret (BuildKit, `getSecretsRegex`).
+pub(super) fn is_secret(name: &str) -> bool {
+    const DENY: [&str; 10] = [
+        "apikey",
+        "auth",
+        "credential",
+        "credentials",
+        "key",
+        "password",
+        "pword",
+        "passwd",
+        "secret",
+        "token",
+    ];
+    const ALLOW: [&str; 3] = ["public", "file", "version"];
+    let lower = name.to_lowercase();
+    let holds = |list: &[&str]| lower.split('_').any(|word| list.contains(&word));
+    holds(&DENY) && !holds(&ALLOW)
+}
+
+/// Remarks about an image from outside.
+pub(super) fn image(name: &str, line: u32, out: &mut Vec<Finding>) {
+    if name.contains('@') {
+        return;
+    }
+    let last = name.rsplit('/').next().unwrap_or_default();
+    let kind = match last.split_once(':') {
+        None | Some((_, "latest")) => FindingKind::LatestImage,
+        Some(_) => FindingKind::FloatingImage,
+    };
+    out.push(Finding { kind, line, text: name.to_owned() });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_recognised_by_whole_words() {
+        for (name, expect) in [
+            ("GITHUB_TOKEN", true),
+            ("api_key", true),
+            ("DB_PASSWORD_FILE", false),
+            ("PUBLIC_KEY", false),
+            ("KEYBOARD", false),
+            ("MONKEY", false),
+            ("SECRET", true),
+            ("TOKEN_VERSION", false),
+        ] {
+            assert_eq!(is_secret(name), expect, "{name}");
+        }
+    }
+
+    #[test]
+    fn floating_commands_are_found() {
+        for (script, expect) in [
+            ("git clone https://x/y.git", Some((FindingKind::GitClone, "https://x/y.git"))),
+            ("cd a && git -C b clone $REPO", Some((FindingKind::GitClone, "git clone"))),
+            ("git status", None),
+            ("curl -fsSL \"https://x/y\" | sh", Some((FindingKind::Download, "https://x/y"))),
+            ("apt-get install -y curl git", None),
+            ("wget -q http://x", Some((FindingKind::Download, "http://x"))),
+        ] {
+            let mut out = Vec::new();
+            commands(script, 1, &mut out);
+            let got: Vec<_> = out.iter().map(|finding| (finding.kind, finding.text.as_str())).collect();
+            assert_eq!(got, expect.into_iter().collect::<Vec<_>>(), "{script}");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! From bytes to logical lines: parser directives, comments, continuation, here-documents.
+//!
+//! Follows BuildKit's `parser.Parse`. Where BuildKit's versions differ (white space between
+//! `<<` and the word), the newer reading is taken only if the here-document is terminated.
+
+use std::collections::BTreeMap;
+
+use super::error::DockerfileError;
+use super::instruction::{self, Instruction};
+use super::shell::{Lexer, NoEnv};
+use super::source::{DockerfileSource, Logical};
+
+/// A parsed Dockerfile, before any meaning is given to it.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    /// `check`, `escape` and `syntax`, in lower case, with their values and lines.
+    pub directives: BTreeMap<String, (String, u32)>,
+    pub escape: char,
+    pub instructions: Vec<Instruction>,
+}
+
+/// A here-document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Heredoc {
+    pub name: String,
+    /// Its lines with their line ends, without the terminator.
+    pub body: String,
+}
+
+/// A line with its end, and where it starts.
+type Line<'a> = (&'a str, usize);
+
+pub(super) fn parse(source: &DockerfileSource) -> Result<Parsed, DockerfileError> {
+    let text = source.text();
+    let start = if text.starts_with('\u{feff}') { 3 } else { 0 };
+    let mut lines: Vec<Line<'_>> = Vec::new();
+    let mut offset = start;
+    for line in text[start..].split_inclusive('\n') {
+        lines.push((line, offset));
+        offset += line.len();
+    }
+    let mut parsed = Parsed { directives: BTreeMap::new(), escape: '\\', instructions: Vec::new() };
+    let mut next = directives(source, &lines, &mut parsed)?;
+    while let Some(line) = lines.get(next) {
+        next += 1;
+        let Some(first) = content(*line, true) else { continue };
+        let (piece, mut continues) = without_continuation(first.0, parsed.escape);
+        if piece.is_empty() && !continues {
+            continue;
+        }
+        let mut logical = Logical::default();
+        logical.push(piece, first.1);
+        while let (true, Some(line)) = (continues, lines.get(next)) {
+            next += 1;
+            let Some(more) = content(*line, false) else { continue };
+            if more.0.trim_start().is_empty() {
+                continue;
+            }
+            let (piece, goes_on) = without_continuation(more.0, parsed.escape);
+            continues = goes_on;
+            logical.push(piece, more.1);
+        }
+        if logical.text.trim().is_empty() {
+            continue;
+        }
+        let mut instruction = instruction::split(source, logical)?;
+        if instruction.takes_heredocs() {
+            next = heredocs(source, &lines, next, &mut instruction)?;
+        }
+        parsed.instructions.push(instruction);
+    }
+    Ok(parsed)
+}
+
+/// Reads the parser directives; returns the first line that is none.
+fn directives(
+    source: &DockerfileSource,
+    lines: &[Line<'_>],
+    parsed: &mut Parsed,
+) -> Result<usize, DockerfileError> {
+    for (index, (line, offset)) in lines.iter().enumerate() {
+        let Some((name, value)) = directive(line.trim_end_matches(['\r', '\n'])) else { return Ok(index) };
+        let at = source.at(*offset);
+        if name == "escape" {
+            parsed.escape = match value {
+                "\\" => '\\',
+                "`" => '`',
+                _ => {
+                    let reason = format!("invalid escape token `{value}`; expected \\ or `");
+                    return Err(DockerfileError::Syntax { at, reason });
+                }
+            };
+        }
+        let line = at.line;
+        if parsed.directives.insert(name.clone(), (value.to_owned(), line)).is_some() {
+            let reason = format!("only one {name} parser directive can be used");
+            return Err(DockerfileError::Syntax { at, reason });
+        }
+    }
+    Ok(lines.len())
+}
+
+/// `# name = value`, if the name is one that BuildKit knows.
+fn directive(line: &str) -> Option<(String, &str)> {
+    let (name, value) = line.trim_start().strip_prefix('#')?.trim_start().split_once('=')?;
+    let name = name.trim_end().to_lowercase();
+    let value = value.trim();
+    (matches!(name.as_str(), "syntax" | "escape" | "check") && !value.is_empty()).then_some((name, value))
+}
+
+/// A line without its end; nothing if it is a comment.
+fn content((line, offset): Line<'_>, trim: bool) -> Option<(&str, usize)> {
+    let line = line.trim_end_matches(['\r', '\n']);
+    let trimmed = line.trim_start();
+    if trimmed.starts_with('#') {
+        return None;
+    }
+    Some(if trim { (trimmed, offset + (line.len() - trimmed.len())) } else { (line, offset) })
+}
+
+/// Takes the continuation character away, if it is there and not escaped itself.
+fn without_continuation(line: &str, escape: char) -> (&str, bool) {
+    match line.trim_end_matches([' ', '\t']).strip_suffix(escape) {
+        Some(rest) if !rest.ends_with(escape) => (rest, true),
+        _ => (line, false),
+    }
+}
+
+/// Collects the here-documents that an instruction announces; returns the line after them.
+fn heredocs(
+    source: &DockerfileSource,
+    lines: &[Line<'_>],
+    mut next: usize,
+    instruction: &mut Instruction,
+) -> Result<usize, DockerfileError> {
+    for announced in announced(&instruction.logical.text) {
+        let ends = |line: &str| {
+            let line = line.trim_end_matches(['\r', '\n']);
+            let line = if announced.tabs { line.trim_start_matches('\t') } else { line };
+            line == announced.name
+        };
+        let end = lines.get(next..).and_then(|rest| rest.iter().position(|(line, _)| ends(line)));
+        match end {
+            Some(length) => {
+                let body = lines[next..next + length].iter().map(|(line, _)| *line).collect();
+                instruction.heredocs.push(Heredoc { name: announced.name, body });
+                next += length + 1;
+            }
+            None if announced.spaced => {}
+            None => {
+                let reason = format!("here-document `{}` is not terminated", announced.name);
+                return Err(DockerfileError::Syntax { at: source.at(instruction.start), reason });
+            }
+        }
+    }
+    Ok(next)
+}
+
+/// A here-document as a line announces it.
+pub(super) struct Announced {
+    pub name: String,
+    /// `<<-`: leading tabs do not count.
+    tabs: bool,
+    /// White space follows the `<<`.
+    spaced: bool,
+}
+
+/// The here-documents that a line announces (BuildKit, `heredocsFromLine`).
+fn announced(line: &str) -> Vec<Announced> {
+    if !line.contains("<<") {
+        return Vec::new();
+    }
+    let lexer =
+        Lexer { raw_quotes: true, raw_escapes: true, skip_unset: true, heredocs: true, ..Lexer::new('\\') };
+    let words = lexer.expand(line, &NoEnv).map(|expansion| expansion.words).unwrap_or_default();
+    words.iter().filter_map(|word| heredoc_word(word)).collect()
+}
+
+/// Reads `3<<-"EOF"` (BuildKit, `ParseHeredoc`).
+pub(super) fn heredoc_word(word: &str) -> Option<Announced> {
+    let rest = word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<")?;
+    let tabs = rest.starts_with('-');
+    let rest = if tabs { &rest[1..] } else { rest };
+    let name = rest.trim_start();
+    if name.is_empty() || name.contains('<') {
+        return None;
+    }
+    let words = Lexer { skip_unset: true, ..Lexer::new('\\') }.expand(name, &NoEnv).ok()?.words;
+    let [name_only] = words.as_slice() else { return None };
+    Some(Announced { name: name_only.clone(), tabs, spaced: rest.len() != name.len() })
+}

@@ -1,0 +1,34 @@
+//! What a Dockerfile says about a box: stages, arguments, images, and what it can read.
+//!
+//! The grammar and its oddities are BuildKit's (`frontend/dockerfile`): whatever it would
+//! refuse may be refused here, and whatever it can read must be seen here. Where engines
+//! differ or only the build knows, the answer is the larger one: the whole context.
+
+mod analysis;
+mod canonical;
+mod error;
+mod findings;
+mod globals;
+mod images;
+mod instruction;
+mod lines;
+mod modifier;
+mod mount;
+mod needs;
+mod outline;
+mod reads;
+mod scope;
+mod shell;
+mod source;
+mod stages;
+#[cfg(test)]
+mod tests;
+
+pub use analysis::{Analysis, BoxInputs, ContextKind, Secret, analyse};
+pub use error::DockerfileError;
+pub use findings::{Finding, FindingKind};
+pub use images::{ImageOrigin, ImageUse, RewriteError, rewrite};
+pub use needs::{Need, NeedKind};
+pub use outline::{StageBase, StageOutline, outline};
+pub use reads::{Reads, Source};
+pub use source::{At, DockerfileSource};

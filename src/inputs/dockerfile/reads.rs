@@ -1,0 +1,194 @@
+//! What an instruction can read from the build context.
+
+use super::error::DockerfileError;
+use super::instruction::Instruction;
+use super::lines;
+use super::mount::{self, Kind};
+use super::scope::Scope;
+use super::source::DockerfileSource;
+use crate::inputs::golang;
+
+/// What the reachable stages can read from the context.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reads {
+    /// Nothing: an empty context is enough.
+    Nothing,
+    /// What these sources match.
+    Some(Vec<Source>),
+    /// Everything that `.dockerignore` leaves.
+    Whole {
+        /// Why, as a lower-case fragment.
+        reason: String,
+        /// The line that decides it.
+        line: u32,
+    },
+}
+
+/// One path or pattern that an instruction reads.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Source {
+    /// Cleaned, relative to the context; a pattern of Go's `filepath.Match` if `glob`.
+    pub path: String,
+    /// Whether `*`, `?` and `[` are special in it.
+    pub glob: bool,
+    /// The instruction's line.
+    pub line: u32,
+}
+
+/// A source that is not in the context.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Remote {
+    pub text: String,
+    pub checksum: bool,
+}
+
+/// Collects what instructions read.
+#[derive(Debug, Default)]
+pub(super) struct Collector {
+    sources: Vec<Source>,
+    whole: Option<(String, u32)>,
+    pub remotes: Vec<(u32, Remote)>,
+}
+
+impl Collector {
+    pub fn finish(mut self) -> Reads {
+        self.sources.sort();
+        self.sources.dedup_by(|a, b| a.path == b.path && a.glob == b.glob);
+        match self.whole {
+            Some((reason, line)) => Reads::Whole { reason, line },
+            None if self.sources.is_empty() => Reads::Nothing,
+            None => Reads::Some(self.sources),
+        }
+    }
+
+    fn whole(&mut self, line: u32, reason: impl Into<String>) {
+        if self.whole.is_none() {
+            self.whole = Some((reason.into(), line));
+        }
+    }
+
+    /// Adds what one instruction reads.
+    pub fn add(
+        &mut self,
+        source: &DockerfileSource,
+        instruction: &Instruction,
+        scope: &Scope,
+        escape: char,
+    ) -> Result<(), DockerfileError> {
+        let syntax = |reason: String| DockerfileError::Syntax { at: source.at(instruction.start), reason };
+        match instruction.keyword {
+            "COPY" if instruction.flag("from").is_some_and(|flag| !flag.value.is_empty()) => Ok(()),
+            "COPY" | "ADD" => self.copy(instruction, scope, escape).map_err(syntax),
+            "RUN" => {
+                for flag in instruction.flags.iter().filter(|flag| flag.name == "mount") {
+                    let mount = mount::read(source, instruction, flag)?;
+                    if mount.kind == Kind::Bind && mount.from.is_none() {
+                        let written = mount.source.as_deref().unwrap_or_default();
+                        self.path(instruction, written, scope, escape, Form::Mount).map_err(syntax)?;
+                    }
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn copy(&mut self, instruction: &Instruction, scope: &Scope, escape: char) -> Result<(), String> {
+        const FLAGS: [&str; 10] = [
+            "chmod",
+            "chown",
+            "checksum",
+            "exclude",
+            "from",
+            "keep-git-dir",
+            "link",
+            "parents",
+            "unpack",
+            "",
+        ];
+        if let Some(flag) = instruction.flags.iter().find(|flag| !FLAGS.contains(&flag.name.as_str())) {
+            self.whole(instruction.line, format!("--{} is not known to boxwright", flag.name));
+        }
+        let words: Vec<String> = match &instruction.json {
+            Some(words) => words.clone(),
+            None => instruction
+                .words()
+                .into_iter()
+                .map(|word| instruction.logical.text[word].to_owned())
+                .collect(),
+        };
+        let Some((_, sources)) = words.split_last().filter(|(_, sources)| !sources.is_empty()) else {
+            return Err(format!("{} requires at least one source and a destination", instruction.keyword));
+        };
+        let parents = instruction.flag("parents").is_some_and(|flag| flag.value != "false");
+        for word in sources {
+            let inline = instruction.json.is_none()
+                && lines::heredoc_word(word).is_some_and(|announced| {
+                    instruction.heredocs.iter().any(|heredoc| heredoc.name == announced.name)
+                });
+            if !inline {
+                let form = if parents { Form::Parents } else { Form::Copy };
+                self.path(instruction, word, scope, escape, form)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn path(
+        &mut self,
+        instruction: &Instruction,
+        word: &str,
+        scope: &Scope,
+        escape: char,
+        form: Form,
+    ) -> Result<(), String> {
+        let line = instruction.line;
+        let expansion = scope.expand(escape, word)?;
+        if let Some(variable) = expansion.unknown {
+            self.whole(line, format!("`{word}` depends on `{variable}`, which only the build knows"));
+            return Ok(());
+        }
+        let text = expansion.text;
+        if instruction.keyword == "ADD" && is_remote(&text) {
+            let checksum = instruction.flag("checksum").is_some_and(|flag| !flag.value.is_empty());
+            self.remotes.push((line, Remote { text, checksum }));
+            return Ok(());
+        }
+        let cleaned = golang::clean(format!("/{text}").as_bytes());
+        let mut path = String::from_utf8_lossy(&cleaned[1..]).into_owned();
+        if text.contains('\\') && form != Form::Mount {
+            self.whole(line, format!("`{word}` holds a backslash"));
+            return Ok(());
+        }
+        let special = |part: &str| part.contains(['*', '?', '[']);
+        let mut glob = form == Form::Copy && special(&path);
+        if form == Form::Parents {
+            // Its patterns are those of .dockerignore; the directory before the first one
+            // that is special holds all that they can match.
+            glob = false;
+            let plain: Vec<&str> = path.split('/').take_while(|part| !special(part)).collect();
+            path = plain.join("/");
+        }
+        if path.is_empty() {
+            self.whole(line, format!("{} reads the whole context", instruction.keyword));
+        } else if glob && golang::glob(path.as_bytes(), b"").is_err() {
+            return Err(format!("`{word}` is not a valid pattern"));
+        } else {
+            self.sources.push(Source { path, glob, line });
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Copy,
+    Parents,
+    Mount,
+}
+
+/// Whether `ADD` fetches this source from elsewhere.
+fn is_remote(text: &str) -> bool {
+    let scheme = |name: &str| text.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
+    ["http://", "https://", "git://", "ssh://", "git@"].into_iter().any(scheme)
+}

@@ -1,0 +1,459 @@
+//! Variable expansion and word splitting as in BuildKit's `frontend/dockerfile/shell`.
+//!
+//! One thing is added: a variable may be *unknown*, because only the build knows its value.
+//! Then the result is unknown too, and says because of which variable.
+
+use std::collections::BTreeSet;
+
+use super::modifier;
+
+/// What is known about a variable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Value {
+    Known(String),
+    Unset,
+    Unknown,
+}
+
+/// Looks variables up.
+pub(super) trait Env {
+    fn lookup(&self, name: &str) -> Value;
+}
+
+/// No variable is set.
+pub(super) struct NoEnv;
+
+impl Env for NoEnv {
+    fn lookup(&self, _: &str) -> Value {
+        Value::Unset
+    }
+}
+
+/// An expanded text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Expansion {
+    pub text: String,
+    /// The text split at unquoted white space.
+    pub words: Vec<String>,
+    /// The variables it names.
+    pub used: BTreeSet<String>,
+    /// The first variable whose value is unknown; then `text` means nothing.
+    pub unknown: Option<String>,
+}
+
+/// How to read a text.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lexer {
+    pub escape: char,
+    pub raw_quotes: bool,
+    pub raw_escapes: bool,
+    /// Leaves variables that are not set as they are written.
+    pub skip_unset: bool,
+    /// Joins `<<` with the word after it.
+    pub heredocs: bool,
+}
+
+impl Lexer {
+    pub fn new(escape: char) -> Self {
+        Self { escape, raw_quotes: false, raw_escapes: false, skip_unset: false, heredocs: false }
+    }
+
+    /// Expands a text; the error is a lower-case fragment.
+    pub fn expand(self, text: &str, env: &dyn Env) -> Result<Expansion, String> {
+        let mut run = Run {
+            lexer: self,
+            chars: text.chars().collect(),
+            at: 0,
+            env,
+            used: BTreeSet::new(),
+            unknown: None,
+            depth: 0,
+        };
+        let (text, words) = run.until(None, self.raw_escapes)?;
+        Ok(Expansion { text, words, used: run.used, unknown: run.unknown })
+    }
+}
+
+/// How deep `${a:-${b:-…}}` may nest. BuildKit has no limit; a stack has.
+const DEPTH: u32 = 64;
+
+struct Run<'a> {
+    lexer: Lexer,
+    chars: Vec<char>,
+    at: usize,
+    env: &'a dyn Env,
+    used: BTreeSet<String>,
+    unknown: Option<String>,
+    depth: u32,
+}
+
+#[derive(Default)]
+struct Words {
+    done: Vec<String>,
+    word: String,
+    inside: bool,
+}
+
+impl Words {
+    fn push(&mut self, c: char) {
+        if !c.is_whitespace() {
+            self.push_raw(c);
+        } else if self.inside && !self.word.is_empty() {
+            self.done.push(std::mem::take(&mut self.word));
+            self.inside = false;
+        }
+    }
+
+    fn push_raw(&mut self, c: char) {
+        self.word.push(c);
+        self.inside = true;
+    }
+
+    fn push_raw_str(&mut self, text: &str) {
+        self.word.push_str(text);
+        self.inside = true;
+    }
+
+    fn finish(mut self) -> Vec<String> {
+        if !self.word.is_empty() {
+            self.done.push(self.word);
+        }
+        self.done
+    }
+}
+
+impl Run<'_> {
+    fn peek(&self) -> Option<char> {
+        self.chars.get(self.at).copied()
+    }
+
+    fn next(&mut self) -> Option<char> {
+        let c = self.peek()?;
+        self.at += 1;
+        Some(c)
+    }
+
+    fn lookup(&mut self, name: &str) -> Value {
+        self.used.insert(name.to_owned());
+        let value = self.env.lookup(name);
+        if value == Value::Unknown && self.unknown.is_none() {
+            self.unknown = Some(name.to_owned());
+        }
+        value
+    }
+
+    /// Reads up to `stop`, or to the end.
+    fn until(&mut self, stop: Option<char>, raw_escapes: bool) -> Result<(String, Vec<String>), String> {
+        self.depth += 1;
+        if self.depth > DEPTH {
+            return Err("substitutions are nested too deeply".to_owned());
+        }
+        let mut result = String::new();
+        let mut words = Words::default();
+        while let Some(c) = self.peek() {
+            if stop == Some(c) {
+                self.at += 1;
+                self.depth -= 1;
+                return Ok((result, words.finish()));
+            }
+            match c {
+                '$' => {
+                    let value = self.dollar()?;
+                    value.chars().for_each(|c| words.push(c));
+                    result.push_str(&value);
+                }
+                '\'' | '"' => {
+                    let value =
+                        if c == '"' { self.double_quoted(raw_escapes)? } else { self.single_quoted()? };
+                    words.push_raw_str(&value);
+                    result.push_str(&value);
+                }
+                '<' if self.lexer.heredocs => {
+                    let value = self.heredoc();
+                    words.push_raw_str(&value);
+                    result.push_str(&value);
+                }
+                _ => {
+                    self.at += 1;
+                    if c != self.lexer.escape {
+                        words.push(c);
+                        result.push(c);
+                        continue;
+                    }
+                    if raw_escapes {
+                        words.push_raw(c);
+                        result.push(c);
+                    }
+                    let Some(escaped) = self.next() else { break };
+                    words.push_raw(escaped);
+                    result.push(escaped);
+                }
+            }
+        }
+        if let Some(stop) = stop {
+            return Err(format!("unexpected end of statement while looking for matching {stop}"));
+        }
+        self.depth -= 1;
+        Ok((result, words.finish()))
+    }
+
+    fn heredoc(&mut self) -> String {
+        self.at += 1;
+        let mut text = String::from("<");
+        if self.peek() == Some('<') {
+            self.at += 1;
+            text.push('<');
+            while let Some(c) = self.peek().filter(|c| matches!(c, ' ' | '\t' | '\r' | '\u{b}' | '\u{c}')) {
+                text.push(c);
+                self.at += 1;
+            }
+        }
+        text
+    }
+
+    fn single_quoted(&mut self) -> Result<String, String> {
+        let mut text = String::new();
+        let quote = self.next();
+        text.extend(quote.filter(|_| self.lexer.raw_quotes));
+        loop {
+            match self.next() {
+                None => {
+                    return Err(
+                        "unexpected end of statement while looking for matching single-quote".to_owned()
+                    );
+                }
+                Some('\'') => {
+                    text.extend(quote.filter(|_| self.lexer.raw_quotes));
+                    return Ok(text);
+                }
+                Some(c) => text.push(c),
+            }
+        }
+    }
+
+    fn double_quoted(&mut self, raw_escapes: bool) -> Result<String, String> {
+        let mut text = String::new();
+        let quote = self.next();
+        text.extend(quote.filter(|_| self.lexer.raw_quotes));
+        loop {
+            match self.peek() {
+                None => {
+                    return Err(
+                        "unexpected end of statement while looking for matching double-quote".to_owned()
+                    );
+                }
+                Some('"') => {
+                    self.at += 1;
+                    text.extend(quote.filter(|_| self.lexer.raw_quotes));
+                    return Ok(text);
+                }
+                Some('$') => text.push_str(&self.dollar()?),
+                Some(c) if c == self.lexer.escape => {
+                    self.at += 1;
+                    if raw_escapes {
+                        text.push(c);
+                    }
+                    match self.peek() {
+                        None => {}
+                        Some(escaped) if matches!(escaped, '"' | '$') || escaped == self.lexer.escape => {
+                            self.at += 1;
+                            text.push(escaped);
+                        }
+                        Some(_) => text.push(c),
+                    }
+                }
+                Some(c) => {
+                    self.at += 1;
+                    text.push(c);
+                }
+            }
+        }
+    }
+
+    fn dollar(&mut self) -> Result<String, String> {
+        self.at += 1;
+        if self.peek() != Some('{') {
+            let name = self.name();
+            if name.is_empty() {
+                return Ok("$".to_owned());
+            }
+            return Ok(match self.lookup(&name) {
+                Value::Known(value) => value,
+                Value::Unset if self.lexer.skip_unset => format!("${name}"),
+                Value::Unset | Value::Unknown => String::new(),
+            });
+        }
+        self.at += 1;
+        match self.peek() {
+            None => return Err("missing `}`".to_owned()),
+            Some('{' | '}' | ':') => return Err("bad substitution".to_owned()),
+            Some(_) => {}
+        }
+        let name = self.name();
+        let Some(mut operator) = self.next() else { return Err("missing `}`".to_owned()) };
+        let mut written = String::from(operator);
+        if operator == '}' {
+            return Ok(match self.lookup(&name) {
+                Value::Known(value) => value,
+                Value::Unset if self.lexer.skip_unset => format!("${{{name}}}"),
+                Value::Unset | Value::Unknown => String::new(),
+            });
+        }
+        let null_is_unset = operator == ':';
+        if null_is_unset {
+            operator = self.next().ok_or("missing `}`")?;
+            written.push(operator);
+        }
+        match operator {
+            '+' | '-' | '?' | '#' | '%' => {
+                let (word, _) = self.until(Some('}'), matches!(operator, '#' | '%'))?;
+                let value = self.lookup(&name);
+                if value == Value::Unset && self.lexer.skip_unset {
+                    return Ok(format!("${{{name}{written}{word}}}"));
+                }
+                modifier::apply(&name, value, operator, null_is_unset, word)
+            }
+            '/' if !null_is_unset => {
+                let all = self.peek() == Some('/');
+                self.at += usize::from(all);
+                let (pattern, _) = self.until(Some('/'), true)?;
+                let (replacement, _) = self.until(Some('}'), true)?;
+                match self.lookup(&name) {
+                    Value::Unset if self.lexer.skip_unset => {
+                        Ok(format!("${{{name}/{pattern}/{replacement}}}"))
+                    }
+                    Value::Known(value) => modifier::replace(&value, &pattern, &replacement, all),
+                    Value::Unset => modifier::replace("", &pattern, &replacement, all),
+                    Value::Unknown => Ok(String::new()),
+                }
+            }
+            _ => Err(format!("unsupported modifier ({written}) in substitution")),
+        }
+    }
+
+    fn name(&mut self) -> String {
+        let mut name = String::new();
+        while let Some(c) = self.peek() {
+            if name.is_empty() && c.is_numeric() {
+                while let Some(digit) = self.peek().filter(|c| c.is_numeric()) {
+                    name.push(digit);
+                    self.at += 1;
+                }
+                return name;
+            }
+            if name.is_empty() && "@*#?-$!".contains(c) {
+                self.at += 1;
+                return String::from(c);
+            }
+            if !c.is_alphanumeric() && c != '_' {
+                break;
+            }
+            name.push(c);
+            self.at += 1;
+        }
+        name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Table;
+
+    impl Env for Table {
+        fn lookup(&self, name: &str) -> Value {
+            match name {
+                "A" => Value::Known("abc.tar.gz".to_owned()),
+                "P" => Value::Known("/usr/local/bin".to_owned()),
+                "EMPTY" => Value::Known(String::new()),
+                "BASE_ENV" => Value::Unknown,
+                _ => Value::Unset,
+            }
+        }
+    }
+
+    #[test]
+    fn expands_as_buildkit_does() {
+        for (text, expect) in [
+            ("x$A-y", "xabc.tar.gz-y"),
+            ("${A}", "abc.tar.gz"),
+            ("$Ax", ""),
+            ("\\$A", "$A"),
+            ("'$A'", "$A"),
+            ("\"$A\"", "abc.tar.gz"),
+            ("\"\\$A\\x\\\"\"", "$A\\x\""),
+            ("a\\ b", "a b"),
+            ("$", "$"),
+            ("$/x", "$/x"),
+            ("${A:-b}", "abc.tar.gz"),
+            ("${EMPTY:-b}", "b"),
+            ("${EMPTY-b}", ""),
+            ("${NO:-b}", "b"),
+            ("${NO-b}", "b"),
+            ("${NO:-${A}}", "abc.tar.gz"),
+            ("${A:+b}", "b"),
+            ("${EMPTY:+b}", ""),
+            ("${EMPTY+b}", "b"),
+            ("${NO+b}", ""),
+            ("${A:?e}", "abc.tar.gz"),
+            ("${A#a*.}", "tar.gz"),
+            ("${A##a*.}", "gz"),
+            ("${A%.*}", "abc.tar"),
+            ("${A%%.*}", "abc"),
+            ("${A%nope}", "abc.tar.gz"),
+            ("${A/a/X}", "Xbc.tar.gz"),
+            ("${A//a/X}", "Xbc.tXr.gz"),
+            ("${P//\\//_}", "_usr_local_bin"),
+            ("${A/?bc/}", ".tar.gz"),
+            ("${NO/a/b}", ""),
+            ("$1x", "x"),
+        ] {
+            let got = Lexer::new('\\').expand(text, &Table).map(|expansion| expansion.text);
+            assert_eq!(got.as_deref(), Ok(expect), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_buildkit_refuses() {
+        for text in [
+            "${",
+            "${}",
+            "${:a}",
+            "${A",
+            "${A:-b",
+            "'a",
+            "\"a",
+            "${NO:?gone}",
+            "${EMPTY:?}",
+            "${A!b}",
+            "${A:/a/b}",
+        ] {
+            assert!(Lexer::new('\\').expand(text, &Table).is_err(), "{text}");
+        }
+        let deep = "${N:-".repeat(5000);
+        assert!(Lexer::new('\\').expand(&deep, &Table).is_err());
+    }
+
+    #[test]
+    fn unknown_values_make_unknown_results() {
+        for text in ["$BASE_ENV", "${BASE_ENV:-x}", "${BASE_ENV:+x}", "${BASE_ENV#x}", "a/${BASE_ENV/x/y}"] {
+            let expansion = Lexer::new('\\').expand(text, &Table).unwrap();
+            assert_eq!(expansion.unknown.as_deref(), Some("BASE_ENV"), "{text}");
+        }
+        assert_eq!(Lexer::new('\\').expand("'$BASE_ENV'", &Table).unwrap().unknown, None);
+    }
+
+    #[test]
+    fn the_escape_directive_counts() {
+        let expansion = Lexer::new('`').expand("C:\\`$A\\$A", &Table).unwrap();
+        assert_eq!(expansion.text, "C:\\$A\\abc.tar.gz");
+        assert_eq!(expansion.used.into_iter().collect::<Vec<_>>(), ["A"]);
+    }
+
+    #[test]
+    fn words_are_split_after_expansion() {
+        let expansion = Lexer::new('\\').expand("a 'b c' d\\ e", &Table).unwrap();
+        assert_eq!(expansion.words, ["a", "b c", "d e"]);
+    }
+}

@@ -1,0 +1,99 @@
+//! A Dockerfile's text and places in it.
+
+use std::fmt;
+use std::ops::Range;
+
+use super::error::DockerfileError;
+
+/// A Dockerfile as it was read, with the name that errors call it by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DockerfileSource {
+    name: String,
+    text: String,
+}
+
+impl DockerfileSource {
+    /// Wraps a Dockerfile's bytes, which must be UTF-8; `name` is its path as people know it.
+    pub fn new(name: impl Into<String>, bytes: &[u8]) -> Result<Self, DockerfileError> {
+        let name = name.into();
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(Self { name, text: text.to_owned() }),
+            Err(error) => {
+                let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]).into_owned();
+                let source = Self { name, text: valid };
+                Err(DockerfileError::NotText { at: source.at(source.text.len()) })
+            }
+        }
+    }
+
+    /// Returns the name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns the line and column of a byte offset.
+    pub(super) fn at(&self, offset: usize) -> At {
+        let before = self.text.get(..offset).unwrap_or(&self.text);
+        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let small = |number| u32::try_from(number).unwrap_or(u32::MAX);
+        At { file: self.name.clone(), line: small(line), column: small(column) }
+    }
+}
+
+/// A place in a Dockerfile; prints as `file:line:column`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct At {
+    /// The file's name.
+    pub file: String,
+    /// From 1.
+    pub line: u32,
+    /// From 1, in characters.
+    pub column: u32,
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+/// One instruction's text with its continuation lines joined, and where each byte came from.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Logical {
+    pub text: String,
+    /// Where pieces of `text` begin, in `text` and in the file; sorted.
+    pieces: Vec<(usize, usize)>,
+}
+
+impl Logical {
+    pub fn push(&mut self, piece: &str, offset: usize) {
+        if !piece.is_empty() {
+            self.pieces.push((self.text.len(), offset));
+            self.text.push_str(piece);
+        }
+    }
+
+    /// Where a byte of `text` stands in the file.
+    pub fn offset(&self, at: usize) -> usize {
+        let index = self.pieces.partition_point(|(start, _)| *start <= at);
+        match index.checked_sub(1).and_then(|index| self.pieces.get(index)) {
+            Some((start, offset)) => offset + (at - start),
+            None => at,
+        }
+    }
+
+    /// The bytes of the file that a non-empty range of `text` came from.
+    pub fn span(&self, range: &Range<usize>) -> Range<usize> {
+        if range.is_empty() {
+            let at = self.offset(range.start);
+            return at..at;
+        }
+        self.offset(range.start)..self.offset(range.end - 1) + 1
+    }
+}

@@ -1,0 +1,51 @@
+//! One list of cases, run on the registry in memory and on a real one over HTTP, so that the
+//! model on which everything else is tested cannot drift from what it models.
+//!
+//! A case takes a `&dyn Registry` and the host to name, so a further registry is one more
+//! line at the end of `contract!`. The real ones are processes of docker-registry, started by
+//! `scripts/registry`; where that cannot be, the tests fail.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "contract/cases.rs"]
+mod cases;
+#[path = "contract/process.rs"]
+mod process;
+#[path = "contract/restricted.rs"]
+mod restricted;
+
+macro_rules! contract {
+    ($($case:ident)*) => {
+        mod memory {
+            $(#[tokio::test]
+            async fn $case() {
+                crate::cases::$case(&boxwright::adapter::memory::MemoryRegistry::new(), "memory.example").await;
+            })*
+        }
+
+        mod docker_registry {
+            $(#[tokio::test]
+            async fn $case() {
+                let server = crate::process::Server::start(&[]);
+                crate::cases::$case(&crate::process::client(), &server.host).await;
+            })*
+        }
+    };
+}
+
+contract! {
+    what_is_absent_is_none
+    bytes_come_back_as_they_were
+    docker_types_keep_their_type
+    records_are_taken_in
+    retagging_raw_bytes_keeps_the_digest
+    a_digest_can_be_put_without_a_tag
+    the_last_writer_of_a_tag_wins
+    a_delete_takes_all_tags_along
+    a_child_can_be_deleted_under_its_index
+    missing_parts_are_refused
+    what_is_no_manifest_is_refused
+    bytes_that_are_no_text_are_kept
+    blobs_belong_to_a_repository
+    many_at_once
+}

@@ -1,0 +1,242 @@
+//! Asking again: how often, how soon, and what never twice.
+
+use std::time::{Duration, Instant};
+
+use boxwright::model::Digest;
+use boxwright::port::{Deleted, Failure, Registry};
+use bytes::Bytes;
+
+use crate::peer::{Peer, Reply, client, client_with, limits, manifest, status, tag, unreachable};
+
+/// 5: each passing status, for each kind of request.
+#[tokio::test]
+async fn passing_statuses_are_tried_again() {
+    for code in [408, 425, 429, 500, 502, 503, 504, 522] {
+        let peer = Peer::start(move |seen, before| match (before % 3, seen.method.as_str()) {
+            (0 | 1, _) => Reply::new(code),
+            (_, "PUT") => Reply::new(201),
+            _ if seen.target.contains("tags") => Reply::new(200).body(r#"{"name":"a","tags":["x"]}"#),
+            _ => Reply::manifest(&manifest()),
+        })
+        .await;
+        let (registry, at) = (client(), peer.repository());
+        let digest = manifest().digest().clone();
+        assert_eq!(registry.head(&at, &tag("t")).await.unwrap(), Some(digest), "{code}");
+        assert_eq!(registry.get(&at, &tag("t")).await.unwrap(), Some(manifest()), "{code}");
+        registry.put(&at, &tag("t"), &manifest()).await.unwrap();
+        assert_eq!(registry.tags(&at).await.unwrap().tags.len(), 1, "{code}");
+        assert_eq!(peer.count(), 12, "{code}");
+    }
+}
+
+/// 5: five tries and no more; the last answer is the error.
+#[tokio::test]
+async fn tries_end() {
+    let peer = Peer::start(|_, _| Reply::new(503).body("busy")).await;
+    let error = client().get(&peer.repository(), &tag("t")).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("GET http://{}/v2/a/manifests/t: the registry answered 503 (busy)", peer.host)
+    );
+    assert_eq!(peer.count(), 5);
+}
+
+/// 2: what does not pass is asked once.
+#[tokio::test]
+async fn refusals_are_final() {
+    for code in [400, 401, 403, 404, 405, 409, 501] {
+        let peer = Peer::start(move |_, _| Reply::new(code)).await;
+        let outcome = client().put(&peer.repository(), &tag("t"), &manifest()).await;
+        assert!(outcome.is_err(), "{code}");
+        assert_eq!(peer.count(), 1, "{code}");
+    }
+}
+
+/// 3: the whole host waits as long as it asks.
+#[tokio::test]
+async fn retry_after_holds_the_whole_host() {
+    let peer = Peer::start(|_, before| match before {
+        0 => Reply::new(429).header("Retry-After", 1),
+        _ => Reply::manifest(&manifest()),
+    })
+    .await;
+    let (registry, at) = (client(), peer.repository());
+    let (one, two) = (tag("one"), tag("two"));
+    let (first, second) = tokio::join!(registry.get(&at, &one), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        registry.get(&at, &two).await
+    });
+    assert_eq!((first.unwrap(), second.unwrap()), (Some(manifest()), Some(manifest())));
+    let seen = peer.seen();
+    assert_eq!(seen.len(), 3);
+    for later in &seen[1..] {
+        let waited = later.at - seen[0].at;
+        assert!(waited >= Duration::from_millis(950) && waited < Duration::from_secs(2), "{waited:?}");
+    }
+}
+
+/// 4: a wait that the deadline does not allow is not begun.
+#[tokio::test]
+async fn huge_waits_are_clamped() {
+    let peer = Peer::start(|_, _| Reply::new(429).header("Retry-After", "999999")).await;
+    let mut short = limits();
+    short.deadline = Duration::from_millis(300);
+    let start = Instant::now();
+    status(client_with(Default::default(), short).get(&peer.repository(), &tag("t")).await, 429);
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert_eq!(peer.count(), 1);
+}
+
+/// 6: the same bytes go to the same place again.
+#[tokio::test]
+async fn a_lost_answer_to_a_put_is_asked_for_again() {
+    let peer = Peer::start(|_, before| if before == 0 { Reply::reset() } else { Reply::new(201) }).await;
+    client().put(&peer.repository(), &tag("t"), &manifest()).await.unwrap();
+    let seen = peer.seen();
+    assert_eq!(seen.len(), 2);
+    for request in seen {
+        assert_eq!((request.method.as_str(), &request.body[..]), ("PUT", &manifest().bytes()[..]));
+        assert_eq!(request.header("content-type"), Some(manifest().media_type().as_str()));
+    }
+}
+
+/// 7: a DELETE with an unknown outcome is reported as that, and not sent twice.
+#[tokio::test]
+async fn a_delete_is_not_repeated_blindly() {
+    let digest = Digest::of(b"x");
+    let peer = Peer::start(|_, _| Reply::new(500)).await;
+    status(client().delete(&peer.repository(), &digest).await, 500);
+    assert_eq!(peer.count(), 1);
+    let peer = Peer::start(|_, _| Reply::reset()).await;
+    unreachable(client().delete(&peer.repository(), &digest).await);
+    assert_eq!(peer.count(), 1);
+    // One that was turned away was not carried out.
+    let peer = Peer::start(|_, before| Reply::new(if before == 0 { 429 } else { 202 })).await;
+    assert_eq!(client().delete(&peer.repository(), &digest).await.unwrap(), Deleted::Gone);
+    assert_eq!(peer.count(), 2);
+}
+
+/// 27, 28: what a DELETE's answer means.
+#[tokio::test]
+async fn deletes_that_are_not_supported() {
+    let unsupported = r#"{"errors":[{"code":"UNSUPPORTED","message":"no"}]}"#;
+    let check = async |reply: Reply| {
+        let peer = Peer::start(move |_, _| reply.clone()).await;
+        client().delete(&peer.repository(), &Digest::of(b"x")).await
+    };
+    assert_eq!(check(Reply::new(405)).await.unwrap(), Deleted::Unsupported);
+    assert_eq!(check(Reply::new(400).body(unsupported)).await.unwrap(), Deleted::Unsupported);
+    assert_eq!(check(Reply::new(404).body(unsupported)).await.unwrap(), Deleted::Unsupported);
+    assert_eq!(check(Reply::new(200)).await.unwrap(), Deleted::Gone);
+    assert_eq!(check(Reply::new(204)).await.unwrap(), Deleted::Gone);
+    assert_eq!(check(Reply::new(404)).await.unwrap(), Deleted::WasGone);
+    status(check(Reply::new(400)).await, 400);
+    assert!(check(Reply::new(403)).await.unwrap_err().failure.is_refusal());
+}
+
+/// 10: a body that ends early is no body.
+#[tokio::test]
+async fn truncated_bodies_are_asked_for_again() {
+    let peer = Peer::start(|_, before| match before {
+        0 => Reply::manifest(&manifest()).truncated(),
+        _ => Reply::manifest(&manifest()),
+    })
+    .await;
+    assert_eq!(client().get(&peer.repository(), &tag("t")).await.unwrap(), Some(manifest()));
+    assert_eq!(peer.count(), 2);
+    let peer = Peer::start(|_, _| Reply::manifest(&manifest()).truncated()).await;
+    unreachable(client().get(&peer.repository(), &tag("t")).await);
+    assert_eq!(peer.count(), 5);
+}
+
+/// 11: silence and dripping end at the deadline.
+#[tokio::test]
+async fn slow_servers_are_left() {
+    for reply in [Reply::silent(), Reply::manifest(&manifest()).dripping()] {
+        let peer = Peer::start(move |_, _| reply.clone()).await;
+        let mut short = limits();
+        short.deadline = Duration::from_millis(400);
+        let start = Instant::now();
+        unreachable(client_with(Default::default(), short).get(&peer.repository(), &tag("t")).await);
+        let took = start.elapsed();
+        assert!(took >= Duration::from_millis(350) && took < Duration::from_secs(2), "{took:?}");
+    }
+}
+
+/// 11: a connection that falls silent is given up before the deadline.
+#[tokio::test]
+async fn idle_connections_are_replaced() {
+    let peer = Peer::start(|_, before| match before {
+        0 => Reply::silent(),
+        _ => Reply::manifest(&manifest()),
+    })
+    .await;
+    let mut short = limits();
+    short.idle = Duration::from_millis(200);
+    let registry = client_with(Default::default(), short);
+    assert_eq!(registry.get(&peer.repository(), &tag("t")).await.unwrap(), Some(manifest()));
+    assert_eq!(peer.count(), 2);
+}
+
+/// 8: an upload whose session is lost begins anew.
+#[tokio::test]
+async fn uploads_begin_anew() {
+    for broken in [
+        Reply::reset(),
+        Reply::new(500),
+        Reply::new(404).body(r#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}"#),
+    ] {
+        let peer = Peer::start(move |seen, before| match (seen.method.as_str(), before) {
+            ("POST", _) => Reply::new(202).header("Location", format!("/v2/a/blobs/uploads/{before}")),
+            (_, 1) => broken.clone(),
+            _ => Reply::new(201),
+        })
+        .await;
+        let bytes = Bytes::from_static(b"blob");
+        client().put_blob(&peer.repository(), bytes).await.unwrap();
+        let digest = Digest::of(b"blob").to_string().replace(':', "%3A");
+        assert_eq!(
+            peer.lines(),
+            [
+                "POST /v2/a/blobs/uploads/".to_owned(),
+                format!("PUT /v2/a/blobs/uploads/0?digest={digest}"),
+                "POST /v2/a/blobs/uploads/".to_owned(),
+                format!("PUT /v2/a/blobs/uploads/2?digest={digest}"),
+            ]
+        );
+        assert_eq!(peer.seen()[3].body, b"blob");
+    }
+}
+
+/// No more than so many requests are under way at once.
+#[tokio::test]
+async fn connections_are_limited() {
+    let peer = Peer::start(|_, _| Reply::silent()).await;
+    let mut few = limits();
+    (few.connections, few.deadline) = (3, Duration::from_millis(300));
+    let registry = client_with(Default::default(), few);
+    let (at, t) = (peer.repository(), tag("t"));
+    let asked = futures_util::future::join_all((0..10).map(|_| registry.get(&at, &t))).await;
+    asked.into_iter().for_each(unreachable);
+    assert_eq!(peer.count(), 3);
+}
+
+/// Telling the time: one answer is enough, and nonsense is none.
+#[tokio::test]
+async fn the_date_is_read_once_and_must_be_one() {
+    let peer = Peer::start(|_, _| Reply::new(401).header("Date", "Sat, 21 Nov 2026 07:44:00 GMT")).await;
+    let registry = client();
+    for _ in 0..3 {
+        let now = registry.now(&peer.host).await.unwrap().unix();
+        assert!((1_795_247_040..1_795_247_060).contains(&now), "{now}");
+    }
+    assert_eq!(peer.lines(), ["GET /v2/"]);
+    for reply in [Reply::new(200), Reply::new(200).header("Date", "tomorrow")] {
+        let peer = Peer::start(move |_, _| reply.clone()).await;
+        crate::peer::untrusted(client().now(&peer.host).await, "Date");
+    }
+    let peer = Peer::unwanted().await;
+    status(client().now(&peer.host).await, 500);
+    let error = client().now("no host").await.unwrap_err();
+    assert!(matches!(error.failure, Failure::Unreachable { .. }), "{error}");
+}
