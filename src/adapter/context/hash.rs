@@ -100,7 +100,8 @@ impl<'r> Queue<'r> {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.jobs.push_back(Job::File { path, attempt: 1 });
-        self.changed.notify_all();
+        // Only hashers wait while this thread pushes.
+        self.changed.notify_one();
     }
 
     /// Tells whether an error has made going on pointless.
@@ -138,7 +139,9 @@ impl<'r> Queue<'r> {
                     state.error.get_or_insert(error);
                 }
             }
-            self.changed.notify_all();
+            if state.closed || self.is_stopped() {
+                self.changed.notify_all();
+            }
         }
         done
     }
@@ -151,7 +154,9 @@ impl<'r> Queue<'r> {
             }
             if let Some(job) = state.jobs.pop_front() {
                 state.busy += 1;
-                self.changed.notify_all();
+                if state.jobs.len() == WAITING / 2 {
+                    self.changed.notify_all();
+                }
                 return Some(job);
             }
             if state.closed && state.busy == 0 {
