@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use boxwright::adapter::registry::Limits;
 use boxwright::model::Digest;
 use boxwright::port::{Deleted, Failure, Registry};
 use bytes::Bytes;
 
-use crate::peer::{Peer, Reply, client, client_with, limits, manifest, status, tag, unreachable};
+use crate::peer::{LATE, Peer, Reply, client, client_with, limits, manifest, status, tag, unreachable};
 
 /// 5: each passing status, for each kind of request.
 #[tokio::test]
@@ -211,14 +212,15 @@ async fn uploads_begin_anew() {
 /// No more than so many requests are under way at once.
 #[tokio::test]
 async fn connections_are_limited() {
-    let peer = Peer::start(|_, _| Reply::silent()).await;
-    let mut few = limits();
-    (few.connections, few.deadline) = (3, Duration::from_millis(300));
-    let registry = client_with(Default::default(), few);
+    let peer = Peer::start(|_, _| Reply::manifest(&manifest()).late()).await;
+    let registry = client_with(Default::default(), Limits { connections: 3, ..limits() });
     let (at, t) = (peer.repository(), tag("t"));
-    let asked = futures_util::future::join_all((0..10).map(|_| registry.get(&at, &t))).await;
-    asked.into_iter().for_each(unreachable);
-    assert_eq!(peer.count(), 3);
+    futures_util::future::try_join_all((0..9).map(|_| registry.get(&at, &t))).await.unwrap();
+    let came: Vec<_> = peer.seen().iter().map(|seen| seen.at).collect();
+    assert_eq!(came.len(), 9);
+    for (early, late) in came.iter().zip(&came[3..]) {
+        assert!(*late - *early >= LATE, "four within {:?}", *late - *early);
+    }
 }
 
 /// Telling the time: one answer is enough, and nonsense is none.
