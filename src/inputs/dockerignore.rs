@@ -206,6 +206,39 @@ mod tests {
         assert!(parse(b"a?").ignores(b"a\xfe"));
     }
 
+    #[test]
+    fn docker_left_out_the_same() {
+        let recorded = include_str!("../../testdata/dockerfiles/ignore-recorded.json");
+        let recorded: serde_json::Value = serde_json::from_str(recorded).unwrap();
+        let texts = |value: &serde_json::Value| -> Vec<String> {
+            value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+        };
+        let tree = texts(&recorded["tree"]);
+        let cases = recorded["cases"].as_array().unwrap();
+        assert!(cases.len() >= 100);
+        for case in cases {
+            let file = case["ignore"].as_str().unwrap();
+            let Ok(ignore) = Dockerignore::parse("i", file.as_bytes()) else {
+                assert!(case.get("refused").is_some(), "{file:?}");
+                continue;
+            };
+            assert!(case.get("refused").is_none(), "{file:?}");
+            let mut closed: Vec<&str> = Vec::new();
+            let mut left_out = Vec::new();
+            for path in &tree {
+                let name = path.trim_end_matches('/');
+                if closed.iter().any(|closed| path.starts_with(closed)) || ignore.ignores(name.as_bytes()) {
+                    left_out.push(name.to_owned());
+                    if path.ends_with('/') && !ignore.looks_into_ignored(name.as_bytes()) {
+                        closed.push(path);
+                    }
+                }
+            }
+            left_out.sort();
+            assert_eq!(left_out, texts(&case["left_out"]), "{file:?}");
+        }
+    }
+
     proptest::proptest! {
         #[test]
         fn never_panics(file in proptest::collection::vec(proptest::num::u8::ANY, 0..60), path in "[a-c/*!\\[\\]\\\\^-]{1,12}") {
