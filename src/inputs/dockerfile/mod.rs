@@ -18,10 +18,13 @@ mod needs;
 mod reads;
 mod scope;
 mod shell;
+#[cfg(test)]
+mod shell_tests;
 mod source;
 mod stages;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 pub use analysis::{Analysis, BoxInputs, ContextKind, Secret, analyse};
 pub use error::DockerfileError;

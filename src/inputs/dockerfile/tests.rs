@@ -297,6 +297,9 @@ fn variables_of_known_bases_are_known() {
         ("FROM scratch AS s\nONBUILD ENV D=a\nONBUILD COPY $D /\nFROM s\nCOPY $D/b /", "a a/b"),
         ("FROM scratch AS s\nONBUILD COPY a /\nFROM s AS t\nFROM t\n", "a"),
         ("# escape=`\nFROM scratch\nCOPY a `\n b /", "a b"),
+        ("# syntax=docker/dockerfile:1\nFROM scratch\nCOPY a /", "a"),
+        ("# syntax=docker.io/docker/dockerfile-upstream@sha256:0 x\nFROM scratch\nCOPY a /", "a"),
+        ("# syntax=example.com/docker/dockerfile:1\nFROM scratch\nCOPY a /", "whole 1"),
     ] {
         assert_eq!(reads(&run(text).unwrap()), expect, "{text}");
     }
@@ -344,9 +347,9 @@ fn needs_secrets_and_remarks() {
     assert_eq!(
         needs,
         [
+            (NeedKind::Syntax("docker/dockerfile:1.7".to_owned()), 1),
             (NeedKind::Link, 20),
             (NeedKind::Checksum, 23),
-            (NeedKind::Syntax("docker/dockerfile:1.7".to_owned()), 1),
         ]
     );
     let secrets: Vec<_> =
