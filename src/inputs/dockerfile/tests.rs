@@ -418,6 +418,10 @@ fn heredocs_are_part_of_their_instruction() {
     );
     assert_eq!(texts[4], "RUN python3 - <<PY > /tmp/out\nprint(\"<<END\")\nPY");
     assert_eq!(texts.len(), 7);
+    let trigger = run("FROM a AS x\nONBUILD COPY <<E b /x/\nCOPY . /\nE\nFROM x").unwrap();
+    assert_eq!(reads(&trigger), "b");
+    assert_eq!(trigger.instructions[1].text, "ONBUILD COPY <<E b /x/\nCOPY . /\nE");
+    assert_eq!(trigger.needs, [Need { kind: NeedKind::Heredoc, line: 2 }]);
 }
 
 #[test]
