@@ -4,17 +4,21 @@
 //! match, after `.dockerignore`. A symbolic link on the way to a source asks for the whole
 //! context, because BuildKit follows it and what it points to decides what is read.
 
+use std::sync::{Mutex, PoisonError};
+
 use super::dockerfile::{Reads, Source};
-use super::dockerignore::Dockerignore;
+use super::dockerignore::{Dockerignore, Trail};
 use super::golang;
 use crate::model::{Entry, RelPath};
 use crate::port::{ContextFilter, Visit};
 
 /// A filter for a context walk.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Selection {
     sources: Option<Vec<Source>>,
     ignore: Dockerignore,
+    /// Makes a walk quick; no answer depends on what was asked before.
+    trail: Mutex<Trail>,
 }
 
 /// How a path relates to the sources.
@@ -37,13 +41,13 @@ impl Selection {
             Reads::Some(sources) => Some(sources.clone()),
             Reads::Whole { .. } => None,
         };
-        Self { sources, ignore }
+        Self { sources, ignore, trail: Mutex::default() }
     }
 
     /// Makes the filter for everything that `.dockerignore` leaves; to be used after
     /// [`Visit::Widen`]. It never widens itself.
     pub fn whole(ignore: Dockerignore) -> Self {
-        Self { sources: None, ignore }
+        Self { sources: None, ignore, trail: Mutex::default() }
     }
 
     /// The sources without wildcards that no entry answers to: the build would fail on them.
@@ -59,6 +63,11 @@ impl Selection {
                     || next.iter().take_while(|entry| entry.path.as_bytes().starts_with(path)).any(below))
             })
             .collect()
+    }
+
+    fn ignores(&self, path: &[u8]) -> bool {
+        let mut trail = self.trail.lock().unwrap_or_else(PoisonError::into_inner);
+        self.ignore.follow(&mut trail, path)
     }
 
     fn relation(&self, path: &[u8]) -> Relation {
@@ -132,7 +141,7 @@ impl ContextFilter for Selection {
         if relation == Relation::Outside {
             return Visit::Prune;
         }
-        if self.ignore.ignores(path) {
+        if self.ignores(path) {
             return if self.ignore.looks_into_ignored(path) { Visit::Pass } else { Visit::Prune };
         }
         if relation == Relation::Above { Visit::Pass } else { Visit::Take }
@@ -141,7 +150,7 @@ impl ContextFilter for Selection {
     fn leaf(&self, path: &RelPath, is_symlink: bool) -> Visit {
         let path = path.as_bytes();
         let relation = self.relation(path);
-        if relation == Relation::Outside || self.ignore.ignores(path) {
+        if relation == Relation::Outside || self.ignores(path) {
             return Visit::Pass;
         }
         if is_symlink && (relation == Relation::Matched || self.leads_on(path)) {

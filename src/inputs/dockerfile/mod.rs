@@ -19,10 +19,13 @@ mod outline;
 mod reads;
 mod scope;
 mod shell;
+#[cfg(test)]
+mod shell_tests;
 mod source;
 mod stages;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 pub use analysis::{Analysis, BoxInputs, ContextKind, Secret, analyse};
 pub use error::DockerfileError;
