@@ -39,7 +39,9 @@ fn a_copy_source_that_is_not_there() {
     world.replace("ci/Dockerfile", "COPY test /test", "COPY tests /test");
     world.without_engine(&["keys", "base"]).good();
     for command in ["keys", "plan", "build"] {
-        world.without_engine(&[command]).fails(2, &["box test", "ci/Dockerfile:8", "`tests`", "matches nothing"]);
+        world
+            .without_engine(&[command])
+            .fails(2, &["box test", "ci/Dockerfile:8", "`tests`", "matches nothing"]);
     }
     world.replace("ci/Dockerfile", "COPY tests", "COPY test");
     world.write("ci/.dockerignore", "test\n");

@@ -42,8 +42,11 @@ fn each_box_stands_on_its_parents_digest_and_says_so() {
     let built = world.boxwright(&["build", "--format", "json"]).good();
     let (keys, digests) = (built.boxes("key"), built.boxes("digest"));
     let revision = world.git(&["rev-parse", "HEAD"]);
-    let labels: Vec<_> =
-        BOXES.iter().zip(&digests).map(|(name, digest)| registry.labels(name, &format!("@{digest}"))).collect();
+    let labels: Vec<_> = BOXES
+        .iter()
+        .zip(&digests)
+        .map(|(name, digest)| registry.labels(name, &format!("@{digest}")))
+        .collect();
     for (index, labels) in labels.iter().enumerate() {
         assert_eq!(labels["io.boxwright.key"], keys[index]);
         assert_eq!(labels["io.boxwright.generation"], "0");

@@ -5,9 +5,8 @@ use crate::world::{BOXES, World};
 
 /// Every tag of the three boxes.
 fn all_tags(registry: &Registry) -> Vec<String> {
-    let of_box = |name: &&str| {
-        registry.tags(name).into_iter().map(|tag| format!("{name}:{tag}")).collect::<Vec<_>>()
-    };
+    let of_box =
+        |name: &&str| registry.tags(name).into_iter().map(|tag| format!("{name}:{tag}")).collect::<Vec<_>>();
     BOXES.iter().flat_map(of_box).collect()
 }
 
@@ -51,7 +50,10 @@ fn exactly_the_unpromoted_boxes_go_and_main_still_works() {
     let image = format!("{}/test:main", registry.host);
     forget_images(&registry.host);
     tell("docker", &["pull", "-q", &image]);
-    assert_eq!(tell("docker", &["run", "--rm", &image, "cat", "/test/one.txt", "/base", "/build"]), "one\nbase\nbuild\n");
+    assert_eq!(
+        tell("docker", &["run", "--rm", &image, "cat", "/test/one.txt", "/base", "/build"]),
+        "one\nbase\nbuild\n"
+    );
 
     // A key that was condemned comes back as its next generation.
     let again = world.boxwright(&["build", "--format", "json"]).good();

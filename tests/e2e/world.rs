@@ -186,9 +186,7 @@ impl World {
 
 /// A Dockerfile of three stages, one step each.
 pub fn dockerfile(image: &str, [base, build, test]: [&str; 3]) -> String {
-    format!(
-        "FROM {image} AS base\n{base}\n\nFROM base AS build\n{build}\n\nFROM build AS test\n{test}\n"
-    )
+    format!("FROM {image} AS base\n{base}\n\nFROM base AS build\n{build}\n\nFROM build AS test\n{test}\n")
 }
 
 impl Ended {
@@ -245,9 +243,8 @@ impl Ended {
     pub fn boxes(&self, field: &str) -> Vec<String> {
         let report = self.json();
         let boxes = report["boxes"].as_array().unwrap();
-        let text = |one: &Value| {
-            one[field].as_str().unwrap_or_else(|| panic!("no {field} in {one:#}")).to_owned()
-        };
+        let text =
+            |one: &Value| one[field].as_str().unwrap_or_else(|| panic!("no {field} in {one:#}")).to_owned();
         boxes.iter().map(text).collect()
     }
 }
