@@ -13,12 +13,13 @@ mod probe;
 mod promote;
 mod run;
 mod schedule;
+mod survey;
 
 pub use build::{BoxReport, BuildError, BuildOptions, BuildReport, Outcome, build};
 pub use clean::{CleanError, CleanOptions, CleanReport, Deletion, clean};
 pub use event::{Emit, Event};
 pub use keys::{Keyed, KeysError, Tree, keys};
-pub use ledger::{Ledger, LedgerError};
+pub use ledger::{Held, Leased, Ledger, LedgerError};
 pub use lock::{LockError, LockReport, Moved, resolve};
 pub use probe::{observe, observe_all};
 pub use promote::{PromoteError, PromoteOptions, PromoteReport, promote};
