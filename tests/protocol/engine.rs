@@ -28,8 +28,8 @@ pub struct Script {
     pub fail: BTreeSet<String>,
     /// How long builds take.
     pub delay: BTreeMap<String, Duration>,
-    /// How long a push takes until its tag is written.
-    pub push_delay: Duration,
+    /// How long pushes take until their tags are written.
+    pub push_delay: BTreeMap<String, Duration>,
     /// Boxes whose build waits until it is let go.
     pub block: BTreeMap<String, Arc<Notify>>,
     /// Whether equal requests give equal bytes.
@@ -166,15 +166,16 @@ impl Engine for FakeEngine {
         tag: &Tag,
         _events: &(dyn Fn(PushEvent) + Send + Sync),
     ) -> Result<Digest, EngineError> {
-        let (labels, nonce, delay) = {
+        let (labels, nonce, name, delay) = {
             let script = self.script.lock().unwrap();
             let (nonce, labels) = &script.images[&id.0];
             let labels: BTreeMap<String, String> = serde_json::from_slice(labels).unwrap();
-            (labels, nonce.clone(), script.push_delay)
+            let key: Key = labels["io.boxwright.key"].parse().unwrap();
+            let name = self.names[&key].clone();
+            let delay = script.push_delay.get(&name).copied().unwrap_or_default();
+            (labels, nonce.clone(), name, delay)
         };
         tokio::time::sleep(delay).await;
-        let key: Key = labels["io.boxwright.key"].parse().unwrap();
-        let name = self.names[&key].clone();
         {
             let mut script = self.script.lock().unwrap();
             if let Some(hook) = &mut script.before_push {
