@@ -113,6 +113,14 @@ impl<'a> Maker<'a> {
             let on_build = move |event| emit(Event::Build { name: box_name.clone(), event });
             let image =
                 self.ports.engine.build(&request, &on_build).await.map_err(|error| failed(&chain(&error)))?;
+            if let Some(limit) = keyed.spec.max_size {
+                let size = self.ports.engine.size(&image).await.map_err(|error| failed(&error))?;
+                if size > limit {
+                    let why =
+                        format!("its image has {size} bytes; max-size allows {limit}. It was not pushed");
+                    return Err(Outcome::Failed(why));
+                }
+            }
             if self.renew(&held).await.map_err(|error| failed(&error))? {
                 seen = self.look(keyed).await?;
                 continue;
