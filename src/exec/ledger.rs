@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::model::{
-    Digest, EMPTY_BLOB, Key, Lease, Record, RecordError, RecordTag, Repository, RunId, SetRecord, Span, Tag,
+    Digest, EMPTY_BLOB, Key, Lease, RawManifest, Record, RecordError, RecordTag, Repository, RunId, SetRecord, Span, Tag,
     Timestamp,
 };
 use crate::plan::Past;
@@ -15,8 +15,8 @@ use crate::port::{Clock, Deleted, Failure, Reference, Registry, RegistryError};
 /// The ledger of one project.
 #[derive(Clone, Copy)]
 pub struct Ledger<'a> {
-    registry: &'a dyn Registry,
-    repository: &'a Repository,
+    pub(super) registry: &'a dyn Registry,
+    pub(super) repository: &'a Repository,
 }
 
 /// Why a record could not be written or read.
@@ -94,16 +94,24 @@ impl<'a> Ledger<'a> {
 
     /// Writes a record and reads it back; returns its digest.
     pub async fn write<R: Record>(&self, tag: &Tag, record: &R) -> Result<Digest, LedgerError> {
-        let manifest = record.to_manifest();
+        self.write_manifest(tag, &record.to_manifest()).await
+    }
+
+    /// Writes a record's manifest and reads it back; returns its digest.
+    pub(super) async fn write_manifest(
+        &self,
+        tag: &Tag,
+        manifest: &RawManifest,
+    ) -> Result<Digest, LedgerError> {
         let at = Reference::Tag(tag.clone());
-        let first = self.registry.put(self.repository, &at, &manifest).await;
+        let first = self.registry.put(self.repository, &at, manifest).await;
         if let Err(error) = first {
             // A registry refuses a manifest whose blobs it lacks: the first record of a ledger.
             if !matches!(error.failure, Failure::Status { status: 400 | 404, .. }) {
                 return Err(error.into());
             }
             self.registry.put_blob(self.repository, Bytes::from_static(EMPTY_BLOB)).await?;
-            self.registry.put(self.repository, &at, &manifest).await?;
+            self.registry.put(self.repository, &at, manifest).await?;
         }
         let found = self.registry.head(self.repository, &at).await?;
         if found.as_ref() != Some(manifest.digest()) {
@@ -207,7 +215,7 @@ impl<'a> Ledger<'a> {
         Ok(past)
     }
 
-    fn bad(&self, tag: &Tag, source: RecordError) -> LedgerError {
+    pub(super) fn bad(&self, tag: &Tag, source: RecordError) -> LedgerError {
         LedgerError::Record { repository: self.repository.clone(), tag: tag.to_string(), source }
     }
 
