@@ -40,7 +40,9 @@ pub(super) fn argument(
     let shown = crate::model::printable(name, 80);
     let mut error = section.source.error(
         span,
-        format!("argument `{shown}` looks like a secret; arguments are stored in the image and in the ledger"),
+        format!(
+            "argument `{shown}` looks like a secret; arguments are stored in the image and in the ledger"
+        ),
     );
     error.text = format!("{:>width$}{shown} = …", "", width = error.column - 1);
     error.hint = Some(SECRET_HINT.to_owned());

@@ -191,6 +191,9 @@ async fn run_all(
         let made = maker.make(keyed, seen.get(&name)?, &parents).await;
         Some(match made {
             Ok(mut made) => {
+                if made.outcome == Outcome::Built {
+                    maker.remember(keyed).await;
+                }
                 made.seconds = began.elapsed().as_secs_f64();
                 match &made.outcome {
                     Outcome::Used => emit(Event::Used { name, digest: made.digest.clone() }),

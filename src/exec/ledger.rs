@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::model::{
-    Digest, EMPTY_BLOB, Key, Lease, RawManifest, Record, RecordError, RecordTag, Repository, RunId, SetRecord, Span, Tag,
-    Timestamp,
+    Digest, EMPTY_BLOB, Key, Lease, RawManifest, Record, RecordError, RecordTag, Repository, RunId,
+    SetRecord, Span, Tag, Timestamp,
 };
 use crate::plan::Past;
 use crate::port::{Clock, Deleted, Failure, Reference, Registry, RegistryError};

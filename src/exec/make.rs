@@ -10,7 +10,7 @@ use super::event::{Emit, Event};
 use super::keys::Keyed;
 use super::ledger::{Held, Ledger, LedgerError};
 use super::probe::{self, observe};
-use super::{Ports, Setting};
+use super::{Ports, Setting, stored};
 use crate::inputs::NeedKind;
 use crate::model::{Digest, Generation, Key, Lease, Repository, Span};
 use crate::plan::{Seen, State};
@@ -69,6 +69,11 @@ impl<'a> Maker<'a> {
     /// Returns the lease that is held now.
     pub fn lease(&self) -> Option<Held> {
         self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Stores the inputs of a box that was built.
+    pub async fn remember(&self, keyed: &Keyed) {
+        stored::remember(self.ledger, keyed, self.emit).await;
     }
 
     /// Makes one box, whose parents stand.

@@ -4,6 +4,8 @@
 mod build;
 mod clean;
 mod event;
+mod explain;
+mod findings;
 mod keys;
 mod ledger;
 mod lock;
@@ -11,18 +13,24 @@ mod make;
 mod pins;
 mod probe;
 mod promote;
+mod reasons;
 mod run;
 mod schedule;
+mod stored;
 
 pub use build::{BoxReport, BuildError, BuildOptions, BuildReport, Outcome, build};
 pub use clean::{CleanError, CleanOptions, CleanReport, Deletion, clean};
 pub use event::{Emit, Event};
+pub use explain::{Against, Compared, Difference, ExplainError, Parent, against, compare};
+pub use findings::Remark;
 pub use keys::{Keyed, KeysError, Tree, keys};
 pub use ledger::{Ledger, LedgerError};
 pub use lock::{LockError, LockReport, Moved, resolve};
 pub use probe::{observe, observe_all};
 pub use promote::{PromoteError, PromoteOptions, PromoteReport, promote};
+pub use reasons::{Reason, Reasons, reasons};
 pub use run::{RunError, prepare};
+pub use stored::InputsError;
 
 use crate::model::{Repository, RunId, Source, Span};
 use crate::port::{Clock, Context, Engine, Registry};

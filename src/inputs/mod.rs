@@ -19,7 +19,7 @@ pub use dockerfile::{
 };
 pub use dockerignore::{Dockerignore, DockerignoreError};
 pub use manifest::{
-    BuildOptions, Change, InputManifest, Instruction, ManifestFormatError, PACKED_LIMIT, PackError, Side, diff,
-    entries_digest,
+    BuildOptions, Change, InputManifest, Instruction, ManifestFormatError, PACKED_LIMIT, PackError, Side,
+    diff, entries_digest,
 };
 pub use select::Selection;

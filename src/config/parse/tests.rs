@@ -118,7 +118,13 @@ fn findings_are_silenced_by_name_for_all_boxes_or_one() {
     };
     assert_eq!(allowed("base"), ["latest", "git-clone", "dirty"]);
     assert_eq!(allowed("build"), ["git-clone"]);
-    check("[box.base]", "[box.base]\nallow = [\"gitclone\"]", "35:10", "no finding `gitclone`", "`git-clone`");
+    check(
+        "[box.base]",
+        "[box.base]\nallow = [\"gitclone\"]",
+        "35:10",
+        "no finding `gitclone`",
+        "`git-clone`",
+    );
     check("[box.base]", "[box.base]\nallow = [\"x\"]", "35:10", "no finding `x`", "secret-argument, latest,");
     check("[clean]", "[lint]\nalow = []\n[clean]", "9:1", "unknown key `alow` in [lint]", "`allow`");
 }

@@ -114,7 +114,7 @@ fn commands(script: &str, line: u32, out: &mut Vec<Finding>) {
                 word.contains("://") || (kind == FindingKind::GitClone && word.starts_with("git@"))
             };
             let found = rest.iter().find(address).map(|address| (*address).to_owned());
-            let clone = (kind == FindingKind::GitClone).then(|| "git clone".to_owned());
+            let clone = (kind == FindingKind::GitClone).then(|| "a repository".to_owned());
             out.extend(found.or(clone).map(|text| Finding { kind, line, text }));
             break;
         }
@@ -176,7 +176,7 @@ mod tests {
     fn floating_commands_are_found() {
         for (script, expect) in [
             ("git clone https://x/y.git", Some((FindingKind::GitClone, "https://x/y.git"))),
-            ("cd a && git -C b clone $REPO", Some((FindingKind::GitClone, "git clone"))),
+            ("cd a && git -C b clone $REPO", Some((FindingKind::GitClone, "a repository"))),
             ("git status", None),
             ("curl -fsSL \"https://x/y\" | sh", Some((FindingKind::Download, "https://x/y"))),
             ("apt-get install -y curl git", None),
