@@ -25,6 +25,7 @@ pub struct Cli {
 
 /// Options of every command.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// The configuration; without it boxwright.toml is looked for here and in the directories above
     #[arg(short, long, global = true, value_name = "FILE", env = "BOXWRIGHT_FILE")]

@@ -206,7 +206,7 @@ impl Session {
             Arc::new(Credentials::from_environment(ledger.host(), |name| std::env::var_os(name))?);
         let client = HttpRegistry::new(Arc::clone(&credentials), Declared::default(), Limits::default())?;
         let host = std::env::var("DOCKER_HOST").ok();
-        let engine = DockerEngine::connect(host.as_deref(), logins(credentials))?;
+        let engine = DockerEngine::connect(host.as_deref(), logins(credentials));
         let (run, attempt) = run(global);
         let setting = Setting {
             registry,

@@ -26,7 +26,8 @@ const NEEDED: (u32, u32) = (1, 41);
 /// A Docker Engine, reached by its API. Cheap to clone.
 #[derive(Clone)]
 pub struct DockerEngine {
-    docker: Docker,
+    /// The client, or why there can be none.
+    docker: Result<Docker, String>,
     address: String,
     auth: AuthSource,
     version: OnceCell<String>,
@@ -40,34 +41,32 @@ impl fmt::Debug for DockerEngine {
 
 impl DockerEngine {
     /// Prepares to talk to the engine at `host`, which is what `DOCKER_HOST` holds
-    /// (`unix://…`, `tcp://…`), or at the default socket. Nothing is sent yet.
-    pub fn connect(host: Option<&str>, auth: AuthSource) -> Result<Self, EngineError> {
+    /// (`unix://…`, `tcp://…`), or at the default socket. Nothing is sent yet, and an address
+    /// where nothing can be is told only when an engine is needed: most commands need none.
+    pub fn connect(host: Option<&str>, auth: AuthSource) -> Self {
         let address = host.filter(|host| !host.is_empty()).unwrap_or(DEFAULT_ADDRESS).to_owned();
         let docker = match address.split_once("://") {
             Some(("unix", path)) => Docker::connect_with_unix(path, ANSWER, API_DEFAULT_VERSION),
             Some(("tcp" | "http", _)) => Docker::connect_with_http(&address, ANSWER, API_DEFAULT_VERSION),
             _ => {
-                let detail = "expected unix:///path or tcp://host:port".to_owned();
-                return Err(EngineError::Unreachable { address, detail });
+                let docker = Err("expected unix:///path or tcp://host:port".to_owned());
+                return Self { docker, address, auth, version: OnceCell::new() };
             }
         };
-        match docker {
-            Ok(docker) => {
-                let docker = docker.with_request_modifier(request::url_safe_auth);
-                Ok(Self { docker, address, auth, version: OnceCell::new() })
-            }
-            Err(error) => Err(EngineError::Unreachable { address, detail: chain(&error) }),
-        }
+        let docker = docker
+            .map(|docker| docker.with_request_modifier(request::url_safe_auth))
+            .map_err(|error| chain(&error));
+        Self { docker, address, auth, version: OnceCell::new() }
     }
 
     /// Returns the engine's version, once it is known to be recent enough.
     pub(super) async fn version(&self) -> Result<String, EngineError> {
+        let docker = self.client()?;
         let version = self.version.get_or_try_init(|| async {
-            let version =
-                self.docker.version().await.map_err(|error| self.error("tell its version", &error))?;
+            let version = docker.version().await.map_err(|error| self.error("tell its version", &error))?;
             check_version(&version)?;
             // Lowers the version in requests to what this engine knows.
-            let negotiated = self.docker.clone().negotiate_version().await;
+            let negotiated = docker.clone().negotiate_version().await;
             negotiated.map_err(|error| self.error("agree on an API version", &error))?;
             Ok(version.version.unwrap_or_default())
         });
@@ -77,7 +76,14 @@ impl DockerEngine {
     /// Returns the API after it is known that the engine answers and is recent enough.
     pub(super) async fn docker(&self) -> Result<Docker, EngineError> {
         self.version().await?;
-        Ok(self.docker.clone())
+        self.client().cloned()
+    }
+
+    fn client(&self) -> Result<&Docker, EngineError> {
+        self.docker.as_ref().map_err(|detail| EngineError::Unreachable {
+            address: self.address.clone(),
+            detail: detail.clone(),
+        })
     }
 
     /// As [`Self::docker`], for requests that are answered only when much work is done.

@@ -1,0 +1,111 @@
+//! Configurations that cannot be used: where, what, what next.
+
+use crate::world::{CHAIN, World};
+
+const HOST: &str = "127.0.0.1:1";
+
+/// Expects each changed configuration to be refused with these words, by every command that
+/// reads it, before anybody is asked.
+#[test]
+fn errors_say_where_what_and_what_next() {
+    let world = World::chain(HOST);
+    let good = format!("registry = \"{HOST}\"\n{CHAIN}");
+    let check = |from: &str, to: &str, says: &[&str]| {
+        assert!(good.contains(from), "`{from}` is not in the configuration");
+        world.write("boxwright.toml", &good.replacen(from, to, 1));
+        for command in [&["keys"][..], &["plan", "--format", "json"], &["build"]] {
+            world.without_engine(command).fails(2, says);
+        }
+    };
+    let contexts = "contexts = { base = \"box:base\" }";
+    // Unknown keys: line, column, the nearest one.
+    check(
+        "[defaults]",
+        "leger = \"x\"\n[defaults]",
+        &["boxwright.toml:3:1", "unknown key `leger`", "`ledger`"],
+    );
+    check(
+        "target = \"base\"",
+        "tarket = \"base\"",
+        &["boxwright.toml:7:1", "unknown key `tarket` in [box.base]", "`target`", "tarket = \"base\"\n"],
+    );
+    check("[box.base]", "[bocks.base]", &["boxwright.toml:6:2", "unknown key `bocks`", "`box`"]);
+    // Wrong types.
+    check(
+        "target = \"base\"",
+        "target = 3",
+        &["boxwright.toml:7:10", "`box.base.target`", "expected a string"],
+    );
+    check("immutable = true", "immutable = \"yes\"", &["boxwright.toml:24:13", "expected a boolean"]);
+    check(contexts, "contexts = [\"box:base\"]", &["boxwright.toml:11:12", "expected a table"]);
+    check("[defaults]", "[defaults", &["boxwright.toml:3:"]);
+    check("last = 1", "last = 1, last = 2", &["boxwright.toml:19:", "duplicate key"]);
+    // What does not exist, and circles.
+    check("box:base\"", "box:bass\"", &["boxwright.toml:11:", "no box `bass`", "`base`"]);
+    check(
+        "target = \"base\"",
+        "target = \"base\"\ncontexts = { x = \"box:test\" }",
+        &["boxwright.toml:8:", "in a circle: base → test → build → base"],
+    );
+    check("box:base\"", "box:build\"", &["boxwright.toml:11:", "in a circle: build → build"]);
+    check(contexts, &format!("{contexts}\nonly = [\"releas\"]"), &["boxwright.toml:12:", "`release`"]);
+    // Names and tags.
+    check(
+        "[box.build]",
+        "[box.build]\nrepository = \"base\"",
+        &["boxwright.toml:10:14", "`base` and `build` share repository `base`", "channel `main`"],
+    );
+    check("[box.build]", "[box.build]\nrepository = \"boxwright-ledger\"", &["ledger's repository"]);
+    check(
+        "[box.build]",
+        "[box.build]\nrepository = \"A B\"",
+        &["boxwright.toml:10:14", "not a repository name"],
+    );
+    check("tag = \"main\"", "tag = \"feature/x\"", &["boxwright.toml:18:7", "is not a tag"]);
+    check("tag = \"main\"", &format!("tag = \"{}\"", "x".repeat(129)), &["boxwright.toml:18:7", "128"]);
+    check("tag = \"main\"", "tag = \"k-.*\"", &["boxwright.toml:18:7", "content tags"]);
+    check("tag = \"main\"", "tag = \"(\"", &["boxwright.toml:18:7", "unclosed group"]);
+    let long = format!("[box.build]\nprefix = \"{}\"", "p".repeat(95));
+    check("[box.build]", &long, &["boxwright.toml:10:10", "at most 128"]);
+    check("[box.build]", "[box.build]\nprefix = \"-x\"", &["boxwright.toml:10:10", "is not a tag"]);
+    check("[box.build]", "[box.Build]", &["boxwright.toml:9:6", "`Build`", "lower-case"]);
+    // Places.
+    check(
+        "\"ci\"",
+        "\"../ci\"",
+        &["boxwright.toml:4:11", "leads out of the repository", "relative to boxwright.toml"],
+    );
+    check("\"ci\"", "\"/etc\"", &["boxwright.toml:4:11", "leads out of the repository"]);
+    check("\"127.0.0.1:1\"", "\"https://ghcr.io\"", &["boxwright.toml:1:12", "without https://"]);
+    check("registry = ", "# registry = ", &["`registry` is missing"]);
+}
+
+#[test]
+fn no_configuration_or_an_unreadable_one() {
+    let world = World::empty();
+    world.boxwright(&["plan"]).fails(2, &["no boxwright.toml in", "or above", "boxwright init"]);
+    world.boxwright(&["plan", "-f", "other.toml"]).fails(2, &["other.toml", "No such file"]);
+    world.boxwright(&["plan", "-f", "."]).fails(2, &["failed to read", "directory"]);
+    world.write("boxwright.toml", "");
+    world.boxwright(&["plan"]).fails(2, &["boxwright.toml", "`registry` is missing"]);
+    std::fs::write(world.root.join("boxwright.toml"), [0xff, 0xfe, 0]).unwrap();
+    world.boxwright(&["plan"]).fails(2, &["boxwright.toml", "UTF-8"]);
+    world.configure(HOST, "");
+    world.boxwright(&["plan"]).fails(2, &["no box is declared", "[box.base]", "boxwright init"]);
+}
+
+#[test]
+fn names_that_nobody_declared() {
+    let world = World::chain(HOST);
+    for command in ["keys", "plan", "build", "guard"] {
+        world.without_engine(&[command, "tset"]).fails(2, &["no box `tset`", "base, build, test"]);
+        let channel = [command, "--channel", "releas"];
+        world.without_engine(&channel).fails(2, &["no channel `releas`", "main, release"]);
+    }
+    world.boxwright(&["biuld"]).exits(2).says(&["unrecognized subcommand", "'build'"]);
+    world.boxwright(&["build", "--jobs", "0"]).exits(2).says(&["--jobs"]);
+    world.boxwright(&["build", "--wait", "soon"]).exits(2).says(&["--wait", "soon"]);
+    world.boxwright(&["plan", "--run", "a b"]).exits(2).says(&["a b", "run id"]);
+    world.boxwright(&["plan", "--registry", "https://x"]).fails(2, &["--registry", "https://x"]);
+    world.boxwright(&["plan", "--arg", "novalue"]).exits(2).says(&["NAME=VALUE"]);
+}

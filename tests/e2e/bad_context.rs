@@ -1,0 +1,108 @@
+//! Dockerfiles and contexts that cannot be used.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use crate::world::{Ended, World};
+
+/// The chain; nothing here gets as far as asking a registry.
+fn world() -> World {
+    World::chain("127.0.0.1:1")
+}
+
+#[test]
+fn a_dockerfile_that_is_not_there_or_cannot_be_read() {
+    let world = world();
+    fs::rename(world.root.join("ci/Dockerfile"), world.root.join("ci/Dockerfile.off")).unwrap();
+    for command in ["keys", "plan", "build"] {
+        world.without_engine(&[command]).fails(2, &["box base", "there is no ci/Dockerfile", "dockerfile ="]);
+    }
+    fs::create_dir(world.root.join("ci/Dockerfile")).unwrap();
+    world.without_engine(&["keys"]).fails(2, &["box base", "ci/Dockerfile"]);
+    fs::remove_dir(world.root.join("ci/Dockerfile")).unwrap();
+    world.write("ci/Dockerfile", "FROM boxwright-busybox:1 AS base\nRUM true\n");
+    world.without_engine(&["keys"]).fails(2, &["box base", "ci/Dockerfile:2", "RUM"]);
+    world.write("ci/Dockerfile", "");
+    world.without_engine(&["keys"]).fails(2, &["box base", "ci/Dockerfile"]);
+}
+
+#[test]
+fn a_stage_that_is_not_there_names_the_nearest() {
+    let world = world();
+    world.replace("boxwright.toml", "target = \"test\"", "target = \"tets\"");
+    world.without_engine(&["build"]).fails(2, &["box test", "ci/Dockerfile", "`tets`", "`test`"]);
+}
+
+#[test]
+fn a_copy_source_that_is_not_there() {
+    let world = world();
+    world.replace("ci/Dockerfile", "COPY test /test", "COPY tests /test");
+    world.without_engine(&["keys", "base"]).good();
+    for command in ["keys", "plan", "build"] {
+        world
+            .without_engine(&[command])
+            .fails(2, &["box test", "ci/Dockerfile:8", "`tests`", "matches nothing"]);
+    }
+    world.replace("ci/Dockerfile", "COPY tests", "COPY test");
+    world.write("ci/.dockerignore", "test\n");
+    world.without_engine(&["keys"]).fails(2, &["`test` matches nothing", ".dockerignore"]);
+}
+
+#[test]
+fn a_context_outside_the_repository() {
+    let world = world();
+    let outside = world.beside("outside");
+    fs::create_dir_all(outside.join("test")).unwrap();
+    fs::copy(world.root.join("ci/Dockerfile"), outside.join("Dockerfile")).unwrap();
+    fs::write(outside.join("test/secret"), "x").unwrap();
+    fs::rename(world.root.join("ci"), world.root.join("moved")).unwrap();
+    symlink(&outside, world.root.join("ci")).unwrap();
+    world.without_engine(&["build"]).fails(2, &["box base", "ci", "leads out of"]);
+    fs::remove_file(world.root.join("ci")).unwrap();
+    world.without_engine(&["build"]).fails(2, &["box base", "there is no ci/Dockerfile"]);
+
+    // A link inside of the context is copied as a link: what it points to is never read.
+    fs::rename(world.root.join("moved"), world.root.join("ci")).unwrap();
+    let keys = world.keys();
+    symlink(outside.join("test/secret"), world.root.join("ci/test/link")).unwrap();
+    let linked = world.keys();
+    assert_ne!(keys[2], linked[2]);
+    fs::write(outside.join("test/secret"), "y").unwrap();
+    assert_eq!(world.keys(), linked);
+}
+
+#[test]
+fn a_file_that_may_not_be_read() {
+    let world = world();
+    fs::set_permissions(world.root.join("ci/test/one.txt"), fs::Permissions::from_mode(0)).unwrap();
+    for command in ["keys", "build"] {
+        let (_, mut call) = world.as_ordinary_user(1234, &[command]);
+        let ended = Ended::of(call.output().unwrap());
+        ended.fails(1, &["box test", "ci/test/one.txt", "Permission denied"]);
+    }
+    // Only the box that reads it is concerned.
+    let (_, mut call) = world.as_ordinary_user(1234, &["keys", "build"]);
+    Ended::of(call.output().unwrap()).good();
+    fs::set_permissions(world.root.join("ci/test"), fs::Permissions::from_mode(0)).unwrap();
+    let (_, mut call) = world.as_ordinary_user(1234, &["keys"]);
+    Ended::of(call.output().unwrap()).fails(1, &["box test", "ci/test", "Permission denied"]);
+    fs::set_permissions(world.root.join("ci/test"), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn what_no_build_can_read() {
+    let world = world();
+    crate::witness::tell("mkfifo", &[world.root.join("ci/test/pipe").to_str().unwrap()]);
+    world.without_engine(&["keys"]).fails(1, &["box test", "ci/test/pipe", "FIFO"]);
+    world.write("ci/.dockerignore", "test/pipe\n");
+    world.without_engine(&["keys"]).good();
+}
+
+#[test]
+fn arguments_that_fit_nothing() {
+    let world = world();
+    world.replace("boxwright.toml", "target = \"test\"", "target = \"test\"\nargs = { VERSION = \"1\" }");
+    world.without_engine(&["keys"]).fails(2, &["box test", "ci/Dockerfile", "VERSION"]);
+    world.replace("boxwright.toml", "args = { VERSION", "args = { X = \"{pin.rust}\", VERSION");
+    world.without_engine(&["keys"]).fails(2, &["no pin `rust`", "boxwright.toml:"]);
+}

@@ -1,0 +1,25 @@
+//! The main road, end to end: the real binary, a real engine, real docker-registry processes.
+//!
+//! What boxwright did is witnessed by curl, skopeo, docker and git, never by boxwright. Without
+//! an engine or a registry these tests fail; `scripts/setup` brings both.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bad_config;
+mod bad_context;
+mod bad_outside;
+mod chain;
+mod clean;
+mod debian;
+mod embedded;
+mod failure;
+mod init;
+mod interrupt;
+mod keys;
+mod outage;
+mod output;
+mod promote;
+mod run;
+mod together;
+mod witness;
+mod world;

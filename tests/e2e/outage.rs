@@ -1,0 +1,113 @@
+//! A registry or an engine that does not answer, or not as it should: never "missing".
+
+use crate::witness::{NO_ENGINE, Registry};
+use crate::world::{BOXES, Ended, World};
+
+#[test]
+fn a_stopped_registry_is_unknown_and_never_missing() {
+    let registry = Registry::start(&[]);
+    let world = World::chain(&registry.host);
+    world.boxwright(&["build"]).good();
+    registry.stop();
+    for command in [&["plan"][..], &["plan", "--check"], &["guard"], &["build"], &["promote", "main"]] {
+        let ended = world.without_engine(command).fails(20, &[&registry.host, "no answer"]);
+        assert!(!ended.err.contains("missing"), "{command:?}: {}", ended.err);
+    }
+    world.boxwright(&["run", "test", "--", "true"]).fails(20, &[&registry.host]);
+    let json = world.boxwright(&["plan", "--format", "json"]).exits(20);
+    assert_eq!(json.out, "");
+    registry.restart();
+    world.without_engine(&["plan", "--check"]).good();
+}
+
+#[test]
+fn a_wrong_password_is_unknown_and_is_not_shown() {
+    let registry = Registry::start(&["--auth", "worker:right-secret"]);
+    let world = World::chain(&registry.host);
+    let call = |password: &str, arguments: &[&str]| {
+        let mut command = world.command(arguments);
+        command.env("BOXWRIGHT_REGISTRY_USERNAME", "worker").env("BOXWRIGHT_REGISTRY_PASSWORD", password);
+        let ended = Ended::of(command.output().unwrap());
+        assert!(!ended.err.contains("secret") && !ended.out.contains("secret"), "{}", ended.err);
+        ended
+    };
+    call("right-secret", &["plan", "--check"]).exits(10);
+    for command in [&["plan"][..], &["plan", "--check"], &["guard"], &["promote", "main"]] {
+        let ended = call("wrong-secret", command).fails(20, &[&registry.host, "credentials"]);
+        assert!(!ended.err.contains("missing"), "{}", ended.err);
+        world.boxwright(command).fails(20, &[&registry.host, "not logged in"]);
+    }
+    call("wrong-secret", &["build"]).exits(20);
+    assert!(registry.tags("boxwright-ledger").is_empty());
+    let half = world.command(&["plan"]).env("BOXWRIGHT_REGISTRY_USERNAME", "worker").output().unwrap();
+    Ended::of(half).fails(2, &["BOXWRIGHT_REGISTRY_PASSWORD"]);
+
+    let built = call("right-secret", &["build", "--format", "json"]).good();
+    assert_eq!(built.boxes("action"), ["built"; 3]);
+    for (name, digest) in BOXES.iter().zip(built.boxes("digest")) {
+        assert_eq!(registry.digest(name, &digest), Some(digest));
+    }
+    let inside = call("right-secret", &["run", "test", "--", "cat", "/test/one.txt"]).good();
+    assert_eq!(inside.out, "one\n");
+}
+
+#[test]
+fn an_absent_tag_is_missing() {
+    let registry = Registry::start(&[]);
+    let world = World::chain(&registry.host);
+    let plan = world.without_engine(&["plan"]).good().says(&["3 boxes to build"]);
+    assert_eq!(plan.out.matches("missing").count(), 3, "{}", plan.out);
+    world.without_engine(&["plan", "--check"]).exits(10);
+    world.without_engine(&["guard"]).exits(10).says(&["missing: ", "base, build, test", "boxwright build"]);
+    world.without_engine(&["run", "test", "--", "true"]).fails(10, &["test", "boxwright build"]);
+    assert!(registry.tags("boxwright-ledger").is_empty(), "looking takes no lease");
+}
+
+#[test]
+fn without_an_engine_nothing_missing_can_be_built() {
+    let registry = Registry::start(&[]);
+    let world = World::chain(&registry.host);
+    let failed = world.without_engine(&["build"]).exits(20);
+    failed.says(&["no container engine answers at", NO_ENGINE, "hint: ", "DOCKER_HOST"]);
+    for name in BOXES {
+        assert!(registry.tags(name).is_empty());
+    }
+    assert!(registry.records("lease").is_empty(), "what does not stand needs no lease");
+    for host in ["tcp://127.0.0.1:1", "ssh://nobody@example.org", "/var/run/docker.sock"] {
+        let output = world.command(&["build", "base"]).env("DOCKER_HOST", host).output().unwrap();
+        Ended::of(output).exits(20).says(&["no container engine answers at", host]);
+    }
+}
+
+#[test]
+fn a_broken_repository_is_unknown() {
+    let registry = Registry::start(&[]);
+    let world = World::chain(&registry.host);
+    world.boxwright(&["build"]).good();
+    registry.break_repository("build");
+    let ended = world.without_engine(&["plan"]).fails(20, &["build", "500"]);
+    assert!(!ended.err.contains("missing"));
+    world.without_engine(&["build"]).fails(20, &["build", "500"]);
+    world.without_engine(&["promote", "main"]).fails(20, &["build", "500"]);
+    assert_eq!(registry.digest("base", "main"), None);
+    world.without_engine(&["clean", "--now", "+5d", "--yes"]).fails(20, &["build", "nothing was deleted"]);
+}
+
+#[test]
+fn something_else_at_the_address_is_no_registry() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = server.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        for stream in server.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let page = "<html>\u{1b}[31mhello</html>";
+            let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{page}", page.len());
+        }
+    });
+    let world = World::chain(&host);
+    let ended = world.without_engine(&["plan"]).fails(20, &[&host]);
+    assert!(!ended.err.contains('\u{1b}'), "{}", ended.err);
+    world.without_engine(&["build"]).fails(20, &[&host]);
+}

@@ -1,0 +1,202 @@
+//! Witnesses: what stands in a registry and in an engine, as other programs see it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The image that most boxes here stand on; `scripts/setup` makes it.
+pub const BUSYBOX: &str = "boxwright-busybox:1";
+/// An address at which no engine can be.
+pub const NO_ENGINE: &str = "unix:///nonexistent/boxwright/docker.sock";
+
+/// Runs a program that has to succeed and returns what it printed.
+pub fn tell(program: &str, arguments: &[&str]) -> String {
+    let output = attempt(program, arguments);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs a program.
+pub fn attempt(program: &str, arguments: &[&str]) -> Output {
+    let output = Command::new(program).args(arguments).output();
+    output.unwrap_or_else(|error| panic!("{program} is needed, see scripts/setup: {error}"))
+}
+
+/// Looks at an image with skopeo.
+pub fn skopeo(arguments: &[&str]) -> Value {
+    let text = tell("skopeo", &[&["inspect", "--tls-verify=false"], arguments].concat());
+    serde_json::from_str(&text).unwrap()
+}
+
+/// A docker-registry process, stopped when its value is dropped.
+pub struct Registry {
+    /// `127.0.0.1:PORT`
+    pub host: String,
+    name: &'static str,
+    directory: PathBuf,
+    user: Option<String>,
+    /// The directory, if this process was the first one over it.
+    _own: Option<TempDir>,
+}
+
+impl Registry {
+    /// Starts one over a directory of its own.
+    pub fn start(options: &[&str]) -> Self {
+        let own = TempDir::new().unwrap();
+        let mut registry = Self::start_in(own.path().to_owned(), "registry", options);
+        registry._own = Some(own);
+        registry
+    }
+
+    /// Starts another process over the same images.
+    pub fn beside(&self, name: &'static str, options: &[&str]) -> Self {
+        Self::start_in(self.directory.clone(), name, options)
+    }
+
+    /// Starts it again after [`Registry::stop`], at its old port.
+    pub fn restart(&self) {
+        let (_, port) = self.host.rsplit_once(':').unwrap();
+        let again = script("start", &self.directory, self.name, &["--port", port]);
+        assert_eq!(again.trim(), self.host);
+    }
+
+    fn start_in(directory: PathBuf, name: &'static str, options: &[&str]) -> Self {
+        let auth = options.iter().position(|option| *option == "--auth");
+        let user = auth.map(|at| options[at + 1].to_owned());
+        // Made first: a start that fails half-way is stopped as well.
+        let mut registry = Self { host: String::new(), name, directory, user, _own: None };
+        registry.host = script("start", &registry.directory, name, options).trim().to_owned();
+        registry
+    }
+
+    /// Ends the process; images stay.
+    pub fn stop(&self) {
+        script("stop", &self.directory, self.name, &[]);
+    }
+
+    /// Makes a repository that answers 500 to everything about its tags.
+    pub fn break_repository(&self, repository: &str) {
+        let tags = self.manifests(repository).join("tags");
+        std::fs::remove_dir_all(&tags).unwrap();
+        std::fs::write(tags, "").unwrap();
+    }
+
+    /// Makes a repository that holds nothing and answers 500 to every manifest it is given.
+    pub fn block_repository(&self, repository: &str) {
+        let manifests = self.manifests(repository);
+        std::fs::create_dir_all(&manifests).unwrap();
+        std::fs::write(manifests.join("revisions"), "").unwrap();
+    }
+
+    fn manifests(&self, repository: &str) -> PathBuf {
+        self.directory.join("docker/registry/v2/repositories").join(repository).join("_manifests")
+    }
+
+    /// Every request so far, as the registry logged it.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.join(format!("{}.log", self.name))).unwrap()
+    }
+
+    /// The requests that `work` makes, as `METHOD /path status`.
+    pub fn requests_during(&self, work: impl FnOnce()) -> Vec<String> {
+        // A request is logged a moment after its answer.
+        let settle = || std::thread::sleep(std::time::Duration::from_millis(200));
+        settle();
+        let before = self.log().len();
+        work();
+        settle();
+        let request = |line: &str| {
+            let (_, rest) = line.split_once("] \"")?;
+            let (request, rest) = rest.split_once(" HTTP/1.1\" ")?;
+            Some(format!("{request} {}", rest.split_whitespace().next()?))
+        };
+        self.log()[before..].lines().filter_map(request).collect()
+    }
+
+    /// Asks by curl; returns status, headers in lower case, body.
+    pub fn curl(&self, arguments: &[&str], path: &str) -> (u16, BTreeMap<String, String>, String) {
+        let url = format!("http://{}/v2/{path}", self.host);
+        let accept = "Accept: application/vnd.oci.image.manifest.v1+json, \
+            application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.v2+json, \
+            application/vnd.docker.distribution.manifest.list.v2+json";
+        let user: Vec<&str> = self.user.iter().flat_map(|user| ["--user", user]).collect();
+        let fixed = ["-sS", "-i", "--noproxy", "*", "-H", accept];
+        let text = tell("curl", &[&fixed[..], &user, arguments, &[&url]].concat());
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let mut lines = head.lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let headers = lines.filter_map(|line| line.split_once(": "));
+        let headers = headers.map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect();
+        (status, headers, body.to_owned())
+    }
+
+    /// The tags of a repository, in order; none if there is no repository.
+    pub fn tags(&self, repository: &str) -> Vec<String> {
+        let (status, _, body) = self.curl(&[], &format!("{repository}/tags/list"));
+        match status {
+            404 => Vec::new(),
+            200 => {
+                let list: Value = serde_json::from_str(&body).unwrap();
+                let tags = list["tags"].as_array().into_iter().flatten();
+                let mut tags: Vec<String> = tags.map(|tag| tag.as_str().unwrap().to_owned()).collect();
+                tags.sort();
+                tags
+            }
+            other => panic!("tags of {repository}: {other} {body}"),
+        }
+    }
+
+    /// The digest under a tag.
+    pub fn digest(&self, repository: &str, tag: &str) -> Option<String> {
+        let (status, headers, _) = self.curl(&["-I"], &format!("{repository}/manifests/{tag}"));
+        match status {
+            404 => None,
+            200 => Some(headers["docker-content-digest"].clone()),
+            other => panic!("{repository}:{tag}: {other}"),
+        }
+    }
+
+    /// The ledger's records of one kind: `lease`, `over`, `set`, …
+    pub fn records(&self, kind: &str) -> Vec<String> {
+        let mut tags = self.tags("boxwright-ledger");
+        tags.retain(|tag| tag.split('.').next() == Some(kind));
+        tags
+    }
+
+    /// The labels of an image, by skopeo.
+    pub fn labels(&self, repository: &str, reference: &str) -> BTreeMap<String, String> {
+        let config = skopeo(&["--config", &format!("docker://{}/{repository}{reference}", self.host)]);
+        serde_json::from_value(config["config"]["Labels"].clone()).unwrap()
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        if !self.host.is_empty() {
+            forget_images(&self.host);
+        }
+        self.stop();
+    }
+}
+
+/// Takes the names of this registry's images from the engine, so that tests leave nothing.
+pub fn forget_images(host: &str) {
+    let filter = format!("--filter=reference={host}/*:*");
+    let nested = format!("--filter=reference={host}/*/*:*");
+    let list = attempt("docker", &["image", "ls", "--format={{.Repository}}:{{.Tag}}", &filter, &nested]);
+    let list = String::from_utf8_lossy(&list.stdout).into_owned();
+    let names: Vec<&str> = list.lines().filter(|name| name.starts_with(host)).collect();
+    if !names.is_empty() {
+        attempt("docker", &[&["rmi", "--force"], &names[..]].concat());
+    }
+}
+
+fn script(verb: &str, directory: &std::path::Path, name: &str, options: &[&str]) -> String {
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scripts/registry");
+    let directory = directory.to_str().unwrap();
+    tell(script.to_str().unwrap(), &[&[verb, directory, "--name", name], options].concat())
+}
