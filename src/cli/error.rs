@@ -7,7 +7,10 @@ use crate::adapter::credentials::SettingError;
 use crate::adapter::embedded::EmbeddedError;
 use crate::adapter::registry::StartError;
 use crate::config::ConfigError;
-use crate::exec::{BuildError, CleanError, KeysError, LedgerError, LockError, PromoteError, RunError};
+use crate::exec::{
+    BuildError, CleanError, ExplainError, InputsError, KeysError, LedgerError, LockError, PromoteError,
+    RunError,
+};
 use crate::port::{EngineError, Failure, RegistryError};
 
 /// Exit codes, as documented in `--help`.
@@ -49,6 +52,8 @@ pub enum CliError {
     Promote(#[from] PromoteError),
     #[error(transparent)]
     Clean(#[from] CleanError),
+    #[error(transparent)]
+    Explain(#[from] ExplainError),
     #[error(transparent)]
     Run(#[from] RunError),
     #[error(transparent)]
@@ -93,6 +98,7 @@ impl CliError {
                 | CleanError::InvalidTag { .. }
                 | CleanError::Dangling { .. } => exit::UNREACHABLE,
             },
+            Self::Explain(error) => explain(error),
             Self::Run(RunError::Missing { .. }) => exit::MISSING,
             Self::Run(RunError::Unknown { .. }) => exit::UNREACHABLE,
             Self::Engine(error) => engine(error),
@@ -107,6 +113,16 @@ impl CliError {
             Self::Config(error) => return error.hint.clone(),
             Self::Keys(KeysError::NotLocked { .. }) => {
                 "run `boxwright lock` and commit boxwright.lock: every build then uses the same"
+            }
+            Self::Keys(KeysError::SecretArgument { .. }) => crate::config::SECRET_HINT,
+            Self::Keys(KeysError::Trigger { .. }) => {
+                "copy it in the box's own Dockerfile, where its digest and instructions enter the key"
+            }
+            Self::Explain(ExplainError::NoInputs { .. }) => {
+                "inputs are stored with each image that boxwright builds; this one is older, or they could not be written then"
+            }
+            Self::Explain(ExplainError::NoImage { .. } | ExplainError::Name { .. }) => {
+                "--against takes a promoted tag such as main, a content tag, a key of 32 hex digits, or a digest"
             }
             Self::Lock(LockError::Registry { .. } | LockError::Remote { .. } | LockError::NoRef { .. }) => {
                 "nothing was written"
@@ -152,7 +168,25 @@ fn keys(error: &KeysError) -> u8 {
         | KeysError::NotLocked { .. }
         | KeysError::Image { .. }
         | KeysError::Rewrite { .. }
+        | KeysError::SecretArgument { .. }
+        | KeysError::Trigger { .. }
         | KeysError::NothingMatches { .. } => exit::USAGE,
+    }
+}
+
+fn explain(error: &ExplainError) -> u8 {
+    match error {
+        ExplainError::Name { .. } => exit::USAGE,
+        ExplainError::NoImage { .. } | ExplainError::NoInputs { .. } => exit::MISSING,
+        ExplainError::NotOurs { .. } => exit::FAILED,
+        ExplainError::Registry(error) => registry(error),
+        ExplainError::Inputs(error) => match error {
+            InputsError::Ledger(error) => ledger(error),
+            InputsError::Registry(error) => registry(error),
+            InputsError::Unusable { .. } | InputsError::NoLayer { .. } | InputsError::CutOff { .. } => {
+                exit::FAILED
+            }
+        },
     }
 }
 

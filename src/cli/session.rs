@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use super::args::{Boxes, Global};
 use super::error::CliError;
 use super::terminal::Terminal;
-use super::{ci, progress::Progress};
+use super::{ci, findings, progress::Progress};
 use crate::adapter::clock::BootClock;
 use crate::adapter::context::DiskContext;
 use crate::adapter::credentials::{Credential, Credentials};
@@ -79,6 +79,15 @@ fn find() -> Result<PathBuf, CliError> {
 }
 
 impl Loaded {
+    /// Names the registry without opening it: an embedded one has no port yet, and keys do not
+    /// depend on it.
+    pub fn offline_registry(&self) -> String {
+        match &self.project.registry {
+            RegistryChoice::Remote(registry) => registry.clone(),
+            RegistryChoice::Embedded => "localhost".to_owned(),
+        }
+    }
+
     /// Returns the boxes that were asked for and what they stand on, parents first.
     pub fn choose<'a>(&'a self, boxes: &Boxes) -> Result<Vec<&'a BoxSpec>, CliError> {
         if let Some(name) = &boxes.channel {
@@ -204,7 +213,6 @@ pub struct Session {
     pub setting: Setting,
     registry: HttpRegistry,
     engine: DockerEngine,
-    context: DiskContext,
     embedded: Option<EmbeddedServer>,
 }
 
@@ -235,12 +243,12 @@ impl Session {
             lease: loaded.project.lease,
             source: crate::model::Source::default(),
         };
-        Ok(Self { setting, registry: client, engine, context: disk(), embedded })
+        Ok(Self { setting, registry: client, engine, embedded })
     }
 
     /// Lends the adapters to the protocols.
     pub fn ports(&self) -> Ports<'_> {
-        Ports { registry: &self.registry, engine: &self.engine, context: &self.context, clock: &BootClock }
+        Ports { registry: &self.registry, engine: &self.engine, clock: &BootClock }
     }
 
     /// Computes the keys of the boxes that were asked for, and notes the commit.
@@ -253,20 +261,8 @@ impl Session {
     ) -> Result<Computed, CliError> {
         let computed = compute(loaded, specs, &self.setting.registry, global).await?;
         self.setting.source = computed.tree.source.clone();
-        for keyed in &computed.boxes {
-            for note in keyed.notes() {
-                terminal.say(&format!("note: {}: {note}", keyed.wanted.name));
-            }
-        }
-        for (name, paths) in &computed.differing {
-            let first = paths.first().map_or("", String::as_str);
-            let more = paths.len().saturating_sub(1);
-            let and = if more == 0 { String::new() } else { format!(" and {more} more") };
-            terminal.say(&format!(
-                "note: {name}: not as committed: {}{and}",
-                crate::model::printable(first, 120)
-            ));
-        }
+        // What the Dockerfile says is for a plan; what was forgotten is for every command.
+        findings::say(&computed, terminal, |remark| remark.line.is_none());
         Ok(computed)
     }
 

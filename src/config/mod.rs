@@ -6,6 +6,7 @@
 
 mod document;
 mod init;
+mod lint;
 mod lock;
 mod parse;
 mod pin;
@@ -15,6 +16,7 @@ mod yaml;
 
 pub use document::ConfigError;
 pub use init::{Found, FoundStage, first_config};
+pub use lint::SECRET_HINT;
 pub use lock::{Lock, LockedPin};
 pub use parse::{host_platform, parse};
 pub use pin::{PinError, PinFormat, extract};

@@ -232,6 +232,9 @@ async fn run_all(
         }
         let began = Instant::now();
         let made = maker.make(keyed, seen.get(&name)?, &parents).await;
+        if made.as_ref().is_ok_and(|made| made.outcome == Outcome::Built) {
+            maker.remember(keyed).await;
+        }
         let seconds = began.elapsed().as_secs_f64();
         let digest = made.as_ref().ok().map(|made| made.digest.clone());
         if digest.is_none() || before.is_none_or(|before| before.digest != digest) {

@@ -16,8 +16,8 @@ use crate::port::{Clock, Deleted, Failure, Reference, Registry, RegistryError};
 /// The ledger of one project.
 #[derive(Clone, Copy)]
 pub struct Ledger<'a> {
-    registry: &'a dyn Registry,
-    repository: &'a Repository,
+    pub(super) registry: &'a dyn Registry,
+    pub(super) repository: &'a Repository,
 }
 
 /// Why a record could not be written or read.
@@ -127,9 +127,17 @@ impl<'a> Ledger<'a> {
 
     /// Writes a record and reads it back; returns its digest.
     pub async fn write<R: Record>(&self, tag: &Tag, record: &R) -> Result<Digest, LedgerError> {
-        let manifest = record.to_manifest();
-        self.put(tag, &manifest).await?;
-        self.read_back(tag, &manifest).await?;
+        self.write_manifest(tag, &record.to_manifest()).await
+    }
+
+    /// Writes a record's manifest and reads it back; returns its digest.
+    pub(super) async fn write_manifest(
+        &self,
+        tag: &Tag,
+        manifest: &RawManifest,
+    ) -> Result<Digest, LedgerError> {
+        self.put(tag, manifest).await?;
+        self.read_back(tag, manifest).await?;
         Ok(manifest.digest().clone())
     }
 
@@ -291,7 +299,7 @@ impl<'a> Ledger<'a> {
         LedgerError::Foreign { repository: self.repository.clone(), name }
     }
 
-    fn bad(&self, tag: &Tag, source: RecordError) -> LedgerError {
+    pub(super) fn bad(&self, tag: &Tag, source: RecordError) -> LedgerError {
         LedgerError::Record { repository: self.repository.clone(), tag: tag.to_string(), source }
     }
 

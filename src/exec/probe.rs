@@ -101,7 +101,7 @@ async fn state(
 
 /// What an image says of itself.
 #[derive(Debug, Clone)]
-struct Inspected {
+pub(super) struct Inspected {
     pub digest: Digest,
     pub labels: Labels,
     /// The sum of its layers' sizes as stored, in bytes.
@@ -124,7 +124,7 @@ impl From<RegistryError> for Unread {
 }
 
 /// Reads an image, and in an index the child for `platform`, down to its labels.
-async fn inspect(
+pub(super) async fn inspect(
     registry: &dyn Registry,
     repository: &Repository,
     at: &Reference,
