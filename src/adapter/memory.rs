@@ -147,6 +147,21 @@ impl MemoryRegistry {
         }
     }
 
+    /// Loses a manifest but not its tags, as an interrupted deletion may.
+    pub fn lose_manifest(&self, repository: &Repository, digest: &Digest) {
+        if let Some(store) = self.state().stores.get_mut(repository) {
+            store.manifests.remove(digest);
+        }
+    }
+
+    /// Holds a manifest unchecked, as another registry may have taken it.
+    pub fn hold(&self, repository: &Repository, tag: &Tag, manifest: RawManifest) {
+        let mut state = self.state();
+        let store = state.stores.entry(repository.clone()).or_default();
+        store.tags.insert(tag.clone(), manifest.digest().clone());
+        store.manifests.insert(manifest.digest().clone(), manifest);
+    }
+
     /// Breaks the next request of this kind, in `repository` or anywhere; faults queue up.
     pub fn break_next(&self, verb: Verb, repository: Option<&Repository>, fault: Fault) {
         self.state().queued.push_back((verb, repository.cloned(), fault));

@@ -252,7 +252,7 @@ async fn what_somebody_attached_to_an_image_keeps_it() {
 #[tokio::test(start_paused = true)]
 async fn a_look_ahead_deletes_but_writes_no_false_date() {
     let world = unleased().await;
-    let today = done(world.net.memory.now("")).unwrap();
+    let today = world.net.today();
     let ahead = CleanOptions { ahead: Span::from_seconds(10 * DAY), ..sweeping() };
     let report = world.run("sweep").clean_with(&ahead).await.unwrap();
     assert_eq!(report.now, today.after(Span::from_seconds(10 * DAY)));
@@ -328,7 +328,8 @@ async fn what_was_pushed_under_a_condemned_tag_goes_later() {
     let report = world.run("sweep").clean().await.unwrap();
     assert_eq!(deleted(&report), ["test", "build", "base"]);
     let marker: Marker = world.record(&world.marker_tag("lint", 0));
-    assert_eq!((marker.marked, marker.images[0].digest.clone()), (report.now, late));
+    assert!(marker.marked >= report.now);
+    assert_eq!(marker.images[0].digest, late);
     world.pass(DAY).await;
     world.run("sweep").clean().await.unwrap();
     assert_eq!(world.stands("lint"), None);

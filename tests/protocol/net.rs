@@ -83,6 +83,11 @@ impl Net {
         });
     }
 
+    /// Returns the registry's time.
+    pub fn today(&self) -> Timestamp {
+        self.base.after(Span::from_seconds(self.began.elapsed().as_secs()))
+    }
+
     async fn pass(&self, verb: Verb, repository: Option<&Repository>, reference: Option<String>) {
         let time = {
             let (times, next) = &mut *self.latency.lock().unwrap();
@@ -90,7 +95,7 @@ impl Net {
             times[*next % times.len()]
         };
         tokio::time::sleep(time).await;
-        self.memory.set_now(self.base.after(Span::from_seconds(self.began.elapsed().as_secs())));
+        self.memory.set_now(self.today());
         let asked = Asked { verb, repository: repository.cloned(), reference };
         // The hook may set another one; it is put back only if it did not.
         let Some(mut hook) = self.hook.lock().unwrap().take() else { return };
