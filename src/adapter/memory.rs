@@ -68,7 +68,7 @@ struct State {
     deletes: bool,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Store {
     manifests: BTreeMap<Digest, RawManifest>,
     tags: BTreeMap<Tag, Digest>,
@@ -117,6 +117,18 @@ impl MemoryRegistry {
             deletes: true,
         };
         Self { state: Mutex::new(state) }
+    }
+
+    /// Makes another registry that holds the same at the same time, without log and faults.
+    pub fn copy(&self) -> Self {
+        let copy = Self::new();
+        let state = self.state();
+        {
+            let mut other = copy.state();
+            (other.now, other.stores) = (state.now, state.stores.clone());
+            (other.read_only, other.deletes) = (state.read_only, state.deletes);
+        }
+        copy
     }
 
     /// Sets the registry's time.

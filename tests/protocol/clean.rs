@@ -111,8 +111,7 @@ async fn a_lease_keeps_its_boxes_and_everything_they_stand_on() {
     assert!(report.clean.condemn.is_empty() && report.clean.delete.is_empty());
     // A lease that names the child alone keeps its bases, too.
     world.drop_leases();
-    let mut only = World::of(&["test"]);
-    only.net = std::sync::Arc::clone(&world.net);
+    let only = World::of(&["test"]).beside(&world);
     let mut lease = {
         only.run("child").build().await.unwrap();
         let [lease] = only.leases().try_into().unwrap();
@@ -129,8 +128,7 @@ async fn a_lease_keeps_its_boxes_and_everything_they_stand_on() {
 #[tokio::test(start_paused = true)]
 async fn a_promotion_keeps_its_set_and_what_it_stands_on() {
     let world = unleased().await;
-    let mut three = World::of(&["test"]);
-    three.net = std::sync::Arc::clone(&world.net);
+    let three = World::of(&["test"]).beside(&world);
     three.run("promote").promote("main").await.unwrap();
     three.drop_leases();
     sweep_twice(&world).await;

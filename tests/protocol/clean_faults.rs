@@ -15,19 +15,18 @@ use super::world::{DAY, World, repository, sweeping};
 /// content, and the first content's `lint`, condemned long enough ago.
 async fn prepared() -> World {
     let world = unleased().await;
-    let mut three = World::of(&["test"]);
-    three.net = std::sync::Arc::clone(&world.net);
+    let three = World::of(&["test"]).beside(&world);
     three.run("promote").promote("main").await.unwrap();
     world.drop_leases();
     world.run("sweep").clean().await.unwrap();
     world.with_content("v2").run("other").build().await.unwrap();
     world.pass(DAY).await;
-    world.net.memory.clear_log();
-    world
+    world.net.memory.set_now(world.net.today());
+    world.copy()
 }
 
-async fn requests() -> usize {
-    let world = prepared().await;
+async fn requests(world: &World) -> usize {
+    let world = world.copy();
     let report = world.run("sweep").clean().await.unwrap();
     assert_eq!(report.deletions, [Deletion::Done]);
     let log = world.log();
@@ -37,11 +36,12 @@ async fn requests() -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn each_failed_read_deletes_nothing() {
-    let all = requests().await;
+    let template = prepared().await;
+    let all = requests(&template).await;
     let mut cases = 0;
     for failure in [too_many, unavailable, gone] {
         for number in 0..all {
-            let world = prepared().await;
+            let world = template.copy();
             world.net.fail_nth(number, failure);
             let result = world.run("sweep").clean().await;
             let failed = world.log()[number].clone();
@@ -67,18 +67,20 @@ async fn each_failed_read_deletes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_sweep_that_is_killed_anywhere_is_finished_by_the_next() {
-    let all = requests().await;
+    let template = prepared().await;
+    let other = template.with_content("v2");
+    let all = requests(&template).await;
     let mut cases = 0;
     for after in [false, true] {
         for number in 0..all {
-            let world = prepared().await;
+            let world = template.copy();
             world.net.kill_at(number, after);
             let _ = world.run("sweep").clean().await;
             world.net.memory.mend();
             check_whole(&world);
             world.run("sweep").clean().await.unwrap();
             check_stands(&world, &["base", "build", "test"]);
-            check_stands(&world.with_content("v2"), &BOXES);
+            check_stands(&other.beside(&world), &BOXES);
             cases += 1;
         }
     }

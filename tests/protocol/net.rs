@@ -26,7 +26,16 @@ pub struct Net {
 
 impl Net {
     pub fn new() -> Self {
-        let memory = Arc::new(MemoryRegistry::new());
+        Self::over(MemoryRegistry::new())
+    }
+
+    /// The same registry on its own, as it is after the last request.
+    pub fn copy(&self) -> Self {
+        Self::over(self.memory.copy())
+    }
+
+    fn over(memory: MemoryRegistry) -> Self {
+        let memory = Arc::new(memory);
         let base = done(memory.now("r.example")).unwrap();
         memory.clear_log();
         let (hook, latency) = (Mutex::new(None), Mutex::new((vec![Duration::ZERO], 0)));

@@ -136,7 +136,7 @@ fn apply(observed: &Observed, clean: &Clean) -> Observed {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_reachable_is_neither_condemned_nor_deleted(observed in observed()) {
