@@ -111,8 +111,7 @@ async fn a_lease_keeps_its_boxes_and_everything_they_stand_on() {
     assert!(report.clean.condemn.is_empty() && report.clean.delete.is_empty());
     // A lease that names the child alone keeps its bases, too.
     world.drop_leases();
-    let mut only = World::of(&["test"]);
-    only.net = std::sync::Arc::clone(&world.net);
+    let only = World::of(&["test"]).beside(&world);
     let mut lease = {
         only.run("child").build().await.unwrap();
         let [lease] = only.leases().try_into().unwrap();
@@ -129,8 +128,7 @@ async fn a_lease_keeps_its_boxes_and_everything_they_stand_on() {
 #[tokio::test(start_paused = true)]
 async fn a_promotion_keeps_its_set_and_what_it_stands_on() {
     let world = unleased().await;
-    let mut three = World::of(&["test"]);
-    three.net = std::sync::Arc::clone(&world.net);
+    let three = World::of(&["test"]).beside(&world);
     three.run("promote").promote("main").await.unwrap();
     three.drop_leases();
     sweep_twice(&world).await;
@@ -252,7 +250,7 @@ async fn what_somebody_attached_to_an_image_keeps_it() {
 #[tokio::test(start_paused = true)]
 async fn a_look_ahead_deletes_but_writes_no_false_date() {
     let world = unleased().await;
-    let today = done(world.net.memory.now("")).unwrap();
+    let today = world.net.today();
     let ahead = CleanOptions { ahead: Span::from_seconds(10 * DAY), ..sweeping() };
     let report = world.run("sweep").clean_with(&ahead).await.unwrap();
     assert_eq!(report.now, today.after(Span::from_seconds(10 * DAY)));
@@ -328,7 +326,8 @@ async fn what_was_pushed_under_a_condemned_tag_goes_later() {
     let report = world.run("sweep").clean().await.unwrap();
     assert_eq!(deleted(&report), ["test", "build", "base"]);
     let marker: Marker = world.record(&world.marker_tag("lint", 0));
-    assert_eq!((marker.marked, marker.images[0].digest.clone()), (report.now, late));
+    assert!(marker.marked >= report.now);
+    assert_eq!(marker.images[0].digest, late);
     world.pass(DAY).await;
     world.run("sweep").clean().await.unwrap();
     assert_eq!(world.stands("lint"), None);

@@ -14,8 +14,8 @@ fn names(world: &World) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn jobs_of_one_run_add_to_its_record() {
-    let (base, mut lint) = (World::of(&["base"]), World::of(&["lint"]));
-    lint.net = std::sync::Arc::clone(&base.net);
+    let base = World::of(&["base"]);
+    let lint = World::of(&["lint"]).beside(&base);
     base.run("one").build().await.unwrap();
     lint.run("one").build().await.unwrap();
     assert_eq!(names(&base), ["base", "lint"]);

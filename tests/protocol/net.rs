@@ -26,7 +26,16 @@ pub struct Net {
 
 impl Net {
     pub fn new() -> Self {
-        let memory = Arc::new(MemoryRegistry::new());
+        Self::over(MemoryRegistry::new())
+    }
+
+    /// The same registry on its own, as it is after the last request.
+    pub fn copy(&self) -> Self {
+        Self::over(self.memory.copy())
+    }
+
+    fn over(memory: MemoryRegistry) -> Self {
+        let memory = Arc::new(memory);
         let base = done(memory.now("r.example")).unwrap();
         memory.clear_log();
         let (hook, latency) = (Mutex::new(None), Mutex::new((vec![Duration::ZERO], 0)));
@@ -83,6 +92,11 @@ impl Net {
         });
     }
 
+    /// Returns the registry's time.
+    pub fn today(&self) -> Timestamp {
+        self.base.after(Span::from_seconds(self.began.elapsed().as_secs()))
+    }
+
     async fn pass(&self, verb: Verb, repository: Option<&Repository>, reference: Option<String>) {
         let time = {
             let (times, next) = &mut *self.latency.lock().unwrap();
@@ -90,7 +104,7 @@ impl Net {
             times[*next % times.len()]
         };
         tokio::time::sleep(time).await;
-        self.memory.set_now(self.base.after(Span::from_seconds(self.began.elapsed().as_secs())));
+        self.memory.set_now(self.today());
         let asked = Asked { verb, repository: repository.cloned(), reference };
         // The hook may set another one; it is put back only if it did not.
         let Some(mut hook) = self.hook.lock().unwrap().take() else { return };

@@ -17,19 +17,20 @@ async fn prepared() -> (World, World) {
     (world, newer)
 }
 
-async fn requests() -> usize {
-    let (_, newer) = prepared().await;
+async fn requests(newer: &World) -> usize {
+    let newer = newer.copy();
     newer.run("two").promote("main").await.unwrap();
     newer.log().len()
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_promotion_that_is_killed_anywhere_is_finished_by_the_next() {
-    let all = requests().await;
+    let (_, template) = prepared().await;
+    let all = requests(&template).await;
     let (mut cases, mut resumed) = (0, 0);
     for after in [false, true] {
         for number in 0..all {
-            let (_, newer) = prepared().await;
+            let newer = template.copy();
             newer.net.kill_at(number, after);
             newer.run("two").promote("main").await.unwrap_err();
             newer.net.memory.mend();
@@ -58,11 +59,12 @@ async fn a_promotion_that_is_killed_anywhere_is_finished_by_the_next() {
 
 #[tokio::test(start_paused = true)]
 async fn each_failed_request_is_an_error_that_names_it() {
-    let all = requests().await;
+    let (_, template) = prepared().await;
+    let all = requests(&template).await;
     let mut cases = 0;
     for failure in [too_many, unavailable, gone] {
         for number in 0..all {
-            let (_, newer) = prepared().await;
+            let newer = template.copy();
             newer.net.fail_nth(number, failure);
             let result = newer.run("two").promote("main").await;
             let failed = newer.log()[number].clone();
@@ -177,9 +179,11 @@ async fn content_that_vanished_moves_no_tag() {
 async fn of_two_promotions_at_once_no_mixed_set_is_reported() {
     // Other latencies bring the two into other orders.
     let (mut both, mut one_only) = (0, 0);
+    let (_, template) = prepared().await;
+    let other = built_anew(&template, "v3").await;
     for first in 1..30_u64 {
-        let (_, newer) = prepared().await;
-        let newest = built_anew(&newer, "v3").await;
+        let newer = template.copy();
+        let newest = other.beside(&newer);
         newer.net.set_latency(&[first * 37 % 91, first * 53 % 77, 3, first * 29 % 101, 40]);
         let (one, two) = (newer.run("two"), newest.run("three"));
         let (a, b) = tokio::join!(one.promote("main"), two.promote("main"));

@@ -38,8 +38,9 @@ fn latencies() -> Vec<Vec<u64>> {
 
 #[tokio::test(start_paused = true)]
 async fn three_runs_at_once_build_each_box_once() {
+    let template = World::new();
     for latency in latencies() {
-        let world = World::new();
+        let world = template.copy();
         world.net.set_latency(&latency);
         let (one, two, three) = (world.run("one"), world.run("two"), world.run("three"));
         for run in [&one, &two, &three] {
@@ -60,8 +61,9 @@ async fn three_runs_at_once_build_each_box_once() {
 #[tokio::test(start_paused = true)]
 async fn runs_that_do_not_wait_agree_in_the_end() {
     let mut doubled = 0;
+    let template = World::new();
     for latency in latencies() {
-        let world = World::new();
+        let world = template.copy();
         world.net.set_latency(&latency);
         let runs = ["one", "two", "three"].map(|id| {
             let mut run = world.run(id);
@@ -164,7 +166,7 @@ async fn world_pass(number: usize) {
 
 /// Takes a lease on all boxes for a run that then does nothing.
 fn vanished(world: &World, id: &str) -> Lease {
-    let now = done(world.net.memory.now("")).unwrap();
+    let now = world.net.today();
     let lease = Lease {
         taken: now,
         expiry: now.after(Span::from_seconds(172_800)),

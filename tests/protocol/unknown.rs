@@ -14,12 +14,11 @@ async fn prepared(is_fresh: bool) -> World {
     if !is_fresh {
         world.run("before").build().await.unwrap();
     }
-    world.net.memory.clear_log();
-    world
+    world.copy()
 }
 
-async fn requests(is_fresh: bool) -> usize {
-    let world = prepared(is_fresh).await;
+async fn requests(world: &World) -> usize {
+    let world = world.copy();
     world.run("one").build().await.unwrap();
     world.log().len()
 }
@@ -27,9 +26,10 @@ async fn requests(is_fresh: bool) -> usize {
 #[tokio::test(start_paused = true)]
 async fn no_failed_request_of_a_hit_leads_to_a_build() {
     let mut cases = 0;
+    let template = prepared(false).await;
     for failure in FAILURES {
-        for number in 0..requests(false).await {
-            let world = prepared(false).await;
+        for number in 0..requests(&template).await {
+            let world = template.copy();
             world.net.fail_nth(number, failure);
             let run = world.run("one");
             let result = run.build().await;
@@ -50,9 +50,10 @@ async fn no_failed_request_of_a_hit_leads_to_a_build() {
 #[tokio::test(start_paused = true)]
 async fn no_failed_request_of_a_build_is_taken_for_missing() {
     let (mut cases, mut stopped, mut partly) = (0, 0, 0);
+    let template = prepared(true).await;
     for failure in FAILURES {
-        for number in 0..requests(true).await {
-            let world = prepared(true).await;
+        for number in 0..requests(&template).await {
+            let world = template.copy();
             world.net.fail_nth(number, failure);
             let run = world.run("one");
             let result = run.build().await;
@@ -93,9 +94,10 @@ async fn no_failed_request_of_a_build_is_taken_for_missing() {
 #[tokio::test(start_paused = true)]
 async fn a_run_that_is_killed_anywhere_is_finished_by_the_next() {
     let mut cases = 0;
+    let template = prepared(true).await;
     for after in [false, true] {
-        for number in 0..requests(true).await {
-            let world = prepared(true).await;
+        for number in 0..requests(&template).await {
+            let world = template.copy();
             world.net.kill_at(number, after);
             let _ = world.run("one").build().await;
             world.net.memory.mend();

@@ -74,6 +74,16 @@ impl World {
         Self { boxes: boxes(content, &names), net: Arc::clone(&self.net), began: self.began }
     }
 
+    /// The same project on a copy of the registry, as it is after the last request.
+    pub fn copy(&self) -> Self {
+        Self { boxes: self.boxes.clone(), net: Arc::new(self.net.copy()), began: self.began }
+    }
+
+    /// This project on another one's registry.
+    pub fn beside(&self, other: &World) -> Self {
+        Self { boxes: self.boxes.clone(), net: Arc::clone(&other.net), began: self.began }
+    }
+
     pub fn run(&self, id: &str) -> Run<'_> {
         let names = self.boxes.iter();
         let names: BTreeMap<Key, String> =
