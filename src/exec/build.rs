@@ -15,6 +15,7 @@ use super::ledger::{Held, Leased, Ledger, LedgerError};
 use super::make::{Made, Maker};
 use super::probe::observe_all;
 use super::schedule::{Finished, in_order};
+use super::stored;
 use super::{Ports, Setting};
 use crate::model::{Digest, Generation, Key, RecordTag, RunBox, RunRecord, Span, Timestamp};
 use crate::plan::{Seen, State};
@@ -145,6 +146,13 @@ pub async fn build(
         }
         current = again;
     }
+    if !cancel.is_cancelled() {
+        let is_built = |keyed: &&Keyed| {
+            reports.get(&keyed.wanted.name).is_some_and(|report| report.outcome == Outcome::Built)
+        };
+        let built = boxes.iter().filter(is_built).map(|keyed| stored::remember(ledger, keyed, emit));
+        futures_util::future::join_all(built).await;
+    }
     let mut report = BuildReport { boxes: reports, lease_until: None, is_interrupted: cancel.is_cancelled() };
     report.lease_until = finish(ports, setting, ledger, boxes, &report, &maker.leases(), emit).await?;
     Ok(report)
@@ -232,9 +240,6 @@ async fn run_all(
         }
         let began = Instant::now();
         let made = maker.make(keyed, seen.get(&name)?, &parents).await;
-        if made.as_ref().is_ok_and(|made| made.outcome == Outcome::Built) {
-            maker.remember(keyed).await;
-        }
         let seconds = began.elapsed().as_secs_f64();
         let digest = made.as_ref().ok().map(|made| made.digest.clone());
         if digest.is_none() || before.is_none_or(|before| before.digest != digest) {

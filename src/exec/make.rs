@@ -11,7 +11,7 @@ use super::event::{Emit, Event};
 use super::keys::Keyed;
 use super::ledger::{Held, Ledger, LedgerError};
 use super::probe::{self, observe};
-use super::{Ports, Setting, stored};
+use super::{Ports, Setting};
 use crate::inputs::NeedKind;
 use crate::model::{Digest, Generation, Key, Lease, Repository, Span};
 use crate::plan::{Seen, State};
@@ -73,11 +73,6 @@ impl<'a> Maker<'a> {
     /// right to write.
     pub fn leases(&self) -> Vec<Held> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Stores the inputs of a box that was built.
-    pub async fn remember(&self, keyed: &Keyed) {
-        stored::remember(self.ledger, keyed, self.emit).await;
     }
 
     /// Makes one box, whose parents stand.
