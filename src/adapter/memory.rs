@@ -140,6 +140,13 @@ impl MemoryRegistry {
         self.state().deletes = deletes;
     }
 
+    /// Loses a blob, as a registry's own garbage collection may.
+    pub fn lose_blob(&self, repository: &Repository, digest: &Digest) {
+        if let Some(store) = self.state().stores.get_mut(repository) {
+            store.blobs.remove(digest);
+        }
+    }
+
     /// Breaks the next request of this kind, in `repository` or anywhere; faults queue up.
     pub fn break_next(&self, verb: Verb, repository: Option<&Repository>, fault: Fault) {
         self.state().queued.push_back((verb, repository.cloned(), fault));

@@ -9,7 +9,7 @@ use super::args::{Boxes, Explain, Format, Global};
 use super::error::{CliError, exit};
 use super::json;
 use super::progress::{short_digests, size};
-use super::session::{self, Session, compute};
+use super::session::{self, Session, compute_keys};
 use super::terminal::{BOLD, DIM, Terminal, paint};
 use crate::exec::{Against, Compared, Difference, Keyed, Ledger, Parent, against, compare};
 use crate::inputs::{Change, Reads};
@@ -24,8 +24,8 @@ pub async fn run(options: &Explain, global: &Global, terminal: Terminal) -> Resu
         keyed.ok_or_else(|| CliError::Usage(format!("there is no box `{}`", options.name)))
     };
     let Some(text) = &options.against else {
-        let computed = compute(&loaded, specs, &loaded.offline_registry(), global).await?;
-        let keyed = find(&computed.boxes)?;
+        let boxes = compute_keys(&loaded, specs, &loaded.offline_registry(), global).await?;
+        let keyed = find(&boxes)?;
         terminal.result(&match global.format {
             Format::Json => json::text(&Inputs::of(&keyed)),
             Format::Human => inputs(&keyed),

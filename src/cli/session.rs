@@ -117,6 +117,21 @@ impl Loaded {
     }
 }
 
+/// The adapter that reads contexts. Hashes are remembered below `$BOXWRIGHT_CACHE`, else the
+/// user's cache directory; `BOXWRIGHT_CACHE=off` remembers nothing.
+pub fn disk() -> DiskContext {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let directory = match variable("BOXWRIGHT_CACHE") {
+        Some(off) if off.as_os_str() == "off" => None,
+        Some(directory) => Some(directory),
+        None => {
+            let user = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+            user.filter(|user| user.is_absolute()).map(|user| user.join("boxwright"))
+        }
+    };
+    directory.map_or_else(DiskContext::default, |directory| DiskContext::with_cache(directory.join("stat")))
+}
+
 /// The keys of some boxes, and the commit they were computed on.
 pub struct Computed {
     pub boxes: Vec<Keyed>,
@@ -126,24 +141,36 @@ pub struct Computed {
 }
 
 /// Computes the keys of the boxes that were asked for. Works offline.
-pub async fn compute(
+pub async fn compute_keys(
+    loaded: &Loaded,
+    specs: Vec<&BoxSpec>,
+    registry: &str,
+    global: &Global,
+) -> Result<Vec<Keyed>, CliError> {
+    let project = loaded.project.clone();
+    let specs: Vec<BoxSpec> = specs.into_iter().cloned().collect();
+    let (root, registry, args) = (loaded.root.clone(), registry.to_owned(), extra_args(global));
+    let work = move || {
+        let lock = read_lock(&root)?;
+        let context = &disk();
+        let on_disk = Tree { context, root: &root, project: &project, lock: &lock, args: &args };
+        Ok::<_, CliError>(keys(on_disk, &specs, &registry)?)
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|_| CliError::CutOff)?
+}
+
+/// Computes the keys of the boxes that were asked for, and what differs from the commit.
+async fn compute(
     loaded: &Loaded,
     specs: Vec<&BoxSpec>,
     registry: &str,
     global: &Global,
 ) -> Result<Computed, CliError> {
-    let project = loaded.project.clone();
-    let specs: Vec<BoxSpec> = specs.into_iter().cloned().collect();
-    let (root, registry, args) = (loaded.root.clone(), registry.to_owned(), extra_args(global));
-    let work = move || {
-        let tree = git::worktree(&root);
-        let lock = read_lock(&root)?;
-        let context = &DiskContext;
-        let on_disk = Tree { context, root: &root, project: &project, lock: &lock, args: &args };
-        let boxes = keys(on_disk, &specs, &registry)?;
-        Ok::<_, CliError>((boxes, tree))
-    };
-    let (boxes, mut tree) = tokio::task::spawn_blocking(work).await.map_err(|_| CliError::CutOff)??;
+    // Asking git takes about as long as the keys do, so it is asked at the same time.
+    let root = loaded.root.clone();
+    let tree = tokio::task::spawn_blocking(move || git::worktree(&root));
+    let boxes = compute_keys(loaded, specs, registry, global).await?;
+    let mut tree = tree.await.map_err(|_| CliError::CutOff)?;
     let mut differing = BTreeMap::new();
     if let Some(top) = &tree.root {
         for keyed in &boxes {
@@ -186,6 +213,7 @@ pub struct Session {
     pub setting: Setting,
     registry: HttpRegistry,
     engine: DockerEngine,
+    context: DiskContext,
     embedded: Option<EmbeddedServer>,
 }
 
@@ -216,12 +244,12 @@ impl Session {
             lease: loaded.project.lease,
             source: crate::model::Source::default(),
         };
-        Ok(Self { setting, registry: client, engine, embedded })
+        Ok(Self { setting, registry: client, engine, context: disk(), embedded })
     }
 
     /// Lends the adapters to the protocols.
     pub fn ports(&self) -> Ports<'_> {
-        Ports { registry: &self.registry, engine: &self.engine, context: &DiskContext, clock: &BootClock }
+        Ports { registry: &self.registry, engine: &self.engine, context: &self.context, clock: &BootClock }
     }
 
     /// Computes the keys of the boxes that were asked for, and notes the commit.

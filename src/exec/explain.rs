@@ -125,9 +125,9 @@ pub async fn against(
     };
     let not_ours =
         |why: String| ExplainError::NotOurs { repository: repository.clone(), at: at.to_string(), why };
-    match inspect(registry, repository, &at, Some(platform)).await {
+    match inspect(registry, repository, &at, platform).await {
         Ok(Some(image)) => {
-            let key = image.key.ok_or_else(|| not_ours("its labels hold no key".to_owned()))?;
+            let key = image.labels.key.ok_or_else(|| not_ours("its labels hold no key".to_owned()))?;
             Ok(Against { key, digest: Some(image.digest) })
         }
         Ok(None) => Err(ExplainError::NoImage { repository: repository.clone(), at: at.to_string() }),

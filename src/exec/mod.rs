@@ -17,6 +17,7 @@ mod reasons;
 mod run;
 mod schedule;
 mod stored;
+mod survey;
 
 pub use build::{BoxReport, BuildError, BuildOptions, BuildReport, Outcome, build};
 pub use clean::{CleanError, CleanOptions, CleanReport, Deletion, clean};
@@ -24,7 +25,7 @@ pub use event::{Emit, Event};
 pub use explain::{Against, Compared, Difference, ExplainError, Parent, against, compare};
 pub use findings::Remark;
 pub use keys::{Keyed, KeysError, Tree, keys};
-pub use ledger::{Ledger, LedgerError};
+pub use ledger::{Held, Leased, Ledger, LedgerError};
 pub use lock::{LockError, LockReport, Moved, resolve};
 pub use probe::{observe, observe_all};
 pub use promote::{PromoteError, PromoteOptions, PromoteReport, promote};
