@@ -22,6 +22,9 @@ use boxwright::port::{
 };
 use tokio_util::sync::CancellationToken;
 
+/// Reads from disk, and remembers nothing.
+static CONTEXT: std::sync::LazyLock<DiskContext> = std::sync::LazyLock::new(DiskContext::default);
+
 const CONFIG: &str = r#"
 registry = "registry.example"
 
@@ -134,7 +137,6 @@ fn image_manifest(configuration: &str) -> RawManifest {
 struct World {
     root: tempfile::TempDir,
     project: Project,
-    context: DiskContext,
     registry: Arc<MemoryRegistry>,
     engine: Labeller,
     setting: Setting,
@@ -147,7 +149,6 @@ impl World {
         let registry = Arc::new(MemoryRegistry::new());
         let world = Self {
             project: config::parse("boxwright.toml", CONFIG).unwrap(),
-            context: DiskContext::default(),
             engine: Labeller { registry: Arc::clone(&registry), built: Mutex::default() },
             registry,
             setting: Setting {
@@ -180,7 +181,7 @@ impl World {
         let (lock, args) = (Lock::default(), BTreeMap::new());
         let (root, project) = (self.root.path(), &self.project);
         let root = root.canonicalize().unwrap();
-        let tree = Tree { context: &self.context, root: &root, project, lock: &lock, args: &args };
+        let tree = Tree { context: &*CONTEXT, root: &root, project, lock: &lock, args: &args };
         exec::keys(tree, &self.project.boxes, "registry.example")
     }
 
@@ -189,7 +190,7 @@ impl World {
     }
 
     fn ports(&self) -> Ports<'_> {
-        Ports { registry: &*self.registry, engine: &self.engine, context: &self.context, clock: &BootClock }
+        Ports { registry: &*self.registry, engine: &self.engine, clock: &BootClock }
     }
 
     fn ledger(&self) -> Ledger<'_> {
@@ -558,7 +559,7 @@ fn an_argument_for_every_box_is_refused_where_it_is_declared_and_looks_like_a_se
     let keys = |name: &str| {
         let args = BTreeMap::from([(name.to_owned(), "hunter2".to_owned())]);
         let project = &world.project;
-        let tree = Tree { context: &world.context, root: &root, project, lock: &lock, args: &args };
+        let tree = Tree { context: &*CONTEXT, root: &root, project, lock: &lock, args: &args };
         exec::keys(tree, &world.project.boxes, "registry.example")
     };
     let error = keys("API_TOKEN").unwrap_err().to_string();

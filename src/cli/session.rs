@@ -213,7 +213,6 @@ pub struct Session {
     pub setting: Setting,
     registry: HttpRegistry,
     engine: DockerEngine,
-    context: DiskContext,
     embedded: Option<EmbeddedServer>,
 }
 
@@ -244,12 +243,12 @@ impl Session {
             lease: loaded.project.lease,
             source: crate::model::Source::default(),
         };
-        Ok(Self { setting, registry: client, engine, context: disk(), embedded })
+        Ok(Self { setting, registry: client, engine, embedded })
     }
 
     /// Lends the adapters to the protocols.
     pub fn ports(&self) -> Ports<'_> {
-        Ports { registry: &self.registry, engine: &self.engine, context: &self.context, clock: &BootClock }
+        Ports { registry: &self.registry, engine: &self.engine, clock: &BootClock }
     }
 
     /// Computes the keys of the boxes that were asked for, and notes the commit.

@@ -34,7 +34,7 @@ pub use run::{RunError, prepare};
 pub use stored::InputsError;
 
 use crate::model::{Repository, RunId, Source, Span};
-use crate::port::{Clock, Context, Engine, Registry};
+use crate::port::{Clock, Engine, Registry};
 
 /// What holds for a whole command: who runs it, from what, and where records go.
 #[derive(Debug, Clone)]
@@ -60,8 +60,6 @@ pub struct Ports<'a> {
     pub registry: &'a dyn Registry,
     /// The container engine.
     pub engine: &'a dyn Engine,
-    /// Build contexts.
-    pub context: &'a dyn Context,
     /// Elapsed time.
     pub clock: &'a dyn Clock,
 }

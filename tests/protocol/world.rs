@@ -23,6 +23,9 @@ use tokio_util::sync::CancellationToken;
 use super::engine::FakeEngine;
 use super::net::{FakeClock, Net, done};
 
+/// Reads from disk, and remembers nothing.
+static CONTEXT: std::sync::LazyLock<DiskContext> = std::sync::LazyLock::new(DiskContext::default);
+
 pub const HOST: &str = "r.example";
 
 const PROJECT: &str = r#"
@@ -179,7 +182,7 @@ fn boxes(content: &str, names: &[&str]) -> Vec<Keyed> {
     let specs: Vec<_> = project.closure(names).into_iter().cloned().collect();
     let root = root.path().canonicalize().unwrap();
     let (lock, args) = (Lock::default(), BTreeMap::new());
-    let tree = Tree { context: &DiskContext, root: &root, project: &project, lock: &lock, args: &args };
+    let tree = Tree { context: &*CONTEXT, root: &root, project: &project, lock: &lock, args: &args };
     keys(tree, &specs, HOST).unwrap()
 }
 
@@ -199,7 +202,7 @@ pub struct Run<'w> {
 
 impl Run<'_> {
     pub fn ports(&self) -> Ports<'_> {
-        Ports { registry: &*self.world.net, engine: &self.engine, context: &DiskContext, clock: &self.clock }
+        Ports { registry: &*self.world.net, engine: &self.engine, clock: &self.clock }
     }
 
     pub async fn build(&self) -> Result<BuildReport, BuildError> {
