@@ -3,12 +3,26 @@
 use serde_json::{Value, json};
 
 use crate::witness::Registry;
-use crate::world::{CHAIN, World};
+use crate::world::{CHAIN, World, dockerfile};
+
+/// The chain on nothing: its steps only copy.
+fn chain(registry: &str) -> World {
+    let world = World::empty();
+    world.configure(registry, CHAIN);
+    let steps = ["COPY base.txt /base", "COPY build.txt /build", "COPY test /test"];
+    world.write("ci/Dockerfile", &dockerfile("scratch", steps));
+    world.write("ci/base.txt", "base\n");
+    world.write("ci/build.txt", "build\n");
+    world.write("ci/test/one.txt", "one\n");
+    world.write("ci/test/two.sh", "echo two\n");
+    world.commit();
+    world
+}
 
 #[test]
 fn the_one_file_that_changed_is_named_against_an_image_of_an_earlier_commit() {
     let registry = Registry::start(&[]);
-    let world = World::chain(&registry.host);
+    let world = chain(&registry.host);
     let before = world.boxwright(&["build", "--format", "json"]).good();
     world.boxwright(&["promote", "main"]).good();
     assert_eq!(registry.records("inputs").len(), 3);
@@ -31,7 +45,7 @@ fn the_one_file_that_changed_is_named_against_an_image_of_an_earlier_commit() {
     let same = world.without_engine(&["explain", "build", "--against", "main"]).good();
     assert!(same.out.starts_with("build: nothing differs from main (sha256:"), "{}", same.out);
 
-    world.replace("ci/Dockerfile", "echo base >", "echo lower >");
+    world.replace("ci/Dockerfile", "base.txt /base", "base.txt /lower");
     let deep =
         world.without_engine(&["explain", "test", "--against", "main", "--format", "json"]).good().json();
     assert_eq!((&deep["name"], &deep["old_key"]), (&json!("test"), &json!(key)));
@@ -39,8 +53,8 @@ fn the_one_file_that_changed_is_named_against_an_image_of_an_earlier_commit() {
     assert_eq!((&build["kind"], &build["parent"]["name"]), (&json!("parent"), &json!("build")));
     let base = &build["parent"]["changes"][0]["parent"]["changes"][0];
     let expect = json!({
-        "kind": "instruction", "line": 2, "old": "RUN echo base > /base", "new": "RUN echo lower > /base",
-        "text": "Dockerfile instruction changed: RUN echo lower > /base (line 2)",
+        "kind": "instruction", "line": 2, "old": "COPY base.txt /base", "new": "COPY base.txt /lower",
+        "text": "Dockerfile instruction changed: COPY base.txt /lower (line 2)",
     });
     assert_eq!(base, &expect);
     assert_eq!(deep["changes"][1]["text"], "test/two.sh changed");
@@ -56,14 +70,14 @@ fn the_one_file_that_changed_is_named_against_an_image_of_an_earlier_commit() {
 
 #[test]
 fn inputs_are_printed_without_a_registry() {
-    let world = World::chain("127.0.0.1:1");
+    let world = chain("127.0.0.1:1");
     world.replace("ci/Dockerfile", "COPY test /test", "COPY . /test");
     let said = world.without_engine(&["explain", "test"]).good();
     for part in [
         "instructions of ci/Dockerfile\n",
         "\n     8  COPY . /test\n",
         "\nparents\n  build  ",
-        "context: 3 entries, ",
+        "context: 5 entries, ",
         "; all of it, because COPY reads the whole context (ci/Dockerfile:8)\n",
         "  test/two.sh\n",
     ] {
@@ -72,7 +86,7 @@ fn inputs_are_printed_without_a_registry() {
     let json = world.without_engine(&["explain", "test", "--format", "json"]).good().json();
     assert_eq!(json["key"], world.keys()[2].as_str());
     assert_eq!(json["whole_context"]["line"], 8);
-    let entry = &json["entries"][2];
+    let entry = &json["entries"][4];
     assert_eq!((&entry["path"], &entry["kind"]), (&json!("test/two.sh"), &json!("file")));
     assert_eq!(entry["size"], "echo two\n".len());
 }
@@ -80,8 +94,8 @@ fn inputs_are_printed_without_a_registry() {
 #[test]
 fn findings_stand_in_the_plan_until_they_are_silenced() {
     let registry = Registry::start(&[]);
-    let world = World::chain(&registry.host);
-    world.replace("ci/Dockerfile", "RUN echo build", "RUN git clone https://x.invalid/y || echo build");
+    let world = chain(&registry.host);
+    world.replace("ci/Dockerfile", "COPY build.txt", "RUN git clone https://x.invalid/y\nCOPY build.txt");
     world.commit();
     world.write("ci/test/one.txt", "dirty\n");
     let plan = world.without_engine(&["plan"]).good();
