@@ -123,7 +123,7 @@ fn in_tar(bytes: &[u8]) -> BTreeSet<String> {
 
 fn scanned(root: &Path, ignore: &str) -> BTreeSet<String> {
     let ignore = Dockerignore::parse(".dockerignore", ignore.as_bytes()).unwrap();
-    let Scan::Entries(entries) = DiskContext.scan(root, &Selection::whole(ignore)).unwrap() else {
+    let Scan::Entries(entries) = DiskContext::default().scan(root, &Selection::whole(ignore)).unwrap() else {
         panic!("the whole context is never widened");
     };
     let name = |entry: boxwright::model::Entry| match entry.kind {

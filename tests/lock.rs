@@ -110,7 +110,7 @@ fn tree<'a>(
     lock: &'a Lock,
     args: &'a BTreeMap<String, String>,
 ) -> Tree<'a> {
-    Tree { context: &DiskContext, root, project, lock, args }
+    Tree { context: &DiskContext::default(), root, project, lock, args }
 }
 
 #[tokio::test]
