@@ -37,7 +37,6 @@ pub struct Keyed {
     images: BTreeMap<String, String>,
     root: PathBuf,
     dockerfile: PathBuf,
-    entries: Vec<Entry>,
 }
 
 /// Why a key cannot be computed.
@@ -312,7 +311,7 @@ impl Tree<'_> {
             .filter_map(|parent| done.iter().find(|done| done.wanted.name == parent))
             .map(|parent| (parent.wanted.name.clone(), parent.wanted.key().clone()))
             .collect();
-        let manifest = self.manifest(spec, &analysis, &images, &entries, &parents, pins);
+        let manifest = self.manifest(spec, &analysis, &images, entries, &parents, pins);
         let key = manifest.key();
         let prefix = spec.prefix.as_ref().map(|prefix| prefix.fill(pins));
         let tag = ContentTag::new(prefix.as_deref(), key, Generation(0))
@@ -321,7 +320,7 @@ impl Tree<'_> {
             .map_err(|source| KeysError::Repository { name: name(), source })?;
         let wanted = Wanted { name: name(), repository, tag, parents: parents.keys().cloned().collect() };
         let spec = spec.clone();
-        Ok(Keyed { spec, wanted, parents, manifest, source, analysis, images, root, dockerfile, entries })
+        Ok(Keyed { spec, wanted, parents, manifest, source, analysis, images, root, dockerfile })
     }
 
     /// Returns the outside images of a box by digest, by the names its Dockerfile gives them.
@@ -417,7 +416,7 @@ impl Tree<'_> {
         spec: &BoxSpec,
         analysis: &Analysis,
         images: &BTreeMap<String, String>,
-        entries: &[Entry],
+        entries: Vec<Entry>,
         parents: &BTreeMap<String, Key>,
         pins: &BTreeMap<String, String>,
     ) -> InputManifest {
@@ -438,7 +437,7 @@ impl Tree<'_> {
             extra_hosts: spec.extra_hosts.iter().cloned().collect(),
             shm_size: spec.shm_size,
         };
-        manifest.entries = entries.to_vec();
+        manifest.entries = entries;
         manifest
     }
 }
@@ -501,7 +500,7 @@ pub(super) fn outside(
 impl Keyed {
     /// Returns how many context entries its build reads.
     pub fn entries(&self) -> usize {
-        self.entries.len()
+        self.manifest.entries.len()
     }
 
     /// Returns what its build can read from the context.
@@ -539,7 +538,7 @@ impl Keyed {
         };
         let dockerfile = self.dockerfile.strip_prefix(top).ok();
         let dockerfile = dockerfile.map(|path| path.as_os_str().as_bytes().to_vec());
-        self.entries.iter().map(|entry| below(&entry.path)).chain(dockerfile).collect()
+        self.manifest.entries.iter().map(|entry| below(&entry.path)).chain(dockerfile).collect()
     }
 
     /// Writes the request for a build on parents with these digests, by their names.
@@ -565,7 +564,7 @@ impl Keyed {
         Ok(BuildRequest {
             dockerfile,
             root: self.root.clone(),
-            entries: self.entries.clone(),
+            entries: self.manifest.entries.clone(),
             target: self.spec.target.clone(),
             args: self.analysis.arguments.clone(),
             labels,

@@ -21,7 +21,7 @@ pub use chunk::{CHUNK, FileHasher};
 pub use digest::{Digest, DigestError};
 pub use entry::{Entry, EntryKind, RelPath, RelPathError};
 pub use image::{ImageName, ImageNameError};
-pub use key::{Generation, Key, KeyError};
+pub use key::{Generation, Key, KeyError, KeyHasher};
 pub use manifest::{
     Descriptor, Document, Image, Index, MANIFEST_LIMIT, ManifestError, MediaType, RawManifest,
 };

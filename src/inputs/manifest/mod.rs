@@ -96,9 +96,4 @@ impl InputManifest {
             entries: Vec::new(),
         }
     }
-
-    /// Computes the key.
-    pub fn key(&self) -> Key {
-        Key::of(&self.to_bytes())
-    }
 }
