@@ -11,7 +11,7 @@ mod pin;
 mod project;
 mod template;
 
-pub use document::ConfigError;
+pub use document::{ConfigError, nearest};
 pub use init::{Found, FoundStage, first_config};
 pub use parse::{host_platform, parse};
 pub use pin::{PinError, PinFormat, extract};

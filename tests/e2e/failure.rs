@@ -23,9 +23,8 @@ fn a_failed_step_fails_its_box_and_its_dependants_alone() {
     let registry = Registry::start(&[]);
     let text = unique();
     // More lines than anybody keeps by default, on both streams.
-    let step = format!(
-        "RUN for i in $(seq 1 300); do echo \"out $i {text}\"; echo \"err $i\" >&2; done; exit 7"
-    );
+    let step =
+        format!("RUN for i in $(seq 1 300); do echo \"out $i {text}\"; echo \"err $i\" >&2; done; exit 7");
     let world = project(&registry, &step);
     for jobs in ["1", "4"] {
         let ended = world.boxwright(&["build", "--format", "json", "--jobs", jobs]).exits(1);

@@ -22,7 +22,8 @@ fn what_init_writes_can_be_planned_and_built() {
     let at = ["--registry", &registry.host, "--format", "json"];
     let plan = world.without_engine(&[&["plan"][..], &at].concat()).good();
     assert_eq!(plan.boxes("state"), ["missing"; 4]);
-    let parents: Vec<_> = plan.json()["boxes"].as_array().unwrap().iter().map(|one| one["parents"].clone()).collect();
+    let parents: Vec<_> =
+        plan.json()["boxes"].as_array().unwrap().iter().map(|one| one["parents"].clone()).collect();
     let names = plan.boxes("name");
     let chained = parents.iter().filter(|parents| parents.as_array().unwrap().len() == 1).count();
     assert_eq!(chained, 2, "{names:?} {parents:?}");
@@ -57,5 +58,6 @@ fn init_where_nothing_is_and_where_something_is_broken() {
     std::fs::set_permissions(&world.root, closed).unwrap();
     std::fs::remove_file(world.root.join("boxwright.toml")).ok();
     let (_, mut call) = world.as_ordinary_user(1234, &["init", "--force"]);
-    crate::world::Ended::of(call.output().unwrap()).fails(2, &["failed to write boxwright.toml", "Permission denied"]);
+    crate::world::Ended::of(call.output().unwrap())
+        .fails(2, &["failed to write boxwright.toml", "Permission denied"]);
 }

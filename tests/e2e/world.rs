@@ -151,7 +151,7 @@ impl World {
         }
         // Where the tests are built may be closed to others.
         let program = self.beside("boxwright");
-        fs::copy(plain.get_program(), &program).unwrap();
+        tell("cp", &[plain.get_program().to_str().unwrap(), program.to_str().unwrap()]);
         let everything = self.directory.path().to_str().unwrap();
         tell("chown", &["-R", &format!("1234:{gid}"), everything]);
         let mut command = Command::new("setpriv");
@@ -186,9 +186,7 @@ impl World {
 
 /// A Dockerfile of three stages, one step each.
 pub fn dockerfile(image: &str, [base, build, test]: [&str; 3]) -> String {
-    format!(
-        "FROM {image} AS base\n{base}\n\nFROM base AS build\n{build}\n\nFROM build AS test\n{test}\n"
-    )
+    format!("FROM {image} AS base\n{base}\n\nFROM base AS build\n{build}\n\nFROM build AS test\n{test}\n")
 }
 
 impl Ended {
@@ -245,9 +243,8 @@ impl Ended {
     pub fn boxes(&self, field: &str) -> Vec<String> {
         let report = self.json();
         let boxes = report["boxes"].as_array().unwrap();
-        let text = |one: &Value| {
-            one[field].as_str().unwrap_or_else(|| panic!("no {field} in {one:#}")).to_owned()
-        };
+        let text =
+            |one: &Value| one[field].as_str().unwrap_or_else(|| panic!("no {field} in {one:#}")).to_owned();
         boxes.iter().map(text).collect()
     }
 }
