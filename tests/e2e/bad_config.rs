@@ -45,9 +45,9 @@ fn errors_say_where_what_and_what_next() {
     check(
         "target = \"base\"",
         "target = \"base\"\ncontexts = { x = \"box:test\" }",
-        &["boxwright.toml:8:", "in a circle: base → test → build → base"],
+        &["boxwright.toml:6:6", "in a circle: base → test → build → base"],
     );
-    check("box:base\"", "box:build\"", &["boxwright.toml:11:", "in a circle: build → build"]);
+    check("box:base\"", "box:build\"", &["boxwright.toml:9:6", "in a circle: build → build"]);
     check(contexts, &format!("{contexts}\nonly = [\"releas\"]"), &["boxwright.toml:12:", "`release`"]);
     // Names and tags.
     check(
