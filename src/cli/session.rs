@@ -54,7 +54,7 @@ pub fn load(global: &Global) -> Result<Loaded, CliError> {
             other => {
                 let other = other.trim_end_matches('/');
                 Repository::new(other, "box")
-                    .map_err(|error| CliError::Usage(format!("--registry: {error}")))?;
+                    .map_err(|error| CliError::Usage(format!("--registry {other}: {error}")))?;
                 RegistryChoice::Remote(other.to_owned())
             }
         };
@@ -92,11 +92,8 @@ impl Loaded {
     pub fn choose<'a>(&'a self, boxes: &Boxes) -> Result<Vec<&'a BoxSpec>, CliError> {
         if let Some(name) = &boxes.channel {
             if !self.project.channels.contains_key(name) {
-                let known: Vec<&str> = self.project.channels.keys().map(String::as_str).collect();
-                return Err(CliError::Usage(format!(
-                    "there is no channel `{name}`; declared are {}",
-                    known.join(", ")
-                )));
+                let known = self.project.channels.keys().cloned().collect();
+                return Err(CliError::Unknown { what: "channel", name: name.clone(), known });
             }
             return Ok(self.project.boxes_of(name));
         }
@@ -106,11 +103,8 @@ impl Loaded {
         }
         for name in &boxes.names {
             if self.project.find(name).is_none() {
-                let known: Vec<&str> = self.project.boxes.iter().map(|spec| spec.name.as_str()).collect();
-                return Err(CliError::Usage(format!(
-                    "there is no box `{name}`; declared are {}",
-                    known.join(", ")
-                )));
+                let known = self.project.boxes.iter().map(|spec| spec.name.clone()).collect();
+                return Err(CliError::Unknown { what: "box", name: name.clone(), known });
             }
         }
         Ok(self.project.closure(&boxes.names.iter().map(String::as_str).collect::<Vec<_>>()))

@@ -14,7 +14,7 @@ mod project;
 mod template;
 mod yaml;
 
-pub use document::ConfigError;
+pub use document::{ConfigError, nearest};
 pub use init::{Found, FoundStage, first_config};
 pub use lint::SECRET_HINT;
 pub use lock::{Lock, LockedPin};
