@@ -15,11 +15,13 @@ use super::{Ports, Setting};
 use crate::inputs::NeedKind;
 use crate::model::{Digest, Generation, Key, Lease, Repository, Span};
 use crate::plan::{Seen, State};
-use crate::port::{BuildRequest, ImageId};
+use crate::port::{BuildRequest, EngineError, ImageId};
 use crate::retention::goes_first;
 
 /// How often a box is begun anew because something moved while it was made.
 const TRIES: usize = 4;
+/// How often an image is pushed before the push has failed.
+const PUSHES: u64 = 3;
 /// How often a box that another run builds is looked for.
 const POLL: Duration = Duration::from_secs(2);
 /// How often a pushed tag is read until it shows.
@@ -155,10 +157,23 @@ impl<'a> Maker<'a> {
         let tag = keyed.wanted.tag.with_generation(generation).tag();
         let repository = &keyed.wanted.repository;
         let (emit, name) = (self.emit, keyed.wanted.name.clone());
-        emit(Event::Pushing { name: name.clone(), reference: format!("{repository}:{tag}") });
-        let on_push = move |event| emit(Event::Push { name: name.clone(), event });
-        let pushed = self.ports.engine.push(image, repository, &tag, &on_push).await;
-        pushed.map_err(|error| Outcome::Failed(chain(&error)))
+        let mut tries = 1;
+        loop {
+            emit(Event::Pushing { name: name.clone(), reference: format!("{repository}:{tag}") });
+            let on_push = {
+                let name = name.clone();
+                move |event| emit(Event::Push { name: name.clone(), event })
+            };
+            match self.ports.engine.push(image, repository, &tag, &on_push).await {
+                Ok(digest) => return Ok(digest),
+                Err(error) if tries < PUSHES && is_passing(&error) => {
+                    emit(Event::Note { text: format!("{name}: {}; pushing again", chain(&error)) });
+                    tokio::time::sleep(Duration::from_secs(tries)).await;
+                    tries += 1;
+                }
+                Err(error) => return Err(Outcome::Failed(chain(&error))),
+            }
+        }
     }
 
     async fn look(&self, keyed: &Keyed) -> Result<Seen, Outcome> {
@@ -320,6 +335,16 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+/// Tells whether a push may work a little later: pushes of one layer at once can make a
+/// registry lose sight of it, and the engine does not repeat what a registry answers with 5xx.
+fn is_passing(error: &EngineError) -> bool {
+    let EngineError::Transfer { detail, .. } = error else { return false };
+    let detail = detail.to_lowercase();
+    let is_refused =
+        ["denied", "unauthorized", "forbidden", "not allowed"].iter().any(|word| detail.contains(word));
+    !is_refused
 }
 
 /// Says what in the Dockerfile the engine's own frontend cannot do, if there is anything.
