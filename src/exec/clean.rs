@@ -146,12 +146,20 @@ impl Sweep<'_> {
             let today = self.ledger.now().await?;
             let now = today.after(self.options.ahead);
             let CleanOptions { repositories, keep, grace, .. } = self.options;
-            let survey =
-                Survey { registry: self.ports.registry, ledger: self.ledger, repositories, keep, now, settle };
+            let survey = Survey {
+                registry: self.ports.registry,
+                ledger: self.ledger,
+                repositories,
+                keep,
+                now,
+                settle,
+            };
             match survey.read().await {
                 Ok(observed) => return Ok((decide(&observed, Policy { grace: *grace, now, today }), now)),
                 // Another sweep may have deleted it, or a run given up its lease.
-                Err(CleanError::Dangling { .. } | CleanError::Unreadable { .. }) if tries < TRIES => tries += 1,
+                Err(CleanError::Dangling { .. } | CleanError::Unreadable { .. }) if tries < TRIES => {
+                    tries += 1
+                }
                 Err(error) => return Err(error),
             }
         }

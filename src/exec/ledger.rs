@@ -254,9 +254,7 @@ impl<'a> Ledger<'a> {
 
     /// Reads all leases that are live at `now`.
     pub async fn live_leases(&self, now: Timestamp) -> Result<Vec<Lease>, LedgerError> {
-        let is_live = |record: &RecordTag| {
-            matches!(record, RecordTag::Lease { expiry, .. } if crate::retention::is_live(*expiry, now))
-        };
+        let is_live = |record: &RecordTag| matches!(record, RecordTag::Lease { expiry, .. } if crate::retention::is_live(*expiry, now));
         let records = self.list().await?.into_iter();
         let tags = records.filter(|(record, _)| is_live(record)).map(|(_, tag)| tag).collect();
         // One that has vanished was given up.

@@ -79,7 +79,9 @@ impl<'a> Maker<'a> {
     pub async fn make(&self, keyed: &Keyed, first: &Seen, parents: &Parents) -> Result<Made, Outcome> {
         let failed = |error: &dyn std::fmt::Display| Outcome::Failed(error.to_string());
         let mut reason = match fits(known(first)?, parents, keyed) {
-            Ok(digest) => return Ok(Made { outcome: Outcome::Used, ..made(keyed, digest, first, "present") }),
+            Ok(digest) => {
+                return Ok(Made { outcome: Outcome::Used, ..made(keyed, digest, first, "present") });
+            }
             Err(why) => why,
         };
         if self.leases().is_empty() {
@@ -129,9 +131,8 @@ impl<'a> Maker<'a> {
         if let Some(why) = beyond(version, keyed) {
             return Err(Outcome::Failed(why));
         }
-        let request = self
-            .request(keyed, generation, parents)
-            .map_err(|error| Outcome::Failed(chain(&error)))?;
+        let request =
+            self.request(keyed, generation, parents).map_err(|error| Outcome::Failed(chain(&error)))?;
         let (emit, name) = (self.emit, keyed.wanted.name.clone());
         let entries = request.entries.len();
         emit(Event::Building { name: name.clone(), reason: reason.to_owned(), entries });

@@ -4,6 +4,7 @@
 mod build;
 mod clean;
 mod event;
+mod finish;
 mod keys;
 mod ledger;
 mod make;

@@ -303,10 +303,11 @@ async fn move_tag(ports: Ports<'_>, tag: &Tag, step: &Step) -> Result<bool, Stop
     let untouched = |error| Stopped { error, may_have_written: false };
     let Some(raw) = to_write(ports, tag, step).await.map_err(untouched)? else { return Ok(false) };
     let (repository, at) = (&step.member.repository, Reference::Tag(tag.clone()));
-    ports.registry.put(repository, &at, &raw).await.map_err(|error| Stopped {
-        may_have_written: !error.failure.is_refusal(),
-        error: error.into(),
-    })?;
+    ports
+        .registry
+        .put(repository, &at, &raw)
+        .await
+        .map_err(|error| Stopped { may_have_written: !error.failure.is_refusal(), error: error.into() })?;
     read_back(ports, tag, step).await.map_err(|error| Stopped {
         may_have_written: !matches!(error, PromoteError::Conflict { .. }),
         error,

@@ -75,7 +75,7 @@ where
                 let blocked = |(_, parents): &&(&str, Vec<&str>)| {
                     parents.iter().any(|parent| finished.contains_key(*parent))
                 };
-                if !waiting.iter().any(|node| blocked(node)) {
+                if !waiting.iter().any(blocked) {
                     return finished;
                 }
                 None

@@ -87,8 +87,7 @@ impl Survey<'_> {
 
     /// Returns the keys of live leases.
     async fn leased(&self, records: &BTreeMap<RecordTag, Tag>) -> Result<BTreeSet<Key>, CleanError> {
-        let is_ours =
-            |record: &RecordTag| matches!(record, RecordTag::Lease { expiry, .. } if is_live(*expiry, self.now));
+        let is_ours = |record: &RecordTag| matches!(record, RecordTag::Lease { expiry, .. } if is_live(*expiry, self.now));
         let (leases, vanished) = self.ledger.read_all::<Lease>(tags_of(records, is_ours)).await?;
         match vanished.into_iter().next() {
             // Given up, or replaced by one that the list does not hold yet.
@@ -117,7 +116,8 @@ impl Survey<'_> {
         let of = |records: &[SetRecord], name: &Tag| -> Vec<SetRecord> {
             records.iter().filter(|record| record.tag == *name).cloned().collect()
         };
-        let keeping = names.iter().flat_map(|name| kept(of(&sets, name), of(&plans, name), self.keep, self.now));
+        let keeping =
+            names.iter().flat_map(|name| kept(of(&sets, name), of(&plans, name), self.keep, self.now));
         Ok(keeping.collect())
     }
 
@@ -189,8 +189,11 @@ impl Survey<'_> {
 
     async fn read_node(&self, repository: &Repository, raw: &RawManifest) -> Result<Read, CleanError> {
         let digest = raw.digest().clone();
-        let unreadable =
-            |why: String| CleanError::Unreadable { repository: repository.clone(), digest: digest.clone(), why };
+        let unreadable = |why: String| CleanError::Unreadable {
+            repository: repository.clone(),
+            digest: digest.clone(),
+            why,
+        };
         let beside = |digest: &Digest| Wanted {
             digest: digest.clone(),
             home: Some(repository.clone()),

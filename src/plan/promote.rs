@@ -171,9 +171,10 @@ pub fn promotion(
 
 /// Tells whether each tag holds what the plan saw or what it wanted.
 fn is_untouched(plan: &SetRecord, members: &[Member]) -> bool {
-    plan.boxes.iter().zip(members).all(|(planned, member)| {
-        member.now == planned.before || member.now.as_ref() == Some(&planned.digest)
-    })
+    plan.boxes
+        .iter()
+        .zip(members)
+        .all(|(planned, member)| member.now == planned.before || member.now.as_ref() == Some(&planned.digest))
 }
 
 fn same_digests(record: &SetRecord, members: &[Member]) -> bool {

@@ -23,7 +23,9 @@ async fn a_first_build_builds_all_parents_first_on_their_digests() {
     assert_eq!(outcome(&report), ALL_BUILT);
     let order = run.engine.built();
     let place = |name: &str| order.iter().position(|built| built == name).unwrap();
-    assert!(place("base") < place("build") && place("build") < place("test") && place("base") < place("lint"));
+    assert!(
+        place("base") < place("build") && place("build") < place("test") && place("base") < place("lint")
+    );
     for (child, parent) in [("build", "base"), ("lint", "base"), ("test", "build")] {
         let request = run.engine.request(child);
         let sent = String::from_utf8(request.dockerfile).unwrap();

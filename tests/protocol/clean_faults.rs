@@ -125,9 +125,8 @@ async fn a_record_that_cannot_be_read_stops_the_sweep() {
     };
     stops(newer, "cannot be read").await;
     // A newer boxwright's records keep something that we do not know of.
-    let foreign = |name: &'static str| {
-        move |world: &World| put_record(world, name, &lease(world, 3600).to_manifest())
-    };
+    let foreign =
+        |name: &'static str| move |world: &World| put_record(world, name, &lease(world, 3600).to_manifest());
     stops(foreign("lease.v2.20990101T000000Z.r.0"), "cannot be understood").await;
     stops(foreign("pin.ec"), "cannot be understood").await;
     stops(foreign("set.main.9"), "is not a set record").await;
@@ -137,7 +136,8 @@ async fn a_record_that_cannot_be_read_stops_the_sweep() {
 async fn a_manifest_that_cannot_be_understood_stops_the_sweep() {
     let junk = |world: &World| {
         let at = repository("build");
-        let index = RawManifest::new(MediaType::OciIndex, r#"{"schemaVersion":2,"manifests":[],"annotations":7}"#);
+        let index =
+            RawManifest::new(MediaType::OciIndex, r#"{"schemaVersion":2,"manifests":[],"annotations":7}"#);
         // The model refuses it, as a registry does; an older one may have taken it.
         world.net.memory.hold(&at, &tag("odd"), index);
     };
@@ -227,7 +227,8 @@ struct SleepyClock<'a> {
 
 impl Clock for SleepyClock<'_> {
     fn elapsed(&self) -> Duration {
-        let is_list = |asked: &Asked| asked.verb == Verb::Tags && asked.repository == Some(repository("test"));
+        let is_list =
+            |asked: &Asked| asked.verb == Verb::Tags && asked.repository == Some(repository("test"));
         let lists = self.world.log().iter().filter(|asked| is_list(asked)).count();
         Duration::from_secs(if lists >= 2 { 3 * 3600 } else { 0 })
     }

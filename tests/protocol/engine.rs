@@ -139,7 +139,10 @@ impl Engine for FakeEngine {
         }
         let mut script = self.script.lock().unwrap();
         if script.fail.contains(&name) {
-            return Err(EngineError::BuildFailed { step: "RUN make".to_owned(), detail: "exit 2".to_owned() });
+            return Err(EngineError::BuildFailed {
+                step: "RUN make".to_owned(),
+                detail: "exit 2".to_owned(),
+            });
         }
         let nonce = if script.is_reproducible {
             "same".to_owned()

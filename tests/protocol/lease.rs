@@ -58,7 +58,9 @@ async fn a_new_ledger_gets_its_empty_blob() {
     world.run("one").build().await.unwrap();
     let blobs = |log: Vec<boxwright::adapter::memory::Asked>| {
         let ledger = repository("ledger");
-        log.iter().filter(|asked| asked.verb == Verb::PutBlob && asked.repository.as_ref() == Some(&ledger)).count()
+        log.iter()
+            .filter(|asked| asked.verb == Verb::PutBlob && asked.repository.as_ref() == Some(&ledger))
+            .count()
     };
     assert_eq!(blobs(world.log()), 1);
     world.net.memory.clear_log();
@@ -159,7 +161,10 @@ async fn a_registry_that_does_not_answer_gives_the_lease_up() {
     world.net.memory.break_next(Verb::Get, Some(&repository("base")), Fault::Before(unavailable()));
     let run = world.run("one");
     let error = run.build().await.unwrap_err();
-    assert!(matches!(&error, BuildError::Unknown { name, why } if name == "base" && why.contains("Get r.example/base k-")), "{error}");
+    assert!(
+        matches!(&error, BuildError::Unknown { name, why } if name == "base" && why.contains("Get r.example/base k-")),
+        "{error}"
+    );
     assert_eq!(world.leases(), []);
     // So does a promotion that finds something missing.
     world.run("two").promote_with(&to("main")).await.unwrap_err();

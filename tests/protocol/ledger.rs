@@ -49,9 +49,10 @@ async fn jobs_that_end_at_the_same_moment_do_not_fail_each_other() {
 #[tokio::test(start_paused = true)]
 async fn a_record_that_cannot_be_written_is_an_error_and_the_lease_stays() {
     let world = World::of(&["base"]);
-    world.net.memory.break_when(|asked| {
-        is(asked, Verb::Put, "ledger", "run.").then(|| Fault::Before(unavailable()))
-    });
+    world
+        .net
+        .memory
+        .break_when(|asked| is(asked, Verb::Put, "ledger", "run.").then(|| Fault::Before(unavailable())));
     world.run("one").build().await.unwrap_err();
     // The image stands, and may be in use by a job of this run.
     assert_eq!(world.leases().len(), 1);

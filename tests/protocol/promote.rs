@@ -67,7 +67,10 @@ async fn all_tags_move_between_the_plan_and_the_set_record() {
     assert_eq!(record, world.record(&tag("plan.main.1")));
     for member in &record.boxes {
         assert_eq!((Some(&member.digest), &member.before), (world.stands(&member.name).as_ref(), &None));
-        assert_eq!((&member.content_tag, &member.key), (&world.tag(&member.name, 0), &world.key(&member.name)));
+        assert_eq!(
+            (&member.content_tag, &member.key),
+            (&world.tag(&member.name, 0), &world.key(&member.name))
+        );
     }
 }
 

@@ -119,7 +119,10 @@ async fn a_third_party_before_the_second_tag_leaves_it_partly_done() {
     newer.net.before(|asked| is(asked, Verb::Put, "base", "main"), |memory| meddle(memory, "build"));
     let error = newer.run("two").promote("main").await.unwrap_err();
     let PromoteError::Partly { name, moved, left, why, .. } = error else { panic!("{error}") };
-    assert_eq!((name.as_str(), moved, left), ("build", vec!["base".to_owned()], vec!["build".to_owned(), "test".to_owned()]));
+    assert_eq!(
+        (name.as_str(), moved, left),
+        ("build", vec!["base".to_owned()], vec!["build".to_owned(), "test".to_owned()])
+    );
     assert!(why.contains("moved by somebody else"), "{why}");
     newer.run("three").promote("main").await.unwrap();
     check_stands(&newer, "main");

@@ -122,7 +122,9 @@ fn apply(observed: &Observed, clean: &Clean) -> Observed {
         tags.retain(|_, at| *at != doomed.seen.digest);
     }
     for condemned in &clean.condemn {
-        after.markers.retain(|marker| (&marker.key, marker.generation) != (&condemned.key, condemned.generation));
+        after
+            .markers
+            .retain(|marker| (&marker.key, marker.generation) != (&condemned.key, condemned.generation));
         after.markers.push(Marker {
             key: condemned.key.clone(),
             generation: condemned.generation,
@@ -216,7 +218,8 @@ proptest! {
 /// Tells whether a digest is needed by something in a circle above it.
 fn in_circle(observed: &Observed, digest: &Digest) -> bool {
     let above = |of: &BTreeSet<Digest>| -> BTreeSet<Digest> {
-        let holders = observed.nodes.iter().filter(|(_, node)| node.needs.iter().any(|need| of.contains(need)));
+        let holders =
+            observed.nodes.iter().filter(|(_, node)| node.needs.iter().any(|need| of.contains(need)));
         holders.map(|(holder, _)| holder.clone()).collect()
     };
     let mut reached = above(&BTreeSet::from([digest.clone()]));

@@ -45,7 +45,9 @@ async fn three_runs_at_once_build_each_box_once() {
         let (one, two, three) = (world.run("one"), world.run("two"), world.run("three"));
         for run in [&one, &two, &three] {
             let mut script = run.engine.script.lock().unwrap();
-            script.delay.extend(["base", "build", "lint", "test"].map(|name| (name.to_owned(), Duration::from_secs(30))));
+            script.delay.extend(
+                ["base", "build", "lint", "test"].map(|name| (name.to_owned(), Duration::from_secs(30))),
+            );
         }
         let (a, b, c) = tokio::join!(one.build(), two.build(), three.build());
         let (a, b, c) = (a.unwrap(), b.unwrap(), c.unwrap());
@@ -98,7 +100,8 @@ async fn a_push_that_was_overtaken_is_settled() {
     check_alike(&world, &[&a, &b]);
     assert_eq!(one.engine.pushed().len() + two.engine.pushed().len(), 4);
     // The child in both reports stands on the base in both reports.
-    let raw = done(world.net.memory.get(&repository("build"), &world.tag("build", 0).into())).unwrap().unwrap();
+    let raw =
+        done(world.net.memory.get(&repository("build"), &world.tag("build", 0).into())).unwrap().unwrap();
     let boxwright::model::Document::Image(image) = raw.document().unwrap() else { panic!() };
     let config = done(world.net.memory.get_blob(&repository("build"), &image.config.digest, 10_000));
     let config = String::from_utf8(config.unwrap().unwrap().to_vec()).unwrap();
@@ -233,7 +236,8 @@ async fn a_registry_that_fails_until_our_patience_ends_builds_nothing() {
     let breaks = async {
         world.pass(10).await;
         world.net.memory.break_when(|asked| {
-            (asked.verb != Verb::Delete && !is(asked, Verb::Put, "ledger", "run.")).then(|| Fault::Before(gone()))
+            (asked.verb != Verb::Delete && !is(asked, Verb::Put, "ledger", "run."))
+                .then(|| Fault::Before(gone()))
         });
     };
     let (result, ()) = tokio::join!(run.build(), breaks);
