@@ -6,6 +6,7 @@ mod clean;
 mod event;
 mod explain;
 mod findings;
+mod finish;
 mod keys;
 mod ledger;
 mod lock;
