@@ -149,8 +149,7 @@ pub async fn build(
         let is_built = |keyed: &&Keyed| {
             reports.get(&keyed.wanted.name).is_some_and(|report| report.outcome == Outcome::Built)
         };
-        let built = boxes.iter().filter(is_built).map(|keyed| stored::remember(ledger, keyed, emit));
-        futures_util::future::join_all(built).await;
+        stored::remember(ledger, boxes.iter().filter(is_built).collect(), emit).await;
     }
     let mut report = BuildReport { boxes: reports, lease_until: None, is_interrupted: cancel.is_cancelled() };
     report.lease_until = finish(ports, setting, ledger, boxes, &report, &maker.leases(), emit).await?;
