@@ -31,15 +31,17 @@ pub enum Hashed<'r> {
     Large(Arc<Large<'r>>),
 }
 
-/// Hashes a file of one chunk at most, unless its hash is known.
+/// Hashes a file of one chunk at most, unless its hash is known; `hint` is for the next call
+/// on the same directory.
 pub fn file<'r>(
     root: &Root,
     open: &Arc<Open<'r>>,
     path: RelPath,
+    hint: &mut usize,
     buffer: &mut [u8],
 ) -> Result<Hashed<'r>, ContextError> {
     let known = open.known.as_ref();
-    if let Some(record) = known.and_then(|known| known.find(name(&path).as_encoded_bytes())) {
+    if let Some(record) = known.and_then(|known| known.find(name(&path).as_encoded_bytes(), hint)) {
         if let Some(found) = open.directory.find(&path)?.filter(|found| found.stamp == record.stamp) {
             return Ok(Hashed::Known(entry(path, Digest::from_sha256(record.hash), found)));
         }
