@@ -39,7 +39,7 @@ impl Script {
                 tokio::spawn(self.clone().answer(stream));
             }
         });
-        DockerEngine::connect(Some(&address), Arc::new(|_| Box::pin(async { Ok(None) }))).unwrap()
+        DockerEngine::connect(Some(&address), Arc::new(|_| Box::pin(async { Ok(None) })))
     }
 
     async fn answer(self, mut stream: TcpStream) {

@@ -14,6 +14,9 @@ use boxwright::exec::{Keyed, KeysError, LockError, LockReport, Tree, keys, resol
 use boxwright::model::{Digest, MediaType, RawManifest, Repository, Tag};
 use boxwright::port::{Reference, Registry, Remote, RemoteError};
 
+/// Reads from disk, and remembers nothing.
+static CONTEXT: std::sync::LazyLock<DiskContext> = std::sync::LazyLock::new(DiskContext::default);
+
 const CONFIG: &str = r#"
 registry = "registry.example"
 
@@ -110,7 +113,7 @@ fn tree<'a>(
     lock: &'a Lock,
     args: &'a BTreeMap<String, String>,
 ) -> Tree<'a> {
-    Tree { context: &DiskContext::default(), root, project, lock, args }
+    Tree { context: &*CONTEXT, root, project, lock, args }
 }
 
 #[tokio::test]

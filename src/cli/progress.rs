@@ -234,7 +234,7 @@ fn box_line(name: &str, what: &str, text: &str) -> String {
 }
 
 /// Cuts digests in a text to the length that people compare.
-fn short_digests(text: &str) -> String {
+pub fn short_digests(text: &str) -> String {
     const START: &str = "sha256:";
     let mut out = String::new();
     let mut rest = text;

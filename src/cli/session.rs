@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use super::args::{Boxes, Global};
 use super::error::CliError;
 use super::terminal::Terminal;
-use super::{ci, progress::Progress};
+use super::{ci, findings, progress::Progress};
 use crate::adapter::clock::BootClock;
 use crate::adapter::context::DiskContext;
 use crate::adapter::credentials::{Credential, Credentials};
@@ -54,7 +54,7 @@ pub fn load(global: &Global) -> Result<Loaded, CliError> {
             other => {
                 let other = other.trim_end_matches('/');
                 Repository::new(other, "box")
-                    .map_err(|error| CliError::Usage(format!("--registry: {error}")))?;
+                    .map_err(|error| CliError::Usage(format!("--registry {other}: {error}")))?;
                 RegistryChoice::Remote(other.to_owned())
             }
         };
@@ -79,15 +79,21 @@ fn find() -> Result<PathBuf, CliError> {
 }
 
 impl Loaded {
+    /// Names the registry without opening it: an embedded one has no port yet, and keys do not
+    /// depend on it.
+    pub fn offline_registry(&self) -> String {
+        match &self.project.registry {
+            RegistryChoice::Remote(registry) => registry.clone(),
+            RegistryChoice::Embedded => "localhost".to_owned(),
+        }
+    }
+
     /// Returns the boxes that were asked for and what they stand on, parents first.
     pub fn choose<'a>(&'a self, boxes: &Boxes) -> Result<Vec<&'a BoxSpec>, CliError> {
         if let Some(name) = &boxes.channel {
             if !self.project.channels.contains_key(name) {
-                let known: Vec<&str> = self.project.channels.keys().map(String::as_str).collect();
-                return Err(CliError::Usage(format!(
-                    "there is no channel `{name}`; declared are {}",
-                    known.join(", ")
-                )));
+                let known = self.project.channels.keys().cloned().collect();
+                return Err(CliError::Unknown { what: "channel", name: name.clone(), known });
             }
             return Ok(self.project.boxes_of(name));
         }
@@ -97,11 +103,8 @@ impl Loaded {
         }
         for name in &boxes.names {
             if self.project.find(name).is_none() {
-                let known: Vec<&str> = self.project.boxes.iter().map(|spec| spec.name.as_str()).collect();
-                return Err(CliError::Usage(format!(
-                    "there is no box `{name}`; declared are {}",
-                    known.join(", ")
-                )));
+                let known = self.project.boxes.iter().map(|spec| spec.name.clone()).collect();
+                return Err(CliError::Unknown { what: "box", name: name.clone(), known });
             }
         }
         Ok(self.project.closure(&boxes.names.iter().map(String::as_str).collect::<Vec<_>>()))
@@ -204,7 +207,6 @@ pub struct Session {
     pub setting: Setting,
     registry: HttpRegistry,
     engine: DockerEngine,
-    context: DiskContext,
     embedded: Option<EmbeddedServer>,
 }
 
@@ -235,12 +237,12 @@ impl Session {
             lease: loaded.project.lease,
             source: crate::model::Source::default(),
         };
-        Ok(Self { setting, registry: client, engine, context: disk(), embedded })
+        Ok(Self { setting, registry: client, engine, embedded })
     }
 
     /// Lends the adapters to the protocols.
     pub fn ports(&self) -> Ports<'_> {
-        Ports { registry: &self.registry, engine: &self.engine, context: &self.context, clock: &BootClock }
+        Ports { registry: &self.registry, engine: &self.engine, clock: &BootClock }
     }
 
     /// Computes the keys of the boxes that were asked for, and notes the commit.
@@ -253,20 +255,8 @@ impl Session {
     ) -> Result<Computed, CliError> {
         let computed = compute(loaded, specs, &self.setting.registry, global).await?;
         self.setting.source = computed.tree.source.clone();
-        for keyed in &computed.boxes {
-            for note in keyed.notes() {
-                terminal.say(&format!("note: {}: {note}", keyed.wanted.name));
-            }
-        }
-        for (name, paths) in &computed.differing {
-            let first = paths.first().map_or("", String::as_str);
-            let more = paths.len().saturating_sub(1);
-            let and = if more == 0 { String::new() } else { format!(" and {more} more") };
-            terminal.say(&format!(
-                "note: {name}: not as committed: {}{and}",
-                crate::model::printable(first, 120)
-            ));
-        }
+        // What the Dockerfile says is for a plan; what was forgotten is for every command.
+        findings::say(&computed, terminal, |remark| remark.line.is_none());
         Ok(computed)
     }
 

@@ -1,11 +1,12 @@
 //! The checked configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use regex::Regex;
 
 use super::{PinFormat, Template};
+use crate::inputs::FindingKind;
 use crate::model::{ImageName, Platform, Span, Tag};
 
 /// Everything that `boxwright.toml` says, checked.
@@ -110,6 +111,8 @@ pub struct BoxSpec {
     pub extra_hosts: Vec<String>,
     /// The size of `/dev/shm` in bytes.
     pub shm_size: Option<u64>,
+    /// The findings that are silenced, for this box or for all.
+    pub allow: BTreeSet<FindingKind>,
 }
 
 impl BoxSpec {

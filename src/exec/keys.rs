@@ -7,8 +7,8 @@ use super::pins::read_pins;
 use crate::config::{BoxSpec, ContextSource, Lock, PinError, Project};
 use crate::inputs::{
     Analysis, BoxInputs, BuildOptions, ContextKind, DockerfileError, DockerfileSource, Dockerignore,
-    DockerignoreError, Finding, FindingKind, InputManifest, NeedKind, Reads, RewriteError, Selection,
-    analyse, rewrite,
+    DockerignoreError, FindingKind, InputManifest, NeedKind, Reads, RewriteError, Selection, analyse,
+    is_secret, rewrite,
 };
 use crate::model::{
     ContentTag, Digest, Entry, Generation, ImageName, ImageNameError, Key, RelPath, Repository,
@@ -31,8 +31,8 @@ pub struct Keyed {
     pub parents: BTreeMap<String, Key>,
     /// The input manifest.
     pub manifest: InputManifest,
-    source: DockerfileSource,
-    analysis: Analysis,
+    pub(super) source: DockerfileSource,
+    pub(super) analysis: Analysis,
     /// Outside images by digest, by the names the Dockerfile gives them.
     images: BTreeMap<String, String>,
     root: PathBuf,
@@ -180,6 +180,30 @@ pub enum KeysError {
         /// The arguments.
         args: Vec<String>,
     },
+    /// An argument for every box looks like a secret, and this box declares it.
+    #[error("box {name}: argument {} looks like a secret; arguments are stored in the image and in the ledger", args.join(", "))]
+    SecretArgument {
+        /// The box.
+        name: String,
+        /// The arguments.
+        args: Vec<String>,
+    },
+    /// A box it stands on hands on a trigger that copies from an image or a stage.
+    #[error(
+        "box {name}: {file}:{line} of its parent {parent} is an ONBUILD trigger that copies from `{from}`"
+    )]
+    Trigger {
+        /// The box.
+        name: String,
+        /// The parent.
+        parent: String,
+        /// The parent's Dockerfile.
+        file: String,
+        /// The trigger's line, from 1.
+        line: u32,
+        /// What it copies from.
+        from: String,
+    },
     /// The Dockerfile cannot be sent with its parents' digests.
     #[error("box {name}")]
     Rewrite {
@@ -256,6 +280,13 @@ impl Tree<'_> {
         if !unused.is_empty() {
             return Err(KeysError::Unused { name: name(), file, args: unused });
         }
+        if !spec.allow.contains(&FindingKind::SecretArgument) {
+            let args: Vec<String> =
+                analysis.arguments.keys().filter(|name| is_secret(name)).cloned().collect();
+            if !args.is_empty() {
+                return Err(KeysError::SecretArgument { name: name(), args });
+            }
+        }
         Ok(Analysed { source, analysis, dockerfile })
     }
 
@@ -267,7 +298,10 @@ impl Tree<'_> {
         done: &[Keyed],
     ) -> Result<Keyed, KeysError> {
         let name = || spec.name.clone();
-        let Analysed { source, analysis, dockerfile } = self.analyse(spec, pins)?;
+        let Analysed { source, mut analysis, dockerfile } = self.analyse(spec, pins)?;
+        if let Some(reads) = triggered(spec, &analysis, done)? {
+            analysis.reads = reads;
+        }
         let images = self.images(spec, &source, &analysis)?;
         let root = self.inside(spec, &spec.context)?;
         let ignore = self.ignore(spec, &root, &dockerfile)?;
@@ -408,6 +442,37 @@ impl Tree<'_> {
     }
 }
 
+/// Returns what the `ONBUILD` triggers of the boxes it stands on make a box read: whatever
+/// they copy, it is from its context. Nothing if no trigger reads.
+///
+/// A trigger that copies from elsewhere is refused: neither an image's digest nor a stage's
+/// instructions can be held by a key that knows nothing of them.
+fn triggered(spec: &BoxSpec, analysis: &Analysis, done: &[Keyed]) -> Result<Option<Reads>, KeysError> {
+    let mut reads = None;
+    for found in analysis.images.iter().filter(|found| found.keyword == "FROM") {
+        let Some(ContextSource::Box(name)) = spec.contexts.get(found.origin.name()) else { continue };
+        let Some(parent) = done.iter().find(|done| done.wanted.name == *name) else { continue };
+        let file = parent.source.name();
+        for trigger in &parent.analysis.triggers {
+            if let Some(from) = &trigger.from {
+                return Err(KeysError::Trigger {
+                    name: spec.name.clone(),
+                    parent: name.clone(),
+                    file: file.to_owned(),
+                    line: trigger.line,
+                    from: from.clone(),
+                });
+            }
+            if trigger.reads && reads.is_none() {
+                let reason =
+                    format!("an ONBUILD trigger of parent {name} reads it ({file}:{})", trigger.line);
+                reads = Some(Reads::Whole { reason, line: found.line });
+            }
+        }
+    }
+    Ok(reads)
+}
+
 /// Returns the outside images that a box names, by the names its Dockerfile gives them.
 pub(super) fn outside(
     spec: &BoxSpec,
@@ -438,25 +503,29 @@ impl Keyed {
         self.manifest.entries.len()
     }
 
+    /// Returns what its build can read from the context.
+    pub fn reads(&self) -> &Reads {
+        &self.analysis.reads
+    }
+
+    /// Returns its Dockerfile as it was named.
+    pub fn dockerfile(&self) -> &str {
+        self.source.name()
+    }
+
+    /// Returns its parents: the name in the Dockerfile, the box and its key.
+    pub fn named_parents(&self) -> Vec<(&str, &str, &Key)> {
+        let of = |name: &str| match self.spec.contexts.get(name) {
+            Some(ContextSource::Box(parent)) => parent.as_str(),
+            _ => "",
+        };
+        self.manifest.parents.iter().map(|(name, key)| (name.as_str(), of(name), key)).collect()
+    }
+
     /// Returns what the engine must be able to do, with the place that needs it.
     pub fn needs(&self) -> impl Iterator<Item = (&NeedKind, String)> {
         let file = self.source.name();
         self.analysis.needs.iter().map(move |need| (&need.kind, format!("{file}:{}", need.line)))
-    }
-
-    /// Returns remarks that a person should read before building.
-    pub fn notes(&self) -> Vec<String> {
-        let file = self.source.name();
-        let used: BTreeSet<&str> = self.analysis.images.iter().map(|found| found.origin.name()).collect();
-        let unused = self.spec.contexts.keys().filter(|name| !used.contains(name.as_str()));
-        let mut notes: Vec<String> =
-            unused.map(|name| format!("nothing in {file} uses the context `{name}`")).collect();
-        for Finding { kind, line, text } in &self.analysis.findings {
-            if *kind == FindingKind::SecretArgument && *line == 0 {
-                notes.push(format!("argument {text} looks like a secret; arguments are stored in the image"));
-            }
-        }
-        notes
     }
 
     /// Returns the paths that entered the key, relative to `top`, which they are below.

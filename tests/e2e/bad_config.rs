@@ -29,14 +29,14 @@ fn errors_say_where_what_and_what_next() {
         "tarket = \"base\"",
         &["boxwright.toml:7:1", "unknown key `tarket` in [box.base]", "`target`", "tarket = \"base\"\n"],
     );
-    check("[box.base]", "[bocks.base]", &["boxwright.toml:6:2", "unknown key `bocks`", "`box`"]);
+    check("[box.base]", "[boxes.base]", &["boxwright.toml:6:2", "unknown key `boxes`", "`box`"]);
     // Wrong types.
     check(
         "target = \"base\"",
         "target = 3",
         &["boxwright.toml:7:10", "`box.base.target`", "expected a string"],
     );
-    check("immutable = true", "immutable = \"yes\"", &["boxwright.toml:24:13", "expected a boolean"]);
+    check("immutable = true", "immutable = \"yes\"", &["boxwright.toml:24:13", "expected true or false"]);
     check(contexts, "contexts = [\"box:base\"]", &["boxwright.toml:11:12", "expected a table"]);
     check("[defaults]", "[defaults", &["boxwright.toml:3:"]);
     check("last = 1", "last = 1, last = 2", &["boxwright.toml:19:", "duplicate key"]);
@@ -45,9 +45,9 @@ fn errors_say_where_what_and_what_next() {
     check(
         "target = \"base\"",
         "target = \"base\"\ncontexts = { x = \"box:test\" }",
-        &["boxwright.toml:8:", "in a circle: base → test → build → base"],
+        &["boxwright.toml:6:6", "in a circle: base → test → build → base"],
     );
-    check("box:base\"", "box:build\"", &["boxwright.toml:11:", "in a circle: build → build"]);
+    check("box:base\"", "box:build\"", &["boxwright.toml:9:6", "in a circle: build → build"]);
     check(contexts, &format!("{contexts}\nonly = [\"releas\"]"), &["boxwright.toml:12:", "`release`"]);
     // Names and tags.
     check(

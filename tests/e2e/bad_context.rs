@@ -18,7 +18,7 @@ fn a_dockerfile_that_is_not_there_or_cannot_be_read() {
         world.without_engine(&[command]).fails(2, &["box base", "there is no ci/Dockerfile", "dockerfile ="]);
     }
     fs::create_dir(world.root.join("ci/Dockerfile")).unwrap();
-    world.without_engine(&["keys"]).fails(2, &["box base", "ci/Dockerfile"]);
+    world.without_engine(&["keys"]).fails(1, &["box base: cannot read", "ci/Dockerfile", "Is a directory"]);
     fs::remove_dir(world.root.join("ci/Dockerfile")).unwrap();
     world.write("ci/Dockerfile", "FROM boxwright-busybox:1 AS base\nRUM true\n");
     world.without_engine(&["keys"]).fails(2, &["box base", "ci/Dockerfile:2", "RUM"]);

@@ -12,8 +12,6 @@ struct Tiny<'a>(&'a Path);
 impl<'a> Tiny<'a> {
     fn mount(at: &'a Path, size: &str) -> Self {
         fs::create_dir_all(at).unwrap();
-        let sudo = fs::read_to_string("/proc/self/loginuid").is_err();
-        assert!(!sudo || at.exists());
         tell("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "tiny", at.to_str().unwrap()]);
         Self(at)
     }

@@ -88,7 +88,7 @@ fn only_what_is_missing_is_built_and_a_lost_image_comes_back() {
     assert_eq!(plan.boxes("state"), ["present", "missing", "present"]);
     assert_eq!(plan.boxes("action")[0], "use");
     assert_eq!(plan.boxes("action")[1], "build");
-    world.boxwright(&["build"]).good();
+    world.boxwright(&["build", "--wait", "0s"]).good();
     world.without_engine(&["plan", "--check"]).good();
     assert_eq!(content_tags(&registry), all.boxes("tag"));
 }

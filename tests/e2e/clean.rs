@@ -56,7 +56,7 @@ fn exactly_the_unpromoted_boxes_go_and_main_still_works() {
     );
 
     // A key that was condemned comes back as its next generation.
-    let again = world.boxwright(&["build", "--format", "json"]).good();
+    let again = world.boxwright(&["build", "--format", "json", "--wait", "0s"]).good();
     assert_eq!(again.boxes("action"), ["use", "built", "built"]);
     assert!(again.boxes("tag")[1].ends_with(".g1"), "{}", again.out);
     let labels = registry.labels("build", &format!(":{}", again.boxes("tag")[1]));
@@ -80,7 +80,7 @@ fn a_lease_taken_in_time_keeps_what_was_marked() {
     let built = world.boxwright(&["build", "base", "--format", "json"]).good();
     world.boxwright(&["clean", "--now", "+3d", "--yes"]).good();
     // What is condemned is never used again: the next generation is built and leased.
-    let next = world.boxwright(&["build", "base", "--format", "json"]).good();
+    let next = world.boxwright(&["build", "base", "--format", "json", "--wait", "0s"]).good();
     assert_eq!(next.boxes("action"), ["built"]);
     assert_ne!(next.boxes("digest"), built.boxes("digest"));
     world.boxwright(&["clean", "--now", "+26h", "--yes"]).good();

@@ -7,8 +7,10 @@
 mod decode;
 mod diff;
 mod encode;
+mod packed;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +19,7 @@ use crate::model::{Digest, Entry, Key, Platform};
 pub use decode::ManifestFormatError;
 pub use diff::{Change, Side, diff};
 pub use encode::entries_digest;
+pub use packed::{PACKED_LIMIT, PackError};
 
 use super::dockerfile::Analysis;
 
