@@ -31,15 +31,17 @@ pub enum Hashed<'r> {
     Large(Arc<Large<'r>>),
 }
 
-/// Hashes a file of one chunk at most, unless its hash is known.
+/// Hashes a file of one chunk at most, unless its hash is known; `hint` is for the next call
+/// on the same directory.
 pub fn file<'r>(
     root: &Root,
     open: &Arc<Open<'r>>,
     path: RelPath,
+    hint: &mut usize,
     buffer: &mut [u8],
 ) -> Result<Hashed<'r>, ContextError> {
     let known = open.known.as_ref();
-    if let Some(record) = known.and_then(|known| known.find(name(&path).as_encoded_bytes())) {
+    if let Some(record) = known.and_then(|known| known.find(name(&path).as_encoded_bytes(), hint)) {
         if let Some(found) = open.directory.find(&path)?.filter(|found| found.stamp == record.stamp) {
             return Ok(Hashed::Known(entry(path, Digest::from_sha256(record.hash), found)));
         }
@@ -49,7 +51,7 @@ pub fn file<'r>(
         if source.size() > CHUNK {
             return Ok(Hashed::Large(Arc::new(Large::new(Arc::clone(open), path, source))));
         }
-        if let Some(digest) = stream(root, open, &path, &source, buffer)? {
+        if let Some(digest) = stream(root, &path, &source, buffer)? {
             return Ok(Hashed::Read(entry(path, digest, source.found), source.found));
         }
     }
@@ -59,7 +61,6 @@ pub fn file<'r>(
 /// Hashes an open file from its start to its end; nothing if it changes meanwhile.
 fn stream(
     root: &Root,
-    open: &Open<'_>,
     path: &RelPath,
     source: &Source,
     buffer: &mut [u8],
@@ -76,18 +77,13 @@ fn stream(
             break;
         }
     }
-    let whole = done == source.size() && is_still(open, path, source)?;
+    let whole = done == source.size() && source.is_still();
     Ok(whole.then(|| hasher.finish().0))
 }
 
 fn entry(path: RelPath, digest: Digest, found: Found) -> Entry {
     let Found { stamp, executable } = found;
     Entry { path, kind: EntryKind::File { digest, size: stamp.size, executable } }
-}
-
-/// Tells whether the file at `path` is still the one that was opened, unchanged.
-fn is_still(open: &Open<'_>, path: &RelPath, source: &Source) -> Result<bool, ContextError> {
-    Ok(open.directory.find(path)? == Some(source.found))
 }
 
 /// A file of more than one chunk, on which several workers are at work.
@@ -159,13 +155,13 @@ impl<'r> Large<'r> {
         buffer: &mut [u8],
     ) -> Result<(Entry, Found), ContextError> {
         let path = self.path.clone();
-        if !self.torn.load(Ordering::Relaxed) && is_still(&self.open, &path, &self.source)? {
+        if !self.torn.load(Ordering::Relaxed) && self.source.is_still() {
             let found = self.source.found;
             return Ok((entry(path, FileHasher::join(hashes), found), found));
         }
         for _ in 1..ATTEMPTS {
             let source = self.open.directory.file(&path)?;
-            if let Some(digest) = stream(root, &self.open, &path, &source, buffer)? {
+            if let Some(digest) = stream(root, &path, &source, buffer)? {
                 return Ok((entry(path, digest, source.found), source.found));
             }
         }

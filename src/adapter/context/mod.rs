@@ -6,6 +6,7 @@
 
 mod cache;
 mod hash;
+mod names;
 mod queue;
 pub(super) mod root;
 mod scan;

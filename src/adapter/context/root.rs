@@ -166,6 +166,12 @@ impl Source {
     pub fn size(&self) -> u64 {
         self.found.stamp.size
     }
+
+    /// Tells whether nobody wrote to it, replaced it or removed it since it was opened: all
+    /// of that moves the times of the open file.
+    pub fn is_still(&self) -> bool {
+        rustix::fs::fstat(&self.file).is_ok_and(|stat| Found::new(&stat) == Some(self.found))
+    }
 }
 
 /// Wraps what the system said.

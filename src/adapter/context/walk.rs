@@ -1,14 +1,16 @@
 //! Listing directories: which entries there are, and which files are to be hashed.
 
 use std::ffi::OsStr;
+use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{AtFlags, Dir, FileType};
+use rustix::fs::{AtFlags, FileType};
+use rustix::io::Errno;
 
 use super::cache::{Cache, Files};
+use super::names::Names;
 use super::queue::{Job, Queue};
 use super::root::{Directory, Root, io_error};
 use crate::model::{Entry, EntryKind, RelPath};
@@ -61,7 +63,7 @@ impl Node {
 pub struct Open<'r> {
     pub directory: Directory<'r>,
     /// Nothing if nothing may be remembered.
-    pub known: Option<Files<'r>>,
+    pub known: Option<Files>,
 }
 
 /// What a directory holds besides files.
@@ -73,49 +75,47 @@ pub struct Listed {
     pub widen: Option<RelPath>,
 }
 
-/// Lists a directory; its files and directories go to the queue.
+/// Lists a directory, its names by way of `buffer`; its files and directories go to the queue.
 pub fn list<'r>(
     root: &'r Root,
     cache: Option<&'r Cache>,
     filter: &dyn ContextFilter,
     node: &Arc<Node>,
     queue: &Queue<'r>,
+    buffer: &mut [MaybeUninit<u8>],
 ) -> Result<Listed, ContextError> {
-    let directory = root.directory(node.path.as_ref())?;
-    let at = node.path.as_ref().map_or(&b""[..], RelPath::as_bytes);
-    let known = cache.and_then(|cache| cache.directory(at, directory.fd()));
+    let here = node.path.as_ref();
+    let directory = root.directory(here)?;
+    let known = cache.and_then(|cache| cache.directory(here.map_or(b"", RelPath::as_bytes), directory.fd()));
     let open = Arc::new(Open { directory, known });
-    let shown = |name: &[u8]| -> PathBuf {
-        let directory = node.path.as_ref().map_or_else(|| root.path().to_owned(), |path| root.join(path));
-        directory.join(OsStr::from_bytes(name))
-    };
+    let at = || here.map_or_else(|| root.path().to_owned(), |path| root.join(path));
+    let fail = |errno: Errno| io_error("list", &at(), errno.into());
     let mut listed = Listed::default();
     let mut files = Vec::new();
-    for entry in
-        Dir::read_from(open.directory.fd()).map_err(|errno| io_error("list", &shown(b""), errno.into()))?
-    {
-        let entry = entry.map_err(|errno| io_error("list", &shown(b""), errno.into()))?;
-        let name = entry.file_name().to_bytes();
-        if name == b"." || name == b".." || (node.path.is_none() && name == OWN_STATE) {
+    let mut names = Names::new(open.directory.fd(), buffer).map_err(fail)?;
+    while let Some(next) = names.next() {
+        let (name, kind) = next.map_err(fail)?;
+        if name == b"." || name == b".." || (here.is_none() && name == OWN_STATE) {
             continue;
         }
         if queue.is_stopped() {
             break;
         }
-        let path = RelPath::join(node.path.as_ref(), name)
-            .map_err(|error| io_error("list", &shown(name), std::io::Error::other(error)))?;
-        let kind = match entry.file_type() {
-            FileType::Unknown => {
-                rustix::fs::statat(open.directory.fd(), entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
-                    .map(|stat| FileType::from_raw_mode(stat.st_mode))
-                    .map_err(|errno| io_error("list", &shown(name), errno.into()))?
-            }
+        let name = OsStr::from_bytes(name);
+        let shown = || at().join(name);
+        let path = RelPath::join(here, name.as_bytes())
+            .map_err(|error| io_error("list", &shown(), std::io::Error::other(error)))?;
+        let kind = match kind {
+            FileType::Unknown => rustix::fs::statat(open.directory.fd(), name, AtFlags::SYMLINK_NOFOLLOW)
+                .map(|stat| FileType::from_raw_mode(stat.st_mode))
+                .map_err(|errno| io_error("list", &shown(), errno.into()))?,
             kind => kind,
         };
         let is_directory = kind == FileType::Directory;
-        let visit = match is_directory {
-            true => filter.directory(&path),
-            false => filter.leaf(&path, kind == FileType::Symlink),
+        let visit = if is_directory {
+            filter.directory(&path)
+        } else {
+            filter.leaf(&path, kind == FileType::Symlink)
         };
         match visit {
             Visit::Take => node.hold(),
@@ -126,11 +126,10 @@ pub fn list<'r>(
         match kind {
             FileType::Directory => queue.push(Job::Directory(node.below(path, visit == Visit::Take))),
             FileType::Symlink => {
-                let target = rustix::fs::readlinkat(open.directory.fd(), entry.file_name(), Vec::new())
-                    .map_err(|errno| io_error("read", &shown(name), errno.into()))?;
-                listed
-                    .links
-                    .push(Entry { path, kind: EntryKind::Symlink { target: target.to_bytes().into() } });
+                let target = rustix::fs::readlinkat(open.directory.fd(), name, Vec::new())
+                    .map_err(|errno| io_error("read", &shown(), errno.into()))?;
+                let kind = EntryKind::Symlink { target: target.to_bytes().into() };
+                listed.links.push(Entry { path, kind });
             }
             FileType::RegularFile => {
                 files.push(path);
@@ -138,14 +137,9 @@ pub fn list<'r>(
                     queue.push(Job::Files(Arc::clone(&open), std::mem::take(&mut files)));
                 }
             }
-            kind => {
-                let kind = match kind {
-                    FileType::Fifo => "FIFO",
-                    FileType::Socket => "socket",
-                    _ => "device",
-                };
-                return Err(ContextError::Special { path: shown(name), kind });
-            }
+            FileType::Fifo => return Err(ContextError::Special { path: shown(), kind: "FIFO" }),
+            FileType::Socket => return Err(ContextError::Special { path: shown(), kind: "socket" }),
+            _ => return Err(ContextError::Special { path: shown(), kind: "device" }),
         }
     }
     if !files.is_empty() {

@@ -1,15 +1,21 @@
-//! The stat cache's file: a header that says whose it is, the directories and their files
-//! sorted by name, and a SHA-256 over all of it. Numbers are little-endian.
+//! The stat cache's file: the files of each directory sorted by name, then an index of the
+//! directories sorted by path, then where that begins and its hash. Numbers are little-endian.
 //!
 //! ```text
-//! file      = magic, text root, u64 dev, u64 ino, i64 written, directory*, sha256
-//! directory = text path ("" for the root), u32 length of the records, record*
-//! record    = text name, u64 dev, ino, size, (i64 s, u32 ns) mtime, ctime, sha256
-//! text      = u16 length, bytes
+//! file   = record*, index, u64 start of the index, SHA-256 of the index
+//! index  = magic, text root, u64 dev, u64 ino, i64 written, place*
+//! place  = text path ("" for the root), u64 start of its records, u32 length, SHA-256 of them
+//! record = text name, u64 dev, ino, size, (i64 s, u32 ns) mtime, ctime, SHA-256 of the content
+//! text   = u16 length, bytes
 //! ```
+//!
+//! So a directory's records are read when it is listed, by whoever lists it, and what is
+//! damaged is as if it were not there.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 
 use sha2::{Digest as _, Sha256};
 
@@ -21,6 +27,8 @@ const MAGIC: &[u8; 16] = b"boxwright-stat 1";
 const HASH: usize = 32;
 /// The bytes of a record after its name.
 const TAIL: usize = 3 * 8 + 2 * 12 + HASH;
+/// The bytes after the index.
+const FOOT: usize = 8 + HASH;
 
 /// Whose files a cache knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,104 +52,135 @@ pub struct Record<'a> {
     pub hash: [u8; HASH],
 }
 
-/// A cache's content, checked.
-#[derive(Debug, Default)]
+/// An open cache whose index is good.
+#[derive(Debug)]
 pub struct Table {
-    bytes: Vec<u8>,
-    /// Where each directory's path and records stand, sorted by path.
-    directories: Vec<(Range<usize>, Range<usize>)>,
+    file: File,
+    index: Vec<u8>,
+    size: u64,
+    /// Sorted by path.
+    places: Vec<Place>,
+}
+
+/// Where a directory's path stands in the index, and its records in the file.
+#[derive(Debug)]
+struct Place {
+    path: Range<usize>,
+    start: u64,
+    length: usize,
+    sum: [u8; HASH],
 }
 
 impl Table {
-    /// Takes what a file holds; nothing unless it is whole, of this format, about this
-    /// owner, and not written in the future of `now` (then the clock was set back).
-    pub fn read(bytes: Vec<u8>, owner: &Owner, now: Moment) -> Option<Self> {
-        let end = bytes.len().checked_sub(HASH)?;
-        let mut rest = Bytes { bytes: &bytes[..end], at: 0 };
+    /// Reads a file's index; nothing unless it is whole, of this format, about this owner,
+    /// and not written in the future of `now` (then the clock was set back).
+    pub fn open(file: File, owner: &Owner, now: Moment) -> Option<Self> {
+        let size = file.metadata().ok()?.len();
+        let end = size.checked_sub(FOOT as u64)?;
+        let foot = bytes_at(&file, end, FOOT)?;
+        let start = Bytes(&foot).u64()?;
+        let index = bytes_at(&file, start, usize::try_from(end.checked_sub(start)?).ok()?)?;
+        if Sha256::digest(&index)[..] != foot[8..] {
+            return None;
+        }
+        let mut rest = Bytes(&index);
         let good = rest.take(MAGIC.len())? == MAGIC
             && rest.text()? == owner.path
             && rest.u64()? == owner.dev
             && rest.u64()? == owner.ino
             && rest.i64()? <= now.0;
-        if !good || Sha256::digest(&bytes[..end])[..] != bytes[end..] {
-            return None;
+        let mut places = Vec::new();
+        while good && !rest.0.is_empty() {
+            let path = rest.text()?.len();
+            let at = index.len() - rest.0.len();
+            let (start, length) = (rest.u64()?, usize::try_from(rest.u32()?).ok()?);
+            places.push(Place { path: at - path..at, start, length, sum: rest.array()? });
         }
-        let mut directories: Vec<(Range<usize>, Range<usize>)> = Vec::new();
-        while rest.at < end {
-            let path = rest.text_range()?;
-            let length = usize::try_from(rest.u32()?).ok()?;
-            let start = rest.at;
-            rest.take(length)?;
-            if directories.last().is_some_and(|(last, _)| bytes[last.clone()] >= bytes[path.clone()]) {
-                return None;
-            }
-            directories.push((path, start..rest.at));
-        }
-        Some(Self { bytes, directories })
+        good.then_some(Self { file, index, size, places })
     }
 
     /// Returns what is known about a directory's files, the root's for an empty path.
-    pub fn directory(&self, path: &[u8]) -> Files<'_> {
-        let found = self.directories.binary_search_by(|(range, _)| self.bytes[range.clone()].cmp(path)).ok();
-        found.map_or_else(Files::default, |index| self.files(index))
+    pub fn directory(&self, path: &[u8]) -> Files {
+        let found = self.places.binary_search_by(|place| self.index[place.path.clone()].cmp(path));
+        found.map_or_else(|_| Files::default(), |index| self.files(&self.places[index]))
+    }
+
+    /// All directories in order.
+    pub fn directories(&self) -> impl Iterator<Item = (&[u8], Files)> {
+        self.places.iter().map(|place| (&self.index[place.path.clone()], self.files(place)))
     }
 
     /// Returns how many bytes it takes.
     pub fn size(&self) -> u64 {
-        self.bytes.len() as u64
+        self.size
     }
 
-    /// All directories in order.
-    pub fn directories(&self) -> impl Iterator<Item = (&[u8], Files<'_>)> {
-        (0..self.directories.len())
-            .map(|index| (&self.bytes[self.directories[index].0.clone()], self.files(index)))
-    }
-
-    fn files(&self, index: usize) -> Files<'_> {
-        let mut rest = Bytes { bytes: &self.bytes[self.directories[index].1.clone()], at: 0 };
-        let mut records = Vec::with_capacity(rest.bytes.len() / (TAIL + 16));
-        while let (Some(name), Some(tail)) = (rest.text(), rest.take(TAIL)) {
-            records.push((name, tail));
-        }
-        Files(records)
+    fn files(&self, place: &Place) -> Files {
+        let is_good = |bytes: &Vec<u8>| Sha256::digest(bytes)[..] == place.sum;
+        let inside = place.start.checked_add(place.length as u64).is_some_and(|end| end <= self.size);
+        let bytes = inside.then(|| bytes_at(&self.file, place.start, place.length)).flatten();
+        bytes.filter(is_good).map_or_else(Files::default, Files::new)
     }
 }
 
-/// What is known about the files of one directory, sorted by name.
-#[derive(Debug, Default)]
-pub struct Files<'t>(Vec<(&'t [u8], &'t [u8])>);
+fn bytes_at(file: &File, start: u64, length: usize) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    file.read_exact_at(&mut bytes, start).ok()?;
+    Some(bytes)
+}
 
-impl<'t> Files<'t> {
-    /// Returns what is known about a file.
-    pub fn find(&self, name: &[u8]) -> Option<Record<'t>> {
-        let index = self.0.binary_search_by(|(known, _)| (*known).cmp(name)).ok()?;
-        record(self.0[index])
+/// What is known about the files of one directory.
+#[derive(Debug, Default)]
+pub struct Files {
+    bytes: Vec<u8>,
+    /// Where the names stand, sorted by name.
+    names: Vec<Range<usize>>,
+}
+
+impl Files {
+    fn new(bytes: Vec<u8>) -> Self {
+        let mut names = Vec::with_capacity(bytes.len() / (TAIL + 8));
+        let mut rest = Bytes(&bytes);
+        while let (Some(name), Some(_)) = (rest.text(), rest.take(TAIL)) {
+            let end = bytes.len() - rest.0.len() - TAIL;
+            names.push(end - name.len()..end);
+        }
+        Self { bytes, names }
+    }
+
+    /// Returns what is known about a file. `hint` is where the one after the last is, which
+    /// is the next one for who asks in order.
+    pub fn find(&self, name: &[u8], hint: &mut usize) -> Option<Record<'_>> {
+        let is_it = |range: &Range<usize>| self.bytes[range.clone()] == *name;
+        if !self.names.get(*hint).is_some_and(is_it) {
+            *hint = self.names.binary_search_by(|range| self.bytes[range.clone()].cmp(name)).ok()?;
+        }
+        *hint += 1;
+        self.record(*hint - 1)
     }
 
     /// All files in order.
-    pub fn iter(&self) -> impl Iterator<Item = Record<'t>> {
-        self.0.iter().copied().filter_map(record)
+    pub fn iter(&self) -> impl Iterator<Item = Record<'_>> {
+        (0..self.names.len()).filter_map(|index| self.record(index))
+    }
+
+    fn record(&self, index: usize) -> Option<Record<'_>> {
+        let name = self.names.get(index)?;
+        let mut rest = Bytes(&self.bytes[name.end..]);
+        let (dev, ino, size) = (rest.u64()?, rest.u64()?, rest.u64()?);
+        let (mtime, ctime) = ((rest.i64()?, rest.u32()?), (rest.i64()?, rest.u32()?));
+        let (name, hash) = (&self.bytes[name.clone()], rest.array()?);
+        Some(Record { name, stamp: Stamp { dev, ino, size, mtime, ctime }, hash })
     }
 }
 
-fn record<'t>((name, tail): (&'t [u8], &[u8])) -> Option<Record<'t>> {
-    let mut rest = Bytes { bytes: tail, at: 0 };
-    let (dev, ino, size) = (rest.u64()?, rest.u64()?, rest.u64()?);
-    let (mtime, ctime) = ((rest.i64()?, rest.u32()?), (rest.i64()?, rest.u32()?));
-    let hash = rest.array()?;
-    Some(Record { name, stamp: Stamp { dev, ino, size, mtime, ctime }, hash })
-}
-
 /// Bytes that are read from the front.
-struct Bytes<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
+struct Bytes<'a>(&'a [u8]);
 
 impl<'a> Bytes<'a> {
     fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let taken = self.bytes.get(self.at..self.at.checked_add(length)?)?;
-        self.at += length;
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
         Some(taken)
     }
 
@@ -161,22 +200,17 @@ impl<'a> Bytes<'a> {
         self.array().map(i64::from_le_bytes)
     }
 
-    fn text_range(&mut self) -> Option<Range<usize>> {
-        let length = usize::from(self.array().map(u16::from_le_bytes)?);
-        self.take(length)?;
-        Some(self.at - length..self.at)
-    }
-
     fn text(&mut self) -> Option<&'a [u8]> {
-        let range = self.text_range()?;
-        Some(&self.bytes[range])
+        let length = usize::from(self.array().map(u16::from_le_bytes)?);
+        self.take(length)
     }
 }
 
 /// Writes a cache; directories and their files come sorted.
 pub struct Writer<W> {
     out: W,
-    sum: Sha256,
+    written: u64,
+    index: Vec<u8>,
     path: Vec<u8>,
     records: Vec<u8>,
 }
@@ -184,15 +218,20 @@ pub struct Writer<W> {
 impl<W: Write> Writer<W> {
     /// Starts a file.
     pub fn new(out: W, owner: &Owner, now: Moment) -> io::Result<Self> {
-        let mut writer = Self { out, sum: Sha256::new(), path: Vec::new(), records: Vec::new() };
-        let mut header = MAGIC.to_vec();
-        text(&mut header, &owner.path)?;
+        let mut index = MAGIC.to_vec();
+        text(&mut index, &owner.path)?;
         for number in [owner.dev, owner.ino] {
-            header.extend_from_slice(&number.to_le_bytes());
+            index.extend_from_slice(&number.to_le_bytes());
         }
-        header.extend_from_slice(&now.0.to_le_bytes());
-        writer.put(&header)?;
-        Ok(writer)
+        index.extend_from_slice(&now.0.to_le_bytes());
+        Ok(Self { out, written: 0, index, path: Vec::new(), records: Vec::new() })
+    }
+
+    /// Makes it a file of the next version.
+    #[cfg(test)]
+    pub fn newer(mut self) -> Self {
+        self.index[MAGIC.len() - 1] += 1;
+        self
     }
 
     /// Adds a file.
@@ -218,29 +257,26 @@ impl<W: Write> Writer<W> {
     /// Ends the file.
     pub fn finish(mut self) -> io::Result<W> {
         self.flush()?;
-        self.out.write_all(&self.sum.finalize())?;
+        self.out.write_all(&self.index)?;
+        self.out.write_all(&self.written.to_le_bytes())?;
+        self.out.write_all(&Sha256::digest(&self.index))?;
         Ok(self.out)
     }
 
+    /// Writes the records of one directory.
     fn flush(&mut self) -> io::Result<()> {
         if self.records.is_empty() {
             return Ok(());
         }
-        let mut head = Vec::new();
-        text(&mut head, &self.path)?;
+        text(&mut self.index, &self.path)?;
         let length = u32::try_from(self.records.len()).map_err(io::Error::other)?;
-        head.extend_from_slice(&length.to_le_bytes());
-        self.put(&head)?;
-        let records = std::mem::take(&mut self.records);
-        self.put(&records)?;
-        self.records = records;
+        self.index.extend_from_slice(&self.written.to_le_bytes());
+        self.index.extend_from_slice(&length.to_le_bytes());
+        self.index.extend_from_slice(&Sha256::digest(&self.records));
+        self.out.write_all(&self.records)?;
+        self.written += u64::from(length);
         self.records.clear();
         Ok(())
-    }
-
-    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.sum.update(bytes);
-        self.out.write_all(bytes)
     }
 }
 

@@ -13,7 +13,7 @@ mod format;
 mod tests;
 
 use std::fs;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -28,7 +28,7 @@ use format::{Owner, Record, Table, Writer};
 
 pub use format::Files;
 
-/// The largest file that is read or written, in bytes: about two million files.
+/// The largest file that is read or written, in bytes: some two million files.
 const LIMIT: u64 = 256 << 20;
 /// How many roots are remembered.
 const ROOTS: usize = 64;
@@ -37,7 +37,7 @@ const ROOTS: usize = 64;
 pub struct Cache {
     file: PathBuf,
     owner: Owner,
-    table: Table,
+    table: Option<Table>,
     began: Moment,
 }
 
@@ -61,15 +61,17 @@ impl Cache {
         let path = root.path().as_os_str().as_bytes().to_vec();
         let file = directory.join(format!("{}.stat", &Digest::of(&path).hex()[..32]));
         let owner = Owner { path, dev: stamp.dev, ino: stamp.ino };
-        let table = read(&file).and_then(|bytes| Table::read(bytes, &owner, now)).unwrap_or_default();
+        let table = open(&file).and_then(|file| Table::open(file, &owner, now));
         Some(Self { file, owner, table, began: now })
     }
 
     /// Returns what is known about the files of an open directory; nothing where another
     /// file system is mounted, whose times may be worse.
-    pub fn directory(&self, path: &[u8], fd: impl AsFd) -> Option<Files<'_>> {
+    pub fn directory(&self, path: &[u8], fd: impl AsFd) -> Option<Files> {
         let stat = rustix::fs::fstat(fd).ok()?;
-        (Stamp::new(&stat).dev == self.owner.dev).then(|| self.table.directory(path))
+        let table = self.table.as_ref();
+        let files = || table.map_or_else(Files::default, |table| table.directory(path));
+        (Stamp::new(&stat).dev == self.owner.dev).then(files)
     }
 
     /// Tells whether a file with this stamp can be remembered.
@@ -89,47 +91,38 @@ impl Cache {
         fresh.sort_unstable_by(|a, b| split(&a.path).cmp(&split(&b.path)));
         let directory = self.file.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(directory)?;
-        let known = self
-            .table
-            .directories()
-            .flat_map(|(path, files)| files.iter().map(move |record| (path, record)).collect::<Vec<_>>());
         // Files that are gone stay until there is no room; then only what this scan saw does.
-        let fits = self.table.size() + fresh.iter().map(size).sum::<u64>() <= LIMIT;
-        let known = known.filter(|(directory, record)| fits || is_seen(entries, directory, record.name));
-        let new = fresh.iter().map(|Fresh { path, stamp, hash }| {
-            let (directory, name) = split(path);
-            (directory, Record { name, stamp: *stamp, hash: *hash })
-        });
+        let known = self.table.as_ref();
+        let fits = known.map_or(0, Table::size) + fresh.iter().map(size).sum::<u64>() <= LIMIT;
+        let is_kept = |directory: &[u8], name: &[u8]| fits || is_seen(entries, directory, name);
+        let mut fresh = fresh.iter().peekable();
         let temporary = NamedTempFile::new_in(directory)?;
         let out = BufWriter::with_capacity(1 << 20, temporary);
         let mut writer = Writer::new(Limited { out, left: LIMIT }, &self.owner, now)?;
-        for (directory, record) in merge(known, new) {
-            writer.add(directory, &record)?;
+        for (directory, files) in known.iter().flat_map(|table| table.directories()) {
+            for record in files.iter().filter(|record| is_kept(directory, record.name)) {
+                let place = (directory, record.name);
+                while let Some(new) = fresh.next_if(|new| split(&new.path) < place) {
+                    new.write(&mut writer)?;
+                }
+                // What was read again is written in its turn.
+                if fresh.peek().is_none_or(|new| split(&new.path) != place) {
+                    writer.add(directory, &record)?;
+                }
+            }
         }
+        fresh.try_for_each(|new| new.write(&mut writer))?;
         let temporary = writer.finish()?.out.into_inner().map_err(io::IntoInnerError::into_error)?;
         temporary.persist(&self.file)?;
         forget_oldest(directory)
     }
 }
 
-/// Joins two sorted lists of files; what is in both is taken from the second.
-fn merge<'a>(
-    old: impl Iterator<Item = (&'a [u8], Record<'a>)>,
-    new: impl Iterator<Item = (&'a [u8], Record<'a>)>,
-) -> impl Iterator<Item = (&'a [u8], Record<'a>)> {
-    let (mut old, mut new) = (old.peekable(), new.peekable());
-    std::iter::from_fn(move || {
-        let place = |(directory, record): &(&'a [u8], Record<'a>)| (*directory, record.name);
-        match (old.peek().map(place), new.peek().map(place)) {
-            (Some(first), Some(second)) if first == second => {
-                old.next();
-                new.next()
-            }
-            (Some(first), Some(second)) if first < second => old.next(),
-            (Some(_), None) => old.next(),
-            _ => new.next(),
-        }
-    })
+impl Fresh {
+    fn write(&self, writer: &mut Writer<impl Write>) -> io::Result<()> {
+        let (directory, name) = split(&self.path);
+        writer.add(directory, &Record { name, stamp: self.stamp, hash: self.hash })
+    }
 }
 
 /// Splits a path into the directory's and the name.
@@ -151,17 +144,12 @@ fn size(fresh: &Fresh) -> u64 {
     fresh.path.as_bytes().len() as u64 + 84
 }
 
-/// Reads a file of this user, if it is there and not too large.
-fn read(path: &Path) -> Option<Vec<u8>> {
+/// Opens a file of this user, if it is there and not too large.
+fn open(path: &Path) -> Option<fs::File> {
     let file = fs::File::open(path).ok()?;
     let metadata = file.metadata().ok()?;
     let ours = metadata.uid() == rustix::process::geteuid().as_raw();
-    if !ours || !metadata.is_file() || metadata.len() > LIMIT {
-        return None;
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).ok()? + 1);
-    file.take(LIMIT).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
+    (ours && metadata.is_file() && metadata.len() <= LIMIT).then_some(file)
 }
 
 /// Removes all but the newest files of `directory`, also what killed processes left.
