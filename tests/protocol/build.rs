@@ -317,6 +317,8 @@ async fn nothing_is_reported_that_was_not_read_back() {
     assert_eq!(run.engine.pushed().len(), 1);
     assert_eq!(report.boxes["base"].digest, world.stands("base"));
     assert!(run.told().contains("adopted: true"), "{}", run.told());
+    // It was right the first time, not only when all was looked at once more.
+    assert!(!run.told().contains("Used {"), "{}", run.told());
 }
 
 #[tokio::test(start_paused = true)]

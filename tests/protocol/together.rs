@@ -59,6 +59,23 @@ async fn three_runs_at_once_build_each_box_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_two_leases_of_one_second_one_goes_first() {
+    let world = World::of(&["base"]);
+    // The one that goes first by its name comes a little later.
+    let (first, second) = (world.run("a"), world.run("b"));
+    for run in [&first, &second] {
+        run.engine.set(|script| drop(script.delay.insert("base".to_owned(), Duration::from_secs(30))));
+    }
+    let late = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        first.build().await.unwrap()
+    };
+    let (a, b) = tokio::join!(late, second.build());
+    check_alike(&world, &[&a, &b.unwrap()]);
+    assert_eq!((first.engine.built().len(), second.engine.built().len()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn runs_that_do_not_wait_agree_in_the_end() {
     let mut doubled = 0;
     let template = World::new();
