@@ -80,7 +80,8 @@ impl<'a> Maker<'a> {
     /// Makes one box, whose parents stand.
     pub async fn make(&self, keyed: &Keyed, first: &Seen, parents: &Parents) -> Result<Made, Outcome> {
         let failed = |error: &dyn std::fmt::Display| Outcome::Failed(error.to_string());
-        let mut reason = match fits(known(first)?, parents, keyed) {
+        // What an earlier look could not tell is looked at again below.
+        let mut reason = match fits(first, parents, keyed) {
             Ok(digest) => {
                 return Ok(Made { outcome: Outcome::Used, ..made(keyed, digest, first, "present") });
             }
