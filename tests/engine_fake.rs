@@ -39,7 +39,7 @@ impl Script {
                 tokio::spawn(self.clone().answer(stream));
             }
         });
-        DockerEngine::connect(Some(&address), Arc::new(|_| Box::pin(async { Ok(None) }))).unwrap()
+        DockerEngine::connect(Some(&address), Arc::new(|_| Box::pin(async { Ok(None) })))
     }
 
     async fn answer(self, mut stream: TcpStream) {
@@ -90,6 +90,8 @@ async fn build(script: Script) -> Result<ImageId, EngineError> {
         extra_hosts: Vec::new(),
         shm_size: None,
         no_cache: false,
+        secrets: BTreeMap::new(),
+        ssh: None,
     };
     script.start().await.build(&request, &|_| {}).await
 }

@@ -108,6 +108,18 @@ impl CliError {
             Self::Keys(KeysError::NotLocked { .. }) => {
                 "run `boxwright lock` and commit boxwright.lock: every build then uses the same"
             }
+            Self::Keys(KeysError::Undeclared { name, what, id, .. }) => return Some(declare(name, what, id)),
+            Self::Keys(KeysError::SecretSent { .. }) => {
+                "list it in .dockerignore, or keep it outside the context"
+            }
+            Self::Keys(KeysError::SecretArgument { argument, .. }) => {
+                return Some(format!(
+                    "declare it as a secret and mount it: secrets = [\"{argument}\"] in boxwright.toml, \
+                     RUN --mount=type=secret,id={argument} in the Dockerfile; an argument that is none needs \
+                     another name"
+                ));
+            }
+            Self::Build(BuildError::Secret(_)) => "nothing was built",
             Self::Lock(LockError::Registry { .. } | LockError::Remote { .. } | LockError::NoRef { .. }) => {
                 "nothing was written"
             }
@@ -135,6 +147,18 @@ impl CliError {
     }
 }
 
+/// Says how a secret or an ssh agent is declared.
+fn declare(name: &str, what: &str, id: &str) -> String {
+    let line = match (what, id) {
+        ("secret", _) => {
+            format!("secrets = {{ \"{id}\" = {{ env = \"VARIABLE\" }} }}, or {{ file = \"PATH\" }}")
+        }
+        (_, "default") => "ssh = true, which lends the agent at SSH_AUTH_SOCK".to_owned(),
+        _ => format!("ssh = [\"{id}\"], which lends the agent at SSH_AUTH_SOCK"),
+    };
+    format!("declare it in [box.{name}]: {line}")
+}
+
 fn keys(error: &KeysError) -> u8 {
     match error {
         KeysError::Context { .. } => exit::FAILED,
@@ -152,6 +176,9 @@ fn keys(error: &KeysError) -> u8 {
         | KeysError::NotLocked { .. }
         | KeysError::Image { .. }
         | KeysError::Rewrite { .. }
+        | KeysError::Undeclared { .. }
+        | KeysError::SecretSent { .. }
+        | KeysError::SecretArgument { .. }
         | KeysError::NothingMatches { .. } => exit::USAGE,
     }
 }
@@ -160,6 +187,7 @@ fn build(error: &BuildError) -> u8 {
     match error {
         BuildError::Ledger(error) => ledger(error),
         BuildError::Unknown { .. } => exit::UNREACHABLE,
+        BuildError::Secret(_) => exit::USAGE,
     }
 }
 

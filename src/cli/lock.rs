@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::args::{Format, Global, Lock};
 use super::error::{CliError, exit};
 use super::json;
-use super::session::{self, LOCK, Session, extra_args, read_lock};
+use super::session::{self, LOCK, Session, extra_args, hidden, read_lock};
 use super::table::Table;
 use super::terminal::{BOLD, DIM, Terminal};
 use crate::adapter::context::DiskContext;
@@ -59,7 +59,8 @@ pub async fn run(options: &Lock, global: &Global, terminal: Terminal) -> Result<
         lock: &lock,
         args: &args,
     };
-    let report = resolve(tree, session.ports().registry, &Remotes, &renew).await?;
+    let remotes = Remotes::hiding(hidden(&loaded.project));
+    let report = resolve(tree, session.ports().registry, &remotes, &renew).await?;
     let is_changed = report.lock != lock;
     let write = is_changed && !options.check;
     if write {

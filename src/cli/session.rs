@@ -12,11 +12,12 @@ use super::terminal::Terminal;
 use super::{ci, progress::Progress};
 use crate::adapter::clock::BootClock;
 use crate::adapter::context::DiskContext;
-use crate::adapter::credentials::{Credential, Credentials};
+use crate::adapter::credentials::{Credential, Credentials, SECRET_VARIABLES};
 use crate::adapter::embedded::{EmbeddedServer, PortChoice};
 use crate::adapter::engine::{AuthSource, DockerEngine, Login};
 use crate::adapter::git::{self, Worktree};
 use crate::adapter::registry::{Declared, HttpRegistry, Limits};
+use crate::adapter::secrets::LocalSecrets;
 use crate::config::{self, BoxSpec, Lock, Project, RegistryChoice};
 use crate::exec::{Keyed, Ports, Setting, Tree, keys};
 use crate::model::{Repository, RunId};
@@ -48,6 +49,9 @@ pub fn load(global: &Global) -> Result<Loaded, CliError> {
     })?;
     let name = path.file_name().map_or_else(|| FILE.to_owned(), |name| name.to_string_lossy().into_owned());
     let mut project = config::parse(&name, &text)?;
+    if let Some(home) = std::env::var_os("HOME") {
+        project.expand_home(Path::new(&home));
+    }
     if let Some(registry) = &global.registry {
         project.registry = match registry.as_str() {
             "embedded" => RegistryChoice::Embedded,
@@ -126,8 +130,9 @@ pub async fn compute(
     let project = loaded.project.clone();
     let specs: Vec<BoxSpec> = specs.into_iter().cloned().collect();
     let (root, registry, args) = (loaded.root.clone(), registry.to_owned(), extra_args(global));
+    let hidden = hidden(&project);
     let work = move || {
-        let tree = git::worktree(&root);
+        let tree = git::worktree(&root, &hidden);
         let lock = read_lock(&root)?;
         let context = &DiskContext;
         let on_disk = Tree { context, root: &root, project: &project, lock: &lock, args: &args };
@@ -163,6 +168,12 @@ pub fn read_lock(root: &Path) -> Result<Lock, CliError> {
     }
 }
 
+/// Variables that hold secrets; no process that is started here inherits them.
+pub fn hidden(project: &Project) -> Vec<String> {
+    let ours = SECRET_VARIABLES.map(str::to_owned);
+    project.secret_variables().into_iter().chain(ours).collect()
+}
+
 /// Arguments from `BOXWRIGHT_ARG_<NAME>` variables, and over them those of `--arg`.
 pub fn extra_args(global: &Global) -> BTreeMap<String, String> {
     let from_environment = std::env::vars_os().filter_map(|(name, value)| {
@@ -178,6 +189,7 @@ pub struct Session {
     registry: HttpRegistry,
     engine: DockerEngine,
     embedded: Option<EmbeddedServer>,
+    secrets: LocalSecrets,
 }
 
 impl Session {
@@ -193,8 +205,8 @@ impl Session {
         };
         let ledger = Repository::new(&registry, &loaded.project.ledger)
             .map_err(|error| CliError::Usage(format!("ledger: {error}")))?;
-        let credentials =
-            Arc::new(Credentials::from_environment(ledger.host(), |name| std::env::var_os(name))?);
+        let credentials = Credentials::from_environment(ledger.host(), |name| std::env::var_os(name))?;
+        let credentials = Arc::new(credentials.hiding(hidden(&loaded.project)));
         let client = HttpRegistry::new(Arc::clone(&credentials), Declared::default(), Limits::default())?;
         let host = std::env::var("DOCKER_HOST").ok();
         let engine = DockerEngine::connect(host.as_deref(), logins(credentials));
@@ -207,12 +219,18 @@ impl Session {
             lease: loaded.project.lease,
             source: crate::model::Source::default(),
         };
-        Ok(Self { setting, registry: client, engine, embedded })
+        Ok(Self { setting, registry: client, engine, embedded, secrets: LocalSecrets::new(&loaded.root) })
     }
 
     /// Lends the adapters to the protocols.
     pub fn ports(&self) -> Ports<'_> {
-        Ports { registry: &self.registry, engine: &self.engine, context: &DiskContext, clock: &BootClock }
+        Ports {
+            registry: &self.registry,
+            engine: &self.engine,
+            context: &DiskContext,
+            clock: &BootClock,
+            secrets: &self.secrets,
+        }
     }
 
     /// Computes the keys of the boxes that were asked for, and notes the commit.

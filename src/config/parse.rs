@@ -329,6 +329,8 @@ fn box_spec(name: &str, section: &Section<'_>, defaults: &Defaults) -> Result<Bo
         "network",
         "extra-hosts",
         "shm-size",
+        "secrets",
+        "ssh",
     ])?;
     let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
     if name.is_empty() || !name.chars().all(word) || name.starts_with(['-', '_']) {
@@ -375,6 +377,8 @@ fn box_spec(name: &str, section: &Section<'_>, defaults: &Defaults) -> Result<Bo
         network,
         extra_hosts: strings("extra-hosts")?,
         shm_size: section.field("shm-size").map(|field| bytes(&field)).transpose()?,
+        secrets: secrets::secrets(section)?,
+        ssh: secrets::ssh(section)?,
     })
 }
 
@@ -553,5 +557,6 @@ fn check_names(
     Ok(())
 }
 
+mod secrets;
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,12 @@
 //! The checked configuration.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
 use super::{PinFormat, Template};
-use crate::model::{ImageName, Platform, Span, Tag};
+use crate::model::{ImageName, Platform, SecretSource, Span, Tag};
 
 /// Everything that `boxwright.toml` says, checked.
 #[derive(Debug, Clone)]
@@ -33,6 +33,27 @@ impl Project {
     /// Returns the box of that name.
     pub fn find(&self, name: &str) -> Option<&BoxSpec> {
         self.boxes.iter().find(|spec| spec.name == name)
+    }
+
+    /// Returns the variables that hold secrets, which no child process is to see.
+    pub fn secret_variables(&self) -> BTreeSet<String> {
+        let sources = self.boxes.iter().flat_map(|spec| spec.secrets.values());
+        let variable = |source: &SecretSource| match source {
+            SecretSource::Env(name) => Some(name.clone()),
+            SecretSource::File(_) => None,
+        };
+        sources.filter_map(variable).collect()
+    }
+
+    /// Puts the home directory in place of a leading `~/` in the paths of secrets.
+    pub fn expand_home(&mut self, home: &Path) {
+        for source in self.boxes.iter_mut().flat_map(|spec| spec.secrets.values_mut()) {
+            if let SecretSource::File(path) = source
+                && let Ok(below) = path.strip_prefix("~")
+            {
+                *path = home.join(below);
+            }
+        }
     }
 
     /// Returns the channel whose tags match `tag`.
@@ -110,6 +131,10 @@ pub struct BoxSpec {
     pub extra_hosts: Vec<String>,
     /// The size of `/dev/shm` in bytes.
     pub shm_size: Option<u64>,
+    /// The secrets that its build may mount, by id.
+    pub secrets: BTreeMap<String, SecretSource>,
+    /// The ids under which its build may mount the ssh agent.
+    pub ssh: BTreeSet<String>,
 }
 
 impl BoxSpec {

@@ -15,6 +15,7 @@ use super::ledger::{Held, Ledger, LedgerError};
 use super::make::{Made, Maker};
 use super::probe::observe_all;
 use super::schedule::{Finished, in_order};
+use super::secrets::{self, NoSecret};
 use super::{Ports, Setting};
 use crate::model::{Digest, Generation, Key, RecordTag, RunBox, RunRecord, Span, Timestamp};
 use crate::plan::{Seen, State};
@@ -87,6 +88,9 @@ pub enum BuildError {
         /// The request that failed and how.
         why: String,
     },
+    /// A box that is to be built cannot have a secret; nothing was built.
+    #[error(transparent)]
+    Secret(#[from] NoSecret),
 }
 
 /// How often a run starts over because what it had read was moved under it.
@@ -105,6 +109,12 @@ pub async fn build(
     let keys: Vec<Key> = boxes.iter().map(|keyed| keyed.wanted.key().clone()).collect();
     let held = take_lease(ports, setting, ledger, keys, emit).await?;
     let seen = probe(ports, setting, boxes).await?;
+    if let Some(held) = &held
+        && let Err(error) = secrets::check(ports, boxes, &seen).await
+    {
+        ledger.delete(&held.digest).await?;
+        return Err(error.into());
+    }
     let maker = Maker::new(ports, setting, ledger, options, held.clone(), emit);
     let mut reports: BTreeMap<String, BoxReport> = BTreeMap::new();
     let mut current = seen.clone();

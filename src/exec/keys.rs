@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::pins::read_pins;
+use super::secrets;
 use crate::config::{BoxSpec, ContextSource, Lock, PinError, Project};
 use crate::inputs::{
     Analysis, BoxInputs, BuildOptions, ContextKind, DockerfileError, DockerfileSource, Dockerignore,
-    DockerignoreError, Finding, FindingKind, InputManifest, NeedKind, Reads, RewriteError, Selection,
-    analyse, rewrite,
+    DockerignoreError, FindingKind, InputManifest, NeedKind, Reads, RewriteError, Selection, analyse,
+    rewrite,
 };
 use crate::model::{
     ContentTag, Digest, Entry, Generation, ImageName, ImageNameError, Key, RelPath, Repository,
@@ -32,7 +33,7 @@ pub struct Keyed {
     /// The input manifest.
     pub manifest: InputManifest,
     source: DockerfileSource,
-    analysis: Analysis,
+    pub(super) analysis: Analysis,
     /// Outside images by digest, by the names the Dockerfile gives them.
     images: BTreeMap<String, String>,
     root: PathBuf,
@@ -181,6 +182,38 @@ pub enum KeysError {
         /// The arguments.
         args: Vec<String>,
     },
+    /// A build needs a secret or an ssh agent that its box does not declare.
+    #[error("box {name}: {file}:{line}: this step needs the {what} `{id}`, which the box does not declare")]
+    Undeclared {
+        /// The box.
+        name: String,
+        /// The Dockerfile.
+        file: String,
+        /// The line, from 1.
+        line: u32,
+        /// `secret` or `ssh agent`.
+        what: &'static str,
+        /// Its id.
+        id: String,
+    },
+    /// The file of a secret is part of the build context.
+    #[error("box {name}: secret {id}: {} is sent with the build context, and so enters the key", path.display())]
+    SecretSent {
+        /// The box.
+        name: String,
+        /// The secret's id.
+        id: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// An argument whose name is that of a secret.
+    #[error("box {name}: the argument {argument} looks like a secret; arguments are stored in the image")]
+    SecretArgument {
+        /// The box.
+        name: String,
+        /// The argument.
+        argument: String,
+    },
     /// The Dockerfile cannot be sent with its parents' digests.
     #[error("box {name}")]
     Rewrite {
@@ -257,6 +290,10 @@ impl Tree<'_> {
         if !unused.is_empty() {
             return Err(KeysError::Unused { name: name(), file, args: unused });
         }
+        secrets::declared(spec, &analysis, &file)?;
+        if let Some(argument) = secret_argument(spec, &analysis) {
+            return Err(KeysError::SecretArgument { name: name(), argument });
+        }
         Ok(Analysed { source, analysis, dockerfile })
     }
 
@@ -273,6 +310,7 @@ impl Tree<'_> {
         let root = self.inside(spec, &spec.context)?;
         let ignore = self.ignore(spec, &root, &dockerfile)?;
         let entries = self.scan(spec, &root, &analysis.reads, ignore, source.name())?;
+        secrets::outside_context(self.context, spec, self.root, &root, &entries)?;
         let parents: BTreeMap<String, Key> = spec
             .parents()
             .filter_map(|parent| done.iter().find(|done| done.wanted.name == parent))
@@ -409,6 +447,15 @@ impl Tree<'_> {
     }
 }
 
+/// Returns an argument that the build sees and that is called as secrets are. What comes from
+/// a pin stands in a file that everybody reads, and so is none.
+fn secret_argument(spec: &BoxSpec, analysis: &Analysis) -> Option<String> {
+    let given = analysis.findings.iter().filter(|found| found.line == 0);
+    let mut named = given.filter(|found| found.kind == FindingKind::SecretArgument).map(|found| &found.text);
+    let is_pinned = |name: &String| spec.args.get(name).is_some_and(|value| value.pins().next().is_some());
+    named.find(|name| analysis.arguments.contains_key(*name) && !is_pinned(name)).cloned()
+}
+
 /// Returns the outside images that a box names, by the names its Dockerfile gives them.
 pub(super) fn outside(
     spec: &BoxSpec,
@@ -452,12 +499,13 @@ impl Keyed {
         let unused = self.spec.contexts.keys().filter(|name| !used.contains(name.as_str()));
         let mut notes: Vec<String> =
             unused.map(|name| format!("nothing in {file} uses the context `{name}`")).collect();
-        for Finding { kind, line, text } in &self.analysis.findings {
-            if *kind == FindingKind::SecretArgument && *line == 0 {
-                notes.push(format!("argument {text} looks like a secret; arguments are stored in the image"));
-            }
-        }
+        notes.extend(self.unmounted());
         notes
+    }
+
+    /// Returns its Dockerfile's name.
+    pub(super) fn file(&self) -> &str {
+        self.source.name()
     }
 
     /// Returns the paths that entered the key, relative to `top`, which they are below.
@@ -505,6 +553,8 @@ impl Keyed {
             extra_hosts: self.spec.extra_hosts.clone(),
             shm_size: self.spec.shm_size,
             no_cache,
+            secrets: BTreeMap::new(),
+            ssh: None,
         })
     }
 }

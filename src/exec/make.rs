@@ -10,11 +10,12 @@ use super::event::{Emit, Event};
 use super::keys::Keyed;
 use super::ledger::{Held, Ledger, LedgerError};
 use super::probe::{self, observe};
+use super::secrets;
 use super::{Ports, Setting};
 use crate::inputs::NeedKind;
 use crate::model::{Digest, Generation, Key, Lease, Repository, Span};
 use crate::plan::{Seen, State};
-use crate::port::{BuildRequest, EngineError};
+use crate::port::BuildRequest;
 use crate::retention::{MARGIN, goes_first};
 
 /// How often a box is looked at anew because something moved while it was made.
@@ -111,8 +112,9 @@ impl<'a> Maker<'a> {
             let emit = self.emit;
             let box_name = name.clone();
             let on_build = move |event| emit(Event::Build { name: box_name.clone(), event });
-            let image =
-                self.ports.engine.build(&request, &on_build).await.map_err(|error| failed(&chain(&error)))?;
+            let image = secrets::build(self.ports, keyed, request, &on_build)
+                .await
+                .map_err(|error| failed(&chain(&error)))?;
             if let Some(limit) = keyed.spec.max_size {
                 let size = self.ports.engine.size(&image).await.map_err(|error| failed(&error))?;
                 if size > limit {
@@ -283,9 +285,9 @@ fn made_built(keyed: &Keyed, digest: Digest, seen: &Seen, reason: &str) -> Made 
     }
 }
 
-fn chain(error: &EngineError) -> String {
+fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
+    let mut cause = error.source();
     while let Some(inner) = cause {
         text.push_str(": ");
         text.push_str(&inner.to_string());

@@ -11,8 +11,10 @@ mod make;
 mod pins;
 mod probe;
 mod promote;
+mod redact;
 mod run;
 mod schedule;
+mod secrets;
 
 pub use build::{BoxReport, BuildError, BuildOptions, BuildReport, Outcome, build};
 pub use clean::{CleanError, CleanOptions, CleanReport, Deletion, clean};
@@ -23,9 +25,10 @@ pub use lock::{LockError, LockReport, Moved, resolve};
 pub use probe::{observe, observe_all};
 pub use promote::{PromoteError, PromoteOptions, PromoteReport, promote};
 pub use run::{RunError, prepare};
+pub use secrets::NoSecret;
 
 use crate::model::{Repository, RunId, Source, Span};
-use crate::port::{Clock, Context, Engine, Registry};
+use crate::port::{Clock, Context, Engine, Registry, Secrets};
 
 /// What holds for a whole command: who runs it, from what, and where records go.
 #[derive(Debug, Clone)]
@@ -55,4 +58,6 @@ pub struct Ports<'a> {
     pub context: &'a dyn Context,
     /// Elapsed time.
     pub clock: &'a dyn Clock,
+    /// Build secrets and the ssh agent.
+    pub secrets: &'a dyn Secrets,
 }

@@ -12,6 +12,7 @@ mod manifest;
 mod platform;
 mod record;
 mod repository;
+mod secret;
 mod tag;
 mod text;
 mod time;
@@ -30,6 +31,7 @@ pub use record::{
     SetBox, SetRecord, Source, empty_digest,
 };
 pub use repository::{Repository, RepositoryError};
+pub use secret::{SecretSource, SecretValue};
 pub use tag::{ContentTag, Tag, TagError};
 pub use text::printable;
 pub use time::{Span, SpanError, Timestamp};

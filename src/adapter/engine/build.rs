@@ -9,7 +9,10 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
 
+use super::agent::Agent;
 use super::connect::DockerEngine;
+use super::secret::Values;
+use super::session::Services;
 use super::sync::{self, Offer};
 use super::trace::Trace;
 use super::{error, request, session};
@@ -26,9 +29,15 @@ pub async fn build(
     let _close = closed.clone().drop_guard();
     let offer = Arc::new(Offer::new(request, closed.clone()));
     let session = request::unique();
-    session::open(engine.address(), &session, Arc::clone(&offer), engine.auth(), closed).await.map_err(
-        |cause| EngineError::Engine { action: "open a build session", detail: error::chain(&cause) },
-    )?;
+    let services = Services {
+        offer: Arc::clone(&offer),
+        auth: engine.auth(),
+        secrets: (!request.secrets.is_empty()).then(|| Values(request.secrets.clone())),
+        agent: request.ssh.clone().map(Agent),
+    };
+    session::open(engine.address(), &session, services, closed).await.map_err(|cause| {
+        EngineError::Engine { action: "open a build session", detail: error::chain(&cause) }
+    })?;
     let more = more_query(request, session);
     let docker = docker.with_request_modifier(move |request| request::with_query(request, &more));
     // The context goes through the session; the request itself has no content.

@@ -38,14 +38,14 @@ pub enum ContextKind {
     Directory,
 }
 
-/// A secret that a reachable stage mounts.
+/// A secret, or an ssh agent, that a reachable stage mounts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Secret {
     /// Its id.
     pub name: String,
     /// Whether the build fails without it.
     pub required: bool,
-    /// The line of its first use, from 1.
+    /// The line of its first use, from 1; of the first that needs it if one does.
     pub line: u32,
 }
 
@@ -69,8 +69,8 @@ pub struct Analysis {
     pub images: Vec<ImageUse>,
     /// The secrets that reachable stages mount, by name.
     pub secrets: Vec<Secret>,
-    /// The first line that mounts an ssh agent.
-    pub ssh: Option<u32>,
+    /// The ssh agents that reachable stages mount, by id.
+    pub ssh: Vec<Secret>,
     /// What the engine must be able to do.
     pub needs: Vec<Need>,
     /// Remarks.
@@ -129,7 +129,7 @@ pub fn analyse(source: &DockerfileSource, inputs: &BoxInputs) -> Result<Analysis
         reads: walk.reads.finish(),
         images: walk.images,
         secrets: walk.secrets.into_values().collect(),
-        ssh: walk.ssh,
+        ssh: walk.ssh.into_values().collect(),
         needs: walk.needs,
         findings: walk.findings,
     })

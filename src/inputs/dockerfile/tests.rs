@@ -369,7 +369,8 @@ fn needs_secrets_and_remarks() {
     let secrets: Vec<_> =
         analysis.secrets.iter().map(|secret| (secret.name.as_str(), secret.required)).collect();
     assert_eq!(secrets, [("crates", true), ("npm", false)]);
-    assert_eq!(analysis.ssh, Some(24));
+    let ssh: Vec<_> = analysis.ssh.iter().map(|ssh| (ssh.name.as_str(), ssh.required, ssh.line)).collect();
+    assert_eq!(ssh, [("default", false, 24)]);
     let said = |analysis: &Analysis| -> Vec<(FindingKind, u32, String)> {
         analysis.findings.iter().map(|finding| (finding.kind, finding.line, finding.text.clone())).collect()
     };
