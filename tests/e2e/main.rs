@@ -20,6 +20,7 @@ mod output;
 mod outage;
 mod promote;
 mod run;
+mod secrets;
 mod together;
 mod witness;
 mod world;
