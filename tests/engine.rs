@@ -70,6 +70,7 @@ fn request(root: &Path, dockerfile: &str) -> BuildRequest {
         no_cache: false,
         secrets: BTreeMap::new(),
         ssh: None,
+        contexts: Vec::new(),
     }
 }
 

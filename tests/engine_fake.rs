@@ -92,6 +92,7 @@ async fn build(script: Script) -> Result<ImageId, EngineError> {
         no_cache: false,
         secrets: BTreeMap::new(),
         ssh: None,
+        contexts: Vec::new(),
     };
     script.start().await.build(&request, &|_| {}).await
 }

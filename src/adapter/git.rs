@@ -45,6 +45,7 @@ pub fn worktree(directory: &Path, hidden: &[String]) -> Worktree {
             revision: (!revision.is_empty()).then(|| revision.to_owned()),
             time: time.parse().ok().map(Timestamp::from_unix),
             dirty: false,
+            local: Vec::new(),
         },
         root: Some(PathBuf::from(root)),
         differing,

@@ -133,6 +133,9 @@ impl CliError {
             Self::Promote(PromoteError::Refused(crate::plan::Refusal::Older { .. })) => {
                 "--allow-older promotes it nevertheless"
             }
+            Self::Promote(PromoteError::Refused(crate::plan::Refusal::Local { .. })) => {
+                "run it without --source, on boxes that were built without"
+            }
             Self::Promote(PromoteError::Conflict { .. }) => {
                 "run the command again to plan from what stands now"
             }
@@ -176,6 +179,7 @@ fn keys(error: &KeysError) -> u8 {
         | KeysError::NotLocked { .. }
         | KeysError::Image { .. }
         | KeysError::Rewrite { .. }
+        | KeysError::Directory { .. }
         | KeysError::Undeclared { .. }
         | KeysError::SecretSent { .. }
         | KeysError::SecretArgument { .. }

@@ -29,6 +29,8 @@ pub struct BoxRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     pub parents: Vec<String>,
+    /// Working copies that it depends on.
+    pub local: Vec<String>,
     pub lease_until: Option<String>,
     pub seconds: Option<f64>,
 }
@@ -47,6 +49,7 @@ impl BoxRow {
             action: None,
             reason: None,
             parents: keyed.wanted.parents.clone(),
+            local: keyed.local.iter().cloned().collect(),
             lease_until: None,
             seconds: None,
         }

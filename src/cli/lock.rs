@@ -1,5 +1,6 @@
 //! `lock`: resolve what floats, once, for all boxes.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
@@ -58,6 +59,8 @@ pub async fn run(options: &Lock, global: &Global, terminal: Terminal) -> Result<
         project: &loaded.project,
         lock: &lock,
         args: &args,
+        // What is locked is what the pins ask for, never a working copy.
+        sources: &BTreeMap::new(),
     };
     let remotes = Remotes::hiding(hidden(&loaded.project));
     let report = resolve(tree, session.ports().registry, &remotes, &renew).await?;

@@ -1,6 +1,6 @@
 //! What a command works with: the project, the keys of its boxes, and the adapters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use super::args::{Boxes, Global};
 use super::error::CliError;
 use super::terminal::Terminal;
-use super::{ci, progress::Progress};
+use super::{ci, progress::Progress, sources};
 use crate::adapter::clock::BootClock;
 use crate::adapter::context::DiskContext;
 use crate::adapter::credentials::{Credential, Credentials, SECRET_VARIABLES};
@@ -130,12 +130,14 @@ pub async fn compute(
     let project = loaded.project.clone();
     let specs: Vec<BoxSpec> = specs.into_iter().cloned().collect();
     let (root, registry, args) = (loaded.root.clone(), registry.to_owned(), extra_args(global));
+    let sources = sources::sources(global, &project)?;
     let hidden = hidden(&project);
     let work = move || {
         let tree = git::worktree(&root, &hidden);
         let lock = read_lock(&root)?;
         let context = &DiskContext;
-        let on_disk = Tree { context, root: &root, project: &project, lock: &lock, args: &args };
+        let on_disk =
+            Tree { context, root: &root, project: &project, lock: &lock, args: &args, sources: &sources };
         let boxes = keys(on_disk, &specs, &registry)?;
         Ok::<_, CliError>((boxes, tree))
     };
@@ -155,6 +157,8 @@ pub async fn compute(
         }
     }
     tree.source.dirty = !differing.is_empty();
+    let local: BTreeSet<&String> = boxes.iter().flat_map(|keyed| &keyed.local).collect();
+    tree.source.local = local.into_iter().cloned().collect();
     Ok(Computed { boxes, tree, differing })
 }
 

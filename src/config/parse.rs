@@ -197,7 +197,11 @@ fn regex(field: &Field<'_>) -> Result<Regex, ConfigError> {
 
 /// A path in or below the directory of the configuration.
 fn inside(field: &Field<'_>) -> Result<PathBuf, ConfigError> {
-    let path = Path::new(field.str()?);
+    inside_at(field, field.str()?)
+}
+
+fn inside_at(field: &Field<'_>, path: &str) -> Result<PathBuf, ConfigError> {
+    let path = Path::new(path);
     let mut clean = PathBuf::new();
     for component in path.components() {
         match component {
@@ -415,8 +419,11 @@ fn context_source(field: &Field<'_>) -> Result<ContextSource, ConfigError> {
             return Ok(ContextSource::Image(image));
         }
     }
-    let mut error = field.error(format!("`{}` names neither a box nor an image", field.name));
-    error.hint = Some("write \"box:NAME\" or \"image:REFERENCE\"".to_owned());
+    if let Some(path) = text.strip_prefix("dir:") {
+        return inside_at(field, path).map(ContextSource::Directory);
+    }
+    let mut error = field.error(format!("`{}` names neither a box, an image nor a directory", field.name));
+    error.hint = Some("write \"box:NAME\", \"image:REFERENCE\" or \"dir:PATH\"".to_owned());
     Err(error)
 }
 

@@ -35,6 +35,16 @@ impl Project {
         self.boxes.iter().find(|spec| spec.name == name)
     }
 
+    /// Returns the names that a working copy can stand in for: git pins, directory contexts.
+    pub fn replaceable(&self) -> BTreeSet<&str> {
+        let is_git = |pin: &&Pin| matches!(pin.source, PinSource::Git { .. });
+        let pins = self.pins.values().filter(is_git).map(|pin| pin.name.as_str());
+        let contexts = self.boxes.iter().flat_map(|spec| &spec.contexts);
+        let is_directory = |source: &ContextSource| matches!(source, ContextSource::Directory(_));
+        let directories = contexts.filter(|(_, source)| is_directory(source));
+        pins.chain(directories.map(|(name, _)| name.as_str())).collect()
+    }
+
     /// Returns the variables that hold secrets, which no child process is to see.
     pub fn secret_variables(&self) -> BTreeSet<String> {
         let sources = self.boxes.iter().flat_map(|spec| spec.secrets.values());
@@ -142,7 +152,7 @@ impl BoxSpec {
     pub fn parents(&self) -> impl Iterator<Item = &str> {
         self.contexts.values().filter_map(|source| match source {
             ContextSource::Box(name) => Some(name.as_str()),
-            ContextSource::Image(_) => None,
+            ContextSource::Image(_) | ContextSource::Directory(_) => None,
         })
     }
 
@@ -159,6 +169,8 @@ pub enum ContextSource {
     Box(String),
     /// An outside image.
     Image(ImageName),
+    /// A directory, relative to the configuration file.
+    Directory(PathBuf),
 }
 
 /// A named revision that enters keys.

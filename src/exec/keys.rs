@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 
 use super::pins::read_pins;
 use super::secrets;
+use super::sources::{self, Directory, DirectoryError, Local, joined};
 use crate::config::{BoxSpec, ContextSource, Lock, PinError, Project};
 use crate::inputs::{
-    Analysis, BoxInputs, BuildOptions, ContextKind, DockerfileError, DockerfileSource, Dockerignore,
-    DockerignoreError, FindingKind, InputManifest, NeedKind, Reads, RewriteError, Selection, analyse,
+    Analysis, BoxInputs, BuildOptions, DockerfileError, DockerfileSource, Dockerignore,
+    DockerignoreError, FindingKind, ImageOrigin, InputManifest, NeedKind, Reads, RewriteError, Selection, analyse,
     rewrite,
 };
 use crate::model::{
-    ContentTag, Digest, Entry, Generation, ImageName, ImageNameError, Key, RelPath, Repository,
+    ContentTag, Digest, Entry, Generation, ImageName, ImageNameError, Key, Repository,
     RepositoryError, TagError,
 };
 use crate::plan::Wanted;
@@ -39,6 +40,10 @@ pub struct Keyed {
     root: PathBuf,
     dockerfile: PathBuf,
     entries: Vec<Entry>,
+    /// Directories by the names the Dockerfile gives them.
+    pub(super) directories: BTreeMap<String, Directory>,
+    /// The working copies it was computed from, those of its parents included.
+    pub local: BTreeSet<String>,
 }
 
 /// Why a key cannot be computed.
@@ -182,6 +187,14 @@ pub enum KeysError {
         /// The arguments.
         args: Vec<String>,
     },
+    /// A directory that stands for an image, or a working copy, cannot be used.
+    #[error("{what}")]
+    Directory {
+        /// `box NAME: context NAME` or `--source NAME`.
+        what: String,
+        /// Why not.
+        source: DirectoryError,
+    },
     /// A build needs a secret or an ssh agent that its box does not declare.
     #[error("box {name}: {file}:{line}: this step needs the {what} `{id}`, which the box does not declare")]
     Undeclared {
@@ -237,6 +250,8 @@ pub struct Tree<'a> {
     pub lock: &'a Lock,
     /// Arguments for every box whose Dockerfile declares them.
     pub args: &'a BTreeMap<String, String>,
+    /// Working copies, by the name of the git pin or directory context they stand in for.
+    pub sources: &'a BTreeMap<String, PathBuf>,
 }
 
 /// A Dockerfile as one box uses it.
@@ -249,11 +264,14 @@ pub(super) struct Analysed {
 /// Computes the keys of `specs`, which are parents first and complete. `registry` names
 /// repositories and enters no key.
 pub fn keys(tree: Tree<'_>, specs: &[BoxSpec], registry: &str) -> Result<Vec<Keyed>, KeysError> {
-    let used: BTreeSet<&str> = specs.iter().flat_map(BoxSpec::pins).collect();
-    let pins = read_pins(tree, &used)?;
+    let local = sources::local(tree, specs)?;
+    let mut pins = sources::pins(tree, &local);
+    let used = specs.iter().flat_map(BoxSpec::pins).filter(|pin| !pins.contains_key(*pin));
+    let read = read_pins(tree, &used.collect())?;
+    pins.extend(read);
     let mut done: Vec<Keyed> = Vec::new();
     for spec in specs {
-        let keyed = tree.key(spec, &pins, registry, &done)?;
+        let keyed = tree.key(spec, &pins, &local, registry, &done)?;
         done.push(keyed);
     }
     Ok(done)
@@ -281,7 +299,7 @@ impl Tree<'_> {
             target: spec.target.clone(),
             platform: spec.platform.clone(),
             args,
-            contexts: spec.contexts.keys().map(|name| (name.clone(), ContextKind::Image)).collect(),
+            contexts: sources::context_names(self, spec),
         };
         let analysis = analyse(&source, &inputs).map_err(bad)?;
         // Arguments for every box need not fit each one; those of the box itself must.
@@ -301,11 +319,14 @@ impl Tree<'_> {
         &self,
         spec: &BoxSpec,
         pins: &BTreeMap<String, String>,
+        local: &Local,
         registry: &str,
         done: &[Keyed],
     ) -> Result<Keyed, KeysError> {
         let name = || spec.name.clone();
-        let Analysed { source, analysis, dockerfile } = self.analyse(spec, pins)?;
+        let analysed = self.analyse(spec, pins)?;
+        let directories = sources::directories(self, spec, &analysed, local)?;
+        let Analysed { source, analysis, dockerfile } = analysed;
         let images = self.images(spec, &source, &analysis)?;
         let root = self.inside(spec, &spec.context)?;
         let ignore = self.ignore(spec, &root, &dockerfile)?;
@@ -316,7 +337,8 @@ impl Tree<'_> {
             .filter_map(|parent| done.iter().find(|done| done.wanted.name == parent))
             .map(|parent| (parent.wanted.name.clone(), parent.wanted.key().clone()))
             .collect();
-        let manifest = self.manifest(spec, &analysis, &images, &entries, &parents, pins);
+        let mut manifest = self.manifest(spec, &analysis, &images, &entries, &parents, pins);
+        manifest.contexts = directories.iter().map(|(name, at)| (name.clone(), at.digest.clone())).collect();
         let key = manifest.key();
         let prefix = spec.prefix.as_ref().map(|prefix| prefix.fill(pins));
         let tag = ContentTag::new(prefix.as_deref(), key, Generation(0))
@@ -324,8 +346,21 @@ impl Tree<'_> {
         let repository = Repository::new(registry, &spec.repository)
             .map_err(|source| KeysError::Repository { name: name(), source })?;
         let wanted = Wanted { name: name(), repository, tag, parents: parents.keys().cloned().collect() };
-        let spec = spec.clone();
-        Ok(Keyed { spec, wanted, parents, manifest, source, analysis, images, root, dockerfile, entries })
+        let (spec, local) = (spec.clone(), sources::marks(spec, local, done));
+        Ok(Keyed {
+            spec,
+            wanted,
+            parents,
+            manifest,
+            source,
+            analysis,
+            images,
+            root,
+            dockerfile,
+            entries,
+            directories,
+            local,
+        })
     }
 
     /// Returns the outside images of a box by digest, by the names its Dockerfile gives them.
@@ -345,7 +380,7 @@ impl Tree<'_> {
     }
 
     /// Resolves a path of the configuration and makes sure that no link leads it outside.
-    fn inside(&self, spec: &BoxSpec, path: &Path) -> Result<PathBuf, KeysError> {
+    pub(super) fn inside(&self, spec: &BoxSpec, path: &Path) -> Result<PathBuf, KeysError> {
         let joined = self.root.join(path);
         // What is not there is reported by whoever reads it.
         let Some(real) = self.context.resolve(&joined) else { return Ok(joined) };
@@ -465,10 +500,12 @@ pub(super) fn outside(
     let mut images = BTreeMap::new();
     for found in &analysis.images {
         let name = found.origin.name();
-        let image = match spec.contexts.get(name) {
-            Some(ContextSource::Box(_)) => continue,
-            Some(ContextSource::Image(image)) => image.clone(),
-            None => name.parse().map_err(|why| KeysError::Image {
+        let image = match (&found.origin, spec.contexts.get(name)) {
+            (_, Some(ContextSource::Box(_) | ContextSource::Directory(_))) => continue,
+            (_, Some(ContextSource::Image(image))) => image.clone(),
+            // A working copy.
+            (ImageOrigin::Context(_), None) => continue,
+            (ImageOrigin::Outside(_), None) => name.parse().map_err(|why| KeysError::Image {
                 name: spec.name.clone(),
                 file: source.name().to_owned(),
                 line: found.line,
@@ -500,6 +537,7 @@ impl Keyed {
         let mut notes: Vec<String> =
             unused.map(|name| format!("nothing in {file} uses the context `{name}`")).collect();
         notes.extend(self.unmounted());
+        notes.extend(self.local_notes());
         notes
     }
 
@@ -512,13 +550,10 @@ impl Keyed {
     pub fn paths_below(&self, top: &Path) -> Vec<Vec<u8>> {
         use std::os::unix::ffi::OsStrExt;
         let Ok(root) = self.root.strip_prefix(top) else { return Vec::new() };
-        let below = |path: &RelPath| match root.as_os_str().as_bytes() {
-            b"" => path.as_bytes().to_vec(),
-            root => [root, b"/", path.as_bytes()].concat(),
-        };
         let dockerfile = self.dockerfile.strip_prefix(top).ok();
         let dockerfile = dockerfile.map(|path| path.as_os_str().as_bytes().to_vec());
-        self.entries.iter().map(|entry| below(&entry.path)).chain(dockerfile).collect()
+        let entries = self.entries.iter().map(|entry| joined(root, &entry.path));
+        entries.chain(dockerfile).chain(self.directory_paths(top)).collect()
     }
 
     /// Writes the request for a build on parents with these digests, by their names.
@@ -528,14 +563,16 @@ impl Keyed {
         labels: BTreeMap<String, String>,
         no_cache: bool,
     ) -> Result<BuildRequest, KeysError> {
+        let contexts = self.context_images();
         let mut replacements = BTreeMap::new();
         for found in &self.analysis.images {
             let name = found.origin.name();
-            let reference = match self.spec.contexts.get(name) {
-                Some(ContextSource::Box(parent)) => {
+            let reference = match (contexts.get(name), self.spec.contexts.get(name)) {
+                (Some(directory), _) => Some(directory.reference.clone()),
+                (None, Some(ContextSource::Box(parent))) => {
                     parents.get(parent).map(|(repository, digest)| format!("{repository}@{digest}"))
                 }
-                Some(ContextSource::Image(_)) | None => self.images.get(name).cloned(),
+                (None, _) => self.images.get(name).cloned(),
             };
             replacements.extend(reference.map(|reference| (found.origin.clone(), reference)));
         }
@@ -555,6 +592,7 @@ impl Keyed {
             no_cache,
             secrets: BTreeMap::new(),
             ssh: None,
+            contexts: contexts.into_values().collect(),
         })
     }
 }

@@ -15,6 +15,7 @@ mod redact;
 mod run;
 mod schedule;
 mod secrets;
+mod sources;
 
 pub use build::{BoxReport, BuildError, BuildOptions, BuildReport, Outcome, build};
 pub use clean::{CleanError, CleanOptions, CleanReport, Deletion, clean};
@@ -26,6 +27,7 @@ pub use probe::{observe, observe_all};
 pub use promote::{PromoteError, PromoteOptions, PromoteReport, promote};
 pub use run::{RunError, prepare};
 pub use secrets::NoSecret;
+pub use sources::DirectoryError;
 
 use crate::model::{Repository, RunId, Source, Span};
 use crate::port::{Clock, Context, Engine, Registry, Secrets};

@@ -13,7 +13,7 @@ mod pattern;
 mod select;
 
 pub use dockerfile::{
-    Analysis, At, BoxInputs, ContextKind, DockerfileError, DockerfileSource, Finding, FindingKind,
+    Analysis, At, BoxInputs, DockerfileError, DockerfileSource, Finding, FindingKind,
     ImageOrigin, ImageUse, Need, NeedKind, Reads, RewriteError, Secret, Source, StageBase, StageOutline,
     analyse, outline, rewrite,
 };

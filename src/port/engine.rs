@@ -77,6 +77,20 @@ pub struct BuildRequest {
     pub secrets: BTreeMap<String, SecretValue>,
     /// The agent that `RUN --mount=type=ssh` reaches.
     pub ssh: Option<AgentForward>,
+    /// Directories that the Dockerfile names as images.
+    pub contexts: Vec<ContextImage>,
+}
+
+/// A directory that a Dockerfile names as an image. The engine holds that image while the
+/// build lasts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContextImage {
+    /// The name in the Dockerfile, which no other image has: `HOST/NAME:TAG`.
+    pub reference: String,
+    /// The directory that `entries` stand in.
+    pub root: PathBuf,
+    /// What it holds, exactly, sorted by path bytes.
+    pub entries: Vec<Entry>,
 }
 
 /// An ssh agent of this machine, lent to a build.

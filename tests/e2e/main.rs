@@ -21,6 +21,7 @@ mod outage;
 mod promote;
 mod run;
 mod secrets;
+mod sources;
 mod together;
 mod witness;
 mod world;

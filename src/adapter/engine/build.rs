@@ -15,11 +15,23 @@ use super::secret::Values;
 use super::session::Services;
 use super::sync::{self, Offer};
 use super::trace::Trace;
-use super::{error, request, session};
+use super::{contexts, error, request, session};
 use crate::port::{BuildEvent, BuildRequest, EngineError, ImageId};
 
 /// Builds; the engine cancels the build when the future is dropped, as its connection ends.
 pub async fn build(
+    engine: &DockerEngine,
+    request: &BuildRequest,
+    events: &(dyn Fn(BuildEvent) + Send + Sync),
+) -> Result<ImageId, EngineError> {
+    let names = contexts::provide(engine, request, events).await?;
+    let built = build_one(engine, request, events).await;
+    names.remove().await;
+    built
+}
+
+/// Builds one Dockerfile; the engine holds whatever that names, or can pull it.
+pub(super) async fn build_one(
     engine: &DockerEngine,
     request: &BuildRequest,
     events: &(dyn Fn(BuildEvent) + Send + Sync),

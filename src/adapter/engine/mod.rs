@@ -6,6 +6,7 @@ mod agent;
 mod auth;
 mod build;
 mod connect;
+mod contexts;
 mod error;
 mod packet;
 mod pull;

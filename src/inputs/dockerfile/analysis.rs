@@ -1,6 +1,6 @@
 //! Puts the parts together: from a Dockerfile and a box's settings to what the box depends on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::canonical;
 use super::error::DockerfileError;
@@ -25,17 +25,9 @@ pub struct BoxInputs {
     pub platform: Platform,
     /// Build arguments with their values, pins filled in.
     pub args: BTreeMap<String, String>,
-    /// Named contexts: a `FROM` or `--from` name, and what stands behind it.
-    pub contexts: BTreeMap<String, ContextKind>,
-}
-
-/// What stands behind a named context.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ContextKind {
-    /// A box or an outside image; the Dockerfile is rewritten to its digest.
-    Image,
-    /// A directory; the name stays, and the engine must know named contexts.
-    Directory,
+    /// Named contexts: names in `FROM` and `--from` behind which something else stands; the
+    /// Dockerfile is rewritten to it.
+    pub contexts: BTreeSet<String>,
 }
 
 /// A secret, or an ssh agent, that a reachable stage mounts.

@@ -27,7 +27,7 @@ mod stages;
 mod tests;
 mod walk;
 
-pub use analysis::{Analysis, BoxInputs, ContextKind, Secret, analyse};
+pub use analysis::{Analysis, BoxInputs, Secret, analyse};
 pub use error::DockerfileError;
 pub use findings::{Finding, FindingKind};
 pub use images::{ImageOrigin, ImageUse, RewriteError, rewrite};

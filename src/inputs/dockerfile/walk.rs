@@ -10,12 +10,12 @@ use super::globals::{self, Globals};
 use super::images::{ImageOrigin, ImageUse};
 use super::instruction::Instruction;
 use super::mount::{self, Kind};
-use super::needs::{self, Need, NeedKind};
+use super::needs::{self, Need};
 use super::reads::Collector;
 use super::scope::Scope;
 use super::shell::Lexer;
 use super::source::DockerfileSource;
-use super::stages::{Base, Stages, is_image};
+use super::stages::{Base, Stages};
 use crate::inputs::manifest;
 
 /// Collects while it goes through the reachable stages in order.
@@ -117,10 +117,6 @@ impl<'a> Walk<'a> {
                     text: crate::model::printable(text, 120),
                     variable: variable.clone(),
                 });
-            }
-            Base::Context(name) if !is_image(self.inputs, name) => {
-                self.needs.push(Need { kind: NeedKind::NamedContext, line });
-                ImageOrigin::Context(name.clone())
             }
             Base::Context(name) => ImageOrigin::Context(name.clone()),
             Base::Outside(name) => {
