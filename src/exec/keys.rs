@@ -8,13 +8,12 @@ use super::secrets;
 use super::sources::{self, Directory, DirectoryError, Local, joined};
 use crate::config::{BoxSpec, ContextSource, Lock, PinError, Project};
 use crate::inputs::{
-    Analysis, BoxInputs, BuildOptions, DockerfileError, DockerfileSource, Dockerignore,
-    DockerignoreError, FindingKind, ImageOrigin, InputManifest, NeedKind, Reads, RewriteError, Selection, analyse,
-    rewrite,
+    Analysis, BoxInputs, BuildOptions, DockerfileError, DockerfileSource, Dockerignore, DockerignoreError,
+    FindingKind, ImageOrigin, InputManifest, NeedKind, Reads, RewriteError, Selection, analyse, rewrite,
 };
 use crate::model::{
-    ContentTag, Digest, Entry, Generation, ImageName, ImageNameError, Key, Repository,
-    RepositoryError, TagError,
+    ContentTag, Digest, Entry, Generation, ImageName, ImageNameError, Key, Repository, RepositoryError,
+    TagError,
 };
 use crate::plan::Wanted;
 use crate::port::{BuildRequest, Context, ContextError, ContextFilter, Scan};

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::keys::{Analysed, KeysError, Keyed, Tree};
+use super::keys::{Analysed, Keyed, KeysError, Tree};
 use super::ledger::nonce;
 use super::secrets;
 use crate::config::{BoxSpec, ContextSource};

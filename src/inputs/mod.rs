@@ -13,9 +13,8 @@ mod pattern;
 mod select;
 
 pub use dockerfile::{
-    Analysis, At, BoxInputs, DockerfileError, DockerfileSource, Finding, FindingKind,
-    ImageOrigin, ImageUse, Need, NeedKind, Reads, RewriteError, Secret, Source, StageBase, StageOutline,
-    analyse, outline, rewrite,
+    Analysis, At, BoxInputs, DockerfileError, DockerfileSource, Finding, FindingKind, ImageOrigin, ImageUse,
+    Need, NeedKind, Reads, RewriteError, Secret, Source, StageBase, StageOutline, analyse, outline, rewrite,
 };
 pub use dockerignore::{Dockerignore, DockerignoreError};
 pub use manifest::{

@@ -294,7 +294,8 @@ mod tests {
         let dirty = promotion(&"r1".parse().unwrap(), true, false, &dirty, vec![], Past::default());
         assert!(matches!(dirty, Err(Refusal::Dirty { .. })));
         let local = Source { local: vec!["ec".to_owned()], ..source(5) };
-        let of = |immutable| promotion(&"r1".parse().unwrap(), immutable, false, &local, vec![], Past::default());
+        let of =
+            |immutable| promotion(&"r1".parse().unwrap(), immutable, false, &local, vec![], Past::default());
         assert!(matches!(of(true), Err(Refusal::Local { names, .. }) if names == ["ec"]));
         assert!(of(false).is_ok());
     }

@@ -12,8 +12,8 @@ mod secrets;
 pub use clock::Clock;
 pub use context::{Context, ContextError, ContextFilter, Scan, Visit};
 pub use engine::{
-    AgentForward, BuildEvent, BuildRequest, ContextImage, Engine, EngineError, ImageId, PushEvent, RunOutput, RunRequest,
-    StepState,
+    AgentForward, BuildEvent, BuildRequest, ContextImage, Engine, EngineError, ImageId, PushEvent, RunOutput,
+    RunRequest, StepState,
 };
 pub use registry::{Deleted, Failure, Reference, Registry, RegistryError, TagList};
 pub use remote::{Remote, RemoteError};

@@ -54,8 +54,12 @@ fn a_directory_is_read_by_from_copy_and_mount() {
     let built = world.boxwright(&["build", "--format", "json"]).good();
     assert!(!built.err.contains("not as committed"), "{}", built.err);
     none_left();
-    let seen = in_box(&world, &[], "cd / && find all sub mounted started here | sort && cat mounted sub/f && \
-        readlink all/link && test -x all/run && stat -c '%a %u %Y' all/sub/f");
+    let seen = in_box(
+        &world,
+        &[],
+        "cd / && find all sub mounted started here | sort && cat mounted sub/f && \
+        readlink all/link && test -x all/run && stat -c '%a %u %Y' all/sub/f",
+    );
     let expect = "all\nall/.dockerignore\nall/empty\nall/link\nall/run\nall/sub\nall/sub/f\nhere\nhere/own.txt\n\
         mounted\nstarted\nstarted/begun\nstarted/own.txt\nsub\nsub/f\ntext\ntext\nsub/f\n644 0 0\n";
     assert_eq!(seen, expect);
@@ -153,7 +157,8 @@ fn a_working_copy_takes_the_place_of_a_pinned_revision() {
     let keys = call(&["keys", "--format", "json"]).good();
     assert_eq!(locals(&pinned), ["", "", ""]);
     let names = keys.boxes("name");
-    let marked: Vec<String> = names.iter().zip(locals(&keys)).map(|(name, local)| format!("{name}:{local}")).collect();
+    let marked: Vec<String> =
+        names.iter().zip(locals(&keys)).map(|(name, local)| format!("{name}:{local}")).collect();
     assert_eq!(marked, ["only:ec", "other:", "upper:ec"]);
     let moved: Vec<bool> =
         pinned.boxes("key").iter().zip(keys.boxes("key")).map(|(before, now)| *before != now).collect();
@@ -187,7 +192,8 @@ fn a_working_copy_takes_the_place_of_a_pinned_revision() {
     fs::write(copy.join("src/what"), "working copy\n").unwrap();
 
     // What was built so can go to a channel that moves, and to no release.
-    call(&["promote", "r1", "--yes"]).fails(21, &["r1 is immutable", "working copies: ec", "without --source"]);
+    call(&["promote", "r1", "--yes"])
+        .fails(21, &["r1 is immutable", "working copies: ec", "without --source"]);
     assert!(registry.records("set").is_empty() && registry.digest("other", "r1").is_none());
     world.boxwright(&["promote", "r1", "--yes"]).fails(10, &["only"]);
     call(&["promote", "main"]).good();
@@ -218,8 +224,10 @@ fn what_no_working_copy_can_stand_in_for() {
     for name in ["tool", "only", "nothing"] {
         world.boxwright(&["keys", "--source", &format!("{name}={copy}")]).fails(2, &known);
     }
-    let absent = world.boxwright(&["keys", "--source", "ec=/nonexistent"]);
-    absent.fails(2, &["--source ec: /nonexistent is not a directory"]);
+    for path in [format!("{copy}/absent"), format!("{copy}/src/what")] {
+        let says = format!("--source ec: {path} is not a directory");
+        world.boxwright(&["keys", "--source", &format!("ec={path}")]).fails(2, &[&says]);
+    }
     world.boxwright(&["keys", "--source", "ec"]).exits(2);
     // Without a stage of that name the build sees the value alone.
     world.replace("Dockerfile", " AS ec", " AS fetch");

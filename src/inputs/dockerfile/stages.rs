@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::BoxInputs;
 use super::error::{DockerfileError, nearest};
 use super::globals::Globals;
 use super::instruction::Instruction;
 use super::mount::{self, Mount};
 use super::shell::Lexer;
 use super::source::DockerfileSource;
-use super::BoxInputs;
 
 /// A stage.
 #[derive(Debug)]
@@ -266,4 +266,3 @@ fn is_stage_name(name: &str) -> bool {
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte))
 }
-
