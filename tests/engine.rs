@@ -49,7 +49,7 @@ fn engine_with(auth: AuthSource) -> DockerEngine {
 }
 
 fn entries(root: &Path) -> Vec<Entry> {
-    match DiskContext.scan(root, &All).unwrap() {
+    match DiskContext::default().scan(root, &All).unwrap() {
         Scan::Entries(entries) => entries,
         Scan::Widen(path) => panic!("{path}"),
     }

@@ -14,6 +14,9 @@ use boxwright::exec::{Keyed, KeysError, LockError, LockReport, Tree, keys, resol
 use boxwright::model::{Digest, MediaType, RawManifest, Repository, Tag};
 use boxwright::port::{Reference, Registry, Remote, RemoteError};
 
+/// Reads from disk, and remembers nothing.
+static CONTEXT: std::sync::LazyLock<DiskContext> = std::sync::LazyLock::new(DiskContext::default);
+
 const CONFIG: &str = r#"
 registry = "registry.example"
 
@@ -111,7 +114,7 @@ fn tree<'a>(
     args: &'a BTreeMap<String, String>,
 ) -> Tree<'a> {
     static NONE: BTreeMap<String, PathBuf> = BTreeMap::new();
-    Tree { context: &DiskContext, root, project, lock, args, sources: &NONE }
+    Tree { context: &*CONTEXT, root, project, lock, args, sources: &NONE }
 }
 
 #[tokio::test]
@@ -181,7 +184,8 @@ async fn a_ref_or_image_that_is_not_there_is_named_before_any_build() {
 async fn what_is_no_longer_used_leaves_the_lock() {
     let world = World::new().await;
     let lock = world.resolve(&Lock::default(), &[]).await.unwrap().lock;
-    std::fs::write(world.root.path().join("tools.Dockerfile"), "ARG DEBIAN\nFROM $DEBIAN\nARG SUM\n").unwrap();
+    std::fs::write(world.root.path().join("tools.Dockerfile"), "ARG DEBIAN\nFROM $DEBIAN\nARG SUM\n")
+        .unwrap();
     let report = world.resolve(&lock, &[]).await.unwrap();
     assert_eq!(report.moved.len(), 1);
     assert_eq!((report.moved[0].what.as_str(), &report.moved[0].new), ("image ghcr.io/x/y:1", &None));

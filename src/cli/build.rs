@@ -26,10 +26,16 @@ pub async fn run(options: &Build, global: &Global, terminal: Terminal) -> Result
         Format::Json => terminal.result(&json::text(&as_json(&report, &computed.boxes, &session))),
         Format::Human => terminal.result(&table(&report, &computed.boxes).render()),
     }
+    // An engine that answered is not asked again; one that never did is why boxes failed.
+    let engine = match code(&report) {
+        exit::FAILED => session.ports().engine.check().await.map(drop),
+        _ => Ok(()),
+    };
     session.close(false).await?;
     if report.is_interrupted {
         return Err(CliError::Interrupted);
     }
+    engine?;
     Ok(code(&report))
 }
 
@@ -56,7 +62,7 @@ fn as_json(report: &BuildReport, boxes: &[Keyed], session: &Session) -> Report {
         row.seconds = Some((one.seconds * 1000.0).round() / 1000.0);
         Some(row)
     });
-    Report { schema: 1, run: session.setting.run.to_string(), boxes: rows.collect() }
+    Report { schema: 1, run: session.setting.run.to_string(), boxes: rows.collect(), findings: None }
 }
 
 fn table(report: &BuildReport, boxes: &[Keyed]) -> Table {

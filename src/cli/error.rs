@@ -6,9 +6,12 @@ use std::path::PathBuf;
 use crate::adapter::credentials::SettingError;
 use crate::adapter::embedded::EmbeddedError;
 use crate::adapter::registry::StartError;
-use crate::config::ConfigError;
-use crate::exec::{BuildError, CleanError, KeysError, LedgerError, LockError, PromoteError, RunError};
-use crate::port::{EngineError, Failure, RegistryError};
+use crate::config::{ConfigError, nearest};
+use crate::exec::{
+    BuildError, CleanError, ExplainError, InputsError, KeysError, LedgerError, LockError, PromoteError,
+    RunError,
+};
+use crate::port::{ContextError, EngineError, Failure, RegistryError};
 
 /// Exit codes, as documented in `--help`.
 pub mod exit {
@@ -31,6 +34,8 @@ pub enum CliError {
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error("{0}")]
     Usage(String),
+    #[error("there is no {what} `{name}`")]
+    Unknown { what: &'static str, name: String, known: Vec<String> },
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
@@ -50,6 +55,8 @@ pub enum CliError {
     #[error(transparent)]
     Clean(#[from] CleanError),
     #[error(transparent)]
+    Explain(#[from] ExplainError),
+    #[error(transparent)]
     Run(#[from] RunError),
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -65,9 +72,12 @@ impl CliError {
     /// Returns the exit code.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NoConfig { .. } | Self::Io { .. } | Self::Usage(_) | Self::Config(_) | Self::Setting(_) => {
-                exit::USAGE
-            }
+            Self::NoConfig { .. }
+            | Self::Io { .. }
+            | Self::Usage(_)
+            | Self::Unknown { .. }
+            | Self::Config(_)
+            | Self::Setting(_) => exit::USAGE,
             Self::Keys(error) => keys(error),
             Self::Lock(error) => match error {
                 LockError::Keys(error) => keys(error),
@@ -93,6 +103,7 @@ impl CliError {
                 | CleanError::InvalidTag { .. }
                 | CleanError::Dangling { .. } => exit::UNREACHABLE,
             },
+            Self::Explain(error) => explain(error),
             Self::Run(RunError::Missing { .. }) => exit::MISSING,
             Self::Run(RunError::Unknown { .. }) => exit::UNREACHABLE,
             Self::Engine(error) => engine(error),
@@ -105,19 +116,13 @@ impl CliError {
         let text = match self {
             Self::NoConfig { .. } => "`boxwright init` writes one from the Dockerfiles it finds",
             Self::Config(error) => return error.hint.clone(),
-            Self::Keys(KeysError::NotLocked { .. }) => {
-                "run `boxwright lock` and commit boxwright.lock: every build then uses the same"
+            Self::Unknown { name, known, .. } => return Some(meant(name, known)),
+            Self::Keys(error) => return keys_hint(error),
+            Self::Explain(ExplainError::NoInputs { .. }) => {
+                "inputs are stored with each image that boxwright builds; this one is older, or they could not be written then"
             }
-            Self::Keys(KeysError::Undeclared { name, what, id, .. }) => return Some(declare(name, what, id)),
-            Self::Keys(KeysError::SecretSent { .. }) => {
-                "list it in .dockerignore, or keep it outside the context"
-            }
-            Self::Keys(KeysError::SecretArgument { argument, .. }) => {
-                return Some(format!(
-                    "declare it as a secret and mount it: secrets = [\"{argument}\"] in boxwright.toml, \
-                     RUN --mount=type=secret,id={argument} in the Dockerfile; an argument that is none needs \
-                     another name"
-                ));
+            Self::Explain(ExplainError::NoImage { .. } | ExplainError::Name { .. }) => {
+                "--against takes a promoted tag such as main, a content tag, a key of 32 hex digits, or a digest"
             }
             Self::Build(BuildError::Secret(_)) => "nothing was built",
             Self::Lock(LockError::Registry { .. } | LockError::Remote { .. } | LockError::NoRef { .. }) => {
@@ -150,6 +155,16 @@ impl CliError {
     }
 }
 
+/// Names the declared thing that a misspelt name comes near, else all of them.
+fn meant(name: &str, known: &[String]) -> String {
+    let words: Vec<&str> = known.iter().map(String::as_str).collect();
+    match nearest(name, &words) {
+        Some(near) => format!("did you mean `{near}`? boxwright.toml declares {}", words.join(", ")),
+        None if words.is_empty() => "boxwright.toml declares none".to_owned(),
+        None => format!("boxwright.toml declares {}", words.join(", ")),
+    }
+}
+
 /// Says how a secret or an ssh agent is declared.
 fn declare(name: &str, what: &str, id: &str) -> String {
     let line = match (what, id) {
@@ -160,6 +175,40 @@ fn declare(name: &str, what: &str, id: &str) -> String {
         _ => format!("ssh = [\"{id}\"], which lends the agent at SSH_AUTH_SOCK"),
     };
     format!("declare it in [box.{name}]: {line}")
+}
+
+fn keys_hint(error: &KeysError) -> Option<String> {
+    let text = match error {
+        KeysError::NoDockerfile { .. } => {
+            "`dockerfile = \"…\"` of the box says where it is; without one it is `Dockerfile` in the box's context"
+        }
+        KeysError::NoContext { .. } => "`context = \"…\"` of the box says where it is, from boxwright.toml",
+        KeysError::NothingMatches { .. } => {
+            "paths are relative to the box's context, and what .dockerignore excludes is not in it"
+        }
+        KeysError::Outside { .. } => "a box is built from files in or below the directory of boxwright.toml",
+        KeysError::Context { source: ContextError::Io { source, .. }, .. }
+            if source.kind() != io::ErrorKind::PermissionDenied =>
+        {
+            return None;
+        }
+        KeysError::Context { source: ContextError::Io { .. } | ContextError::Special { .. }, .. } => {
+            "make it readable, or leave it out of the context by .dockerignore"
+        }
+        KeysError::Unused { .. } => "declare it in a stage that the box uses, or take it out of `args`",
+        KeysError::PinFile { .. } => "paths of pins are relative to boxwright.toml",
+        KeysError::NotLocked { .. } => {
+            "run `boxwright lock` and commit boxwright.lock: every build then uses the same"
+        }
+        KeysError::SecretArgument { .. } => crate::config::SECRET_HINT,
+        KeysError::SecretSent { .. } => "list it in .dockerignore, or keep it outside the context",
+        KeysError::Undeclared { name, what, id, .. } => return Some(declare(name, what, id)),
+        KeysError::Trigger { .. } => {
+            "copy it in the box's own Dockerfile, where its digest and instructions enter the key"
+        }
+        _ => return None,
+    };
+    Some(text.to_owned())
 }
 
 fn keys(error: &KeysError) -> u8 {
@@ -179,11 +228,28 @@ fn keys(error: &KeysError) -> u8 {
         | KeysError::NotLocked { .. }
         | KeysError::Image { .. }
         | KeysError::Rewrite { .. }
+        | KeysError::SecretArgument { .. }
         | KeysError::Directory { .. }
         | KeysError::Undeclared { .. }
         | KeysError::SecretSent { .. }
-        | KeysError::SecretArgument { .. }
+        | KeysError::Trigger { .. }
         | KeysError::NothingMatches { .. } => exit::USAGE,
+    }
+}
+
+fn explain(error: &ExplainError) -> u8 {
+    match error {
+        ExplainError::Name { .. } => exit::USAGE,
+        ExplainError::NoImage { .. } | ExplainError::NoInputs { .. } => exit::MISSING,
+        ExplainError::NotOurs { .. } => exit::FAILED,
+        ExplainError::Registry(error) => registry(error),
+        ExplainError::Inputs(error) => match error {
+            InputsError::Ledger(error) => ledger(error),
+            InputsError::Registry(error) => registry(error),
+            InputsError::Unusable { .. } | InputsError::NoLayer { .. } | InputsError::CutOff { .. } => {
+                exit::FAILED
+            }
+        },
     }
 }
 

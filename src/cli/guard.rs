@@ -20,8 +20,14 @@ pub async fn run(options: &Boxes, global: &Global, terminal: Terminal) -> Result
         terminal.say("every box is there");
         exit::DONE
     } else {
-        let names = missing.join(", ");
-        terminal.warn(&format!("{} not in {}: {names}", paint(BAD, "missing:"), session.setting.registry));
+        for name in &missing {
+            let keyed = planned.computed.boxes.iter().find(|keyed| keyed.wanted.name == *name);
+            let seen = planned.seen.get(*name);
+            let Some((keyed, seen)) = keyed.zip(seen) else { continue };
+            let tag = keyed.wanted.tag.with_generation(seen.generation);
+            let image = format!("{}:{tag}", keyed.wanted.repository);
+            terminal.warn(&format!("{} {name}: {image}", paint(BAD, "missing:")));
+        }
         let revision = session.setting.source.revision.as_deref().unwrap_or("this revision");
         terminal.warn(&format!(
             "{} somebody who may push there runs `boxwright build {}` on {revision}; then run this job again",

@@ -54,7 +54,7 @@ pub async fn run(options: &Lock, global: &Global, terminal: Terminal) -> Result<
     };
     let args = extra_args(global);
     let tree = Tree {
-        context: &DiskContext,
+        context: &DiskContext::default(),
         root: &loaded.root,
         project: &loaded.project,
         lock: &lock,

@@ -6,6 +6,8 @@ mod build;
 mod ci;
 mod clean;
 mod error;
+mod explain;
+mod findings;
 mod guard;
 mod init;
 mod interrupt;
@@ -49,6 +51,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Plan(options) => plan::run(options, global, terminal).await,
         Command::Build(options) => build::run(options, global, terminal).await,
         Command::Guard(options) => guard::run(options, global, terminal).await,
+        Command::Explain(options) => explain::run(options, global, terminal).await,
         Command::Run(options) => run::run(options, global, terminal).await,
         Command::Promote(options) => promote::run(options, global, terminal).await,
         Command::Clean(options) => clean::run(options, global, terminal).await,

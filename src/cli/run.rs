@@ -19,7 +19,8 @@ pub async fn run(options: &Run, global: &Global, terminal: Terminal) -> Result<u
     let loaded = session::load(global)?;
     let mut session = Session::open(&loaded, global).await?;
     let names = Boxes { names: vec![options.name.clone()], channel: None };
-    let computed = session.compute(&loaded, loaded.choose(&names)?, global, terminal).await?;
+    // stderr is the command's: how its box differs from the commit is said by others.
+    let computed = session.compute(&loaded, loaded.choose(&names)?, global, terminal.hushed()).await?;
     let keyed = computed.boxes.iter().find(|keyed| keyed.wanted.name == options.name);
     let keyed = keyed.ok_or_else(|| CliError::Usage(format!("there is no box `{}`", options.name)))?;
     let digest = prepare(session.ports(), &session.setting, keyed).await?;

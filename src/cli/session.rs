@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use super::args::{Boxes, Global};
 use super::error::CliError;
 use super::terminal::Terminal;
-use super::{ci, progress::Progress, sources};
+use super::{ci, findings, progress::Progress, sources};
 use crate::adapter::clock::BootClock;
 use crate::adapter::context::DiskContext;
 use crate::adapter::credentials::{Credential, Credentials, SECRET_VARIABLES};
@@ -58,7 +58,7 @@ pub fn load(global: &Global) -> Result<Loaded, CliError> {
             other => {
                 let other = other.trim_end_matches('/');
                 Repository::new(other, "box")
-                    .map_err(|error| CliError::Usage(format!("--registry: {error}")))?;
+                    .map_err(|error| CliError::Usage(format!("--registry {other}: {error}")))?;
                 RegistryChoice::Remote(other.to_owned())
             }
         };
@@ -83,15 +83,21 @@ fn find() -> Result<PathBuf, CliError> {
 }
 
 impl Loaded {
+    /// Names the registry without opening it: an embedded one has no port yet, and keys do not
+    /// depend on it.
+    pub fn offline_registry(&self) -> String {
+        match &self.project.registry {
+            RegistryChoice::Remote(registry) => registry.clone(),
+            RegistryChoice::Embedded => "localhost".to_owned(),
+        }
+    }
+
     /// Returns the boxes that were asked for and what they stand on, parents first.
     pub fn choose<'a>(&'a self, boxes: &Boxes) -> Result<Vec<&'a BoxSpec>, CliError> {
         if let Some(name) = &boxes.channel {
             if !self.project.channels.contains_key(name) {
-                let known: Vec<&str> = self.project.channels.keys().map(String::as_str).collect();
-                return Err(CliError::Usage(format!(
-                    "there is no channel `{name}`; declared are {}",
-                    known.join(", ")
-                )));
+                let known = self.project.channels.keys().cloned().collect();
+                return Err(CliError::Unknown { what: "channel", name: name.clone(), known });
             }
             return Ok(self.project.boxes_of(name));
         }
@@ -101,15 +107,27 @@ impl Loaded {
         }
         for name in &boxes.names {
             if self.project.find(name).is_none() {
-                let known: Vec<&str> = self.project.boxes.iter().map(|spec| spec.name.as_str()).collect();
-                return Err(CliError::Usage(format!(
-                    "there is no box `{name}`; declared are {}",
-                    known.join(", ")
-                )));
+                let known = self.project.boxes.iter().map(|spec| spec.name.clone()).collect();
+                return Err(CliError::Unknown { what: "box", name: name.clone(), known });
             }
         }
         Ok(self.project.closure(&boxes.names.iter().map(String::as_str).collect::<Vec<_>>()))
     }
+}
+
+/// The adapter that reads contexts. Hashes are remembered below `$BOXWRIGHT_CACHE`, else the
+/// user's cache directory; `BOXWRIGHT_CACHE=off` remembers nothing.
+pub fn disk() -> DiskContext {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let directory = match variable("BOXWRIGHT_CACHE") {
+        Some(off) if off.as_os_str() == "off" => None,
+        Some(directory) => Some(directory),
+        None => {
+            let user = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+            user.filter(|user| user.is_absolute()).map(|user| user.join("boxwright"))
+        }
+    };
+    directory.map_or_else(DiskContext::default, |directory| DiskContext::with_cache(directory.join("stat")))
 }
 
 /// The keys of some boxes, and the commit they were computed on.
@@ -121,27 +139,38 @@ pub struct Computed {
 }
 
 /// Computes the keys of the boxes that were asked for. Works offline.
-pub async fn compute(
+pub async fn compute_keys(
+    loaded: &Loaded,
+    specs: Vec<&BoxSpec>,
+    registry: &str,
+    global: &Global,
+) -> Result<Vec<Keyed>, CliError> {
+    let project = loaded.project.clone();
+    let specs: Vec<BoxSpec> = specs.into_iter().cloned().collect();
+    let (root, registry, args) = (loaded.root.clone(), registry.to_owned(), extra_args(global));
+    let sources = sources::sources(global, &project)?;
+    let work = move || {
+        let lock = read_lock(&root)?;
+        let context = &disk();
+        let on_disk =
+            Tree { context, root: &root, project: &project, lock: &lock, args: &args, sources: &sources };
+        Ok::<_, CliError>(keys(on_disk, &specs, &registry)?)
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|_| CliError::CutOff)?
+}
+
+/// Computes the keys of the boxes that were asked for, and what differs from the commit.
+async fn compute(
     loaded: &Loaded,
     specs: Vec<&BoxSpec>,
     registry: &str,
     global: &Global,
 ) -> Result<Computed, CliError> {
-    let project = loaded.project.clone();
-    let specs: Vec<BoxSpec> = specs.into_iter().cloned().collect();
-    let (root, registry, args) = (loaded.root.clone(), registry.to_owned(), extra_args(global));
-    let sources = sources::sources(global, &project)?;
-    let hidden = hidden(&project);
-    let work = move || {
-        let tree = git::worktree(&root, &hidden);
-        let lock = read_lock(&root)?;
-        let context = &DiskContext;
-        let on_disk =
-            Tree { context, root: &root, project: &project, lock: &lock, args: &args, sources: &sources };
-        let boxes = keys(on_disk, &specs, &registry)?;
-        Ok::<_, CliError>((boxes, tree))
-    };
-    let (boxes, mut tree) = tokio::task::spawn_blocking(work).await.map_err(|_| CliError::CutOff)??;
+    // Asking git takes about as long as the keys do, so it is asked at the same time.
+    let (root, hidden) = (loaded.root.clone(), hidden(&loaded.project));
+    let tree = tokio::task::spawn_blocking(move || git::worktree(&root, &hidden));
+    let boxes = compute_keys(loaded, specs, registry, global).await?;
+    let mut tree = tree.await.map_err(|_| CliError::CutOff)?;
     let mut differing = BTreeMap::new();
     if let Some(top) = &tree.root {
         for keyed in &boxes {
@@ -228,13 +257,7 @@ impl Session {
 
     /// Lends the adapters to the protocols.
     pub fn ports(&self) -> Ports<'_> {
-        Ports {
-            registry: &self.registry,
-            engine: &self.engine,
-            context: &DiskContext,
-            clock: &BootClock,
-            secrets: &self.secrets,
-        }
+        Ports { registry: &self.registry, engine: &self.engine, clock: &BootClock, secrets: &self.secrets }
     }
 
     /// Computes the keys of the boxes that were asked for, and notes the commit.
@@ -247,20 +270,8 @@ impl Session {
     ) -> Result<Computed, CliError> {
         let computed = compute(loaded, specs, &self.setting.registry, global).await?;
         self.setting.source = computed.tree.source.clone();
-        for keyed in &computed.boxes {
-            for note in keyed.notes() {
-                terminal.say(&format!("note: {}: {note}", keyed.wanted.name));
-            }
-        }
-        for (name, paths) in &computed.differing {
-            let first = paths.first().map_or("", String::as_str);
-            let more = paths.len().saturating_sub(1);
-            let and = if more == 0 { String::new() } else { format!(" and {more} more") };
-            terminal.say(&format!(
-                "note: {name}: not as committed: {}{and}",
-                crate::model::printable(first, 120)
-            ));
-        }
+        // What the Dockerfile says is for a plan; what was forgotten is for every command.
+        findings::say(&computed, terminal, |remark| remark.line.is_none());
         Ok(computed)
     }
 

@@ -36,6 +36,11 @@ impl Terminal {
         }
     }
 
+    /// Returns it saying nothing but warnings, unless told to be verbose.
+    pub fn hushed(self) -> Self {
+        Self { quiet: !self.verbose, ..self }
+    }
+
     fn choice(self, is_terminal: bool) -> anstream::ColorChoice {
         match self.color {
             Color::Always => anstream::ColorChoice::Always,

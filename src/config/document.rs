@@ -204,7 +204,7 @@ impl<'a> Field<'a> {
 }
 
 /// Returns the word in `known` that `word` was probably meant to be.
-pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let scored = known.iter().map(|near| (strsim::jaro_winkler(word, near), *near));
     scored.filter(|(score, _)| *score > 0.75).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, near)| near)
 }

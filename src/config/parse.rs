@@ -1,16 +1,18 @@
 //! The configuration's grammar: which keys there are, what they mean, what must agree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 use regex::Regex;
 
 use super::document::{ConfigError, Field, Section, Source, nearest};
+use super::lint;
 use super::pin::PinFormat;
 use super::project::{
     BoxSpec, Channel, ContextSource, Keep, Pin, PinSource, Project, RegistryChoice, Retention,
 };
 use super::template::Template;
+use crate::inputs::FindingKind;
 use crate::model::{Generation, Key, Platform, Repository, Span, Tag};
 
 /// Reads `boxwright.toml`; `file` is the name errors give it.
@@ -18,7 +20,18 @@ pub fn parse(file: &str, text: &str) -> Result<Project, ConfigError> {
     let source = Source { file, text };
     let document = source.parse()?;
     let root = Section::root(source, &document);
-    root.allow(&["registry", "ledger", "epoch", "temporary", "clean", "defaults", "pin", "box", "channel"])?;
+    root.allow(&[
+        "registry",
+        "ledger",
+        "epoch",
+        "temporary",
+        "clean",
+        "lint",
+        "defaults",
+        "pin",
+        "box",
+        "channel",
+    ])?;
     let registry = registry(&root)?;
     let temporary = optional(&root, "temporary")?;
     let lease = match &temporary {
@@ -33,7 +46,11 @@ pub fn parse(file: &str, text: &str) -> Result<Project, ConfigError> {
         .into_iter()
         .map(|(name, section)| pin(name, &section))
         .collect::<Result<_, _>>()?;
-    let defaults = Defaults::read(optional(&root, "defaults")?.as_ref())?;
+    let mut defaults = Defaults::read(optional(&root, "defaults")?.as_ref())?;
+    if let Some(section) = optional(&root, "lint")? {
+        section.allow(&["allow"])?;
+        defaults.allow = lint::allowed(&section)?;
+    }
     let sections = root.sections("box")?;
     if sections.is_empty() {
         let mut error = root.error("no box is declared");
@@ -225,6 +242,7 @@ struct Defaults {
     dockerfile: Option<PathBuf>,
     platform: Platform,
     epoch_fields: Shared,
+    allow: BTreeSet<FindingKind>,
 }
 
 /// What a box inherits as it stands.
@@ -241,6 +259,7 @@ impl Defaults {
             dockerfile: None,
             platform: host_platform(),
             epoch_fields: Shared::default(),
+            allow: BTreeSet::new(),
         };
         let Some(section) = section else { return Ok(defaults) };
         section.allow(&["context", "dockerfile", "platforms", "network", "max-size"])?;
@@ -335,6 +354,7 @@ fn box_spec(name: &str, section: &Section<'_>, defaults: &Defaults) -> Result<Bo
         "shm-size",
         "secrets",
         "ssh",
+        "allow",
     ])?;
     let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
     if name.is_empty() || !name.chars().all(word) || name.starts_with(['-', '_']) {
@@ -353,9 +373,12 @@ fn box_spec(name: &str, section: &Section<'_>, defaults: &Defaults) -> Result<Bo
         None => defaults.dockerfile.clone().unwrap_or_else(|| context.join("Dockerfile")),
     };
     let Shared { network, max_size } = shared(section, &defaults.epoch_fields)?;
+    let mut allow = lint::allowed(section)?;
+    allow.extend(&defaults.allow);
     let mut args = BTreeMap::new();
     if let Some(table) = optional(section, "args")? {
-        for (key, _, field) in table.fields() {
+        for (key, span, field) in table.fields() {
+            lint::argument(section, key, span, &allow)?;
             args.insert(key.to_owned(), template(&field)?);
         }
     }
@@ -383,6 +406,7 @@ fn box_spec(name: &str, section: &Section<'_>, defaults: &Defaults) -> Result<Bo
         shm_size: section.field("shm-size").map(|field| bytes(&field)).transpose()?,
         secrets: secrets::secrets(section)?,
         ssh: secrets::ssh(section)?,
+        allow,
     })
 }
 

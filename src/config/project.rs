@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 
 use super::{PinFormat, Template};
+use crate::inputs::FindingKind;
 use crate::model::{ImageName, Platform, SecretSource, Span, Tag};
 
 /// Everything that `boxwright.toml` says, checked.
@@ -145,6 +146,8 @@ pub struct BoxSpec {
     pub secrets: BTreeMap<String, SecretSource>,
     /// The ids under which its build may mount the ssh agent.
     pub ssh: BTreeSet<String>,
+    /// The findings that are silenced, for this box or for all.
+    pub allow: BTreeSet<FindingKind>,
 }
 
 impl BoxSpec {

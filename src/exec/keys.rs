@@ -9,7 +9,8 @@ use super::sources::{self, Directory, DirectoryError, Local, joined};
 use crate::config::{BoxSpec, ContextSource, Lock, PinError, Project};
 use crate::inputs::{
     Analysis, BoxInputs, BuildOptions, DockerfileError, DockerfileSource, Dockerignore, DockerignoreError,
-    FindingKind, ImageOrigin, InputManifest, NeedKind, Reads, RewriteError, Selection, analyse, rewrite,
+    FindingKind, ImageOrigin, InputManifest, NeedKind, Reads, RewriteError, Selection, analyse, is_secret,
+    rewrite,
 };
 use crate::model::{
     ContentTag, Digest, Entry, Generation, ImageName, ImageNameError, Key, Repository, RepositoryError,
@@ -32,13 +33,12 @@ pub struct Keyed {
     pub parents: BTreeMap<String, Key>,
     /// The input manifest.
     pub manifest: InputManifest,
-    source: DockerfileSource,
+    pub(super) source: DockerfileSource,
     pub(super) analysis: Analysis,
     /// Outside images by digest, by the names the Dockerfile gives them.
     images: BTreeMap<String, String>,
     root: PathBuf,
     dockerfile: PathBuf,
-    entries: Vec<Entry>,
     /// Directories by the names the Dockerfile gives them.
     pub(super) directories: BTreeMap<String, Directory>,
     /// The working copies it was computed from, those of its parents included.
@@ -186,6 +186,14 @@ pub enum KeysError {
         /// The arguments.
         args: Vec<String>,
     },
+    /// An argument for every box looks like a secret, and this box declares it.
+    #[error("box {name}: argument {} looks like a secret; arguments are stored in the image and in the ledger", args.join(", "))]
+    SecretArgument {
+        /// The box.
+        name: String,
+        /// The arguments.
+        args: Vec<String>,
+    },
     /// A directory that stands for an image, or a working copy, cannot be used.
     #[error("{what}")]
     Directory {
@@ -218,13 +226,21 @@ pub enum KeysError {
         /// The file.
         path: PathBuf,
     },
-    /// An argument whose name is that of a secret.
-    #[error("box {name}: the argument {argument} looks like a secret; arguments are stored in the image")]
-    SecretArgument {
+    /// A box it stands on hands on a trigger that copies from an image or a stage.
+    #[error(
+        "box {name}: {file}:{line} of its parent {parent} is an ONBUILD trigger that copies from `{from}`"
+    )]
+    Trigger {
         /// The box.
         name: String,
-        /// The argument.
-        argument: String,
+        /// The parent.
+        parent: String,
+        /// The parent's Dockerfile.
+        file: String,
+        /// The trigger's line, from 1.
+        line: u32,
+        /// What it copies from.
+        from: String,
     },
     /// The Dockerfile cannot be sent with its parents' digests.
     #[error("box {name}")]
@@ -308,8 +324,12 @@ impl Tree<'_> {
             return Err(KeysError::Unused { name: name(), file, args: unused });
         }
         secrets::declared(spec, &analysis, &file)?;
-        if let Some(argument) = secret_argument(spec, &analysis) {
-            return Err(KeysError::SecretArgument { name: name(), argument });
+        if !spec.allow.contains(&FindingKind::SecretArgument) {
+            let args: Vec<String> =
+                analysis.arguments.keys().filter(|name| is_secret(name)).cloned().collect();
+            if !args.is_empty() {
+                return Err(KeysError::SecretArgument { name: name(), args });
+            }
         }
         Ok(Analysed { source, analysis, dockerfile })
     }
@@ -325,7 +345,10 @@ impl Tree<'_> {
         let name = || spec.name.clone();
         let analysed = self.analyse(spec, pins)?;
         let directories = sources::directories(self, spec, &analysed, local)?;
-        let Analysed { source, analysis, dockerfile } = analysed;
+        let Analysed { source, mut analysis, dockerfile } = analysed;
+        if let Some(reads) = triggered(spec, &analysis, done)? {
+            analysis.reads = reads;
+        }
         let images = self.images(spec, &source, &analysis)?;
         let root = self.inside(spec, &spec.context)?;
         let ignore = self.ignore(spec, &root, &dockerfile)?;
@@ -336,7 +359,7 @@ impl Tree<'_> {
             .filter_map(|parent| done.iter().find(|done| done.wanted.name == parent))
             .map(|parent| (parent.wanted.name.clone(), parent.wanted.key().clone()))
             .collect();
-        let mut manifest = self.manifest(spec, &analysis, &images, &entries, &parents, pins);
+        let mut manifest = self.manifest(spec, &analysis, &images, entries, &parents, pins);
         manifest.contexts = directories.iter().map(|(name, at)| (name.clone(), at.digest.clone())).collect();
         let key = manifest.key();
         let prefix = spec.prefix.as_ref().map(|prefix| prefix.fill(pins));
@@ -356,7 +379,6 @@ impl Tree<'_> {
             images,
             root,
             dockerfile,
-            entries,
             directories,
             local,
         })
@@ -455,7 +477,7 @@ impl Tree<'_> {
         spec: &BoxSpec,
         analysis: &Analysis,
         images: &BTreeMap<String, String>,
-        entries: &[Entry],
+        entries: Vec<Entry>,
         parents: &BTreeMap<String, Key>,
         pins: &BTreeMap<String, String>,
     ) -> InputManifest {
@@ -476,18 +498,40 @@ impl Tree<'_> {
             extra_hosts: spec.extra_hosts.iter().cloned().collect(),
             shm_size: spec.shm_size,
         };
-        manifest.entries = entries.to_vec();
+        manifest.entries = entries;
         manifest
     }
 }
 
-/// Returns an argument that the build sees and that is called as secrets are. What comes from
-/// a pin stands in a file that everybody reads, and so is none.
-fn secret_argument(spec: &BoxSpec, analysis: &Analysis) -> Option<String> {
-    let given = analysis.findings.iter().filter(|found| found.line == 0);
-    let mut named = given.filter(|found| found.kind == FindingKind::SecretArgument).map(|found| &found.text);
-    let is_pinned = |name: &String| spec.args.get(name).is_some_and(|value| value.pins().next().is_some());
-    named.find(|name| analysis.arguments.contains_key(*name) && !is_pinned(name)).cloned()
+/// Returns what the `ONBUILD` triggers of the boxes it stands on make a box read: whatever
+/// they copy, it is from its context. Nothing if no trigger reads.
+///
+/// A trigger that copies from elsewhere is refused: neither an image's digest nor a stage's
+/// instructions can be held by a key that knows nothing of them.
+fn triggered(spec: &BoxSpec, analysis: &Analysis, done: &[Keyed]) -> Result<Option<Reads>, KeysError> {
+    let mut reads = None;
+    for found in analysis.images.iter().filter(|found| found.keyword == "FROM") {
+        let Some(ContextSource::Box(name)) = spec.contexts.get(found.origin.name()) else { continue };
+        let Some(parent) = done.iter().find(|done| done.wanted.name == *name) else { continue };
+        let file = parent.source.name();
+        for trigger in &parent.analysis.triggers {
+            if let Some(from) = &trigger.from {
+                return Err(KeysError::Trigger {
+                    name: spec.name.clone(),
+                    parent: name.clone(),
+                    file: file.to_owned(),
+                    line: trigger.line,
+                    from: from.clone(),
+                });
+            }
+            if trigger.reads && reads.is_none() {
+                let reason =
+                    format!("an ONBUILD trigger of parent {name} reads it ({file}:{})", trigger.line);
+                reads = Some(Reads::Whole { reason, line: found.line });
+            }
+        }
+    }
+    Ok(reads)
 }
 
 /// Returns the outside images that a box names, by the names its Dockerfile gives them.
@@ -519,7 +563,26 @@ pub(super) fn outside(
 impl Keyed {
     /// Returns how many context entries its build reads.
     pub fn entries(&self) -> usize {
-        self.entries.len()
+        self.manifest.entries.len()
+    }
+
+    /// Returns what its build can read from the context.
+    pub fn reads(&self) -> &Reads {
+        &self.analysis.reads
+    }
+
+    /// Returns its Dockerfile as it was named.
+    pub fn dockerfile(&self) -> &str {
+        self.source.name()
+    }
+
+    /// Returns its parents: the name in the Dockerfile, the box and its key.
+    pub fn named_parents(&self) -> Vec<(&str, &str, &Key)> {
+        let of = |name: &str| match self.spec.contexts.get(name) {
+            Some(ContextSource::Box(parent)) => parent.as_str(),
+            _ => "",
+        };
+        self.manifest.parents.iter().map(|(name, key)| (name.as_str(), of(name), key)).collect()
     }
 
     /// Returns what the engine must be able to do, with the place that needs it.
@@ -528,30 +591,13 @@ impl Keyed {
         self.analysis.needs.iter().map(move |need| (&need.kind, format!("{file}:{}", need.line)))
     }
 
-    /// Returns remarks that a person should read before building.
-    pub fn notes(&self) -> Vec<String> {
-        let file = self.source.name();
-        let used: BTreeSet<&str> = self.analysis.images.iter().map(|found| found.origin.name()).collect();
-        let unused = self.spec.contexts.keys().filter(|name| !used.contains(name.as_str()));
-        let mut notes: Vec<String> =
-            unused.map(|name| format!("nothing in {file} uses the context `{name}`")).collect();
-        notes.extend(self.unmounted());
-        notes.extend(self.local_notes());
-        notes
-    }
-
-    /// Returns its Dockerfile's name.
-    pub(super) fn file(&self) -> &str {
-        self.source.name()
-    }
-
     /// Returns the paths that entered the key, relative to `top`, which they are below.
     pub fn paths_below(&self, top: &Path) -> Vec<Vec<u8>> {
         use std::os::unix::ffi::OsStrExt;
         let Ok(root) = self.root.strip_prefix(top) else { return Vec::new() };
         let dockerfile = self.dockerfile.strip_prefix(top).ok();
         let dockerfile = dockerfile.map(|path| path.as_os_str().as_bytes().to_vec());
-        let entries = self.entries.iter().map(|entry| joined(root, &entry.path));
+        let entries = self.manifest.entries.iter().map(|entry| joined(root, &entry.path));
         entries.chain(dockerfile).chain(self.directory_paths(top)).collect()
     }
 
@@ -580,7 +626,7 @@ impl Keyed {
         Ok(BuildRequest {
             dockerfile,
             root: self.root.clone(),
-            entries: self.entries.clone(),
+            entries: self.manifest.entries.clone(),
             target: self.spec.target.clone(),
             args: self.analysis.arguments.clone(),
             labels,

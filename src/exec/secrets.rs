@@ -105,14 +105,13 @@ impl Keyed {
 
     /// Returns what is declared and never mounted, as remarks.
     pub(super) fn unmounted(&self) -> Vec<String> {
-        let file = self.file();
         let used: BTreeSet<&String> = self.secrets().map(|(id, _)| id).collect();
         let secrets = self.spec.secrets.keys().filter(|id| !used.contains(id));
         let agents = self.agents();
         let ssh = self.spec.ssh.iter().filter(|id| !agents.contains(*id));
         secrets
-            .map(|id| format!("nothing in {file} mounts the secret `{id}`"))
-            .chain(ssh.map(|id| format!("nothing in {file} mounts the ssh agent `{id}`")))
+            .map(|id| format!("nothing mounts the secret `{id}`"))
+            .chain(ssh.map(|id| format!("nothing mounts the ssh agent `{id}`")))
             .collect()
     }
 }

@@ -162,10 +162,9 @@ impl Keyed {
         let own = self.spec.pins().filter(|pin| self.local.contains(*pin));
         let own: BTreeSet<&str> = own.collect();
         let blind = own.into_iter().filter(|pin| !self.directories.contains_key(*pin));
-        let file = self.file();
         let note = |pin: &str| {
             format!(
-                "pin {pin} is a working copy, but no stage of {file} is called `{pin}`: \
+                "pin {pin} is a working copy, but no stage is called `{pin}`: \
                  the build sees its value alone, not its files"
             )
         };

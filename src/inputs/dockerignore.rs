@@ -47,6 +47,13 @@ pub enum DockerignoreError {
     },
 }
 
+impl Trail {
+    /// How many bytes at their start the last path that was asked for and this one share.
+    pub fn common(&self, path: &[u8]) -> usize {
+        path.iter().zip(&self.path).take_while(|(a, b)| a == b).count()
+    }
+}
+
 impl Dockerignore {
     /// Reads a file's bytes; `file` is its name in errors.
     pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, DockerignoreError> {
@@ -69,6 +76,11 @@ impl Dockerignore {
         Ok(Self { patterns })
     }
 
+    /// Whether it ignores nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.patterns.is_empty()
+    }
+
     /// Whether Docker leaves this path out of the context.
     pub fn ignores(&self, path: &[u8]) -> bool {
         self.follow(&mut Trail::default(), path)
@@ -77,7 +89,7 @@ impl Dockerignore {
     /// The same for one path after another of a walk: what was found out about the directories
     /// that a path shares with the one before it is used again.
     pub(super) fn follow(&self, trail: &mut Trail, path: &[u8]) -> bool {
-        let common = path.iter().zip(&trail.path).take_while(|(a, b)| a == b).count();
+        let common = trail.common(path);
         let shared = |end: usize| end <= common && path.get(end).is_none_or(|byte| *byte == b'/');
         while trail.levels.pop_if(|level| !shared(level.end)).is_some() {}
         trail.path = path.to_vec();

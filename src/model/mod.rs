@@ -13,6 +13,7 @@ mod platform;
 mod record;
 mod repository;
 mod secret;
+mod stored;
 mod tag;
 mod text;
 mod time;
@@ -21,7 +22,7 @@ pub use chunk::{CHUNK, FileHasher};
 pub use digest::{Digest, DigestError};
 pub use entry::{Entry, EntryKind, RelPath, RelPathError};
 pub use image::{ImageName, ImageNameError};
-pub use key::{Generation, Key, KeyError};
+pub use key::{Generation, Key, KeyError, KeyHasher};
 pub use manifest::{
     Descriptor, Document, Image, Index, MANIFEST_LIMIT, ManifestError, MediaType, RawManifest,
 };
@@ -32,6 +33,7 @@ pub use record::{
 };
 pub use repository::{Repository, RepositoryError};
 pub use secret::{SecretSource, SecretValue};
+pub use stored::StoredInputs;
 pub use tag::{ContentTag, Tag, TagError};
 pub use text::printable;
 pub use time::{Span, SpanError, Timestamp};

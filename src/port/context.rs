@@ -52,7 +52,7 @@ pub enum Scan {
 #[derive(Debug, thiserror::Error)]
 pub enum ContextError {
     /// The system refused.
-    #[error("{action} `{path}`")]
+    #[error("cannot {action} `{path}`")]
     Io {
         /// What was tried: `read`, `list`, …
         action: &'static str,

@@ -18,7 +18,7 @@ fn a_dockerfile_that_is_not_there_or_cannot_be_read() {
         world.without_engine(&[command]).fails(2, &["box base", "there is no ci/Dockerfile", "dockerfile ="]);
     }
     fs::create_dir(world.root.join("ci/Dockerfile")).unwrap();
-    world.without_engine(&["keys"]).fails(2, &["box base", "ci/Dockerfile"]);
+    world.without_engine(&["keys"]).fails(1, &["box base: cannot read", "ci/Dockerfile", "Is a directory"]);
     fs::remove_dir(world.root.join("ci/Dockerfile")).unwrap();
     world.write("ci/Dockerfile", "FROM boxwright-busybox:1 AS base\nRUM true\n");
     world.without_engine(&["keys"]).fails(2, &["box base", "ci/Dockerfile:2", "RUM"]);
@@ -39,7 +39,9 @@ fn a_copy_source_that_is_not_there() {
     world.replace("ci/Dockerfile", "COPY test /test", "COPY tests /test");
     world.without_engine(&["keys", "base"]).good();
     for command in ["keys", "plan", "build"] {
-        world.without_engine(&[command]).fails(2, &["box test", "ci/Dockerfile:8", "`tests`", "matches nothing"]);
+        world
+            .without_engine(&[command])
+            .fails(2, &["box test", "ci/Dockerfile:8", "`tests`", "matches nothing"]);
     }
     world.replace("ci/Dockerfile", "COPY tests", "COPY test");
     world.write("ci/.dockerignore", "test\n");

@@ -42,8 +42,11 @@ fn each_box_stands_on_its_parents_digest_and_says_so() {
     let built = world.boxwright(&["build", "--format", "json"]).good();
     let (keys, digests) = (built.boxes("key"), built.boxes("digest"));
     let revision = world.git(&["rev-parse", "HEAD"]);
-    let labels: Vec<_> =
-        BOXES.iter().zip(&digests).map(|(name, digest)| registry.labels(name, &format!("@{digest}"))).collect();
+    let labels: Vec<_> = BOXES
+        .iter()
+        .zip(&digests)
+        .map(|(name, digest)| registry.labels(name, &format!("@{digest}")))
+        .collect();
     for (index, labels) in labels.iter().enumerate() {
         assert_eq!(labels["io.boxwright.key"], keys[index]);
         assert_eq!(labels["io.boxwright.generation"], "0");
@@ -85,7 +88,7 @@ fn only_what_is_missing_is_built_and_a_lost_image_comes_back() {
     assert_eq!(plan.boxes("state"), ["present", "missing", "present"]);
     assert_eq!(plan.boxes("action")[0], "use");
     assert_eq!(plan.boxes("action")[1], "build");
-    world.boxwright(&["build"]).good();
+    world.boxwright(&["build", "--wait", "0s"]).good();
     world.without_engine(&["plan", "--check"]).good();
     assert_eq!(content_tags(&registry), all.boxes("tag"));
 }

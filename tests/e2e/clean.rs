@@ -5,9 +5,8 @@ use crate::world::{BOXES, World};
 
 /// Every tag of the three boxes.
 fn all_tags(registry: &Registry) -> Vec<String> {
-    let of_box = |name: &&str| {
-        registry.tags(name).into_iter().map(|tag| format!("{name}:{tag}")).collect::<Vec<_>>()
-    };
+    let of_box =
+        |name: &&str| registry.tags(name).into_iter().map(|tag| format!("{name}:{tag}")).collect::<Vec<_>>();
     BOXES.iter().flat_map(of_box).collect()
 }
 
@@ -51,10 +50,13 @@ fn exactly_the_unpromoted_boxes_go_and_main_still_works() {
     let image = format!("{}/test:main", registry.host);
     forget_images(&registry.host);
     tell("docker", &["pull", "-q", &image]);
-    assert_eq!(tell("docker", &["run", "--rm", &image, "cat", "/test/one.txt", "/base", "/build"]), "one\nbase\nbuild\n");
+    assert_eq!(
+        tell("docker", &["run", "--rm", &image, "cat", "/test/one.txt", "/base", "/build"]),
+        "one\nbase\nbuild\n"
+    );
 
     // A key that was condemned comes back as its next generation.
-    let again = world.boxwright(&["build", "--format", "json"]).good();
+    let again = world.boxwright(&["build", "--format", "json", "--wait", "0s"]).good();
     assert_eq!(again.boxes("action"), ["use", "built", "built"]);
     assert!(again.boxes("tag")[1].ends_with(".g1"), "{}", again.out);
     let labels = registry.labels("build", &format!(":{}", again.boxes("tag")[1]));
@@ -78,7 +80,7 @@ fn a_lease_taken_in_time_keeps_what_was_marked() {
     let built = world.boxwright(&["build", "base", "--format", "json"]).good();
     world.boxwright(&["clean", "--now", "+3d", "--yes"]).good();
     // What is condemned is never used again: the next generation is built and leased.
-    let next = world.boxwright(&["build", "base", "--format", "json"]).good();
+    let next = world.boxwright(&["build", "base", "--format", "json", "--wait", "0s"]).good();
     assert_eq!(next.boxes("action"), ["built"]);
     assert_ne!(next.boxes("digest"), built.boxes("digest"));
     world.boxwright(&["clean", "--now", "+26h", "--yes"]).good();

@@ -41,7 +41,8 @@ fn an_interrupted_build_leaves_no_tag_no_lease_and_no_process() {
     let registry = Registry::start(&[]);
     for signal in ["INT", "TERM"] {
         let word = unique();
-        let world = World::single(&registry.host, &format!("RUN echo now sleeping && sleep 300 # {word}"));
+        let world =
+            World::single(&registry.host, &format!("RUN echo now sleeping && sleep 300 && echo {word}"));
         let (running, reader) = building(&world);
         assert_eq!(registry.records("lease").len(), 1);
         assert!(runs(&word));

@@ -32,7 +32,7 @@ fn a_wrong_password_is_unknown_and_is_not_shown() {
         ended
     };
     call("right-secret", &["plan", "--check"]).exits(10);
-    for command in [&["plan"][..], &["plan", "--check"], &["guard"], &["promote", "main"]] {
+    for command in [&["plan"][..], &["plan", "--check"], &["guard"], &["promote", "main", "--plan"]] {
         let ended = call("wrong-secret", command).fails(20, &[&registry.host, "credentials"]);
         assert!(!ended.err.contains("missing"), "{}", ended.err);
         world.boxwright(command).fails(20, &[&registry.host, "not logged in"]);
@@ -58,7 +58,12 @@ fn an_absent_tag_is_missing() {
     let plan = world.without_engine(&["plan"]).good().says(&["3 boxes to build"]);
     assert_eq!(plan.out.matches("missing").count(), 3, "{}", plan.out);
     world.without_engine(&["plan", "--check"]).exits(10);
-    world.without_engine(&["guard"]).exits(10).says(&["missing: ", "base, build, test", "boxwright build"]);
+    world.without_engine(&["guard"]).exits(10).says(&[
+        "missing: ",
+        "missing: base: ",
+        "missing: test: ",
+        "boxwright build base build test",
+    ]);
     world.without_engine(&["run", "test", "--", "true"]).fails(10, &["test", "boxwright build"]);
     assert!(registry.tags("boxwright-ledger").is_empty(), "looking takes no lease");
 }

@@ -11,7 +11,8 @@ fn json_stands_alone_on_stdout() {
     let world = World::chain(&registry.host);
     // Untracked and changed files make notes; they are no result.
     world.write("ci/test/one.txt", "changed\n");
-    let fields = ["name", "repository", "key", "tag", "platforms", "digest", "parents", "lease_until", "seconds"];
+    let fields =
+        ["name", "repository", "key", "tag", "platforms", "digest", "parents", "lease_until", "seconds"];
     let more = ["state", "action", "reason"];
     let commands: [(&[&str], bool); 6] = [
         (&["keys"], false),
@@ -39,7 +40,8 @@ fn json_stands_alone_on_stdout() {
         let ended = world.boxwright(&[command, &["--format", "json"]].concat()).good();
         assert_eq!(ended.json()["schema"], 1, "{command:?}");
     }
-    let guard = world.boxwright(&["guard", "--format", "json", "--registry", &format!("{}/none", registry.host)]);
+    let guard =
+        world.boxwright(&["guard", "--format", "json", "--registry", &format!("{}/none", registry.host)]);
     assert_eq!(guard.exits(10).boxes("state"), ["missing"; 3]);
 }
 
@@ -97,7 +99,9 @@ fn engine() -> String {
 #[test]
 fn completions_help_and_version_are_results() {
     let world = World::empty();
-    for (shell, word) in [("bash", "complete -F"), ("zsh", "#compdef boxwright"), ("fish", "complete -c boxwright")] {
+    for (shell, word) in
+        [("bash", "complete -F"), ("zsh", "#compdef boxwright"), ("fish", "complete -c boxwright")]
+    {
         let ended = world.without_engine(&["completions", shell]).good();
         assert!(ended.out.contains(word) && ended.out.contains("promote"), "{shell}: {}", ended.out);
         assert_eq!(ended.err, "");

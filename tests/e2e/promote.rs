@@ -19,7 +19,7 @@ fn promotion_uploads_nothing_needs_no_engine_and_is_done_once() {
     for name in BOXES {
         assert!(registry.tags(name).is_empty());
     }
-    let digests = world.boxwright(&["build", "--format", "json"]).good().boxes("digest");
+    let digests = world.boxwright(&["build", "--format", "json", "--wait", "0s"]).good().boxes("digest");
     let requests = registry.requests_during(|| {
         let report = world.without_engine(&["promote", "main", "--format", "json"]).good();
         assert_eq!(report.boxes("action"), ["moved"; 3]);
@@ -60,7 +60,7 @@ fn main_moves_on_with_all_boxes_and_keeps_its_record() {
     world.commit();
     world.boxwright(&["promote", "main"]).fails(10, &["test", "boxwright build"]);
     assert_eq!(at_main(&registry, "main"), first);
-    let second = world.boxwright(&["build", "--format", "json"]).good().boxes("digest");
+    let second = world.boxwright(&["build", "--format", "json", "--wait", "0s"]).good().boxes("digest");
     let only_planned = world.boxwright(&["promote", "main", "--plan", "--format", "json"]).good();
     assert_eq!(only_planned.boxes("action"), ["there", "there", "move"]);
     assert_eq!(at_main(&registry, "main"), first);

@@ -53,7 +53,7 @@ fn code_output_directory_user_and_environment_are_the_callers() {
 
     let bytes = run(&["sh", "-c", "head -c 300000 /dev/zero | tr '\\0' x"]).good();
     assert_eq!(bytes.out.len(), 300_000);
-    run(&["no-such-command"]).exits(1).says(&["no-such-command"]);
+    run(&["no-such-command"]).exits(127).says(&["no-such-command"]);
     world.boxwright(&["run", "--mount", "here", "only", "--", "true"]).fails(2, &["--mount", "absolute"]);
 }
 

@@ -10,27 +10,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::debian::debian;
-use crate::witness::{BUSYBOX, Registry, attempt, skopeo, tell};
+use crate::witness::{Registry, attempt, busybox, skopeo, tell};
 use crate::world::{Ended, World, unique, until};
-
-/// Puts an image of the engine into a registry, so that it has a digest to stand on.
-pub fn outside(registry: &Registry, image: &str) -> String {
-    let name = format!("{}/outside", registry.host);
-    tell("docker", &["tag", image, &format!("{name}:1")]);
-    tell("docker", &["push", "--quiet", &format!("{name}:1")]);
-    tell("docker", &["rmi", &format!("{name}:1")]);
-    format!("{name}@{}", registry.digest("outside", "1").unwrap())
-}
 
 /// One box on busybox with this configuration and these steps.
 fn world(registry: &Registry, config: &str, steps: &str) -> World {
-    world_on(registry, BUSYBOX, config, steps)
+    world_on(registry, busybox(), config, steps)
 }
 
-fn world_on(registry: &Registry, image: &str, config: &str, steps: &str) -> World {
+fn world_on(registry: &Registry, from: &str, config: &str, steps: &str) -> World {
     let world = World::empty();
     world.configure(&registry.host, &format!("[box.only]\n{config}\n"));
-    let from = outside(registry, image);
     world.write("Dockerfile", &format!("FROM {from}\nRUN echo {}\n{steps}\n", unique()));
     world.commit();
     world
@@ -208,7 +198,7 @@ fn what_is_not_there_is_said_before_anything_is_built() {
     let boxes = "[box.base]\ntarget = \"base\"\n[box.only]\ncontexts = { base = \"box:base\" }\n\
         secrets = { tok = { env = \"TOK\" } }\n";
     world.configure(&registry.host, boxes);
-    let from = outside(&registry, BUSYBOX);
+    let from = busybox();
     let steps = "RUN --mount=type=secret,id=tok true";
     world.write("Dockerfile", &format!("FROM {from} AS base\nRUN echo {}\nFROM base\n{steps}\n", unique()));
     let says = ["box only: secret tok", "the environment variable TOK is not set", "nothing was built"];
@@ -258,7 +248,8 @@ fn what_a_step_needs_has_to_be_declared() {
     // What is declared for nothing is told, and not read.
     world.replace("boxwright.toml", "[box.only]\n", "[box.only]\nssh = true\nsecrets = [\"UNSET\"]\n");
     world.replace("Dockerfile", "RUN echo\n", "RUN echo other\n");
-    let says = ["nothing in Dockerfile mounts the secret `UNSET`", "mounts the ssh agent `default`"];
+    let says =
+        ["Dockerfile: unused-secret: nothing mounts the secret `UNSET`", "mounts the ssh agent `default`"];
     world.boxwright(&["build"]).good().says(&says);
     assert_eq!(registry.tags("only").len(), 2);
 }

@@ -3,8 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use crate::secrets::outside;
-use crate::witness::{BUSYBOX, Registry, tell};
+use crate::witness::{Registry, busybox, tell};
 use crate::world::{Ended, World, unique, until};
 
 const CHANNELS: &str = "[channel.main]\ntag = \"main\"\n[channel.release]\ntag = 'r.*'\nimmutable = true\n";
@@ -26,7 +25,7 @@ fn a_directory_is_read_by_from_copy_and_mount() {
     let world = World::empty();
     let contexts = "contexts = { docs = \"dir:some/docs\", Start = \"dir:start\" }";
     world.configure(&registry.host, &format!("[box.only]\n{contexts}\n"));
-    let from = outside(&registry, BUSYBOX);
+    let from = busybox();
     world.write(
         "Dockerfile",
         &format!(
@@ -98,7 +97,7 @@ fn directories_that_cannot_be_used_are_named() {
     world.boxwright(&["keys"]).fails(2, &["docs leads out of"]);
     world.write("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
     let keys = world.boxwright(&["plan"]).exits(20);
-    assert!(keys.err.contains("nothing in Dockerfile uses the context `docs`"), "{}", keys.err);
+    assert!(keys.err.contains("nothing uses the context `docs`"), "{}", keys.err);
 }
 
 #[test]
@@ -106,7 +105,7 @@ fn a_build_that_fails_leaves_no_image_of_its_directory() {
     let registry = Registry::start(&[]);
     let world = World::empty();
     world.configure(&registry.host, "[box.only]\ncontexts = { docs = \"dir:docs\" }\n");
-    let from = outside(&registry, BUSYBOX);
+    let from = busybox();
     let steps = format!("COPY --from=docs /f /\nRUN echo {} && false", unique());
     world.write("Dockerfile", &format!("FROM {from}\n{steps}\n"));
     world.write("docs/f", "x");
@@ -123,7 +122,7 @@ fn pinned(registry: &Registry) -> World {
         [box.other]\ntarget = \"other\"\n\
         [box.upper]\ntarget = \"upper\"\ncontexts = { only = \"box:only\" }\n";
     world.configure(&registry.host, &format!("{config}{CHANNELS}"));
-    let from = outside(registry, BUSYBOX);
+    let from = busybox();
     world.write(
         "Dockerfile",
         &format!(
@@ -232,7 +231,7 @@ fn what_no_working_copy_can_stand_in_for() {
     // Without a stage of that name the build sees the value alone.
     world.replace("Dockerfile", " AS ec", " AS fetch");
     world.replace("Dockerfile", "--from=ec", "--from=fetch");
-    let note = "no stage of Dockerfile is called `ec`";
+    let note = "no stage is called `ec`";
     let source = format!("ec={copy}");
     assert!(world.boxwright(&["plan", "--source", &source]).good().err.contains(note));
     assert!(!world.boxwright(&["plan"]).good().err.contains(note));

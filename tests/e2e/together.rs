@@ -27,7 +27,8 @@ fn three_builds_at_once_agree_on_one_digest_a_box() {
         for ((name, tag), digest) in BOXES.iter().zip(&tags).zip(&digests) {
             assert_eq!(registry.digest(name, tag).as_ref(), Some(digest), "{name}");
         }
-        let builders = |at: usize| reports.iter().filter(|report| report.boxes("action")[at] == "built").count();
+        let builders =
+            |at: usize| reports.iter().filter(|report| report.boxes("action")[at] == "built").count();
         if wait == "10m" {
             assert_eq!([builders(0), builders(1), builders(2)], [1; 3]);
         }

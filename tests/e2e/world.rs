@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::witness::{BUSYBOX, Registry, tell};
+use crate::witness::{Registry, busybox, tell};
 
 /// Three boxes, each standing on the one before; `test` alone copies files.
 pub const CHAIN: &str = r#"
@@ -73,7 +73,7 @@ impl World {
         let world = Self::empty();
         world.configure(registry, CHAIN);
         let steps = ["RUN echo base > /base", "RUN echo build > /build", "COPY test /test"];
-        world.write("ci/Dockerfile", &dockerfile(BUSYBOX, steps));
+        world.write("ci/Dockerfile", &dockerfile(busybox(), steps));
         world.write("ci/test/one.txt", "one\n");
         world.write("ci/test/two.sh", "echo two\n");
         world.commit();
@@ -84,7 +84,7 @@ impl World {
     pub fn single(registry: &str, run: &str) -> Self {
         let world = Self::empty();
         world.configure(registry, "[box.only]\n");
-        world.write("Dockerfile", &format!("FROM {BUSYBOX}\n{run}\n"));
+        world.write("Dockerfile", &format!("FROM {busybox}\n{run}\n", busybox = busybox()));
         world
     }
 
@@ -151,7 +151,7 @@ impl World {
         }
         // Where the tests are built may be closed to others.
         let program = self.beside("boxwright");
-        fs::copy(plain.get_program(), &program).unwrap();
+        tell("cp", &[plain.get_program().to_str().unwrap(), program.to_str().unwrap()]);
         let everything = self.directory.path().to_str().unwrap();
         tell("chown", &["-R", &format!("1234:{gid}"), everything]);
         let mut command = Command::new("setpriv");
@@ -186,9 +186,7 @@ impl World {
 
 /// A Dockerfile of three stages, one step each.
 pub fn dockerfile(image: &str, [base, build, test]: [&str; 3]) -> String {
-    format!(
-        "FROM {image} AS base\n{base}\n\nFROM base AS build\n{build}\n\nFROM build AS test\n{test}\n"
-    )
+    format!("FROM {image} AS base\n{base}\n\nFROM base AS build\n{build}\n\nFROM build AS test\n{test}\n")
 }
 
 impl Ended {
@@ -245,9 +243,8 @@ impl Ended {
     pub fn boxes(&self, field: &str) -> Vec<String> {
         let report = self.json();
         let boxes = report["boxes"].as_array().unwrap();
-        let text = |one: &Value| {
-            one[field].as_str().unwrap_or_else(|| panic!("no {field} in {one:#}")).to_owned()
-        };
+        let text =
+            |one: &Value| one[field].as_str().unwrap_or_else(|| panic!("no {field} in {one:#}")).to_owned();
         boxes.iter().map(text).collect()
     }
 }

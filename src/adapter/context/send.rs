@@ -52,7 +52,7 @@ pub fn read(
         ContextError::Changing { path } => ContextError::Changed { path },
         other => other,
     })?;
-    if source.size != size || source.executable != executable {
+    if source.size() != size || source.found.executable != executable {
         return Err(changed());
     }
     let mut file = source.file.take(size);

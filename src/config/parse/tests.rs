@@ -115,6 +115,44 @@ fn errors_name_place_and_remedy() {
 }
 
 #[test]
+fn findings_are_silenced_by_name_for_all_boxes_or_one() {
+    let text = GOOD
+        .replace("[defaults]", "[lint]\nallow = [\"git-clone\"]\n\n[defaults]")
+        .replace("[box.base]", "[box.base]\nallow = [\"latest\", \"dirty\"]");
+    let project = parse("b.toml", &text).unwrap();
+    let allowed = |name: &str| -> Vec<&str> {
+        project.find(name).unwrap().allow.iter().map(|kind| kind.name()).collect()
+    };
+    assert_eq!(allowed("base"), ["latest", "git-clone", "dirty"]);
+    assert_eq!(allowed("build"), ["git-clone"]);
+    check(
+        "[box.base]",
+        "[box.base]\nallow = [\"gitclone\"]",
+        "35:10",
+        "no finding `gitclone`",
+        "`git-clone`",
+    );
+    check("[box.base]", "[box.base]\nallow = [\"x\"]", "35:10", "no finding `x`", "secret-argument, latest,");
+    check("[clean]", "[lint]\nalow = []\n[clean]", "9:1", "unknown key `alow` in [lint]", "`allow`");
+}
+
+#[test]
+fn an_argument_that_looks_like_a_secret_is_refused_without_showing_it() {
+    let secret = |allow: &str| {
+        let text = GOOD.replace("args = {", &format!("{allow}args = {{ NPM_TOKEN = \"hunter2\","));
+        parse("b.toml", &text)
+    };
+    let error = secret("").unwrap_err();
+    assert_eq!((error.line, error.column), (30, 10));
+    assert_eq!(error.text.trim_start(), "NPM_TOKEN = …");
+    assert!(error.message.contains("`NPM_TOKEN` looks like a secret"), "{error}");
+    assert!(error.hint.as_deref().unwrap().contains("--mount=type=secret"));
+    assert!(!format!("{error}{error:?}").contains("hunter2"));
+    assert!(secret("allow = [\"secret-argument\"]\n").is_ok());
+    assert!(secret("allow = [\"latest\"]\n").is_err());
+}
+
+#[test]
 fn a_pin_is_of_one_kind() {
     let pin = |text: &str| {
         let text = GOOD.replace("file = \"Cargo.toml\"\nfield = \"dependencies.noirc_driver.rev\"", text);

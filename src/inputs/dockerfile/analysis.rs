@@ -12,6 +12,7 @@ use super::needs::{Need, NeedKind};
 use super::reads::Reads;
 use super::source::DockerfileSource;
 use super::stages::Stages;
+use super::triggers::{self, Trigger};
 use super::walk::Walk;
 use crate::inputs::manifest;
 use crate::model::Platform;
@@ -65,6 +66,8 @@ pub struct Analysis {
     pub ssh: Vec<Secret>,
     /// What the engine must be able to do.
     pub needs: Vec<Need>,
+    /// What the target hands on to a build that stands on it and that such a build can read by.
+    pub triggers: Vec<Trigger>,
     /// Remarks.
     pub findings: Vec<Finding>,
 }
@@ -98,6 +101,7 @@ pub fn analyse(source: &DockerfileSource, inputs: &BoxInputs) -> Result<Analysis
             manifest::Instruction { text, line: Some(instruction.line) }
         }));
     }
+    let triggers = triggers::of(source, &stages.stages[target].body)?;
     let target = match &stages.stages[target].name {
         Some(name) => name.clone(),
         None => format!("#{}", positions.get(&target).copied().unwrap_or_default()),
@@ -123,6 +127,7 @@ pub fn analyse(source: &DockerfileSource, inputs: &BoxInputs) -> Result<Analysis
         secrets: walk.secrets.into_values().collect(),
         ssh: walk.ssh.into_values().collect(),
         needs: walk.needs,
+        triggers,
         findings: walk.findings,
     })
 }

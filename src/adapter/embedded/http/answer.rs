@@ -1,5 +1,7 @@
 //! Refusals in the form of the distribution-spec ("Error Codes"), and common headers.
 
+use std::io::ErrorKind;
+
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::json;
@@ -82,6 +84,13 @@ impl Refusal {
 
 impl From<EmbeddedError> for Refusal {
     fn from(error: EmbeddedError) -> Self {
+        // An engine asks for minutes again after a 5xx and then tells the status alone; after
+        // this it stops at once and passes the sentence on.
+        let is_full =
+            matches!(&error, EmbeddedError::Io { source, .. } if source.kind() == ErrorKind::StorageFull);
+        if is_full {
+            return Self::new(StatusCode::PAYLOAD_TOO_LARGE, "DENIED", error.to_string());
+        }
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", error.to_string())
     }
 }

@@ -1,0 +1,300 @@
+//! The least work that any client can do, to be timed beside boxwright (`scripts/bench`).
+//!
+//! ```text
+//! limit hash DIR             two threads that list, read and hash; nothing is sorted or kept
+//! limit stat DIR             two threads that list and stat
+//! limit tree FILE            one file in chunks of 8 MiB, on two threads
+//! limit head URL...          one HEAD per URL on kept connections, up to 32 at once
+//! limit delay ADDRESS        forwards a port to ADDRESS, 25 ms later each way; prints the port
+//! limit race ROUNDS          runs the commands on stdin in turn, ROUNDS times each; one
+//!                            `NAME<TAB>COMMAND` a line, out come `NAME<TAB>MEDIAN<TAB>PEAK`:
+//!                            seconds, and resident KiB as seen every millisecond
+//! ```
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::ffi::{CString, OsString};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+const THREADS: usize = 2;
+
+fn main() {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let text = |index: usize| arguments[index].to_str().unwrap().to_owned();
+    match arguments[0].to_str().unwrap() {
+        "hash" => walk(Path::new(&arguments[1]), true),
+        "stat" => walk(Path::new(&arguments[1]), false),
+        "tree" => tree(Path::new(&arguments[1])),
+        "head" => runtime().block_on(head((1..arguments.len()).map(text).collect())),
+        "delay" => runtime().block_on(delay(text(1).parse().unwrap())),
+        "race" => race(text(1).parse().unwrap()),
+        other => panic!("no limit is named {other}"),
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Directories that wait, each with its path, and how many threads are at work.
+#[derive(Default)]
+struct Waiting {
+    state: Mutex<(Vec<CString>, usize)>,
+    changed: Condvar,
+}
+
+fn walk(root: &Path, hash: bool) {
+    let waiting = Waiting::default();
+    waiting.state.lock().unwrap().0.push(CString::new(root.as_os_str().as_bytes()).unwrap());
+    let (files, bytes) = (AtomicUsize::new(0), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                let mut buffer = vec![0; 256 << 10];
+                while let Some(path) = next(&waiting) {
+                    let (more_files, more_bytes) = list(&path, hash, &waiting, &mut buffer);
+                    files.fetch_add(more_files, Ordering::Relaxed);
+                    bytes.fetch_add(more_bytes, Ordering::Relaxed);
+                    waiting.state.lock().unwrap().1 -= 1;
+                    waiting.changed.notify_all();
+                }
+            });
+        }
+    });
+    println!("{} files, {} bytes", files.into_inner(), bytes.into_inner());
+}
+
+fn next(waiting: &Waiting) -> Option<CString> {
+    let mut state = waiting.state.lock().unwrap();
+    loop {
+        if let Some(path) = state.0.pop() {
+            state.1 += 1;
+            return Some(path);
+        }
+        if state.1 == 0 {
+            return None;
+        }
+        state = waiting.changed.wait(state).unwrap();
+    }
+}
+
+fn list(path: &CString, hash: bool, waiting: &Waiting, buffer: &mut [u8]) -> (usize, u64) {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let directory = rustix::fs::openat(CWD, path, flags | OFlags::DIRECTORY, Mode::empty()).unwrap();
+    let (mut files, mut bytes) = (0, 0);
+    for entry in Dir::read_from(&directory).unwrap() {
+        let entry = entry.unwrap();
+        match entry.file_type() {
+            FileType::Directory if entry.file_name() != c"." && entry.file_name() != c".." => {
+                let below = [path.to_bytes(), b"/", entry.file_name().to_bytes()].concat();
+                waiting.state.lock().unwrap().0.push(CString::new(below).unwrap());
+                waiting.changed.notify_one();
+            }
+            FileType::RegularFile if hash => {
+                files += 1;
+                let file = rustix::fs::openat(&directory, entry.file_name(), flags, Mode::empty()).unwrap();
+                bytes += read(file, buffer);
+            }
+            FileType::RegularFile => {
+                files += 1;
+                let stat = rustix::fs::statat(&directory, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW);
+                bytes += u64::try_from(stat.unwrap().st_size).unwrap();
+            }
+            _ => {}
+        }
+    }
+    (files, bytes)
+}
+
+fn read(file: OwnedFd, buffer: &mut [u8]) -> u64 {
+    let mut file = File::from(file);
+    let (mut hasher, mut bytes) = (Sha256::new(), 0);
+    loop {
+        let count = file.read(buffer).unwrap();
+        if count == 0 {
+            std::hint::black_box(hasher.finalize());
+            return bytes;
+        }
+        bytes += count as u64;
+        hasher.update(&buffer[..count]);
+    }
+}
+
+fn tree(path: &Path) {
+    const CHUNK: u64 = 8 << 20;
+    let file = File::open(path).unwrap();
+    let size = file.metadata().unwrap().len();
+    let at = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                let mut buffer = vec![0; 256 << 10];
+                loop {
+                    let start = at.fetch_add(CHUNK, Ordering::Relaxed);
+                    if start >= size {
+                        return;
+                    }
+                    let mut hasher = Sha256::new();
+                    let mut done = start;
+                    while done < size.min(start + CHUNK) {
+                        let count = file.read_at(&mut buffer, done).unwrap();
+                        hasher.update(&buffer[..count]);
+                        done += count as u64;
+                    }
+                    std::hint::black_box(hasher.finalize());
+                }
+            });
+        }
+    });
+    println!("{size} bytes");
+}
+
+/// Asks with bare HTTP/1.1: each connection sends its next question when it has its answer.
+async fn head(urls: Vec<String>) {
+    const CONNECTIONS: usize = 32;
+    let urls = Arc::new(urls);
+    let next = Arc::new(AtomicUsize::new(0));
+    let ask = |urls: Arc<Vec<String>>, next: Arc<AtomicUsize>| async move {
+        let mut open: Option<TcpStream> = None;
+        let mut found = 0;
+        while let Some(url) = urls.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+            if open.is_none() {
+                let stream = TcpStream::connect(host).await.unwrap();
+                stream.set_nodelay(true).unwrap();
+                open = Some(stream);
+            }
+            let stream = open.as_mut().unwrap();
+            let accept =
+                "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json";
+            let request = format!("HEAD /{path} HTTP/1.1\r\nhost: {host}\r\naccept: {accept}\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"\r\n\r\n") {
+                assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "{url}: cut off");
+            }
+            found += usize::from(answer.starts_with(b"HTTP/1.1 200"));
+        }
+        found
+    };
+    let count = CONNECTIONS.min(urls.len());
+    let tasks: Vec<_> = (0..count).map(|_| tokio::spawn(ask(Arc::clone(&urls), Arc::clone(&next)))).collect();
+    let mut found = 0;
+    for task in tasks {
+        found += task.await.unwrap();
+    }
+    println!("{found} of {} stand", urls.len());
+}
+
+/// Forwards connections; every piece of data arrives 25 ms after it was sent, in each direction.
+async fn delay(to: SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    println!("{}", listener.local_addr().unwrap());
+    std::io::stdout().flush().unwrap();
+    loop {
+        let (near, _) = listener.accept().await.unwrap();
+        tokio::spawn(async move {
+            // A handshake takes a round trip as well.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let far = TcpStream::connect(to).await.unwrap();
+            for stream in [&near, &far] {
+                stream.set_nodelay(true).unwrap();
+            }
+            let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
+            tokio::spawn(later(near_in, far_out));
+            tokio::spawn(later(far_in, near_out));
+        });
+    }
+}
+
+async fn later(mut from: tokio::net::tcp::OwnedReadHalf, mut to: tokio::net::tcp::OwnedWriteHalf) {
+    let (send, mut receive) = tokio::sync::mpsc::unbounded_channel::<(tokio::time::Instant, Vec<u8>)>();
+    tokio::spawn(async move {
+        while let Some((due, bytes)) = receive.recv().await {
+            tokio::time::sleep_until(due).await;
+            if to.write_all(&bytes).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        let due = tokio::time::Instant::now() + Duration::from_millis(25);
+        if send.send((due, buffer[..count].to_vec())).is_err() {
+            return;
+        }
+    }
+}
+
+/// Runs commands in turn, so that what else the machine does meets all of them alike.
+fn race(rounds: usize) {
+    let input = std::io::read_to_string(std::io::stdin()).unwrap();
+    let commands: Vec<(&str, &str)> = input.lines().map(|line| line.split_once('\t').unwrap()).collect();
+    let mut runs = vec![Vec::new(); commands.len()];
+    let mut peaks = vec![0; commands.len()];
+    // The first round warms caches up and does not count.
+    for round in 0..=rounds {
+        for (index, (name, command)) in commands.iter().enumerate() {
+            let (seconds, peak) = run(name, command);
+            if round > 0 {
+                runs[index].push(seconds);
+            }
+            peaks[index] = peak.max(peaks[index]);
+        }
+    }
+    for ((name, _), (runs, peak)) in commands.iter().zip(runs.iter_mut().zip(peaks)) {
+        runs.sort_by(f64::total_cmp);
+        println!("{name}\t{:.4}\t{peak}", runs[runs.len() / 2]);
+    }
+}
+
+fn run(name: &str, command: &str) -> (f64, u64) {
+    let mut words = command.split(' ');
+    // A shell costs a millisecond; only what needs one gets one.
+    let mut program = if command.contains(['|', '>', ';', '$']) {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", command]);
+        shell
+    } else {
+        let mut program = Command::new(words.next().unwrap());
+        program.args(words);
+        program
+    };
+    let program = program.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let start = Instant::now();
+    let mut child = program.spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut peak = 0;
+            while !ended.load(Ordering::Relaxed) {
+                let text = std::fs::read_to_string(&status).unwrap_or_default();
+                let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+                let size = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+                peak = peak.max(size.unwrap_or(0));
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            peak
+        });
+        let result = child.wait().unwrap();
+        let seconds = start.elapsed().as_secs_f64();
+        ended.store(true, Ordering::Relaxed);
+        assert!(result.success(), "{name}: {result}: {command}");
+        (seconds, watch.join().unwrap())
+    })
+}

@@ -1,0 +1,421 @@
+//! Attacks on keys: each input of a project is changed once, alone, and exactly the keys of
+//! the boxes that could be built differently move. What no build can see moves none.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use boxwright::adapter::context::DiskContext;
+use boxwright::config::{self, Lock};
+use boxwright::exec::{Tree, keys};
+use tempfile::TempDir;
+
+const CONFIG: &str = r#"
+registry = "registry.example"
+epoch = "1"
+
+[pin.rust]
+file = "rust-toolchain.toml"
+field = "toolchain.channel"
+
+[pin.ec]
+git = "https://example.com/ec.git"
+ref = "main"
+
+[defaults]
+platforms = ["linux/amd64"]
+
+[box.base]
+target = "base"
+args = { RUST = "{pin.rust}" }
+
+[box.build]
+target = "build"
+contexts = { base = "box:base" }
+args = { EC = "{pin.ec:8}", LEVEL = "2" }
+
+[box.tools]
+dockerfile = "tools/Dockerfile"
+"#;
+
+const DOCKERFILE: &str = r#"# A comment.
+ARG DEBIAN=debian:12
+FROM $DEBIAN AS base
+ARG RUST
+ENV PATH=/opt/bin:$PATH
+COPY scripts/install.sh /opt/bin/
+COPY etc /etc/tool
+RUN install.sh $RUST
+
+FROM base AS build
+ARG EC
+ARG LEVEL
+ARG PLAIN=default
+COPY src /src
+COPY Cargo.toml assets-*/ /src/
+RUN --mount=type=bind,source=vendor,target=/vendor --mount=type=secret,id=token make
+RUN first && second
+RUN third
+
+FROM base AS docs
+COPY docs /docs
+RUN <<END
+one
+two
+END
+"#;
+
+const TOOLS: &str = "FROM debian:12\nCOPY tools/run /run\n";
+
+const LOCK: &str = r#"version = 1
+
+[pin.ec]
+git = "https://example.com/ec.git"
+ref = "main"
+commit = "0123456789012345678901234567890123456789"
+
+[image."docker.io/library/debian:12"]
+digest = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+"#;
+
+const FILES: [(&str, &str); 20] = [
+    ("boxwright.toml", CONFIG),
+    ("boxwright.lock", LOCK),
+    ("Dockerfile", DOCKERFILE),
+    ("tools/Dockerfile", TOOLS),
+    (".dockerignore", "**/*.log\ntarget\n"),
+    ("rust-toolchain.toml", "[toolchain]\nchannel = \"1.90\"\ncomponents = [\"clippy\"]\n"),
+    ("Cargo.toml", "[package]\n"),
+    ("scripts/install.sh", "#!/bin/sh\n"),
+    ("scripts/other.sh", "#!/bin/sh\n"),
+    ("etc/ab", "xy"),
+    ("etc/ac", "z"),
+    ("src/main.rs", "fn main() {}\n"),
+    ("src/a/lib.rs", "pub fn a() {}\n"),
+    ("src/debug.log", "a log\n"),
+    ("src/notes.txt", "notes\n"),
+    ("assets-1/logo", "logo"),
+    ("vendor/lib.c", "int x;\n"),
+    ("docs/index.md", "# docs\n"),
+    ("tools/run", "run\n"),
+    ("README.md", "readme\n"),
+];
+
+fn project() -> TempDir {
+    let root = TempDir::new().unwrap();
+    write(root.path(), FILES.iter());
+    root
+}
+
+fn write<'a>(root: &Path, files: impl Iterator<Item = &'a (&'a str, &'a str)>) {
+    for (path, text) in files {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    symlink("main.rs", root.join("src/link")).unwrap();
+    fs::set_permissions(root.join("scripts/install.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// The keys by box, as a fresh scan finds them.
+fn found(root: &Path, context: &DiskContext) -> BTreeMap<String, String> {
+    let root = root.canonicalize().unwrap();
+    let read = |name: &str| fs::read_to_string(root.join(name)).unwrap();
+    let project = config::parse("boxwright.toml", &read("boxwright.toml")).unwrap();
+    let lock = Lock::parse("boxwright.lock", &read("boxwright.lock")).unwrap();
+    let args = BTreeMap::new();
+    let tree =
+        Tree { context, root: &root, project: &project, lock: &lock, args: &args, sources: &BTreeMap::new() };
+    let keyed = keys(tree, &project.boxes, "registry.example").unwrap();
+    keyed.into_iter().map(|keyed| (keyed.wanted.name.clone(), keyed.wanted.key().to_string())).collect()
+}
+
+/// Where a project stands, with the ways to change it.
+struct At(PathBuf);
+
+impl At {
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn put(&self, name: &str, text: &str) {
+        fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn swap(&self, name: &str, from: &str, to: &str) {
+        let text = fs::read_to_string(self.path(name)).unwrap();
+        assert_eq!(text.matches(from).count(), 1, "{name}: {from}");
+        self.put(name, &text.replace(from, to));
+    }
+
+    fn mode(&self, name: &str, mode: u32) {
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn link(&self, name: &str, target: &str) {
+        fs::remove_file(self.path(name)).unwrap();
+        symlink(target, self.path(name)).unwrap();
+    }
+
+    fn rename(&self, from: &str, to: &str) {
+        fs::rename(self.path(from), self.path(to)).unwrap();
+    }
+
+    /// All that the project holds, in the order of their names.
+    fn all(&self) -> Vec<PathBuf> {
+        walkdir::WalkDir::new(&self.0)
+            .sort_by_file_name()
+            .into_iter()
+            .map(|e| e.unwrap().into_path())
+            .collect()
+    }
+}
+
+type Change = (&'static str, fn(&At));
+
+/// A change of `base` moves `build` as well, which stands on it.
+const BASE: [&str; 2] = ["base", "build"];
+
+fn check(changes: &[Change], moving: &[&str]) {
+    let origin = project();
+    let before = found(origin.path(), &DiskContext::default());
+    assert_eq!(before.len(), 3);
+    // Each change meets a stat cache as well, which remembers only what has been at rest.
+    let worn: Vec<(TempDir, TempDir)> =
+        changes.iter().map(|_| (project(), TempDir::new().unwrap())).collect();
+    std::thread::sleep(Duration::from_millis(3200));
+    for ((what, change), (worn, cache)) in changes.iter().zip(worn) {
+        let cached = DiskContext::with_cache(cache.path().to_owned());
+        assert_eq!(found(worn.path(), &cached), before);
+        assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 1, "nothing was remembered");
+        let fresh = project();
+        for root in [&fresh, &worn] {
+            change(&At(root.path().to_owned()));
+        }
+        let after = found(fresh.path(), &DiskContext::default());
+        let moved: Vec<&str> =
+            before.keys().filter(|name| before[*name] != after[*name]).map(String::as_str).collect();
+        assert_eq!(moved, moving, "{what}");
+        assert_eq!(found(worn.path(), &cached), after, "{what}: with the stat cache");
+    }
+}
+
+#[test]
+fn what_the_base_reads_moves_it_and_what_stands_on_it() {
+    let changes: [Change; 21] = [
+        ("bytes", |at| at.swap("scripts/install.sh", "sh\n", "bash\n")),
+        ("one byte of the same size", |at| at.put("etc/ab", "xz")),
+        ("a byte between neighbours", |at| {
+            at.put("etc/ab", "x");
+            at.put("etc/ac", "yz");
+        }),
+        ("contents exchanged", |at| {
+            at.put("etc/ab", "z");
+            at.put("etc/ac", "xy");
+        }),
+        ("a name", |at| at.rename("etc/ab", "etc/aB")),
+        ("a byte from name to content", |at| {
+            fs::remove_file(at.path("etc/ab")).unwrap();
+            at.put("etc/a", "bxy");
+        }),
+        ("executable", |at| at.mode("etc/ab", 0o744)),
+        ("no longer executable", |at| at.mode("scripts/install.sh", 0o644)),
+        ("a file becomes a link to the same bytes", |at| {
+            at.rename("etc/ab", "etc/target");
+            symlink("target", at.path("etc/ab")).unwrap();
+        }),
+        ("a file becomes a directory", |at| {
+            fs::remove_file(at.path("etc/ab")).unwrap();
+            at.put("etc/ab/ab", "xy");
+        }),
+        ("an empty directory", |at| fs::create_dir(at.path("etc/empty")).unwrap()),
+        ("an empty file", |at| at.put("etc/empty", "")),
+        ("a file is gone", |at| fs::remove_file(at.path("etc/ac")).unwrap()),
+        ("the pin's value", |at| at.swap("rust-toolchain.toml", "1.90", "1.91")),
+        ("an instruction", |at| at.swap("Dockerfile", "RUN install.sh $RUST", "RUN install.sh  -x $RUST")),
+        ("the order of instructions", |at| {
+            at.swap(
+                "Dockerfile",
+                "COPY etc /etc/tool\nRUN install.sh $RUST",
+                "RUN install.sh $RUST\nCOPY etc /etc/tool",
+            );
+        }),
+        ("an environment variable", |at| at.swap("Dockerfile", "/opt/bin:$PATH", "/opt:$PATH")),
+        ("a destination", |at| at.swap("Dockerfile", "/etc/tool", "/etc/tools")),
+        ("an ARG's default", |at| {
+            at.swap("Dockerfile", "ARG RUST\n", "ARG RUST\nARG MORE=1\n");
+        }),
+        ("the escape directive", |at| {
+            let text = fs::read_to_string(at.path("Dockerfile")).unwrap();
+            at.put("Dockerfile", &format!("# escape=`\n{text}"));
+        }),
+        ("the target", |at| at.swap("boxwright.toml", "target = \"base\"", "target = \"docs\"")),
+    ];
+    check(&changes, &BASE);
+}
+
+#[test]
+fn what_one_box_reads_moves_it_alone() {
+    let changes: [Change; 19] = [
+        ("bytes", |at| at.swap("src/a/lib.rs", "a()", "b()")),
+        ("a new file", |at| at.put("src/new.rs", "")),
+        ("a link's target", |at| at.link("src/link", "a/lib.rs")),
+        ("a link becomes a file", |at| {
+            fs::remove_file(at.path("src/link")).unwrap();
+            at.put("src/link", "main.rs");
+        }),
+        ("a directory is renamed", |at| at.rename("src/a", "src/b")),
+        ("a bind mount", |at| at.swap("vendor/lib.c", "x", "y")),
+        ("what a pattern matches", |at| at.put("assets-1/logo", "LOGO")),
+        ("what a pattern newly matches", |at| at.put("assets-2/logo", "logo")),
+        ("an argument", |at| at.swap("boxwright.toml", "LEVEL = \"2\"", "LEVEL = \"3\"")),
+        ("an argument's default", |at| at.swap("Dockerfile", "PLAIN=default", "PLAIN=other")),
+        ("the locked commit", |at| at.swap("boxwright.lock", "\"01234567", "\"11234567")),
+        ("the order of RUNs", |at| {
+            at.swap("Dockerfile", "RUN first && second\nRUN third", "RUN third\nRUN first && second");
+        }),
+        ("one RUN made of two", |at| at.swap("Dockerfile", "second\nRUN third", "second && third")),
+        ("a secret's name", |at| at.swap("Dockerfile", "id=token", "id=other")),
+        ("a mount's target", |at| at.swap("Dockerfile", "target=/vendor", "target=/v")),
+        ("an ignore rule that takes a file away", |at| {
+            at.put(".dockerignore", "**/*.log\n**/*.txt\ntarget\n")
+        }),
+        ("an ignore rule that gives one back", |at| at.put(".dockerignore", "**/*.log\n!src/debug.log\n")),
+        ("the network", |at| {
+            at.swap("boxwright.toml", "target = \"build\"", "target = \"build\"\nnetwork = \"none\"")
+        }),
+        ("another parent", |at| {
+            at.swap("boxwright.toml", "\"box:base\"", "\"box:tools\"");
+        }),
+    ];
+    check(&changes, &["build"]);
+    check(&[("bytes", |at| at.put("tools/run", "RUN\n"))], &["tools"]);
+    check(&[("its Dockerfile", |at| at.swap("tools/Dockerfile", "/run\n", "/bin/run\n"))], &["tools"]);
+}
+
+#[test]
+fn what_all_boxes_share_moves_all() {
+    let changes: [Change; 3] = [
+        ("an outside image's digest", |at| at.swap("boxwright.lock", "ba7816", "ca7816")),
+        ("the epoch", |at| at.swap("boxwright.toml", "epoch = \"1\"", "epoch = \"2\"")),
+        ("the platform", |at| at.swap("boxwright.toml", "linux/amd64", "linux/arm64")),
+    ];
+    check(&changes, &["base", "build", "tools"]);
+}
+
+#[test]
+fn what_no_build_can_see_moves_nothing() {
+    let changes: [Change; 20] = [
+        ("nothing", |_| {}),
+        ("times", |at| {
+            for path in at.all().iter().filter(|path| !path.is_symlink()) {
+                let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+                fs::File::open(path).unwrap().set_modified(time).unwrap();
+            }
+        }),
+        ("umask 077", |at| permissions(at, 0o700, 0o600)),
+        ("umask 002", |at| permissions(at, 0o775, 0o664)),
+        ("the owner", |at| {
+            for path in at.all().iter().filter(|path| !path.is_symlink()) {
+                // Only root may; anyone may give a file to himself.
+                let other = rustix::process::geteuid().is_root().then_some(12345);
+                chown(path, other, other).unwrap();
+            }
+        }),
+        ("the order of creation", |at| {
+            for path in at.all().iter().skip(1).filter(|path| path.parent() == Some(&at.0)) {
+                if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
+            }
+            write(&at.0, FILES.iter().rev());
+        }),
+        ("every file written anew", |at| {
+            for path in at.all().iter().filter(|path| path.is_file() && !path.is_symlink()) {
+                let (bytes, mode) = (fs::read(path).unwrap(), fs::metadata(path).unwrap().permissions());
+                fs::remove_file(path).unwrap();
+                fs::write(path, bytes).unwrap();
+                fs::set_permissions(path, mode).unwrap();
+            }
+        }),
+        ("an unrelated file", |at| at.put("README.md", "other\n")),
+        ("an unrelated file beside one that is read", |at| at.put("scripts/other.sh", "other\n")),
+        ("an unrelated directory", |at| fs::create_dir_all(at.path("attic/empty")).unwrap()),
+        ("an ignored file", |at| at.put("src/debug.log", "more\n")),
+        ("a new ignored file", |at| at.put("src/a/trace.log", "")),
+        ("an ignore rule that matches nothing", |at| {
+            at.put(".dockerignore", "target\n# why\n\n**/*.log\n*.none\n")
+        }),
+        ("our own state", |at| at.put(".boxwright/store/blob", "blob")),
+        ("another stage", |at| at.swap("Dockerfile", "COPY docs /docs", "COPY docs /elsewhere")),
+        ("what another stage reads", |at| at.put("docs/index.md", "other\n")),
+        ("comments and blank lines", |at| {
+            at.swap("Dockerfile", "# A comment.\n", "# Another comment.\n\n\n");
+            at.swap("Dockerfile", "RUN third", "\n# third\nRUN third");
+        }),
+        ("other fields of a pinned file", |at| at.swap("rust-toolchain.toml", "clippy", "rustfmt")),
+        ("the registry", |at| at.swap("boxwright.toml", "registry.example", "elsewhere.example")),
+        ("the configuration's and the lock's layout", |at| {
+            at.swap("boxwright.lock", "version = 1\n", "# A comment.\nversion = 1\n\n");
+            at.swap(
+                "boxwright.toml",
+                "{ EC = \"{pin.ec:8}\", LEVEL = \"2\" }",
+                "{ LEVEL = \"2\", EC = '{pin.ec:8}' }",
+            );
+        }),
+    ];
+    check(&changes, &[]);
+}
+
+fn permissions(at: &At, directory: u32, file: u32) {
+    for path in at.all().iter().rev().filter(|path| !path.is_symlink()) {
+        let executable = fs::metadata(path).unwrap().permissions().mode() & 0o100 != 0;
+        let mode = if path.is_dir() || executable { directory } else { file };
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+}
+
+/// The command itself in other surroundings: locale, time zone, home, umask, directory, links
+/// to where it stands, and the stat cache on and off.
+#[test]
+fn the_process_around_it_moves_nothing() {
+    let (here, there, cache) = (project(), project(), TempDir::new().unwrap());
+    let expect = found(here.path(), &DiskContext::default());
+    let link = cache.path().join("link");
+    symlink(there.path(), &link).unwrap();
+    let cache_text = cache.path().join("cache").display().to_string();
+    let surroundings: [(&Path, &str, &[(&str, &str)]); 6] = [
+        (here.path(), "", &[("LC_ALL", "C"), ("BOXWRIGHT_CACHE", "off")]),
+        (
+            here.path(),
+            "",
+            &[("LC_ALL", "tr_TR.UTF-8"), ("LANG", "tr_TR.UTF-8"), ("BOXWRIGHT_CACHE", &cache_text)],
+        ),
+        (here.path(), "src/a", &[("TZ", "Asia/Kathmandu"), ("BOXWRIGHT_CACHE", &cache_text)]),
+        (there.path(), "", &[("HOME", "/nonexistent"), ("USER", "nobody")]),
+        (there.path(), "docs", &[("XDG_CACHE_HOME", "/dev/null"), ("HOME", "/dev/null")]),
+        (&link, "", &[("TMPDIR", "/nonexistent"), ("BOXWRIGHT_CACHE", &cache_text)]),
+    ];
+    for (root, below, variables) in surroundings {
+        for umask in ["002", "077"] {
+            let output = Command::new("sh")
+                .args(["-c", &format!("umask {umask}; exec \"$0\" keys --format json")])
+                .arg(env!("CARGO_BIN_EXE_boxwright"))
+                .current_dir(root.join(below))
+                .env_clear()
+                .envs(variables.iter().copied())
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{variables:?}: {}", String::from_utf8_lossy(&output.stderr));
+            let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            for row in report["boxes"].as_array().unwrap() {
+                let name = row["name"].as_str().unwrap();
+                assert_eq!(row["key"].as_str().unwrap(), expect[name], "{name}: {variables:?}");
+            }
+        }
+    }
+}
