@@ -16,6 +16,7 @@ use super::ledger::{Held, Leased, Ledger, LedgerError};
 use super::make::{Made, Maker};
 use super::probe::observe_all;
 use super::schedule::{Finished, in_order};
+use super::secrets::{self, NoSecret};
 use super::stored;
 use super::{Ports, Setting};
 use crate::model::{Digest, Generation, Key, Span, Timestamp};
@@ -89,6 +90,9 @@ pub enum BuildError {
         /// The request that failed and how.
         why: String,
     },
+    /// A box that is to be built cannot have a secret; nothing was built.
+    #[error(transparent)]
+    Secret(#[from] NoSecret),
 }
 
 /// How often a run starts over because what it had read was moved under it.
@@ -117,6 +121,12 @@ pub async fn build(
             }
         },
     };
+    if held.is_some()
+        && let Err(error) = secrets::check(ports, boxes, &seen).await
+    {
+        release(ledger, held.as_slice(), emit).await;
+        return Err(error.into());
+    }
     let maker = Maker::new(ports, setting, ledger, options, held, emit);
     let mut reports: BTreeMap<String, BoxReport> = BTreeMap::new();
     let mut current = seen.clone();

@@ -333,7 +333,7 @@ impl PastRecords {
 }
 
 /// Eight hex digits that no other process of this moment has.
-fn nonce() -> String {
+pub(super) fn nonce() -> String {
     use std::hash::{BuildHasher, Hasher};
     // The standard library seeds this from the system's random source, once a process.
     let mut hasher = std::hash::RandomState::new().build_hasher();

@@ -11,6 +11,7 @@ use super::event::{Emit, Event};
 use super::keys::Keyed;
 use super::ledger::{Held, Ledger, LedgerError};
 use super::probe::{self, observe};
+use super::secrets;
 use super::{Ports, Setting};
 use crate::inputs::NeedKind;
 use crate::model::{Digest, Generation, Key, Lease, Repository, Span};
@@ -140,7 +141,7 @@ impl<'a> Maker<'a> {
         let entries = request.entries.len();
         emit(Event::Building { name: name.clone(), reason: reason.to_owned(), entries });
         let on_build = move |event| emit(Event::Build { name: name.clone(), event });
-        let image = self.ports.engine.build(&request, &on_build).await;
+        let image = secrets::build(self.ports, keyed, request, &on_build).await;
         let image = image.map_err(|error| Outcome::Failed(chain(&error)))?;
         if let Some(limit) = keyed.spec.max_size {
             let size = self.ports.engine.size(&image).await;

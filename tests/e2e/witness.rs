@@ -123,6 +123,11 @@ impl Registry {
         self.directory.join("docker/registry/v2/repositories").join(repository).join("_manifests")
     }
 
+    /// Where its images and its log are kept.
+    pub fn directory(&self) -> PathBuf {
+        self.directory.clone()
+    }
+
     /// Every request so far, as the registry logged it.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.directory.join(format!("{}.log", self.name))).unwrap()
