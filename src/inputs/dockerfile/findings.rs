@@ -30,19 +30,22 @@ pub enum FindingKind {
     Download,
     /// A named context that the configuration gives and no reachable stage uses.
     UnusedContext,
+    /// A context that holds `.git`, so that no two clones give the same key.
+    GitDirectory,
     /// Context entries that are not as git has them.
     Dirty,
 }
 
 impl FindingKind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::SecretArgument,
         Self::LatestImage,
         Self::UncheckedAdd,
         Self::GitClone,
         Self::Download,
         Self::UnusedContext,
+        Self::GitDirectory,
         Self::Dirty,
     ];
 
@@ -55,6 +58,7 @@ impl FindingKind {
             Self::GitClone => "git-clone",
             Self::Download => "download",
             Self::UnusedContext => "unused-context",
+            Self::GitDirectory => "git-directory",
             Self::Dirty => "dirty",
         }
     }
