@@ -401,6 +401,35 @@ async fn a_comparison_names_what_moved_down_to_the_parents() {
 }
 
 #[tokio::test]
+async fn a_parent_that_two_boxes_share_is_told_once() {
+    let mut world = World::new();
+    let both = "\n[box.test]\ncontexts = { base = \"box:base\", build = \"box:build\" }\ntarget = \"test\"\n";
+    let config =
+        CONFIG.replace("\n[box.test]\ntarget = \"test\"\ncontexts = { build = \"box:build\" }\n", both);
+    assert_ne!(config, CONFIG);
+    world.project = config::parse("boxwright.toml", &config).unwrap();
+    let dockerfile = DOCKERFILE
+        .replace("FROM scratch AS base", "FROM scratch AS bottom")
+        .replace("COPY test.sh /", "COPY --from=base / /base\nCOPY test.sh /");
+    world.project.boxes[0].target = Some("bottom".to_owned());
+    world.write("Dockerfile", &dockerfile);
+    world.build().await;
+    world.promote("main").await;
+    world.write("base.txt", "changed\n");
+    let told = lines(&world.compare("test", "main").await.unwrap(), 0);
+    let expect = [
+        "parent base moved",
+        "  base.txt changed",
+        "parent build moved",
+        "  parent base moved",
+        "  (base is told above)",
+    ];
+    assert_eq!(told, expect);
+    let (reasons, _) = world.reasons().await;
+    assert_eq!(reasons["test"].0, "parent base moved; parent build moved");
+}
+
+#[tokio::test]
 async fn what_cannot_be_compared_with_is_said() {
     let world = World::new();
     let (before, _) = world.build().await;
@@ -554,6 +583,12 @@ fn remarks_have_names_and_can_be_silenced() {
     let config = CONFIG.replace(contexts, unused);
     world.project = config::parse("boxwright.toml", &config).unwrap();
     assert_eq!(said(&world), all);
+    // Where the whole context is read, .git had better be ignored.
+    world.write(".git/HEAD", "ref\n");
+    assert_eq!(said(&world), all);
+    world.write("Dockerfile", &dockerfile.replace("COPY build /src", "COPY . /src"));
+    assert!(said(&world)[5].starts_with("git-directory: the context holds .git"), "{:?}", said(&world));
+    world.write("Dockerfile", &dockerfile);
     let allow = format!("{unused}\nallow = [\"git-clone\", \"secret-argument\", \"dirty\"]");
     let config = format!("{}\n[lint]\nallow = [\"download\"]\n", config.replace(unused, &allow));
     world.project = config::parse("boxwright.toml", &config).unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::keys::Keyed;
 use crate::inputs::FindingKind;
-use crate::model::printable;
+use crate::model::{Entry, printable};
 
 /// A remark about one box.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +44,14 @@ impl Keyed {
             .extend(self.unmounted().into_iter().map(|text| plain(FindingKind::UnusedSecret, file(), text)));
         remarks
             .extend(self.local_notes().into_iter().map(|text| plain(FindingKind::LocalSource, file(), text)));
+        let is_git = |entry: &Entry| {
+            let path = entry.path.as_bytes();
+            path == b".git" || path.starts_with(b".git/")
+        };
+        if self.manifest.entries.iter().any(is_git) {
+            let kind = FindingKind::GitDirectory;
+            remarks.push(Remark { kind, file: None, line: None, text: say(kind, "") });
+        }
         if let Some(first) = differing.first() {
             let kind = FindingKind::Dirty;
             let names = match differing.len() - 1 {
@@ -76,6 +84,9 @@ fn say(kind: FindingKind, about: &str) -> String {
         }
         FindingKind::UnusedContext => format!("nothing uses the context `{about}`"),
         FindingKind::UnusedSecret | FindingKind::LocalSource => about.to_owned(),
+        FindingKind::GitDirectory => {
+            "the context holds .git, which is another one in each clone; name it in .dockerignore".to_owned()
+        }
         FindingKind::Dirty => format!("not as committed: {about}"),
     }
 }

@@ -194,7 +194,14 @@ fn boxes(content: &str, names: &[&str]) -> Vec<Keyed> {
     let specs: Vec<_> = project.closure(names).into_iter().cloned().collect();
     let root = root.path().canonicalize().unwrap();
     let (lock, args) = (Lock::default(), BTreeMap::new());
-    let tree = Tree { context: &*CONTEXT, root: &root, project: &project, lock: &lock, args: &args, sources: &BTreeMap::new() };
+    let tree = Tree {
+        context: &*CONTEXT,
+        root: &root,
+        project: &project,
+        lock: &lock,
+        args: &args,
+        sources: &BTreeMap::new(),
+    };
     keys(tree, &specs, HOST).unwrap()
 }
 

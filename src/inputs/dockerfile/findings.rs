@@ -34,13 +34,15 @@ pub enum FindingKind {
     UnusedSecret,
     /// A working copy in a pin's place whose files the build does not see.
     LocalSource,
+    /// A context that holds `.git`, so that no two clones give the same key.
+    GitDirectory,
     /// Context entries that are not as git has them.
     Dirty,
 }
 
 impl FindingKind {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::SecretArgument,
         Self::LatestImage,
         Self::UncheckedAdd,
@@ -49,6 +51,7 @@ impl FindingKind {
         Self::UnusedContext,
         Self::UnusedSecret,
         Self::LocalSource,
+        Self::GitDirectory,
         Self::Dirty,
     ];
 
@@ -63,6 +66,7 @@ impl FindingKind {
             Self::UnusedContext => "unused-context",
             Self::UnusedSecret => "unused-secret",
             Self::LocalSource => "local-source",
+            Self::GitDirectory => "git-directory",
             Self::Dirty => "dirty",
         }
     }
