@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -47,7 +49,7 @@ fn engine_with(auth: AuthSource) -> DockerEngine {
 }
 
 fn entries(root: &Path) -> Vec<Entry> {
-    match DiskContext.scan(root, &All).unwrap() {
+    match DiskContext::default().scan(root, &All).unwrap() {
         Scan::Entries(entries) => entries,
         Scan::Widen(path) => panic!("{path}"),
     }
@@ -106,9 +108,25 @@ impl Registry {
     }
 }
 
-impl Drop for Registry {
-    fn drop(&mut self) {
+impl Registry {
+    fn stop(&self) {
         let _ = Command::new(script()).arg("stop").arg(self.dir.path()).status();
+    }
+}
+
+impl Drop for Registry {
+    /// Takes the images that were pushed out of the engine, too.
+    fn drop(&mut self) {
+        self.stop();
+        for depth in ["*", "*/*"] {
+            let filter = format!("reference={}/{depth}", self.address);
+            let format = "{{.Repository}}:{{.Tag}}\n{{.Repository}}@{{.Digest}}";
+            let list = ["image", "ls", "--digests", "--filter", &filter, "--format", format];
+            let output = Command::new("docker").args(list).output().unwrap();
+            for name in String::from_utf8_lossy(&output.stdout).lines() {
+                let _ = Command::new("docker").args(["rmi", name]).output();
+            }
+        }
     }
 }
 
@@ -128,7 +146,7 @@ fn printed(events: &[BuildEvent]) -> String {
         BuildEvent::Log { bytes, .. } => Some(bytes.to_vec()),
         BuildEvent::Step { .. } => None,
     };
-    String::from_utf8(events.iter().filter_map(log).flatten().collect()).unwrap()
+    String::from_utf8_lossy(&events.iter().filter_map(log).flatten().collect::<Vec<_>>()).into_owned()
 }
 
 /// The states of the step whose name holds `part`, in the order told.
@@ -250,13 +268,122 @@ async fn a_bad_dockerfile_and_a_missing_file_fail_the_build() {
 async fn a_file_that_changed_since_it_was_hashed_fails_the_build_by_name() {
     let root = TempDir::new().unwrap();
     let file = root.path().join("file");
-    fs::write(&file, "text").unwrap();
+    let text = unique();
+    fs::write(&file, &text).unwrap();
     let request = request(root.path(), "FROM boxwright-busybox:1\nCOPY file /\n");
-    fs::write(&file, "TEXT").unwrap();
+    fs::write(&file, text.to_uppercase() + "!").unwrap();
     match build(&request).await.0 {
         Err(EngineError::Context(ContextError::Changed { path })) => assert_eq!(path, file),
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn copying_everything_copies_exactly_the_entries() {
+    let root = TempDir::new().unwrap();
+    let at = |path: &str| root.path().join(path);
+    fs::create_dir_all(at("a/b")).unwrap();
+    fs::create_dir_all(at("a-b/empty")).unwrap();
+    fs::create_dir_all(at(".boxwright/state")).unwrap();
+    fs::write(at("a/b/none"), "").unwrap();
+    fs::write(at("a/b/large"), vec![b'x'; 300 << 10]).unwrap();
+    fs::write(at("a/run"), unique()).unwrap();
+    fs::set_permissions(at("a/run"), PermissionsExt::from_mode(0o700)).unwrap();
+    fs::write(at(".dockerignore"), "*\n").unwrap();
+    fs::write(root.path().join(OsStr::from_bytes(b"\xff")), "").unwrap();
+    symlink("/etc/passwd", at("link")).unwrap();
+    let dockerfile = "FROM boxwright-busybox:1\nCOPY . /in\nRUN cd /in && find . | sort | \
+        xargs stat -c '%n %F %a %u:%g %s %N' && sha256sum a/b/large\n";
+    let (image, events) = build(&request(root.path(), dockerfile)).await;
+    image.unwrap();
+    let large = Digest::of(&vec![b'x'; 300 << 10]);
+    let expect = format!(
+        "./.dockerignore regular file 644 0:0 2 ./.dockerignore\n\
+        ./a directory 755 0:0 4096 ./a\n\
+        ./a-b directory 755 0:0 4096 ./a-b\n\
+        ./a-b/empty directory 755 0:0 4096 ./a-b/empty\n\
+        ./a/b directory 755 0:0 4096 ./a/b\n\
+        ./a/b/large regular file 644 0:0 307200 ./a/b/large\n\
+        ./a/b/none regular empty file 644 0:0 0 ./a/b/none\n\
+        ./a/run regular file 755 0:0 9 ./a/run\n\
+        ./link symbolic link 777 0:0 11 './link' -> '/etc/passwd'\n\
+        ./\u{fffd} regular empty file 644 0:0 0 ./\u{fffd}\n\
+        {}  a/b/large\n",
+        large.hex()
+    );
+    let (_, found) = printed(&events).split_once('\n').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    assert_eq!(found, expect);
+}
+
+#[tokio::test]
+async fn a_change_that_keeps_size_and_time_is_seen() {
+    let root = TempDir::new().unwrap();
+    let text = unique();
+    for (content, say) in [("one", "red"), ("two", "red"), ("two", "tan"), ("one", "tan")] {
+        fs::write(root.path().join("file"), format!("{text} {content}")).unwrap();
+        let dockerfile = format!("FROM boxwright-busybox:1\nCOPY file /\nRUN cat /file; echo {say}\n");
+        let mut request = request(root.path(), &dockerfile);
+        request.no_cache = true;
+        let (image, events) = build(&request).await;
+        image.unwrap();
+        assert_eq!(printed(&events), format!("{text} {content}{say}\n"));
+    }
+}
+
+#[tokio::test]
+async fn a_context_that_the_engine_holds_is_not_sent_again() {
+    let root = TempDir::new().unwrap();
+    let file = root.path().join("file");
+    let text = unique();
+    fs::write(&file, &text).unwrap();
+    let mut request = request(root.path(), "FROM boxwright-busybox:1\nCOPY file /\nRUN cat /file\n");
+    build(&request).await.0.unwrap();
+    fs::remove_file(&file).unwrap();
+    request.no_cache = true;
+    let (image, events) = build(&request).await;
+    image.unwrap();
+    assert_eq!(printed(&events), text);
+}
+
+#[tokio::test]
+async fn a_base_is_pulled_with_the_login_of_its_registry() {
+    let registry = Registry::start_with(&["--auth", "user:secret"]);
+    let root = TempDir::new().unwrap();
+    fs::write(root.path().join("file"), unique()).unwrap();
+    let auth: AuthSource = Arc::new(|_| {
+        let login = Login::Password { username: "user".to_owned(), password: "secret".to_owned() };
+        Box::pin(async { Ok(Some(login)) })
+    });
+    let (image, _) = build(&request(root.path(), "FROM boxwright-busybox:1\nCOPY file /\n")).await;
+    let repository: Repository = format!("{}/base", registry.address).parse().unwrap();
+    let image = image.unwrap();
+    let push = engine_with(Arc::clone(&auth));
+    let digest = push.push(&image, &repository, &"t".parse().unwrap(), &|_| {}).await.unwrap();
+    docker(&["rmi", &format!("{repository}:t")]);
+    let on = request(root.path(), &format!("FROM {repository}@{digest}\nLABEL on=it\n"));
+    let refused = engine().build(&on, &|_| {}).await;
+    assert!(matches!(refused, Err(EngineError::BuildFailed { .. })), "{refused:?}");
+    engine_with(auth).build(&on, &|_| {}).await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_stays_open_after_a_build() {
+    let engine = engine();
+    let root = TempDir::new().unwrap();
+    let good = request(root.path(), "FROM boxwright-busybox:1\nLABEL a=b\n");
+    let bad = request(root.path(), "FROM boxwright-busybox:1\nRUN exit 1\n");
+    let sockets = || {
+        let open = fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let target = |file: fs::DirEntry| fs::read_link(file.path()).unwrap_or_default();
+        open.map(target).filter(|target| target.to_string_lossy().starts_with("socket:")).count()
+    };
+    // Other tests of this process open sockets too, but none of them ten.
+    let before = sockets();
+    for _ in 0..10 {
+        engine.build(&good, &|_| {}).await.unwrap();
+        engine.build(&bad, &|_| {}).await.unwrap_err();
+    }
+    assert!(soon(|| sockets() < before + 10).await, "{before} sockets became {}", sockets());
 }
 
 #[tokio::test]
@@ -298,7 +425,7 @@ async fn a_push_returns_the_digest_that_the_registry_serves() {
 async fn what_was_pushed_is_built_on_without_the_registry() {
     let registry = Registry::start();
     let (repository, digest) = pushed(&registry).await;
-    drop(registry);
+    registry.stop();
     let root = TempDir::new().unwrap();
     let dockerfile = format!(
         "FROM {repository}@{digest} AS a\nFROM scratch\nCOPY --from=a /file /\n\
@@ -340,7 +467,7 @@ async fn logs_in_with_a_password_that_base64_writes_with_plus_and_slash() {
         });
         let result = engine_with(auth).push(&image, &repository, &tag, &|_| {}).await;
         assert_eq!(result.is_ok(), good, "{result:?}");
-        assert_eq!(*asked.lock().unwrap(), [registry.address.clone()]);
+        assert_eq!(asked.lock().unwrap().join(","), registry.address);
     }
 }
 
@@ -399,6 +526,18 @@ async fn runs_pull_then_pass_code_user_environment_directory_and_streams() {
     assert_eq!(fs::read_to_string(&made).unwrap(), "made\n");
     assert_eq!(fs::metadata(&made).unwrap().uid(), 1234);
     assert_eq!(left(&request), "");
+}
+
+#[tokio::test]
+async fn a_terminal_joins_the_streams() {
+    let registry = Registry::start();
+    let (repository, digest) = pushed(&registry).await;
+    let source = TempDir::new().unwrap();
+    let mut request =
+        run_request(&repository, &digest, source.path(), "tty; echo err >&2; printf end; exit 1");
+    request.tty = true;
+    let (code, out, err) = run(&request).await;
+    assert_eq!((code.unwrap(), &out[..], &err[..]), (1, "/dev/pts/0\r\nerr\r\nend", ""));
 }
 
 #[tokio::test]

@@ -6,14 +6,17 @@
 
 mod helper;
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential_from_reader};
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
 use crate::model::printable;
 use crate::port::Failure;
@@ -67,9 +70,16 @@ pub enum Credential {
     Bearer(Secret),
 }
 
+/// What a host's lookup came to, with the reason if it failed.
+type Found = Result<Credential, String>;
+
 /// Where credentials are looked up.
-#[derive(Debug, Clone)]
+///
+/// What was found for a host is kept, failures as well: a helper is asked once, not once for
+/// every box.
+#[derive(Debug)]
 pub struct Credentials {
+    known: Mutex<HashMap<String, Arc<OnceCell<Found>>>>,
     given: Option<(String, Credential)>,
     files: Vec<PathBuf>,
     path: OsString,
@@ -107,7 +117,7 @@ impl Credentials {
     /// Returns a lookup that finds nothing.
     pub fn anonymous() -> Self {
         let helper_limit = Duration::from_secs(10);
-        Self { given: None, files: Vec::new(), path: OsString::new(), helper_limit }
+        Self { known: Mutex::default(), given: None, files: Vec::new(), path: OsString::new(), helper_limit }
     }
 
     /// Returns a lookup that knows one registry host.
@@ -164,16 +174,23 @@ impl Credentials {
     /// [`Failure::Credentials`] if a configuration cannot be read or a helper fails: going on
     /// anonymously would turn that into a puzzling refusal later.
     pub async fn lookup(&self, host: &str) -> Result<Credential, Failure> {
+        let known = {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.entry(host.to_owned()).or_default().clone()
+        };
+        let found = known.get_or_init(|| self.find(host)).await.clone();
+        found.map_err(|detail| Failure::Credentials { detail })
+    }
+
+    async fn find(&self, host: &str) -> Found {
         if let Some((owner, credential)) = &self.given
             && owner == host
         {
             return Ok(credential.clone());
         }
         for file in &self.files {
-            let found = self.lookup_in(file, host).await.map_err(|detail| {
-                let detail = printable(&format!("{}: {detail}", file.display()), 300);
-                Failure::Credentials { detail }
-            })?;
+            let found = self.lookup_in(file, host).await;
+            let found = found.map_err(|why| printable(&format!("{}: {why}", file.display()), 300))?;
             if let Some(credential) = found {
                 return Ok(credential);
             }

@@ -68,7 +68,7 @@ struct State {
     deletes: bool,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Store {
     manifests: BTreeMap<Digest, RawManifest>,
     tags: BTreeMap<Tag, Digest>,
@@ -119,6 +119,18 @@ impl MemoryRegistry {
         Self { state: Mutex::new(state) }
     }
 
+    /// Makes another registry that holds the same at the same time, without log and faults.
+    pub fn copy(&self) -> Self {
+        let copy = Self::new();
+        let state = self.state();
+        {
+            let mut other = copy.state();
+            (other.now, other.stores) = (state.now, state.stores.clone());
+            (other.read_only, other.deletes) = (state.read_only, state.deletes);
+        }
+        copy
+    }
+
     /// Sets the registry's time.
     pub fn set_now(&self, now: Timestamp) {
         self.state().now = now;
@@ -138,6 +150,28 @@ impl MemoryRegistry {
     /// Switches deletion on or off.
     pub fn set_deletes(&self, deletes: bool) {
         self.state().deletes = deletes;
+    }
+
+    /// Loses a blob, as a registry's own garbage collection may.
+    pub fn lose_blob(&self, repository: &Repository, digest: &Digest) {
+        if let Some(store) = self.state().stores.get_mut(repository) {
+            store.blobs.remove(digest);
+        }
+    }
+
+    /// Loses a manifest but not its tags, as an interrupted deletion may.
+    pub fn lose_manifest(&self, repository: &Repository, digest: &Digest) {
+        if let Some(store) = self.state().stores.get_mut(repository) {
+            store.manifests.remove(digest);
+        }
+    }
+
+    /// Holds a manifest unchecked, as another registry may have taken it.
+    pub fn hold(&self, repository: &Repository, tag: &Tag, manifest: RawManifest) {
+        let mut state = self.state();
+        let store = state.stores.entry(repository.clone()).or_default();
+        store.tags.insert(tag.clone(), manifest.digest().clone());
+        store.manifests.insert(manifest.digest().clone(), manifest);
     }
 
     /// Breaks the next request of this kind, in `repository` or anywhere; faults queue up.

@@ -8,3 +8,4 @@ pub mod engine;
 pub mod git;
 pub mod memory;
 pub mod registry;
+pub mod remote;

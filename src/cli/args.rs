@@ -25,6 +25,7 @@ pub struct Cli {
 
 /// Options of every command.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// The configuration; without it boxwright.toml is looked for here and in the directories above
     #[arg(short, long, global = true, value_name = "FILE", env = "BOXWRIGHT_FILE")]
@@ -76,6 +77,12 @@ pub enum Color {
 pub enum Command {
     /// Write a first boxwright.toml from the Dockerfiles that are here
     Init(Init),
+    /// Resolve what floats (pins that follow a ref, images by tag) and write boxwright.lock
+    #[command(after_help = "Examples:\n  boxwright lock                   resolve what is new\n  \
+        boxwright lock --update          resolve everything anew\n  \
+        boxwright lock --update debian:bookworm\n  \
+        boxwright lock --check           exit with 10 if something moved upstream")]
+    Lock(Lock),
     /// Print each box's key: what its build reads, hashed. Works offline
     Keys(Boxes),
     /// Say what is in the registry, what would be built, and why
@@ -87,6 +94,13 @@ pub enum Command {
     Build(Build),
     /// Fail if a box is missing: for jobs that may not build, such as those of a fork
     Guard(Boxes),
+    /// Print what a box's key is made of, and what differs from an image that stands
+    #[command(
+        after_help = "Examples:\n  boxwright explain build                        all inputs; works offline\n  \
+        boxwright explain build --against main         what moved since main was promoted\n  \
+        boxwright explain build --against 4f3c…        since the image with that key or content tag"
+    )]
+    Explain(Explain),
     /// Run a command in a box, on the current directory
     #[command(after_help = "Examples:\n  boxwright run build -- make check\n  boxwright run test")]
     Run(Run),
@@ -105,6 +119,16 @@ pub enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct Lock {
+    /// Resolve these again; without names everything
+    #[arg(long, value_name = "NAME", num_args = 0..)]
+    pub update: Option<Vec<String>>,
+    /// Write nothing; exit with 10 if the lock is not what would be written
+    #[arg(long, conflicts_with = "update")]
+    pub check: bool,
 }
 
 /// Which boxes.
@@ -140,6 +164,16 @@ pub struct Build {
     /// Ignore the engine's build cache
     #[arg(long)]
     pub no_cache: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// The box
+    #[arg(value_name = "BOX")]
+    pub name: String,
+    /// Say what differs from this image: a promoted tag, a content tag, a key or a digest
+    #[arg(long, value_name = "TAG|KEY|DIGEST")]
+    pub against: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -62,7 +62,7 @@ fn as_json(report: &BuildReport, boxes: &[Keyed], session: &Session) -> Report {
         row.seconds = Some((one.seconds * 1000.0).round() / 1000.0);
         Some(row)
     });
-    Report { schema: 1, run: session.setting.run.to_string(), boxes: rows.collect() }
+    Report { schema: 1, run: session.setting.run.to_string(), boxes: rows.collect(), findings: None }
 }
 
 fn table(report: &BuildReport, boxes: &[Keyed]) -> Table {

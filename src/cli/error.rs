@@ -7,7 +7,10 @@ use crate::adapter::credentials::SettingError;
 use crate::adapter::embedded::EmbeddedError;
 use crate::adapter::registry::StartError;
 use crate::config::{ConfigError, nearest};
-use crate::exec::{BuildError, CleanError, KeysError, LedgerError, PromoteError, RunError};
+use crate::exec::{
+    BuildError, CleanError, ExplainError, InputsError, KeysError, LedgerError, LockError, PromoteError,
+    RunError,
+};
 use crate::port::{ContextError, EngineError, Failure, RegistryError};
 
 /// Exit codes, as documented in `--help`.
@@ -44,11 +47,15 @@ pub enum CliError {
     #[error(transparent)]
     Keys(#[from] KeysError),
     #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
     Build(#[from] BuildError),
     #[error(transparent)]
     Promote(#[from] PromoteError),
     #[error(transparent)]
     Clean(#[from] CleanError),
+    #[error(transparent)]
+    Explain(#[from] ExplainError),
     #[error(transparent)]
     Run(#[from] RunError),
     #[error(transparent)]
@@ -72,6 +79,11 @@ impl CliError {
             | Self::Config(_)
             | Self::Setting(_) => exit::USAGE,
             Self::Keys(error) => keys(error),
+            Self::Lock(error) => match error {
+                LockError::Keys(error) => keys(error),
+                LockError::Registry { .. } | LockError::Remote { .. } => exit::UNREACHABLE,
+                LockError::NoImage { .. } | LockError::NoRef { .. } => exit::FAILED,
+            },
             Self::Start(_) | Self::Embedded(_) | Self::CutOff => exit::FAILED,
             Self::Build(error) => build(error),
             Self::Promote(error) => match error {
@@ -91,6 +103,7 @@ impl CliError {
                 | CleanError::InvalidTag { .. }
                 | CleanError::Dangling { .. } => exit::UNREACHABLE,
             },
+            Self::Explain(error) => explain(error),
             Self::Run(RunError::Missing { .. }) => exit::MISSING,
             Self::Run(RunError::Unknown { .. }) => exit::UNREACHABLE,
             Self::Engine(error) => engine(error),
@@ -105,6 +118,15 @@ impl CliError {
             Self::Config(error) => return error.hint.clone(),
             Self::Unknown { name, known, .. } => return Some(meant(name, known)),
             Self::Keys(error) => return keys_hint(error),
+            Self::Explain(ExplainError::NoInputs { .. }) => {
+                "inputs are stored with each image that boxwright builds; this one is older, or they could not be written then"
+            }
+            Self::Explain(ExplainError::NoImage { .. } | ExplainError::Name { .. }) => {
+                "--against takes a promoted tag such as main, a content tag, a key of 32 hex digits, or a digest"
+            }
+            Self::Lock(LockError::Registry { .. } | LockError::Remote { .. } | LockError::NoRef { .. }) => {
+                "nothing was written"
+            }
             Self::Engine(EngineError::Unreachable { .. }) => {
                 "is the engine running, and may you use its socket? `docker version` tells; DOCKER_HOST names another one"
             }
@@ -159,6 +181,13 @@ fn keys_hint(error: &KeysError) -> Option<String> {
         }
         KeysError::Unused { .. } => "declare it in a stage that the box uses, or take it out of `args`",
         KeysError::PinFile { .. } => "paths of pins are relative to boxwright.toml",
+        KeysError::NotLocked { .. } => {
+            "run `boxwright lock` and commit boxwright.lock: every build then uses the same"
+        }
+        KeysError::SecretArgument { .. } => crate::config::SECRET_HINT,
+        KeysError::Trigger { .. } => {
+            "copy it in the box's own Dockerfile, where its digest and instructions enter the key"
+        }
         _ => return None,
     };
     Some(text.to_owned())
@@ -178,8 +207,28 @@ fn keys(error: &KeysError) -> u8 {
         | KeysError::Tag { .. }
         | KeysError::Repository { .. }
         | KeysError::Unused { .. }
+        | KeysError::NotLocked { .. }
+        | KeysError::Image { .. }
         | KeysError::Rewrite { .. }
+        | KeysError::SecretArgument { .. }
+        | KeysError::Trigger { .. }
         | KeysError::NothingMatches { .. } => exit::USAGE,
+    }
+}
+
+fn explain(error: &ExplainError) -> u8 {
+    match error {
+        ExplainError::Name { .. } => exit::USAGE,
+        ExplainError::NoImage { .. } | ExplainError::NoInputs { .. } => exit::MISSING,
+        ExplainError::NotOurs { .. } => exit::FAILED,
+        ExplainError::Registry(error) => registry(error),
+        ExplainError::Inputs(error) => match error {
+            InputsError::Ledger(error) => ledger(error),
+            InputsError::Registry(error) => registry(error),
+            InputsError::Unusable { .. } | InputsError::NoLayer { .. } | InputsError::CutOff { .. } => {
+                exit::FAILED
+            }
+        },
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::findings::FindingRow;
 use crate::exec::Keyed;
 use crate::model::{ContentTag, Digest};
 
@@ -11,6 +12,9 @@ pub struct Report {
     pub schema: u32,
     pub run: String,
     pub boxes: Vec<BoxRow>,
+    /// Of a plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub findings: Option<Vec<FindingRow>>,
 }
 
 /// One box of a [`Report`].
@@ -28,6 +32,9 @@ pub struct BoxRow {
     pub action: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The promoted tag that the reason is told against.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
     pub parents: Vec<String>,
     pub lease_until: Option<String>,
     pub seconds: Option<f64>,
@@ -46,6 +53,7 @@ impl BoxRow {
             digest: None,
             action: None,
             reason: None,
+            since: None,
             parents: keyed.wanted.parents.clone(),
             lease_until: None,
             seconds: None,

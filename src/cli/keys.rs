@@ -3,29 +3,23 @@
 use super::args::{Boxes, Format, Global};
 use super::error::{CliError, exit};
 use super::json::{self, BoxRow, Report};
-use super::session::{self, compute};
+use super::session::{self, compute_keys};
 use super::table::Table;
 use super::terminal::{BOLD, DIM, Terminal};
-use crate::config::RegistryChoice;
 
 pub async fn run(options: &Boxes, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
     let loaded = session::load(global)?;
     let specs = loaded.choose(options)?;
-    // Offline there is no port yet; keys do not depend on it.
-    let registry = match &loaded.project.registry {
-        RegistryChoice::Remote(registry) => registry.clone(),
-        RegistryChoice::Embedded => "localhost".to_owned(),
-    };
-    let computed = compute(&loaded, specs, &registry, global).await?;
+    let boxes = compute_keys(&loaded, specs, &loaded.offline_registry(), global).await?;
     match global.format {
         Format::Json => {
-            let boxes = computed.boxes.iter().map(|keyed| BoxRow::new(keyed, &keyed.wanted.tag)).collect();
+            let boxes = boxes.iter().map(|keyed| BoxRow::new(keyed, &keyed.wanted.tag)).collect();
             let run = global.run.as_ref().map(ToString::to_string).unwrap_or_default();
-            terminal.result(&json::text(&Report { schema: 1, run, boxes }));
+            terminal.result(&json::text(&Report { schema: 1, run, boxes, findings: None }));
         }
         Format::Human => {
             let mut table = Table::new(&["BOX", "TAG", "ENTRIES", "STANDS ON"]);
-            for keyed in &computed.boxes {
+            for keyed in &boxes {
                 table.row([
                     (BOLD, keyed.wanted.name.clone()),
                     (anstyle::Style::new(), keyed.wanted.tag.to_string()),

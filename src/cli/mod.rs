@@ -6,11 +6,14 @@ mod build;
 mod ci;
 mod clean;
 mod error;
+mod explain;
+mod findings;
 mod guard;
 mod init;
 mod interrupt;
 mod json;
 mod keys;
+mod lock;
 mod plan;
 mod progress;
 mod promote;
@@ -42,10 +45,12 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let global = &cli.global;
     let result = match &cli.command {
         Command::Init(options) => init::run(options, terminal).await,
+        Command::Lock(options) => lock::run(options, global, terminal).await,
         Command::Keys(options) => keys::run(options, global, terminal).await,
         Command::Plan(options) => plan::run(options, global, terminal).await,
         Command::Build(options) => build::run(options, global, terminal).await,
         Command::Guard(options) => guard::run(options, global, terminal).await,
+        Command::Explain(options) => explain::run(options, global, terminal).await,
         Command::Run(options) => run::run(options, global, terminal).await,
         Command::Promote(options) => promote::run(options, global, terminal).await,
         Command::Clean(options) => clean::run(options, global, terminal).await,

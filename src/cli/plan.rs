@@ -1,14 +1,15 @@
 //! `plan`: what stands, what would be built, and why.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::args::{Format, Global, Plan};
 use super::error::{CliError, exit};
+use super::findings;
 use super::json::{self, BoxRow, Report};
 use super::session::{self, Computed, Session};
 use super::table::Table;
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal};
-use crate::exec::{BuildError, observe_all};
+use crate::exec::{BuildError, Keyed, Ledger, Reason, observe_all, reasons};
 use crate::plan::{Action, Row, Seen, State, plan};
 
 /// What a plan is made of.
@@ -16,6 +17,8 @@ pub struct Planned {
     pub computed: Computed,
     pub seen: BTreeMap<String, Seen>,
     pub rows: Vec<Row>,
+    /// What moved in boxes that are missing.
+    pub moved: BTreeMap<String, Reason>,
 }
 
 impl Planned {
@@ -44,8 +47,24 @@ pub async fn ask(
         }
     }
     let wanted: Vec<_> = wanted.into_iter().map(|(want, _)| want).collect();
-    let rows = plan(&wanted, &seen);
-    Ok(Planned { computed, seen, rows })
+    let mut rows = plan(&wanted, &seen);
+    let is_missing = |name: &str| seen.get(name).is_some_and(|seen| seen.state == State::Missing);
+    let missing: Vec<&Keyed> = computed.boxes.iter().filter(|keyed| is_missing(&keyed.wanted.name)).collect();
+    let mut moved = BTreeMap::new();
+    if !missing.is_empty() {
+        let ledger = Ledger::new(session.ports().registry, &session.setting.ledger);
+        let told = reasons(ledger, &loaded.project, &missing).await;
+        for note in told.notes {
+            terminal.say(&format!("note: {note}"));
+        }
+        moved = told.by_box;
+    }
+    for row in &mut rows {
+        if let Some(reason) = moved.get(&row.name) {
+            row.reason.clone_from(&reason.text);
+        }
+    }
+    Ok(Planned { computed, seen, rows, moved })
 }
 
 pub async fn run(options: &Plan, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
@@ -56,6 +75,12 @@ pub async fn run(options: &Plan, global: &Global, terminal: Terminal) -> Result<
         Format::Json => terminal.result(&json::text(&report(&planned, &session))),
         Format::Human => {
             terminal.result(&table(&planned).render());
+            findings::say(&planned.computed, terminal, |remark| remark.line.is_some());
+            let since: BTreeSet<&str> = planned.moved.values().map(|one| one.since.as_str()).collect();
+            if !since.is_empty() {
+                let since: Vec<&str> = since.into_iter().collect();
+                terminal.say(&format!("reasons are told against {}", since.join(", ")));
+            }
             let count = planned.missing().count();
             terminal.say(&match count {
                 0 => "nothing to build".to_owned(),
@@ -85,9 +110,15 @@ pub fn report(planned: &Planned, session: &Session) -> Report {
         out.digest = seen.state.digest().cloned();
         out.action = Some(action(row));
         out.reason = Some(row.reason.clone());
+        out.since = planned.moved.get(&row.name).map(|reason| reason.since.to_string());
         Some(out)
     });
-    Report { schema: 1, run: session.setting.run.to_string(), boxes: boxes.collect() }
+    Report {
+        schema: 1,
+        run: session.setting.run.to_string(),
+        boxes: boxes.collect(),
+        findings: Some(findings::rows(&planned.computed)),
+    }
 }
 
 pub fn table(planned: &Planned) -> Table {

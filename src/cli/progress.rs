@@ -15,6 +15,9 @@ use crate::port::{BuildEvent, PushEvent, StepState};
 /// What is kept of a step's log in case it fails, in bytes; of a longer one its end.
 const LOG_LIMIT: usize = 16 * 1024 * 1024;
 
+/// How much of a step's name stands before the last line of its output, in characters.
+const STEP_WIDTH: usize = 40;
+
 /// Prints events.
 pub struct Progress {
     terminal: Terminal,
@@ -154,7 +157,8 @@ impl Progress {
                 }
                 let text = String::from_utf8_lossy(&bytes);
                 if let Some(last) = text.lines().rev().find(|line| !line.trim().is_empty()) {
-                    let label = format!("{}  {}", step.name, last.trim());
+                    let name = printable(&short_digests(&step.name), STEP_WIDTH);
+                    let label = format!("{name} │ {}", last.trim());
                     self.live(of_box, &label);
                 }
             }
@@ -230,7 +234,7 @@ fn box_line(name: &str, what: &str, text: &str) -> String {
 }
 
 /// Cuts digests in a text to the length that people compare.
-fn short_digests(text: &str) -> String {
+pub fn short_digests(text: &str) -> String {
     const START: &str = "sha256:";
     let mut out = String::new();
     let mut rest = text;

@@ -7,14 +7,14 @@ use super::error::{CliError, exit};
 use super::interrupt;
 use super::session::{self, HOME};
 use super::terminal::Terminal;
-use crate::adapter::embedded::{EmbeddedServer, PortChoice};
+use crate::adapter::embedded::{EmbeddedServer, OnRequest, PortChoice};
 
 pub async fn run(command: &RegistryCommand, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
     let RegistryCommand::Serve { port } = command;
     let cancel = interrupt::token();
     let loaded = session::load(global)?;
     let choice = port.map_or(PortChoice::Remembered, PortChoice::Fixed);
-    let show: Option<Arc<dyn Fn(&str) + Send + Sync>> = match terminal.verbose {
+    let show: Option<OnRequest> = match terminal.verbose {
         true => Some(Arc::new(move |line: &str| terminal.say(line))),
         false => None,
     };

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use super::args::{Boxes, Global};
 use super::error::CliError;
 use super::terminal::Terminal;
-use super::{ci, progress::Progress};
+use super::{ci, findings, progress::Progress};
 use crate::adapter::clock::BootClock;
 use crate::adapter::context::DiskContext;
 use crate::adapter::credentials::{Credential, Credentials};
@@ -17,12 +17,14 @@ use crate::adapter::embedded::{EmbeddedServer, PortChoice};
 use crate::adapter::engine::{AuthSource, DockerEngine, Login};
 use crate::adapter::git::{self, Worktree};
 use crate::adapter::registry::{Declared, HttpRegistry, Limits};
-use crate::config::{self, BoxSpec, Project, RegistryChoice};
-use crate::exec::{Keyed, Ports, Setting, keys};
+use crate::config::{self, BoxSpec, Lock, Project, RegistryChoice};
+use crate::exec::{Keyed, Ports, Setting, Tree, keys};
 use crate::model::{Repository, RunId};
 
 /// The name of the configuration.
 pub const FILE: &str = "boxwright.toml";
+/// What floating inputs were resolved to.
+pub const LOCK: &str = "boxwright.lock";
 /// The directory of everything that boxwright itself keeps beside the configuration.
 pub const HOME: &str = ".boxwright";
 
@@ -77,6 +79,15 @@ fn find() -> Result<PathBuf, CliError> {
 }
 
 impl Loaded {
+    /// Names the registry without opening it: an embedded one has no port yet, and keys do not
+    /// depend on it.
+    pub fn offline_registry(&self) -> String {
+        match &self.project.registry {
+            RegistryChoice::Remote(registry) => registry.clone(),
+            RegistryChoice::Embedded => "localhost".to_owned(),
+        }
+    }
+
     /// Returns the boxes that were asked for and what they stand on, parents first.
     pub fn choose<'a>(&'a self, boxes: &Boxes) -> Result<Vec<&'a BoxSpec>, CliError> {
         if let Some(name) = &boxes.channel {
@@ -100,6 +111,21 @@ impl Loaded {
     }
 }
 
+/// The adapter that reads contexts. Hashes are remembered below `$BOXWRIGHT_CACHE`, else the
+/// user's cache directory; `BOXWRIGHT_CACHE=off` remembers nothing.
+pub fn disk() -> DiskContext {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let directory = match variable("BOXWRIGHT_CACHE") {
+        Some(off) if off.as_os_str() == "off" => None,
+        Some(directory) => Some(directory),
+        None => {
+            let user = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+            user.filter(|user| user.is_absolute()).map(|user| user.join("boxwright"))
+        }
+    };
+    directory.map_or_else(DiskContext::default, |directory| DiskContext::with_cache(directory.join("stat")))
+}
+
 /// The keys of some boxes, and the commit they were computed on.
 pub struct Computed {
     pub boxes: Vec<Keyed>,
@@ -109,21 +135,36 @@ pub struct Computed {
 }
 
 /// Computes the keys of the boxes that were asked for. Works offline.
-pub async fn compute(
+pub async fn compute_keys(
+    loaded: &Loaded,
+    specs: Vec<&BoxSpec>,
+    registry: &str,
+    global: &Global,
+) -> Result<Vec<Keyed>, CliError> {
+    let project = loaded.project.clone();
+    let specs: Vec<BoxSpec> = specs.into_iter().cloned().collect();
+    let (root, registry, args) = (loaded.root.clone(), registry.to_owned(), extra_args(global));
+    let work = move || {
+        let lock = read_lock(&root)?;
+        let context = &disk();
+        let on_disk = Tree { context, root: &root, project: &project, lock: &lock, args: &args };
+        Ok::<_, CliError>(keys(on_disk, &specs, &registry)?)
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|_| CliError::CutOff)?
+}
+
+/// Computes the keys of the boxes that were asked for, and what differs from the commit.
+async fn compute(
     loaded: &Loaded,
     specs: Vec<&BoxSpec>,
     registry: &str,
     global: &Global,
 ) -> Result<Computed, CliError> {
-    let project = loaded.project.clone();
-    let specs: Vec<BoxSpec> = specs.into_iter().cloned().collect();
-    let (root, registry, args) = (loaded.root.clone(), registry.to_owned(), extra_args(global));
-    let work = move || {
-        let tree = git::worktree(&root);
-        let boxes = keys(&DiskContext, &root, &project, &specs, &registry, &args)?;
-        Ok::<_, CliError>((boxes, tree))
-    };
-    let (boxes, mut tree) = tokio::task::spawn_blocking(work).await.map_err(|_| CliError::CutOff)??;
+    // Asking git takes about as long as the keys do, so it is asked at the same time.
+    let root = loaded.root.clone();
+    let tree = tokio::task::spawn_blocking(move || git::worktree(&root));
+    let boxes = compute_keys(loaded, specs, registry, global).await?;
+    let mut tree = tree.await.map_err(|_| CliError::CutOff)?;
     let mut differing = BTreeMap::new();
     if let Some(top) = &tree.root {
         for keyed in &boxes {
@@ -142,8 +183,18 @@ pub async fn compute(
     Ok(Computed { boxes, tree, differing })
 }
 
+/// Reads the lock; there need not be one.
+pub fn read_lock(root: &Path) -> Result<Lock, CliError> {
+    let path = root.join(LOCK);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Lock::parse(LOCK, &text)?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Lock::default()),
+        Err(source) => Err(CliError::Io { action: "read", path, source }),
+    }
+}
+
 /// Arguments from `BOXWRIGHT_ARG_<NAME>` variables, and over them those of `--arg`.
-fn extra_args(global: &Global) -> BTreeMap<String, String> {
+pub fn extra_args(global: &Global) -> BTreeMap<String, String> {
     let from_environment = std::env::vars_os().filter_map(|(name, value)| {
         let name = name.to_str()?.strip_prefix("BOXWRIGHT_ARG_")?.to_owned();
         Some((name, value.into_string().ok()?))
@@ -191,7 +242,7 @@ impl Session {
 
     /// Lends the adapters to the protocols.
     pub fn ports(&self) -> Ports<'_> {
-        Ports { registry: &self.registry, engine: &self.engine, context: &DiskContext, clock: &BootClock }
+        Ports { registry: &self.registry, engine: &self.engine, clock: &BootClock }
     }
 
     /// Computes the keys of the boxes that were asked for, and notes the commit.
@@ -204,20 +255,8 @@ impl Session {
     ) -> Result<Computed, CliError> {
         let computed = compute(loaded, specs, &self.setting.registry, global).await?;
         self.setting.source = computed.tree.source.clone();
-        for keyed in &computed.boxes {
-            for note in keyed.notes() {
-                terminal.say(&format!("note: {}: {note}", keyed.wanted.name));
-            }
-        }
-        for (name, paths) in &computed.differing {
-            let first = paths.first().map_or("", String::as_str);
-            let more = paths.len().saturating_sub(1);
-            let and = if more == 0 { String::new() } else { format!(" and {more} more") };
-            terminal.say(&format!(
-                "note: {name}: not as committed: {}{and}",
-                crate::model::printable(first, 120)
-            ));
-        }
+        // What the Dockerfile says is for a plan; what was forgotten is for every command.
+        findings::say(&computed, terminal, |remark| remark.line.is_none());
         Ok(computed)
     }
 

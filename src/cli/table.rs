@@ -32,8 +32,9 @@ impl Table {
         let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
         let mut out = String::new();
         for row in &self.rows {
-            for (column, (style, text)) in row.iter().enumerate() {
-                let is_last = column + 1 == row.len();
+            let used = row.iter().rposition(|(_, text)| !text.is_empty()).map_or(0, |last| last + 1);
+            for (column, (style, text)) in row[..used].iter().enumerate() {
+                let is_last = column + 1 == used;
                 out.push_str(&paint(*style, text));
                 if !is_last {
                     let gap = widths[column] - text.chars().count() + 2;
@@ -56,7 +57,8 @@ mod tests {
         let mut table = Table::new(&["BOX", "STATE"]);
         table.row([(plain, "base-long".to_owned()), (plain, "present".to_owned())]);
         table.row([(plain, "b".to_owned()), (plain, "x".to_owned())]);
+        table.row([(plain, "c".to_owned()), (plain, String::new())]);
         let text = anstream::adapter::strip_str(&table.render()).to_string();
-        assert_eq!(text, "BOX        STATE\nbase-long  present\nb          x\n");
+        assert_eq!(text, "BOX        STATE\nbase-long  present\nb          x\nc\n");
     }
 }

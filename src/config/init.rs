@@ -141,7 +141,7 @@ fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-fn key(text: &str) -> String {
+pub(super) fn key(text: &str) -> String {
     let is_bare =
         !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     if is_bare { text.to_owned() } else { quoted(text) }

@@ -6,13 +6,18 @@
 
 mod document;
 mod init;
+mod lint;
+mod lock;
 mod parse;
 mod pin;
 mod project;
 mod template;
+mod yaml;
 
 pub use document::{ConfigError, nearest};
 pub use init::{Found, FoundStage, first_config};
+pub use lint::SECRET_HINT;
+pub use lock::{Lock, LockedPin};
 pub use parse::{host_platform, parse};
 pub use pin::{PinError, PinFormat, extract};
 pub use project::{

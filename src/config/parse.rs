@@ -1,16 +1,18 @@
 //! The configuration's grammar: which keys there are, what they mean, what must agree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 use regex::Regex;
 
 use super::document::{ConfigError, Field, Section, Source, nearest};
+use super::lint;
 use super::pin::PinFormat;
 use super::project::{
     BoxSpec, Channel, ContextSource, Keep, Pin, PinSource, Project, RegistryChoice, Retention,
 };
 use super::template::Template;
+use crate::inputs::FindingKind;
 use crate::model::{Generation, Key, Platform, Repository, Span, Tag};
 
 /// Reads `boxwright.toml`; `file` is the name errors give it.
@@ -18,7 +20,18 @@ pub fn parse(file: &str, text: &str) -> Result<Project, ConfigError> {
     let source = Source { file, text };
     let document = source.parse()?;
     let root = Section::root(source, &document);
-    root.allow(&["registry", "ledger", "epoch", "temporary", "clean", "defaults", "pin", "box", "channel"])?;
+    root.allow(&[
+        "registry",
+        "ledger",
+        "epoch",
+        "temporary",
+        "clean",
+        "lint",
+        "defaults",
+        "pin",
+        "box",
+        "channel",
+    ])?;
     let registry = registry(&root)?;
     let temporary = optional(&root, "temporary")?;
     let lease = match &temporary {
@@ -33,7 +46,11 @@ pub fn parse(file: &str, text: &str) -> Result<Project, ConfigError> {
         .into_iter()
         .map(|(name, section)| pin(name, &section))
         .collect::<Result<_, _>>()?;
-    let defaults = Defaults::read(optional(&root, "defaults")?.as_ref())?;
+    let mut defaults = Defaults::read(optional(&root, "defaults")?.as_ref())?;
+    if let Some(section) = optional(&root, "lint")? {
+        section.allow(&["allow"])?;
+        defaults.allow = lint::allowed(&section)?;
+    }
     let sections = root.sections("box")?;
     if sections.is_empty() {
         let mut error = root.error("no box is declared");
@@ -111,7 +128,53 @@ fn retention(section: Option<&Section<'_>>) -> Result<Retention, ConfigError> {
 }
 
 fn pin(name: &str, section: &Section<'_>) -> Result<(String, Pin), ConfigError> {
-    section.allow(&["file", "also", "field", "pattern"])?;
+    section.allow(&["file", "also", "field", "pattern", "git", "ref", "image", "url"])?;
+    let kinds = ["file", "git", "image", "url"];
+    let named: Vec<&str> = kinds.into_iter().filter(|key| section.field(key).is_some()).collect();
+    let [kind] = named.as_slice() else {
+        return Err(section.error(format!("[{}] needs one of file, git, image and url", section.name)));
+    };
+    let belongs = match *kind {
+        "file" => &["file", "also", "field", "pattern"][..],
+        "git" => &["git", "ref"],
+        other => &[other][..],
+    };
+    if let Some((key, span, _)) = section.fields().find(|(key, ..)| !belongs.contains(key)) {
+        return Err(section.source.error(span, format!("`{key}` does not go with `{kind}`")));
+    }
+    let source = match *kind {
+        "git" => {
+            let url = section.need("git")?;
+            let reference = section.need("ref")?;
+            PinSource::Git { url: argument(&url)?, reference: argument(&reference)? }
+        }
+        "image" => PinSource::Image(section.need("image")?.parse()?),
+        "url" => {
+            let url = section.need("url")?;
+            let text = argument(&url)?;
+            if !text.starts_with("https://") && !text.starts_with("http://") {
+                return Err(url.error("expected an http or https address"));
+            }
+            PinSource::Url(text)
+        }
+        _ => files(section)?,
+    };
+    Ok((name.to_owned(), Pin { name: name.to_owned(), source }))
+}
+
+/// A text that is handed to another program: not empty, no option, no control characters.
+fn argument(field: &Field<'_>) -> Result<String, ConfigError> {
+    let text = field.str()?;
+    if text.is_empty() || text.starts_with('-') || text.chars().any(char::is_control) {
+        return Err(field.error(format!(
+            "`{}` must not be empty, begin with `-` or hold control characters",
+            field.name
+        )));
+    }
+    Ok(text.to_owned())
+}
+
+fn files(section: &Section<'_>) -> Result<PinSource, ConfigError> {
     let mut files = vec![inside(&section.need("file")?)?];
     if let Some(also) = section.field("also") {
         for item in also.list()? {
@@ -130,15 +193,16 @@ fn pin(name: &str, section: &Section<'_>) -> Result<(String, Pin), ConfigError> 
             match extension {
                 Some("toml" | "lock") => PinFormat::Toml(path),
                 Some("json") => PinFormat::Json(path),
+                Some("yaml" | "yml") => PinFormat::Yaml(path),
                 _ => {
-                    let mut error = field.error("`field` needs a .toml or .json file");
+                    let mut error = field.error("`field` needs a .toml, .json or .yaml file");
                     error.hint = Some("for other files say `pattern = '…'`, a regular expression".to_owned());
                     return Err(error);
                 }
             }
         }
     };
-    Ok((name.to_owned(), Pin { name: name.to_owned(), source: PinSource::Files { files, format } }))
+    Ok(PinSource::Files { files, format })
 }
 
 fn regex(field: &Field<'_>) -> Result<Regex, ConfigError> {
@@ -174,6 +238,7 @@ struct Defaults {
     dockerfile: Option<PathBuf>,
     platform: Platform,
     epoch_fields: Shared,
+    allow: BTreeSet<FindingKind>,
 }
 
 /// What a box inherits as it stands.
@@ -190,6 +255,7 @@ impl Defaults {
             dockerfile: None,
             platform: host_platform(),
             epoch_fields: Shared::default(),
+            allow: BTreeSet::new(),
         };
         let Some(section) = section else { return Ok(defaults) };
         section.allow(&["context", "dockerfile", "platforms", "network", "max-size"])?;
@@ -282,6 +348,7 @@ fn box_spec(name: &str, section: &Section<'_>, defaults: &Defaults) -> Result<Bo
         "network",
         "extra-hosts",
         "shm-size",
+        "allow",
     ])?;
     let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
     if name.is_empty() || !name.chars().all(word) || name.starts_with(['-', '_']) {
@@ -300,9 +367,12 @@ fn box_spec(name: &str, section: &Section<'_>, defaults: &Defaults) -> Result<Bo
         None => defaults.dockerfile.clone().unwrap_or_else(|| context.join("Dockerfile")),
     };
     let Shared { network, max_size } = shared(section, &defaults.epoch_fields)?;
+    let mut allow = lint::allowed(section)?;
+    allow.extend(&defaults.allow);
     let mut args = BTreeMap::new();
     if let Some(table) = optional(section, "args")? {
-        for (key, _, field) in table.fields() {
+        for (key, span, field) in table.fields() {
+            lint::argument(section, key, span, &allow)?;
             args.insert(key.to_owned(), template(&field)?);
         }
     }
@@ -328,6 +398,7 @@ fn box_spec(name: &str, section: &Section<'_>, defaults: &Defaults) -> Result<Bo
         network,
         extra_hosts: strings("extra-hosts")?,
         shm_size: section.field("shm-size").map(|field| bytes(&field)).transpose()?,
+        allow,
     })
 }
 
@@ -360,7 +431,8 @@ fn context_source(field: &Field<'_>) -> Result<ContextSource, ConfigError> {
     }
     for scheme in ["image:", "docker-image://"] {
         if let Some(image) = text.strip_prefix(scheme) {
-            return Ok(ContextSource::Image(image.to_owned()));
+            let image = image.parse().map_err(|error| field.error(format!("`{}`: {error}", field.name)))?;
+            return Ok(ContextSource::Image(image));
         }
     }
     let mut error = field.error(format!("`{}` names neither a box nor an image", field.name));

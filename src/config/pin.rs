@@ -13,6 +13,8 @@ pub enum PinFormat {
     Toml(Vec<String>),
     /// A field of a JSON document, named by its path.
     Json(Vec<String>),
+    /// A field of a YAML document, named by its path; its text as it stands.
+    Yaml(Vec<String>),
 }
 
 /// Why a document yields no value.
@@ -62,6 +64,7 @@ pub fn extract(document: &[u8], format: &PinFormat) -> Result<String, PinError> 
             let value = serde_json::from_str(text).map_err(|error| PinError::Syntax(error.to_string()))?;
             from_json(&value, path)?
         }
+        PinFormat::Yaml(path) => super::yaml::field(text, path)?,
     };
     if value.is_empty() || value.contains(['\n', '\r']) {
         return Err(PinError::NotOneLine);

@@ -1,12 +1,13 @@
 //! The checked configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use regex::Regex;
 
 use super::{PinFormat, Template};
-use crate::model::{Platform, Span, Tag};
+use crate::inputs::FindingKind;
+use crate::model::{ImageName, Platform, Span, Tag};
 
 /// Everything that `boxwright.toml` says, checked.
 #[derive(Debug, Clone)]
@@ -110,6 +111,8 @@ pub struct BoxSpec {
     pub extra_hosts: Vec<String>,
     /// The size of `/dev/shm` in bytes.
     pub shm_size: Option<u64>,
+    /// The findings that are silenced, for this box or for all.
+    pub allow: BTreeSet<FindingKind>,
 }
 
 impl BoxSpec {
@@ -132,8 +135,8 @@ impl BoxSpec {
 pub enum ContextSource {
     /// Another box.
     Box(String),
-    /// An outside image, by reference.
-    Image(String),
+    /// An outside image.
+    Image(ImageName),
 }
 
 /// A named revision that enters keys.
@@ -155,6 +158,17 @@ pub enum PinSource {
         /// How to find the value in them.
         format: PinFormat,
     },
+    /// The commit that a ref of a git repository points to.
+    Git {
+        /// The remote, as git takes it.
+        url: String,
+        /// A branch, a tag, or a full ref name.
+        reference: String,
+    },
+    /// The digest of an image.
+    Image(ImageName),
+    /// The checksum of what an address serves.
+    Url(String),
 }
 
 /// A policy for promoted tags.

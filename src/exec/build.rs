@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::event::{Emit, Event};
 use super::keys::Keyed;
-use super::ledger::{Held, Ledger, LedgerError};
+use super::ledger::{Held, Leased, Ledger, LedgerError};
 use super::make::{Made, Maker};
 use super::probe::observe_all;
 use super::schedule::{Finished, in_order};
+use super::stored;
 use super::{Ports, Setting};
 use crate::model::{Digest, Generation, Key, RecordTag, RunBox, RunRecord, Span, Timestamp};
 use crate::plan::{Seen, State};
@@ -91,6 +92,8 @@ pub enum BuildError {
 
 /// How often a run starts over because what it had read was moved under it.
 const ROUNDS: usize = 3;
+/// How often the run's record is written until it holds what parallel jobs wrote as well.
+const TRIES: usize = 5;
 
 /// Builds what is missing of `boxes`, which are parents first and complete.
 pub async fn build(
@@ -104,19 +107,36 @@ pub async fn build(
     let ledger = Ledger::new(ports.registry, &setting.ledger);
     let keys: Vec<Key> = boxes.iter().map(|keyed| keyed.wanted.key().clone()).collect();
     let held = take_lease(ports, setting, ledger, keys, emit).await?;
-    let seen = probe(ports, setting, boxes).await?;
-    let maker = Maker::new(ports, setting, ledger, options, held.clone(), emit);
+    let seen = tokio::select! {
+        biased;
+        () = cancel.cancelled() => interrupted(boxes),
+        seen = probe(ports, setting, boxes) => match seen {
+            Ok(seen) => seen,
+            Err(error) => {
+                release(ledger, held.as_slice(), emit).await;
+                return Err(error);
+            }
+        },
+    };
+    let maker = Maker::new(ports, setting, ledger, options, held, emit);
     let mut reports: BTreeMap<String, BoxReport> = BTreeMap::new();
     let mut current = seen.clone();
     for round in 1..=ROUNDS {
-        let finished = run_all(&maker, boxes, &current, options, emit, cancel).await;
+        let leases = maker.leases().len();
+        let finished = run_all(&maker, boxes, &current, &reports, options, emit, cancel).await;
         merge(&mut reports, boxes, &seen, finished, cancel.is_cancelled());
+        if cancel.is_cancelled() {
+            break;
+        }
+        // Success is reported under a live lease; where it had lapsed all is looked at anew.
+        maker.renew().await?;
+        let was_renewed = maker.leases().len() > leases;
         let has_built = reports.values().any(|report| report.outcome == Outcome::Built);
-        if cancel.is_cancelled() || !has_built || round == ROUNDS {
+        if !(has_built || was_renewed) || round == ROUNDS {
             break;
         }
         // Another run may have moved a tag after we read it back: adopt what stands now.
-        let again = probe(ports, setting, boxes).await?;
+        let again = look(ports, setting, boxes).await;
         let stands = |(name, report): (&String, &BoxReport)| {
             let now = again.get(name).and_then(|seen| seen.state.digest());
             report.digest.is_none() || report.digest.as_ref() == now
@@ -126,11 +146,15 @@ pub async fn build(
         }
         current = again;
     }
-    let lease_until = maker.lease().map(|held| held.lease.expiry);
-    let report = BuildReport { boxes: reports, lease_until, is_interrupted: cancel.is_cancelled() };
-    if let Some(held) = maker.lease() {
-        finish(ports, setting, ledger, boxes, &report, &held).await?;
+    if !cancel.is_cancelled() {
+        let is_built = |keyed: &&Keyed| {
+            reports.get(&keyed.wanted.name).is_some_and(|report| report.outcome == Outcome::Built)
+        };
+        let built = boxes.iter().filter(is_built).map(|keyed| stored::remember(ledger, keyed, emit));
+        futures_util::future::join_all(built).await;
     }
+    let mut report = BuildReport { boxes: reports, lease_until: None, is_interrupted: cancel.is_cancelled() };
+    report.lease_until = finish(ports, setting, ledger, boxes, &report, &maker.leases(), emit).await?;
     Ok(report)
 }
 
@@ -143,17 +167,31 @@ pub(super) async fn take_lease(
     emit: Emit<'_>,
 ) -> Result<Option<Held>, LedgerError> {
     let count = keys.len();
-    match ledger.lease(&setting.run, setting.attempt, keys, setting.lease, ports.clock).await {
-        Ok(held) => {
+    match ledger.lease(&setting.run, setting.attempt, keys, setting.lease, ports.clock).await? {
+        Leased::Held(held) => {
             emit(Event::Leased { keys: count, until: held.lease.expiry });
             Ok(Some(held))
         }
-        Err(LedgerError::Registry(error)) if error.failure.is_refusal() => {
+        Leased::Refused(error) => {
             emit(Event::ReadOnly { why: error.to_string() });
             Ok(None)
         }
-        Err(error) => Err(error),
     }
+}
+
+/// Gives leases up, so that nobody waits for them. One that stays only costs others time.
+pub(super) async fn release(ledger: Ledger<'_>, leases: &[Held], emit: Emit<'_>) {
+    for held in leases {
+        if let Err(error) = ledger.delete(&held.digest).await {
+            emit(Event::Note { text: format!("the lease could not be given up: {error}") });
+        }
+    }
+}
+
+async fn look(ports: Ports<'_>, setting: &Setting, boxes: &[Keyed]) -> BTreeMap<String, Seen> {
+    let wanted: Vec<_> =
+        boxes.iter().map(|keyed| (keyed.wanted.clone(), keyed.spec.platform.clone())).collect();
+    observe_all(ports.registry, &setting.ledger, &wanted).await
 }
 
 /// Probes all boxes; one that is unknown stops the run.
@@ -162,9 +200,7 @@ pub(super) async fn probe(
     setting: &Setting,
     boxes: &[Keyed],
 ) -> Result<BTreeMap<String, Seen>, BuildError> {
-    let wanted: Vec<_> =
-        boxes.iter().map(|keyed| (keyed.wanted.clone(), keyed.spec.platform.clone())).collect();
-    let seen = observe_all(ports.registry, &setting.ledger, &wanted).await;
+    let seen = look(ports, setting, boxes).await;
     for (name, seen) in &seen {
         if let State::Unknown { why } = &seen.state {
             return Err(BuildError::Unknown { name: name.clone(), why: why.clone() });
@@ -173,10 +209,18 @@ pub(super) async fn probe(
     Ok(seen)
 }
 
+/// What is known of the boxes when the run is stopped before they were probed.
+fn interrupted(boxes: &[Keyed]) -> BTreeMap<String, Seen> {
+    let state = State::Unknown { why: "interrupted".to_owned() };
+    let seen = Seen { generation: Generation(0), state };
+    boxes.iter().map(|keyed| (keyed.wanted.name.clone(), seen.clone())).collect()
+}
+
 async fn run_all(
     maker: &Maker<'_>,
     boxes: &[Keyed],
     seen: &BTreeMap<String, Seen>,
+    reports: &BTreeMap<String, BoxReport>,
     options: &BuildOptions,
     emit: Emit<'_>,
     cancel: &CancellationToken,
@@ -187,31 +231,44 @@ async fn run_all(
         .collect();
     let work = |name: String, parents: BTreeMap<String, Made>| async move {
         let keyed = boxes.iter().find(|keyed| keyed.wanted.name == name)?;
+        let before = reports.get(&name);
+        if let Some(BoxReport { outcome, seconds, .. }) = before
+            && matches!(outcome, Outcome::Failed(_) | Outcome::Forbidden(_))
+        {
+            // What failed in an earlier round is not tried again, nor told again.
+            return Some(Err((outcome.clone(), *seconds)));
+        }
         let began = Instant::now();
         let made = maker.make(keyed, seen.get(&name)?, &parents).await;
-        Some(match made {
-            Ok(mut made) => {
-                made.seconds = began.elapsed().as_secs_f64();
-                match &made.outcome {
-                    Outcome::Used => emit(Event::Used { name, digest: made.digest.clone() }),
-                    _ => emit(Event::Built {
-                        name,
-                        digest: made.digest.clone(),
-                        adopted: made.adopted,
-                        seconds: made.seconds,
-                    }),
-                }
-                Ok(made)
-            }
-            Err(outcome) => {
-                if let Outcome::Failed(error) | Outcome::Forbidden(error) = &outcome {
-                    emit(Event::Failed { name, error: error.clone() });
-                }
-                Err((outcome, began.elapsed().as_secs_f64()))
-            }
-        })
+        let seconds = began.elapsed().as_secs_f64();
+        let digest = made.as_ref().ok().map(|made| made.digest.clone());
+        if digest.is_none() || before.is_none_or(|before| before.digest != digest) {
+            tell(emit, name, made.as_ref(), seconds);
+        }
+        Some(made.map(|made| Made { seconds, ..made }).map_err(|outcome| (outcome, seconds)))
     };
-    in_order(&nodes, options.jobs, work, cancel).await
+    let finished = in_order(&nodes, options.jobs, work, cancel).await;
+    for (name, end) in &finished {
+        if let Finished::Blocked(parent) = end
+            && !reports.contains_key(name)
+        {
+            emit(Event::Skipped { name: name.clone(), because: parent.clone() });
+        }
+    }
+    finished
+}
+
+fn tell(emit: Emit<'_>, name: String, made: Result<&Made, &Outcome>, seconds: f64) {
+    match made {
+        Ok(Made { outcome: Outcome::Used, digest, .. }) => emit(Event::Used { name, digest: digest.clone() }),
+        Ok(Made { digest, adopted, .. }) => {
+            emit(Event::Built { name, digest: digest.clone(), adopted: *adopted, seconds });
+        }
+        Err(Outcome::Failed(error) | Outcome::Forbidden(error)) => {
+            emit(Event::Failed { name, error: error.clone() });
+        }
+        Err(Outcome::Used | Outcome::Built | Outcome::Skipped(_)) => {}
+    }
 }
 
 fn merge(
@@ -258,33 +315,58 @@ fn merge(
                 report.reason = format!("{parent} is not there");
                 report.outcome = Outcome::Skipped(parent);
             }
-            None => debug_assert!(is_cancelled, "every box ends, unless the run is stopped"),
+            None => {
+                debug_assert!(is_cancelled, "every box ends, unless the run is stopped");
+                if reports.contains_key(name) {
+                    // It stood when an earlier round ended.
+                    continue;
+                }
+            }
         }
         reports.insert(name.clone(), report);
     }
 }
 
 /// Gives up the claim on keys that do not stand, so that nobody waits for them, and writes
-/// the run's record.
+/// the run's record; returns until when what stands is leased.
 async fn finish(
     ports: Ports<'_>,
     setting: &Setting,
     ledger: Ledger<'_>,
     boxes: &[Keyed],
     report: &BuildReport,
-    held: &Held,
-) -> Result<(), LedgerError> {
+    leases: &[Held],
+    emit: Emit<'_>,
+) -> Result<Option<Timestamp>, LedgerError> {
+    // Without a lease we may not write.
+    let Some(held) = leases.last() else { return Ok(None) };
     let standing: Vec<Key> = boxes
         .iter()
         .filter(|keyed| report.boxes.get(&keyed.wanted.name).is_some_and(|one| one.digest.is_some()))
         .map(|keyed| keyed.wanted.key().clone())
         .collect();
+    let mut until = Some(held.lease.expiry);
     if standing.len() < boxes.len() {
+        until = None;
         if !standing.is_empty() {
-            ledger.lease(&setting.run, setting.attempt, standing, setting.lease, ports.clock).await?;
+            let Setting { run, attempt, lease, .. } = setting;
+            let fresh = ledger.lease(run, *attempt, standing, *lease, ports.clock).await?.held()?;
+            until = Some(fresh.lease.expiry);
         }
-        ledger.delete(&held.digest).await?;
+        release(ledger, leases, emit).await;
     }
+    record(setting, ledger, boxes, report, held.now(ports.clock)).await?;
+    Ok(until)
+}
+
+/// Writes what the run used. Parallel jobs of one run share the record: each adds its boxes.
+async fn record(
+    setting: &Setting,
+    ledger: Ledger<'_>,
+    boxes: &[Keyed],
+    report: &BuildReport,
+    finished: Timestamp,
+) -> Result<(), LedgerError> {
     let run_box = |keyed: &Keyed| {
         let one = report.boxes.get(&keyed.wanted.name);
         RunBox {
@@ -295,25 +377,29 @@ async fn finish(
             action: one.map_or("skipped", |one| one.outcome.word()).to_owned(),
         }
     };
-    let record = RecordTag::Run { run: setting.run.clone(), attempt: setting.attempt };
-    let tag = record.tag().map_err(|error| ledger.bad_tag("run", error))?;
-    let mut used: BTreeMap<String, RunBox> =
-        boxes.iter().map(run_box).map(|one| (one.name.clone(), one)).collect();
-    // Parallel jobs of one run share the record: each adds its boxes.
-    if let Some(before) = ledger.read::<RunRecord>(&tag).await? {
-        for one in before.boxes {
+    let Setting { run, attempt, source, .. } = setting;
+    let tag = RecordTag::Run { run: run.clone(), attempt: *attempt };
+    let tag = tag.tag().map_err(|error| ledger.bad_tag("run", error))?;
+    let mut tries = 1;
+    loop {
+        let mut used: BTreeMap<String, RunBox> =
+            boxes.iter().map(run_box).map(|one| (one.name.clone(), one)).collect();
+        for one in ledger.read::<RunRecord>(&tag).await?.into_iter().flat_map(|before| before.boxes) {
             used.entry(one.name.clone()).or_insert(one);
         }
+        let record = RunRecord {
+            run: run.clone(),
+            attempt: *attempt,
+            finished,
+            source: source.clone(),
+            boxes: used.into_values().collect(),
+        };
+        match ledger.write(&tag, &record).await {
+            // Another job wrote at the same moment: add ours to what it wrote.
+            Err(LedgerError::NotOurs { .. }) if tries < TRIES => tries += 1,
+            done => return done.map(drop),
+        }
     }
-    let record = RunRecord {
-        run: setting.run.clone(),
-        attempt: setting.attempt,
-        finished: held.now(ports.clock),
-        source: setting.source.clone(),
-        boxes: used.into_values().collect(),
-    };
-    ledger.write(&tag, &record).await?;
-    Ok(())
 }
 
 impl Outcome {

@@ -1,30 +1,24 @@
 //! The sweep protocol: read leases, wait, read everything else; condemn in one run, delete
 //! in a later one. Any read that fails ends it before the first delete.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use futures_util::StreamExt;
-use futures_util::TryStreamExt;
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::event::{Emit, Event};
 use super::ledger::{Ledger, LedgerError};
-use super::probe::{self, Unread};
+use super::survey::Survey;
 use super::{Ports, Setting};
-use crate::model::{
-    ContentTag, Descriptor, Digest, Document, Lease, Marker, RecordTag, Repository, SetRecord, Span, Tag,
-    Timestamp,
-};
+use crate::model::{Digest, Marker, RecordTag, Repository, Span, Tag, Timestamp};
 use crate::port::{Deleted, Reference, RegistryError};
-use crate::retention::{Clean, Node, Observed, Policy, Seen, decide, is_live};
+use crate::retention::{Clean, Doomed, Keep, Policy, Seen, decide};
 
 /// How a sweep goes about it.
 #[derive(Debug, Clone)]
 pub struct CleanOptions {
     /// The repositories to clean.
     pub repositories: Vec<Repository>,
-    /// What the past of each channel keeps, by the channel's name: how many promotions, and
-    /// for how long replaced ones stay. Nothing means all of it.
-    pub keep: BTreeMap<String, Option<(u32, Span)>>,
+    /// What the past of each channel keeps.
+    pub keep: Keep,
     /// The least time between condemning and deleting.
     pub grace: Span,
     /// The time after which a write is seen by every reader.
@@ -100,7 +94,11 @@ pub enum CleanError {
     },
 }
 
-const AT_ONCE: usize = 32;
+/// How often everything is read anew because something was deleted while it was read.
+const TRIES: usize = 3;
+/// How long after its last look a sweep may delete. Markers are forgotten much later, so no
+/// sweep that was suspended meets an image that was built after its marker was forgotten.
+const DEADLINE: Duration = Duration::from_secs(2 * 3600);
 
 /// Finds out what nothing keeps; condemns it, and deletes what was condemned long enough ago.
 pub async fn clean(
@@ -110,21 +108,28 @@ pub async fn clean(
     emit: Emit<'_>,
 ) -> Result<CleanReport, CleanError> {
     let sweep = Sweep { ports, ledger: Ledger::new(ports.registry, &setting.ledger), options };
-    let (mut clean, mut now) = sweep.decide(false).await?;
+    let (mut clean, mut now) = sweep.decide(Duration::ZERO).await?;
+    let mut looked = ports.clock.elapsed();
     if options.apply && !clean.delete.is_empty() {
         // Before anything is deleted everything is read again, leases first.
-        (clean, now) = sweep.decide(true).await?;
+        looked = ports.clock.elapsed();
+        (clean, now) = sweep.decide(options.settle.duration()).await?;
     }
     let mut report = CleanReport { clean, now, deletions: Vec::new(), expired: 0, is_applied: options.apply };
     if !options.apply {
         return Ok(report);
     }
     sweep.condemn(&report.clean, emit).await?;
+    // What may still fail as a whole goes before the first image.
+    report.expired = sweep.forget(&report.clean).await?;
+    let mut needed: BTreeSet<&Digest> = BTreeSet::new();
     for doomed in &report.clean.delete {
-        let outcome = sweep.delete(&doomed.seen, emit).await;
+        let outcome = sweep.delete(doomed, &needed, looked, emit).await;
+        if outcome != Deletion::Done {
+            needed.extend(&doomed.needs);
+        }
         report.deletions.push(outcome);
     }
-    report.expired = sweep.forget(&report.clean).await?;
     Ok(report)
 }
 
@@ -135,170 +140,29 @@ struct Sweep<'a> {
 }
 
 impl Sweep<'_> {
-    async fn decide(&self, wait: bool) -> Result<(Clean, Timestamp), CleanError> {
-        let now = self.ledger.now().await?.after(self.options.ahead);
-        let records = self.ledger.list().await?;
-        let mut observed = Observed::default();
-        for (record, tag) in &records {
-            if let RecordTag::Lease { expiry, .. } = record
-                && is_live(*expiry, now)
-                && let Some(lease) = self.ledger.read::<Lease>(tag).await?
-            {
-                observed.leased.extend(lease.keys);
-            }
-        }
-        if wait {
-            tokio::time::sleep(self.options.settle.duration()).await;
-        }
-        self.read_records(&records, now, &mut observed).await?;
-        for repository in &self.options.repositories {
-            let tags = self.read_tags(repository).await?;
-            observed.repositories.insert(repository.name().to_owned(), tags);
-        }
-        self.read_nodes(&mut observed).await?;
-        Ok((decide(&observed, Policy { grace: self.options.grace, now }), now))
-    }
-
-    async fn read_records(
-        &self,
-        records: &BTreeMap<RecordTag, Tag>,
-        now: Timestamp,
-        observed: &mut Observed,
-    ) -> Result<(), CleanError> {
-        let mut sets: BTreeMap<Tag, Vec<SetRecord>> = BTreeMap::new();
-        for (record, tag) in records {
-            match record {
-                RecordTag::Over { .. } => observed.markers.extend(self.ledger.read::<Marker>(tag).await?),
-                // A promotion that was begun keeps its boxes as a finished one does.
-                RecordTag::Set { tag: name, .. } | RecordTag::Plan { tag: name, .. } => {
-                    sets.entry(name.clone()).or_default().extend(self.ledger.read::<SetRecord>(tag).await?);
-                }
-                _ => {}
-            }
-        }
-        for (tag, records) in sets {
-            observed.promoted.extend(self.kept_by_sets(&tag, records, now));
-        }
-        Ok(())
-    }
-
-    /// Returns the digests that a tag's promotions keep.
-    fn kept_by_sets(
-        &self,
-        tag: &Tag,
-        mut records: Vec<SetRecord>,
-        now: Timestamp,
-    ) -> BTreeMap<Digest, String> {
-        records.sort_by_key(|record| std::cmp::Reverse(record.seq));
-        let mut kept = BTreeMap::new();
-        let mut replaced: Option<Timestamp> = None;
-        let newest = records.first().map_or(0, |record| record.seq);
-        for record in records {
-            // A channel that is no longer declared keeps everything.
-            let keeps = match self.options.keep.get(&record.channel) {
-                Some(Some((count, grace))) => {
-                    newest - record.seq < *count
-                        || replaced.is_none_or(|replaced| now.since(replaced) < *grace)
-                }
-                Some(None) | None => true,
+    async fn decide(&self, settle: Duration) -> Result<(Clean, Timestamp), CleanError> {
+        let mut tries = 1;
+        loop {
+            let today = self.ledger.now().await?;
+            let now = today.after(self.options.ahead);
+            let CleanOptions { repositories, keep, grace, .. } = self.options;
+            let survey = Survey {
+                registry: self.ports.registry,
+                ledger: self.ledger,
+                repositories,
+                keep,
+                now,
+                settle,
             };
-            replaced = Some(record.promoted);
-            if keeps {
-                for set_box in record.boxes {
-                    kept.entry(set_box.digest).or_insert_with(|| format!("{tag}, promotion {}", record.seq));
+            match survey.read().await {
+                Ok(observed) => return Ok((decide(&observed, Policy { grace: *grace, now, today }), now)),
+                // Another sweep may have deleted it, or a run given up its lease.
+                Err(CleanError::Dangling { .. } | CleanError::Unreadable { .. }) if tries < TRIES => {
+                    tries += 1
                 }
+                Err(error) => return Err(error),
             }
         }
-        kept
-    }
-
-    async fn read_tags(&self, repository: &Repository) -> Result<BTreeMap<Tag, Digest>, CleanError> {
-        let list = self.ports.registry.tags(repository).await?;
-        if let Some(name) = list.invalid.first() {
-            let name = crate::model::printable(name, 80);
-            return Err(CleanError::InvalidTag { repository: repository.clone(), name });
-        }
-        futures_util::stream::iter(list.tags)
-            .map(|tag| async move {
-                let found = self.ports.registry.head(repository, &tag.clone().into()).await?;
-                let digest = found.ok_or_else(|| CleanError::Dangling {
-                    repository: repository.clone(),
-                    tag: tag.clone(),
-                })?;
-                Ok((tag, digest))
-            })
-            .buffer_unordered(AT_ONCE)
-            .try_collect()
-            .await
-    }
-
-    /// Reads what every root needs, to the end, and what every candidate says of itself.
-    async fn read_nodes(&self, observed: &mut Observed) -> Result<(), CleanError> {
-        let mut waiting: BTreeSet<(String, Digest)> = BTreeSet::new();
-        for (name, tags) in &observed.repositories {
-            let to_read = tags.iter().filter(|(tag, _)| {
-                ContentTag::read(tag).is_none_or(|content| !observed.leased.contains(content.key()))
-            });
-            waiting.extend(to_read.map(|(_, digest)| (name.clone(), digest.clone())));
-        }
-        while !waiting.is_empty() {
-            let read: Vec<(String, Digest, Node)> = futures_util::stream::iter(std::mem::take(&mut waiting))
-                .map(|(name, digest)| async move {
-                    let node = self.read_node(&name, &digest).await?;
-                    Ok::<_, CleanError>((name, digest, node))
-                })
-                .buffer_unordered(AT_ONCE)
-                .try_collect()
-                .await?;
-            for (name, digest, node) in read {
-                for needed in &node.needs {
-                    // Only an index's children and subjects stand in the same repository;
-                    // bases are read where a tag of theirs is listed.
-                    if !observed.nodes.contains_key(needed) {
-                        waiting.extend(self.homes(observed, &name, needed));
-                    }
-                }
-                observed.nodes.insert(digest, node);
-            }
-            waiting.retain(|(_, digest)| !observed.nodes.contains_key(digest));
-        }
-        Ok(())
-    }
-
-    /// Returns where a digest that is needed can be read: where a tag points to it.
-    fn homes(&self, observed: &Observed, _name: &str, needed: &Digest) -> Option<(String, Digest)> {
-        let holds =
-            |(_, tags): &(&String, &BTreeMap<Tag, Digest>)| tags.values().any(|digest| digest == needed);
-        observed.repositories.iter().find(holds).map(|(home, _)| (home.clone(), needed.clone()))
-    }
-
-    async fn read_node(&self, name: &str, digest: &Digest) -> Result<Node, CleanError> {
-        let Some(repository) = self.options.repositories.iter().find(|repository| repository.name() == name)
-        else {
-            return Ok(Node::default());
-        };
-        let at = Reference::Digest(digest.clone());
-        let unreadable = |why: String| CleanError::Unreadable {
-            repository: repository.clone(),
-            digest: digest.clone(),
-            why,
-        };
-        let inspected = match probe::inspect(self.ports.registry, repository, &at, None).await {
-            Ok(Some(inspected)) => inspected,
-            Ok(None) => return Err(unreadable("it is listed, but gone".to_owned())),
-            Err(Unread::Registry(error)) => return Err(error.into()),
-            Err(Unread::Broken(why)) => return Err(unreadable(why)),
-        };
-        let mut needs: BTreeSet<Digest> = inspected.parents.into_values().collect();
-        let subject = |subject: Option<Descriptor>| subject.map(|subject| subject.digest);
-        match inspected.document {
-            Document::Image(image) => needs.extend(subject(image.subject)),
-            Document::Index(index) => {
-                needs.extend(index.manifests.into_iter().map(|child| child.digest));
-                needs.extend(subject(index.subject));
-            }
-        }
-        Ok(Node { needs, key: inspected.key })
     }
 
     async fn condemn(&self, clean: &Clean, emit: Emit<'_>) -> Result<(), CleanError> {
@@ -313,7 +177,11 @@ impl Sweep<'_> {
                 reason: "no policy, lease or tag keeps it".to_owned(),
                 images: condemned.images.clone(),
             };
-            self.ledger.write(&tag, &marker).await?;
+            match self.ledger.write(&tag, &marker).await {
+                // Another sweep's marker ends the generation as well as ours.
+                Err(LedgerError::NotOurs { .. }) if self.ledger.read::<Marker>(&tag).await?.is_some() => {}
+                written => drop(written?),
+            }
             for image in &condemned.images {
                 emit(Event::Condemned { reference: format!("{}:{}", image.repository, image.tag) });
             }
@@ -321,28 +189,46 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    async fn delete(&self, seen: &Seen, emit: Emit<'_>) -> Deletion {
-        let name = &seen.repository;
+    async fn delete(
+        &self,
+        doomed: &Doomed,
+        needed: &BTreeSet<&Digest>,
+        looked: Duration,
+        emit: Emit<'_>,
+    ) -> Deletion {
+        let Seen { repository: name, tag, digest } = &doomed.seen;
         let Some(repository) = self.options.repositories.iter().find(|repository| repository.name() == name)
         else {
             return Deletion::Changed;
         };
-        let tag = Reference::Tag(seen.tag.clone());
-        let digest = Reference::Digest(seen.digest.clone());
+        if needed.contains(digest) {
+            return Deletion::Failed("an image that needs it could not be deleted".to_owned());
+        }
+        if self.ports.clock.elapsed().saturating_sub(looked) >= DEADLINE {
+            return Deletion::Failed("it is too long since everything was read".to_owned());
+        }
+        let (at_tag, at_digest) = (Reference::Tag(tag.clone()), Reference::Digest(digest.clone()));
         let registry = self.ports.registry;
-        match registry.head(repository, &tag).await {
-            Ok(Some(now)) if now == seen.digest => {}
-            Ok(_) => return Deletion::Changed,
+        match registry.head(repository, &at_tag).await {
+            Ok(Some(now)) if now == *digest => {}
+            Ok(Some(_)) => return Deletion::Changed,
+            Ok(None) => {
+                return match registry.head(repository, &at_digest).await {
+                    Ok(None) => Deletion::Done,
+                    Ok(Some(_)) => Deletion::Changed,
+                    Err(error) => Deletion::Failed(error.to_string()),
+                };
+            }
             Err(error) => return Deletion::Failed(error.to_string()),
         }
-        let answer = registry.delete(repository, &seen.digest).await;
+        let answer = registry.delete(repository, digest).await;
         if matches!(answer, Ok(Deleted::Unsupported)) {
             return Deletion::Unsupported;
         }
         // Whatever it answered: gone is what can no longer be found.
-        match (registry.head(repository, &digest).await, answer) {
+        match (registry.head(repository, &at_digest).await, answer) {
             (Ok(None), _) => {
-                emit(Event::Deleted { reference: format!("{repository}:{}", seen.tag) });
+                emit(Event::Deleted { reference: format!("{repository}:{tag}") });
                 Deletion::Done
             }
             (Ok(Some(_)), Ok(_)) => {

@@ -3,20 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::config::{BoxSpec, ContextSource, PinError, PinSource, Project, extract};
+use super::pins::read_pins;
+use crate::config::{BoxSpec, ContextSource, Lock, PinError, Project};
 use crate::inputs::{
     Analysis, BoxInputs, BuildOptions, ContextKind, DockerfileError, DockerfileSource, Dockerignore,
-    DockerignoreError, Finding, FindingKind, ImageOrigin, InputManifest, NeedKind, Reads, RewriteError,
-    Selection, analyse, rewrite,
+    DockerignoreError, FindingKind, InputManifest, NeedKind, Reads, RewriteError, Selection, analyse,
+    is_secret, rewrite,
 };
 use crate::model::{
-    ContentTag, Digest, Entry, Generation, Key, RelPath, Repository, RepositoryError, TagError,
+    ContentTag, Digest, Entry, Generation, ImageName, ImageNameError, Key, RelPath, Repository,
+    RepositoryError, TagError,
 };
 use crate::plan::Wanted;
 use crate::port::{BuildRequest, Context, ContextError, ContextFilter, Scan};
 
 /// The largest Dockerfile, `.dockerignore` or pinned document that is read, in bytes.
-const FILE_LIMIT: u64 = 16 * 1024 * 1024;
+pub(super) const FILE_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// A box with everything its key was computed from.
 #[derive(Debug, Clone)]
@@ -29,11 +31,12 @@ pub struct Keyed {
     pub parents: BTreeMap<String, Key>,
     /// The input manifest.
     pub manifest: InputManifest,
-    source: DockerfileSource,
-    analysis: Analysis,
+    pub(super) source: DockerfileSource,
+    pub(super) analysis: Analysis,
+    /// Outside images by digest, by the names the Dockerfile gives them.
+    images: BTreeMap<String, String>,
     root: PathBuf,
     dockerfile: PathBuf,
-    entries: Vec<Entry>,
 }
 
 /// Why a key cannot be computed.
@@ -133,6 +136,24 @@ pub enum KeysError {
         /// Its value.
         second: String,
     },
+    /// A floating pin or image has no entry in the lock, or one for something else.
+    #[error("{what} is not in boxwright.lock")]
+    NotLocked {
+        /// `pin NAME` or `image NAME`.
+        what: String,
+    },
+    /// A name in a Dockerfile that names no image.
+    #[error("box {name}: {file}:{line}")]
+    Image {
+        /// The box.
+        name: String,
+        /// The Dockerfile.
+        file: String,
+        /// The line, from 1.
+        line: u32,
+        /// Why not.
+        source: ImageNameError,
+    },
     /// Prefix and key do not make a tag.
     #[error("box {name}: the prefix does not make a tag")]
     Tag {
@@ -159,6 +180,30 @@ pub enum KeysError {
         /// The arguments.
         args: Vec<String>,
     },
+    /// An argument for every box looks like a secret, and this box declares it.
+    #[error("box {name}: argument {} looks like a secret; arguments are stored in the image and in the ledger", args.join(", "))]
+    SecretArgument {
+        /// The box.
+        name: String,
+        /// The arguments.
+        args: Vec<String>,
+    },
+    /// A box it stands on hands on a trigger that copies from an image or a stage.
+    #[error(
+        "box {name}: {file}:{line} of its parent {parent} is an ONBUILD trigger that copies from `{from}`"
+    )]
+    Trigger {
+        /// The box.
+        name: String,
+        /// The parent.
+        parent: String,
+        /// The parent's Dockerfile.
+        file: String,
+        /// The trigger's line, from 1.
+        line: u32,
+        /// What it copies from.
+        from: String,
+    },
     /// The Dockerfile cannot be sent with its parents' digests.
     #[error("box {name}")]
     Rewrite {
@@ -169,80 +214,48 @@ pub enum KeysError {
     },
 }
 
-/// Computes the keys of `specs`, which are parents first and complete.
-///
-/// `registry` names repositories and enters no key; `args` are given to every box whose
-/// Dockerfile declares them.
-pub fn keys(
-    context: &dyn Context,
-    root: &Path,
-    project: &Project,
-    specs: &[BoxSpec],
-    registry: &str,
-    args: &BTreeMap<String, String>,
-) -> Result<Vec<Keyed>, KeysError> {
+/// A project on disk, and what its keys are computed with.
+#[derive(Clone, Copy)]
+pub struct Tree<'a> {
+    /// Reads the files.
+    pub context: &'a dyn Context,
+    /// The directory that paths are relative to.
+    pub root: &'a Path,
+    /// The configuration.
+    pub project: &'a Project,
+    /// What floating inputs were resolved to.
+    pub lock: &'a Lock,
+    /// Arguments for every box whose Dockerfile declares them.
+    pub args: &'a BTreeMap<String, String>,
+}
+
+/// A Dockerfile as one box uses it.
+pub(super) struct Analysed {
+    pub source: DockerfileSource,
+    pub analysis: Analysis,
+    dockerfile: PathBuf,
+}
+
+/// Computes the keys of `specs`, which are parents first and complete. `registry` names
+/// repositories and enters no key.
+pub fn keys(tree: Tree<'_>, specs: &[BoxSpec], registry: &str) -> Result<Vec<Keyed>, KeysError> {
     let used: BTreeSet<&str> = specs.iter().flat_map(BoxSpec::pins).collect();
-    let pins = read_pins(context, root, project, &used)?;
+    let pins = read_pins(tree, &used)?;
     let mut done: Vec<Keyed> = Vec::new();
     for spec in specs {
-        let keyed = Builder { context, root, project, registry, args, pins: &pins, done: &done }.key(spec)?;
+        let keyed = tree.key(spec, &pins, registry, &done)?;
         done.push(keyed);
     }
     Ok(done)
 }
 
-/// Reads the values of the pins in `used`.
-pub fn read_pins(
-    context: &dyn Context,
-    root: &Path,
-    project: &Project,
-    used: &BTreeSet<&str>,
-) -> Result<BTreeMap<String, String>, KeysError> {
-    let mut values = BTreeMap::new();
-    for pin in project.pins.values().filter(|pin| used.contains(pin.name.as_str())) {
-        let PinSource::Files { files, format } = &pin.source;
-        let mut first: Option<(&PathBuf, String)> = None;
-        for path in files {
-            let bytes = context
-                .read(&root.join(path), FILE_LIMIT)
-                .map_err(|source| KeysError::Context { name: pin.name.clone(), source })?
-                .ok_or_else(|| KeysError::PinFile { pin: pin.name.clone(), path: path.clone() })?;
-            let value = extract(&bytes, format).map_err(|source| KeysError::PinValue {
-                pin: pin.name.clone(),
-                path: path.clone(),
-                source,
-            })?;
-            match &first {
-                Some((first_path, first)) if *first != value => {
-                    return Err(KeysError::PinsDiffer {
-                        pin: pin.name.clone(),
-                        first_path: (*first_path).clone(),
-                        first: first.clone(),
-                        second_path: path.clone(),
-                        second: value,
-                    });
-                }
-                Some(_) => {}
-                None => first = Some((path, value)),
-            }
-        }
-        values.extend(first.map(|(_, value)| (pin.name.clone(), value)));
-    }
-    Ok(values)
-}
-
-struct Builder<'a> {
-    context: &'a dyn Context,
-    root: &'a Path,
-    project: &'a Project,
-    registry: &'a str,
-    args: &'a BTreeMap<String, String>,
-    pins: &'a BTreeMap<String, String>,
-    done: &'a [Keyed],
-}
-
-impl Builder<'_> {
-    fn key(&self, spec: &BoxSpec) -> Result<Keyed, KeysError> {
+impl Tree<'_> {
+    /// Reads and analyses the Dockerfile of a box.
+    pub(super) fn analyse(
+        &self,
+        spec: &BoxSpec,
+        pins: &BTreeMap<String, String>,
+    ) -> Result<Analysed, KeysError> {
         let name = || spec.name.clone();
         let dockerfile = self.inside(spec, &spec.dockerfile)?;
         let bytes = self
@@ -252,7 +265,7 @@ impl Builder<'_> {
         let bad = |source| KeysError::Dockerfile { name: name(), source };
         let source = DockerfileSource::new(&file, &bytes).map_err(bad)?;
         let mut args: BTreeMap<String, String> =
-            spec.args.iter().map(|(name, value)| (name.clone(), value.fill(self.pins))).collect();
+            spec.args.iter().map(|(name, value)| (name.clone(), value.fill(pins))).collect();
         args.extend(self.args.iter().map(|(name, value)| (name.clone(), value.clone())));
         let inputs = BoxInputs {
             target: spec.target.clone(),
@@ -267,24 +280,63 @@ impl Builder<'_> {
         if !unused.is_empty() {
             return Err(KeysError::Unused { name: name(), file, args: unused });
         }
+        if !spec.allow.contains(&FindingKind::SecretArgument) {
+            let args: Vec<String> =
+                analysis.arguments.keys().filter(|name| is_secret(name)).cloned().collect();
+            if !args.is_empty() {
+                return Err(KeysError::SecretArgument { name: name(), args });
+            }
+        }
+        Ok(Analysed { source, analysis, dockerfile })
+    }
+
+    fn key(
+        &self,
+        spec: &BoxSpec,
+        pins: &BTreeMap<String, String>,
+        registry: &str,
+        done: &[Keyed],
+    ) -> Result<Keyed, KeysError> {
+        let name = || spec.name.clone();
+        let Analysed { source, mut analysis, dockerfile } = self.analyse(spec, pins)?;
+        if let Some(reads) = triggered(spec, &analysis, done)? {
+            analysis.reads = reads;
+        }
+        let images = self.images(spec, &source, &analysis)?;
         let root = self.inside(spec, &spec.context)?;
         let ignore = self.ignore(spec, &root, &dockerfile)?;
-        let entries = self.scan(spec, &root, &analysis.reads, ignore, &file)?;
+        let entries = self.scan(spec, &root, &analysis.reads, ignore, source.name())?;
         let parents: BTreeMap<String, Key> = spec
             .parents()
-            .filter_map(|parent| self.done.iter().find(|done| done.wanted.name == parent))
+            .filter_map(|parent| done.iter().find(|done| done.wanted.name == parent))
             .map(|parent| (parent.wanted.name.clone(), parent.wanted.key().clone()))
             .collect();
-        let manifest = self.manifest(spec, &analysis, &entries, &parents);
+        let manifest = self.manifest(spec, &analysis, &images, entries, &parents, pins);
         let key = manifest.key();
-        let prefix = spec.prefix.as_ref().map(|prefix| prefix.fill(self.pins));
+        let prefix = spec.prefix.as_ref().map(|prefix| prefix.fill(pins));
         let tag = ContentTag::new(prefix.as_deref(), key, Generation(0))
             .map_err(|source| KeysError::Tag { name: name(), source })?;
-        let repository = Repository::new(self.registry, &spec.repository)
+        let repository = Repository::new(registry, &spec.repository)
             .map_err(|source| KeysError::Repository { name: name(), source })?;
         let wanted = Wanted { name: name(), repository, tag, parents: parents.keys().cloned().collect() };
         let spec = spec.clone();
-        Ok(Keyed { spec, wanted, parents, manifest, source, analysis, root, dockerfile, entries })
+        Ok(Keyed { spec, wanted, parents, manifest, source, analysis, images, root, dockerfile })
+    }
+
+    /// Returns the outside images of a box by digest, by the names its Dockerfile gives them.
+    fn images(
+        &self,
+        spec: &BoxSpec,
+        source: &DockerfileSource,
+        analysis: &Analysis,
+    ) -> Result<BTreeMap<String, String>, KeysError> {
+        let mut images = BTreeMap::new();
+        for (name, image) in outside(spec, source, analysis)? {
+            let digest = image.digest().or_else(|| self.lock.images.get(&image));
+            let digest = digest.ok_or_else(|| KeysError::NotLocked { what: format!("image {image}") })?;
+            images.insert(name, image.at(digest));
+        }
+        Ok(images)
     }
 
     /// Resolves a path of the configuration and makes sure that no link leads it outside.
@@ -358,68 +410,122 @@ impl Builder<'_> {
     }
 }
 
-impl Builder<'_> {
+impl Tree<'_> {
     fn manifest(
         &self,
         spec: &BoxSpec,
         analysis: &Analysis,
-        entries: &[Entry],
+        images: &BTreeMap<String, String>,
+        entries: Vec<Entry>,
         parents: &BTreeMap<String, Key>,
+        pins: &BTreeMap<String, String>,
     ) -> InputManifest {
         let mut manifest = InputManifest::from_analysis(analysis, spec.platform.clone());
         manifest.epoch = self.project.epoch.clone();
         for found in &analysis.images {
             let name = found.origin.name();
-            match spec.contexts.get(name) {
-                Some(ContextSource::Box(parent)) => {
-                    let key = parents.get(parent).cloned();
-                    manifest.parents.extend(key.map(|key| (name.to_owned(), key)));
-                }
-                Some(ContextSource::Image(image)) => {
-                    manifest.images.insert(name.to_owned(), image.clone());
-                }
-                None => {
-                    manifest.images.insert(name.to_owned(), name.to_owned());
-                }
+            if let Some(ContextSource::Box(parent)) = spec.contexts.get(name) {
+                let key = parents.get(parent).cloned();
+                manifest.parents.extend(key.map(|key| (name.to_owned(), key)));
             }
         }
-        let pins = spec.pins().filter_map(|pin| Some((pin.to_owned(), self.pins.get(pin)?.clone())));
-        manifest.pins = pins.collect();
+        manifest.images = images.clone();
+        let values = spec.pins().filter_map(|pin| Some((pin.to_owned(), pins.get(pin)?.clone())));
+        manifest.pins = values.collect();
         manifest.options = BuildOptions {
             network: spec.network.clone(),
             extra_hosts: spec.extra_hosts.iter().cloned().collect(),
             shm_size: spec.shm_size,
         };
-        manifest.entries = entries.to_vec();
+        manifest.entries = entries;
         manifest
     }
+}
+
+/// Returns what the `ONBUILD` triggers of the boxes it stands on make a box read: whatever
+/// they copy, it is from its context. Nothing if no trigger reads.
+///
+/// A trigger that copies from elsewhere is refused: neither an image's digest nor a stage's
+/// instructions can be held by a key that knows nothing of them.
+fn triggered(spec: &BoxSpec, analysis: &Analysis, done: &[Keyed]) -> Result<Option<Reads>, KeysError> {
+    let mut reads = None;
+    for found in analysis.images.iter().filter(|found| found.keyword == "FROM") {
+        let Some(ContextSource::Box(name)) = spec.contexts.get(found.origin.name()) else { continue };
+        let Some(parent) = done.iter().find(|done| done.wanted.name == *name) else { continue };
+        let file = parent.source.name();
+        for trigger in &parent.analysis.triggers {
+            if let Some(from) = &trigger.from {
+                return Err(KeysError::Trigger {
+                    name: spec.name.clone(),
+                    parent: name.clone(),
+                    file: file.to_owned(),
+                    line: trigger.line,
+                    from: from.clone(),
+                });
+            }
+            if trigger.reads && reads.is_none() {
+                let reason =
+                    format!("an ONBUILD trigger of parent {name} reads it ({file}:{})", trigger.line);
+                reads = Some(Reads::Whole { reason, line: found.line });
+            }
+        }
+    }
+    Ok(reads)
+}
+
+/// Returns the outside images that a box names, by the names its Dockerfile gives them.
+pub(super) fn outside(
+    spec: &BoxSpec,
+    source: &DockerfileSource,
+    analysis: &Analysis,
+) -> Result<BTreeMap<String, ImageName>, KeysError> {
+    let mut images = BTreeMap::new();
+    for found in &analysis.images {
+        let name = found.origin.name();
+        let image = match spec.contexts.get(name) {
+            Some(ContextSource::Box(_)) => continue,
+            Some(ContextSource::Image(image)) => image.clone(),
+            None => name.parse().map_err(|why| KeysError::Image {
+                name: spec.name.clone(),
+                file: source.name().to_owned(),
+                line: found.line,
+                source: why,
+            })?,
+        };
+        images.insert(name.to_owned(), image);
+    }
+    Ok(images)
 }
 
 impl Keyed {
     /// Returns how many context entries its build reads.
     pub fn entries(&self) -> usize {
-        self.entries.len()
+        self.manifest.entries.len()
+    }
+
+    /// Returns what its build can read from the context.
+    pub fn reads(&self) -> &Reads {
+        &self.analysis.reads
+    }
+
+    /// Returns its Dockerfile as it was named.
+    pub fn dockerfile(&self) -> &str {
+        self.source.name()
+    }
+
+    /// Returns its parents: the name in the Dockerfile, the box and its key.
+    pub fn named_parents(&self) -> Vec<(&str, &str, &Key)> {
+        let of = |name: &str| match self.spec.contexts.get(name) {
+            Some(ContextSource::Box(parent)) => parent.as_str(),
+            _ => "",
+        };
+        self.manifest.parents.iter().map(|(name, key)| (name.as_str(), of(name), key)).collect()
     }
 
     /// Returns what the engine must be able to do, with the place that needs it.
     pub fn needs(&self) -> impl Iterator<Item = (&NeedKind, String)> {
         let file = self.source.name();
         self.analysis.needs.iter().map(move |need| (&need.kind, format!("{file}:{}", need.line)))
-    }
-
-    /// Returns remarks that a person should read before building.
-    pub fn notes(&self) -> Vec<String> {
-        let file = self.source.name();
-        let used: BTreeSet<&str> = self.analysis.images.iter().map(|found| found.origin.name()).collect();
-        let unused = self.spec.contexts.keys().filter(|name| !used.contains(name.as_str()));
-        let mut notes: Vec<String> =
-            unused.map(|name| format!("nothing in {file} uses the context `{name}`")).collect();
-        for Finding { kind, line, text } in &self.analysis.findings {
-            if *kind == FindingKind::SecretArgument && *line == 0 {
-                notes.push(format!("argument {text} looks like a secret; arguments are stored in the image"));
-            }
-        }
-        notes
     }
 
     /// Returns the paths that entered the key, relative to `top`, which they are below.
@@ -432,7 +538,7 @@ impl Keyed {
         };
         let dockerfile = self.dockerfile.strip_prefix(top).ok();
         let dockerfile = dockerfile.map(|path| path.as_os_str().as_bytes().to_vec());
-        self.entries.iter().map(|entry| below(&entry.path)).chain(dockerfile).collect()
+        self.manifest.entries.iter().map(|entry| below(&entry.path)).chain(dockerfile).collect()
     }
 
     /// Writes the request for a build on parents with these digests, by their names.
@@ -444,13 +550,12 @@ impl Keyed {
     ) -> Result<BuildRequest, KeysError> {
         let mut replacements = BTreeMap::new();
         for found in &self.analysis.images {
-            let ImageOrigin::Context(name) = &found.origin else { continue };
+            let name = found.origin.name();
             let reference = match self.spec.contexts.get(name) {
                 Some(ContextSource::Box(parent)) => {
                     parents.get(parent).map(|(repository, digest)| format!("{repository}@{digest}"))
                 }
-                Some(ContextSource::Image(image)) => Some(image.clone()),
-                None => None,
+                Some(ContextSource::Image(_)) | None => self.images.get(name).cloned(),
             };
             replacements.extend(reference.map(|reference| (found.origin.clone(), reference)));
         }
@@ -459,7 +564,7 @@ impl Keyed {
         Ok(BuildRequest {
             dockerfile,
             root: self.root.clone(),
-            entries: self.entries.clone(),
+            entries: self.manifest.entries.clone(),
             target: self.spec.target.clone(),
             args: self.analysis.arguments.clone(),
             labels,

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt};
 
 use crate::model::{
-    Digest, EMPTY_BLOB, Key, Lease, Record, RecordError, RecordTag, Repository, RunId, SetRecord, Span, Tag,
-    Timestamp,
+    Digest, EMPTY_BLOB, Key, Lease, RawManifest, Record, RecordError, RecordTag, Repository, RunId,
+    SetRecord, Span, Tag, Timestamp,
 };
 use crate::plan::Past;
 use crate::port::{Clock, Deleted, Failure, Reference, Registry, RegistryError};
@@ -15,8 +16,8 @@ use crate::port::{Clock, Deleted, Failure, Reference, Registry, RegistryError};
 /// The ledger of one project.
 #[derive(Clone, Copy)]
 pub struct Ledger<'a> {
-    registry: &'a dyn Registry,
-    repository: &'a Repository,
+    pub(super) registry: &'a dyn Registry,
+    pub(super) repository: &'a Repository,
 }
 
 /// Why a record could not be written or read.
@@ -45,8 +46,8 @@ pub enum LedgerError {
         /// What was read.
         found: String,
     },
-    /// The list holds names that are no tags.
-    #[error("ledger {repository} lists `{name}`, which is no tag")]
+    /// The list holds names that cannot be understood.
+    #[error("ledger {repository} lists `{name}`, which cannot be understood; is there a newer boxwright?")]
     Foreign {
         /// The ledger.
         repository: Repository,
@@ -67,7 +68,31 @@ pub struct Held {
     span: Span,
 }
 
+/// What became of asking for a lease.
+#[derive(Debug)]
+pub enum Leased {
+    /// It stands.
+    Held(Held),
+    /// The registry takes no writes from us.
+    Refused(RegistryError),
+}
+
+impl Leased {
+    /// Returns the lease; a refusal is an error to whoever could write before.
+    pub fn held(self) -> Result<Held, LedgerError> {
+        match self {
+            Self::Held(held) => Ok(held),
+            Self::Refused(error) => Err(error.into()),
+        }
+    }
+}
+
 impl Held {
+    /// Tells whether too little of it is left for a visible write.
+    pub fn is_short(&self, clock: &dyn Clock) -> bool {
+        crate::retention::is_short(self.left(clock), self.span)
+    }
+
     /// Returns what is left of it, by a clock that counts suspended time.
     pub fn left(&self, clock: &dyn Clock) -> Span {
         let gone = clock.elapsed().saturating_sub(self.taken).as_secs();
@@ -81,10 +106,18 @@ impl Held {
     }
 }
 
+/// Records that are read at once.
+const AT_ONCE: usize = 32;
+
 impl<'a> Ledger<'a> {
     /// Uses `repository` of `registry` as the ledger.
     pub fn new(registry: &'a dyn Registry, repository: &'a Repository) -> Self {
         Self { registry, repository }
+    }
+
+    /// Returns its repository.
+    pub fn repository(&self) -> &Repository {
+        self.repository
     }
 
     /// Returns the registry's time.
@@ -94,18 +127,34 @@ impl<'a> Ledger<'a> {
 
     /// Writes a record and reads it back; returns its digest.
     pub async fn write<R: Record>(&self, tag: &Tag, record: &R) -> Result<Digest, LedgerError> {
-        let manifest = record.to_manifest();
+        self.write_manifest(tag, &record.to_manifest()).await
+    }
+
+    /// Writes a record's manifest and reads it back; returns its digest.
+    pub(super) async fn write_manifest(
+        &self,
+        tag: &Tag,
+        manifest: &RawManifest,
+    ) -> Result<Digest, LedgerError> {
+        self.put(tag, manifest).await?;
+        self.read_back(tag, manifest).await?;
+        Ok(manifest.digest().clone())
+    }
+
+    async fn put(&self, tag: &Tag, manifest: &RawManifest) -> Result<(), RegistryError> {
         let at = Reference::Tag(tag.clone());
-        let first = self.registry.put(self.repository, &at, &manifest).await;
-        if let Err(error) = first {
+        match self.registry.put(self.repository, &at, manifest).await {
             // A registry refuses a manifest whose blobs it lacks: the first record of a ledger.
-            if !matches!(error.failure, Failure::Status { status: 400 | 404, .. }) {
-                return Err(error.into());
+            Err(RegistryError { failure: Failure::Status { status: 400 | 404, .. }, .. }) => {
+                self.registry.put_blob(self.repository, Bytes::from_static(EMPTY_BLOB)).await?;
+                self.registry.put(self.repository, &at, manifest).await
             }
-            self.registry.put_blob(self.repository, Bytes::from_static(EMPTY_BLOB)).await?;
-            self.registry.put(self.repository, &at, &manifest).await?;
+            done => done,
         }
-        let found = self.registry.head(self.repository, &at).await?;
+    }
+
+    async fn read_back(&self, tag: &Tag, manifest: &RawManifest) -> Result<(), LedgerError> {
+        let found = self.registry.head(self.repository, &tag.clone().into()).await?;
         if found.as_ref() != Some(manifest.digest()) {
             return Err(LedgerError::NotOurs {
                 repository: self.repository.clone(),
@@ -113,7 +162,7 @@ impl<'a> Ledger<'a> {
                 found: found.map_or_else(|| "missing".to_owned(), |digest| digest.to_string()),
             });
         }
-        Ok(manifest.digest().clone())
+        Ok(())
     }
 
     /// Reads a record; nothing if it is not there.
@@ -133,12 +182,41 @@ impl<'a> Ledger<'a> {
     pub async fn list(&self) -> Result<BTreeMap<RecordTag, Tag>, LedgerError> {
         let list = self.registry.tags(self.repository).await?;
         if let Some(name) = list.invalid.into_iter().next() {
-            return Err(LedgerError::Foreign {
-                repository: self.repository.clone(),
-                name: crate::model::printable(&name, 80),
-            });
+            return Err(self.foreign(&name));
         }
         Ok(list.tags.into_iter().filter_map(|tag| Some((RecordTag::read(&tag)?, tag))).collect())
+    }
+
+    /// Lists all records for whoever must understand each: a tag that cannot be read may be
+    /// what keeps an image.
+    pub async fn list_strictly(&self) -> Result<BTreeMap<RecordTag, Tag>, LedgerError> {
+        let list = self.registry.tags(self.repository).await?;
+        let mut names = list.invalid.iter().map(String::as_str);
+        let mut foreign = list.tags.iter().filter(|tag| RecordTag::read(tag).is_none()).map(Tag::as_str);
+        match names.next().or_else(|| foreign.next()) {
+            Some(name) => Err(self.foreign(name)),
+            None => Ok(list.tags.into_iter().filter_map(|tag| Some((RecordTag::read(&tag)?, tag))).collect()),
+        }
+    }
+
+    /// Reads records, several at once; those that have vanished are given back by tag.
+    pub async fn read_all<R: Record>(&self, tags: Vec<Tag>) -> Result<(Vec<R>, Vec<Tag>), LedgerError> {
+        let read: Vec<(Tag, Option<R>)> = futures_util::stream::iter(tags)
+            .map(|tag| async move {
+                let record = self.read(&tag).await?;
+                Ok::<_, LedgerError>((tag, record))
+            })
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        let (mut records, mut vanished) = (Vec::new(), Vec::new());
+        for (tag, record) in read {
+            match record {
+                Some(record) => records.push(record),
+                None => vanished.push(tag),
+            }
+        }
+        Ok((records, vanished))
     }
 
     /// Deletes a record by its digest, so that another one under its tag is not hit.
@@ -151,7 +229,8 @@ impl<'a> Ledger<'a> {
         Ok(self.registry.head(self.repository, &tag.clone().into()).await?)
     }
 
-    /// Takes a lease on `keys` for `span`.
+    /// Takes a lease on `keys` for `span`. When this fails no lease is left behind, as far as
+    /// the registry lets us.
     pub async fn lease(
         &self,
         run: &RunId,
@@ -159,27 +238,35 @@ impl<'a> Ledger<'a> {
         keys: Vec<Key>,
         span: Span,
         clock: &dyn Clock,
-    ) -> Result<Held, LedgerError> {
+    ) -> Result<Leased, LedgerError> {
         let now = self.now().await?;
         let taken = clock.elapsed();
         let lease =
             Lease { taken: now, expiry: now.after(span), run: run.clone(), attempt, nonce: nonce(), keys };
         let tag = lease.tag().map_err(|error| self.bad_tag("lease", error))?;
-        let digest = self.write(&tag, &lease).await?;
-        Ok(Held { lease, digest, taken, span })
+        let manifest = lease.to_manifest();
+        let written = match self.put(&tag, &manifest).await {
+            Ok(()) => self.read_back(&tag, &manifest).await,
+            Err(error) if error.failure.is_refusal() => return Ok(Leased::Refused(error)),
+            Err(error) => Err(error.into()),
+        };
+        let digest = manifest.digest().clone();
+        if let Err(error) = written {
+            // The answer may be lost, not the lease; others would wait for us. Should this
+            // fail as well, the first error is the one to tell.
+            let _ = self.delete(&digest).await;
+            return Err(error);
+        }
+        Ok(Leased::Held(Held { lease, digest, taken, span }))
     }
 
     /// Reads all leases that are live at `now`.
     pub async fn live_leases(&self, now: Timestamp) -> Result<Vec<Lease>, LedgerError> {
-        let mut leases = Vec::new();
-        for (record, tag) in self.list().await? {
-            let RecordTag::Lease { expiry, .. } = record else { continue };
-            if crate::retention::is_live(expiry, now)
-                && let Some(lease) = self.read::<Lease>(&tag).await?
-            {
-                leases.push(lease);
-            }
-        }
+        let is_live = |record: &RecordTag| matches!(record, RecordTag::Lease { expiry, .. } if crate::retention::is_live(*expiry, now));
+        let records = self.list().await?.into_iter();
+        let tags = records.filter(|(record, _)| is_live(record)).map(|(_, tag)| tag).collect();
+        // One that has vanished was given up.
+        let (leases, _) = self.read_all(tags).await?;
         Ok(leases)
     }
 
@@ -207,7 +294,12 @@ impl<'a> Ledger<'a> {
         Ok(past)
     }
 
-    fn bad(&self, tag: &Tag, source: RecordError) -> LedgerError {
+    fn foreign(&self, name: &str) -> LedgerError {
+        let name = crate::model::printable(name, 80);
+        LedgerError::Foreign { repository: self.repository.clone(), name }
+    }
+
+    pub(super) fn bad(&self, tag: &Tag, source: RecordError) -> LedgerError {
         LedgerError::Record { repository: self.repository.clone(), tag: tag.to_string(), source }
     }
 

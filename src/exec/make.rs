@@ -1,7 +1,8 @@
 //! One box of a build: use it, wait for it, or build, push and read it back.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
@@ -14,13 +15,15 @@ use super::{Ports, Setting};
 use crate::inputs::NeedKind;
 use crate::model::{Digest, Generation, Key, Lease, Repository, Span};
 use crate::plan::{Seen, State};
-use crate::port::{BuildRequest, EngineError};
-use crate::retention::{MARGIN, goes_first};
+use crate::port::{BuildRequest, ImageId};
+use crate::retention::goes_first;
 
-/// How often a box is looked at anew because something moved while it was made.
+/// How often a box is begun anew because something moved while it was made.
 const TRIES: usize = 4;
 /// How often a box that another run builds is looked for.
-const POLL: std::time::Duration = std::time::Duration::from_secs(2);
+const POLL: Duration = Duration::from_secs(2);
+/// How often a pushed tag is read until it shows.
+const READS: u32 = 5;
 
 /// A box that stands.
 #[derive(Debug, Clone)]
@@ -35,23 +38,21 @@ pub(super) struct Made {
     pub seconds: f64,
 }
 
+/// The boxes that one stands on, by name.
+type Parents = BTreeMap<String, Made>;
+
 /// Makes the boxes of one run.
 pub(super) struct Maker<'a> {
     ports: Ports<'a>,
     setting: &'a Setting,
     ledger: Ledger<'a>,
     options: &'a BuildOptions,
-    held: Mutex<Option<Held>>,
+    /// The leases taken so far, each renewing the one before.
+    leases: Mutex<Vec<Held>>,
+    /// Held while a lease is renewed, so that boxes made at once do it once.
+    renewing: tokio::sync::Mutex<()>,
     engine: OnceCell<String>,
     emit: Emit<'a>,
-}
-
-/// What became of waiting for another run.
-enum Waited {
-    /// Nobody builds the box before us.
-    OurTurn,
-    /// Something changed: look again.
-    Changed,
 }
 
 impl<'a> Maker<'a> {
@@ -63,84 +64,54 @@ impl<'a> Maker<'a> {
         held: Option<Held>,
         emit: Emit<'a>,
     ) -> Self {
-        Self { ports, setting, ledger, options, held: Mutex::new(held), engine: OnceCell::new(), emit }
+        let leases = Mutex::new(held.into_iter().collect());
+        let renewing = tokio::sync::Mutex::new(());
+        Self { ports, setting, ledger, options, leases, renewing, engine: OnceCell::new(), emit }
     }
 
-    /// Returns the lease that is held now.
-    pub fn lease(&self) -> Option<Held> {
-        self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    /// Returns the leases taken so far, the one that is held now last; none without the
+    /// right to write.
+    pub fn leases(&self) -> Vec<Held> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Makes one box, whose parents stand.
-    pub async fn make(
-        &self,
-        keyed: &Keyed,
-        first: &Seen,
-        parents: &BTreeMap<String, Made>,
-    ) -> Result<Made, Outcome> {
+    pub async fn make(&self, keyed: &Keyed, first: &Seen, parents: &Parents) -> Result<Made, Outcome> {
         let failed = |error: &dyn std::fmt::Display| Outcome::Failed(error.to_string());
-        let mut seen = first.clone();
-        let mut reason = String::new();
+        let mut reason = match fits(known(first)?, parents, keyed) {
+            Ok(digest) => {
+                return Ok(Made { outcome: Outcome::Used, ..made(keyed, digest, first, "present") });
+            }
+            Err(why) => why,
+        };
+        if self.leases().is_empty() {
+            return Err(Outcome::Forbidden(format!("{reason}, and this registry takes no push from here")));
+        }
         for _ in 0..TRIES {
-            match self.fits(&seen, parents, keyed) {
-                Ok(digest) => return Ok(made(keyed, digest, &seen, &reason)),
-                Err(why) if reason.is_empty() => reason = why,
-                Err(_) => {}
+            self.wait_for_others(keyed, parents).await.map_err(|error| failed(&error))?;
+            // The first look may be long past: parents were built since, or others waited for.
+            let seen = self.look(keyed).await?;
+            if let Ok(digest) = fits(&seen, parents, keyed) {
+                let reason = "another run has built it";
+                return Ok(Made { outcome: Outcome::Used, ..made(keyed, digest, &seen, reason) });
             }
-            let Some(held) = self.lease() else {
-                return Err(Outcome::Forbidden(format!(
-                    "{reason}, and this registry takes no push from here"
-                )));
-            };
-            if matches!(
-                self.wait_for_others(keyed, &held).await.map_err(|error| failed(&error))?,
-                Waited::Changed
-            ) {
-                seen = self.look(keyed).await?;
-                continue;
-            }
-            let version = self.engine.get_or_try_init(|| self.ports.engine.check());
-            let version = version.await.map_err(|error| failed(&error))?;
-            if let Some(why) = beyond(version, keyed) {
-                return Err(Outcome::Failed(why));
-            }
-            let request = self.request(keyed, seen.generation, parents).map_err(|error| failed(&error))?;
-            let entries = request.entries.len();
-            let name = keyed.wanted.name.clone();
-            (self.emit)(Event::Building { name: name.clone(), reason: reason.clone(), entries });
-            let emit = self.emit;
-            let box_name = name.clone();
-            let on_build = move |event| emit(Event::Build { name: box_name.clone(), event });
-            let image =
-                self.ports.engine.build(&request, &on_build).await.map_err(|error| failed(&chain(&error)))?;
-            if self.renew(&held).await.map_err(|error| failed(&error))? {
-                seen = self.look(keyed).await?;
-                continue;
-            }
+            let image = self.build(keyed, seen.generation, parents, &reason).await?;
+            self.renew().await.map_err(|error| failed(&error))?;
             // Somebody may have got there while we built, or condemned the generation.
-            let before = seen.generation;
-            seen = self.look(keyed).await?;
-            if seen.generation != before {
+            let now = self.look(keyed).await?;
+            if now.generation != seen.generation {
+                reason = "its generation was condemned while it was built".to_owned();
                 continue;
             }
-            if let Ok(digest) = self.fits(&seen, parents, keyed) {
-                return Ok(Made { adopted: true, ..made_built(keyed, digest, &seen, &reason) });
+            if let Ok(digest) = fits(&now, parents, keyed) {
+                return Ok(Made { adopted: true, ..made(keyed, digest, &now, &reason) });
             }
-            let tag = keyed.wanted.tag.with_generation(seen.generation).tag();
-            let reference = format!("{}:{tag}", keyed.wanted.repository);
-            (self.emit)(Event::Pushing { name: name.clone(), reference });
-            let on_push = move |event| emit(Event::Push { name: name.clone(), event });
-            let pushed = self
-                .ports
-                .engine
-                .push(&image, &keyed.wanted.repository, &tag, &on_push)
-                .await
-                .map_err(|error| failed(&chain(&error)))?;
-            seen = self.look(keyed).await?;
-            match self.fits(&seen, parents, keyed) {
+            let pushed = self.push(keyed, &image, now.generation).await?;
+            let now = self.look_for_push(keyed).await?;
+            match fits(&now, parents, keyed) {
                 Ok(digest) => {
                     let adopted = digest != pushed;
-                    return Ok(Made { adopted, ..made_built(keyed, digest, &seen, &reason) });
+                    return Ok(Made { adopted, ..made(keyed, digest, &now, &reason) });
                 }
                 Err(why) => reason = format!("after the push: {why}"),
             }
@@ -148,93 +119,140 @@ impl<'a> Maker<'a> {
         Err(Outcome::Failed(format!("gave up after {TRIES} tries: {reason}")))
     }
 
-    /// Returns the digest that stands if it can be used with these parents, else why not.
-    fn fits(&self, seen: &Seen, parents: &BTreeMap<String, Made>, keyed: &Keyed) -> Result<Digest, String> {
-        match &seen.state {
-            State::Present { digest, recorded } => {
-                for (name, parent) in parents {
-                    let key = self.key_of(keyed, name);
-                    if let Some(why) = key.and_then(|key| recorded.disagrees(name, key, &parent.digest)) {
-                        return Err(why);
-                    }
-                }
-                Ok(digest.clone())
-            }
-            State::Missing => Err("no image has this key".to_owned()),
-            State::Broken { why } | State::Unknown { why } => Err(why.clone()),
+    async fn build(
+        &self,
+        keyed: &Keyed,
+        generation: Generation,
+        parents: &Parents,
+        reason: &str,
+    ) -> Result<ImageId, Outcome> {
+        let version = self.engine.get_or_try_init(|| self.ports.engine.check()).await;
+        let version = version.map_err(|error| Outcome::Failed(chain(&error)))?;
+        if let Some(why) = beyond(version, keyed) {
+            return Err(Outcome::Failed(why));
         }
+        let request =
+            self.request(keyed, generation, parents).map_err(|error| Outcome::Failed(chain(&error)))?;
+        let (emit, name) = (self.emit, keyed.wanted.name.clone());
+        let entries = request.entries.len();
+        emit(Event::Building { name: name.clone(), reason: reason.to_owned(), entries });
+        let on_build = move |event| emit(Event::Build { name: name.clone(), event });
+        let image = self.ports.engine.build(&request, &on_build).await;
+        let image = image.map_err(|error| Outcome::Failed(chain(&error)))?;
+        if let Some(limit) = keyed.spec.max_size {
+            let size = self.ports.engine.size(&image).await;
+            let size = size.map_err(|error| Outcome::Failed(chain(&error)))?;
+            if size > limit {
+                let why =
+                    format!("its image has {size} bytes, and max-size allows {limit}; it was not pushed");
+                return Err(Outcome::Failed(why));
+            }
+        }
+        Ok(image)
     }
 
-    fn key_of<'k>(&self, keyed: &'k Keyed, parent: &str) -> Option<&'k Key> {
-        keyed.parents.get(parent)
+    async fn push(&self, keyed: &Keyed, image: &ImageId, generation: Generation) -> Result<Digest, Outcome> {
+        let tag = keyed.wanted.tag.with_generation(generation).tag();
+        let repository = &keyed.wanted.repository;
+        let (emit, name) = (self.emit, keyed.wanted.name.clone());
+        emit(Event::Pushing { name: name.clone(), reference: format!("{repository}:{tag}") });
+        let on_push = move |event| emit(Event::Push { name: name.clone(), event });
+        let pushed = self.ports.engine.push(image, repository, &tag, &on_push).await;
+        pushed.map_err(|error| Outcome::Failed(chain(&error)))
     }
 
     async fn look(&self, keyed: &Keyed) -> Result<Seen, Outcome> {
         let seen =
             observe(self.ports.registry, &self.setting.ledger, &keyed.wanted, &keyed.spec.platform).await;
-        match &seen.state {
-            State::Unknown { why } => Err(Outcome::Failed(why.clone())),
-            _ => Ok(seen),
-        }
+        known(&seen)?;
+        Ok(seen)
     }
 
-    /// Waits while a run with an earlier lease builds this box, up to our patience.
-    async fn wait_for_others(&self, keyed: &Keyed, held: &Held) -> Result<Waited, LedgerError> {
+    /// Looks at what was just pushed; a registry may need a moment to show it.
+    async fn look_for_push(&self, keyed: &Keyed) -> Result<Seen, Outcome> {
+        let mut pause = Duration::from_millis(50);
+        for _ in 1..READS {
+            let seen = self.look(keyed).await?;
+            if seen.state != State::Missing {
+                return Ok(seen);
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 3;
+        }
+        self.look(keyed).await
+    }
+
+    /// Waits while runs with earlier leases build this box, each up to our patience.
+    async fn wait_for_others(&self, keyed: &Keyed, parents: &Parents) -> Result<(), LedgerError> {
         let patience = self.options.wait;
+        let leases = self.leases();
+        let (Some(ours), Some(held)) = (leases.first(), leases.last()) else { return Ok(()) };
         if patience == Span::default() {
-            return Ok(Waited::OurTurn);
+            return Ok(());
         }
         // Leases carry whole seconds: only when ours has passed are all earlier ones written.
-        while held.now(self.ports.clock) <= held.lease.taken {
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        while held.now(self.ports.clock) <= ours.lease.taken {
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        let now = held.now(self.ports.clock);
-        let leases = self.ledger.live_leases(now).await?;
-        let Some(first) = goes_first(keyed.wanted.key(), &held.lease, &leases, now, patience) else {
-            return Ok(Waited::OurTurn);
-        };
-        let name = keyed.wanted.name.clone();
-        (self.emit)(Event::Waiting { name, run: first.run.to_string(), patience });
-        self.wait_for(keyed, held, first).await?;
-        Ok(Waited::Changed)
-    }
-
-    async fn wait_for(&self, keyed: &Keyed, held: &Held, first: &Lease) -> Result<(), LedgerError> {
-        let lease = first.tag().map_err(|error| self.ledger.bad_tag("lease", error))?;
         loop {
-            tokio::time::sleep(POLL).await;
-            let seen =
-                observe(self.ports.registry, &self.setting.ledger, &keyed.wanted, &keyed.spec.platform).await;
-            let is_over = held.now(self.ports.clock).since(first.taken) >= self.options.wait;
-            // An answer that says nothing is asked for again until our patience ends.
-            let is_settled = matches!(seen.state, State::Present { .. });
-            if is_settled || is_over || !self.ledger.has(&lease).await? {
+            let now = held.now(self.ports.clock);
+            let others = self.ledger.live_leases(now).await?;
+            let Some(first) = goes_first(keyed.wanted.key(), &ours.lease, &others, now, patience) else {
+                return Ok(());
+            };
+            let (name, run) = (keyed.wanted.name.clone(), first.run.to_string());
+            (self.emit)(Event::Waiting { name, run, patience });
+            if self.is_there_after(keyed, parents, held, first).await? {
                 return Ok(());
             }
         }
     }
 
-    /// Takes the lease again if too little of it is left for a visible write; tells
-    /// whether it did, so that the caller looks again.
-    async fn renew(&self, held: &Held) -> Result<bool, LedgerError> {
-        if held.left(self.ports.clock) >= MARGIN.min(Span::from_seconds(self.setting.lease.seconds() / 2)) {
-            return Ok(false);
+    /// Waits until the box stands, or the run that goes first gives up its lease or has had
+    /// our patience; tells whether it stands.
+    async fn is_there_after(
+        &self,
+        keyed: &Keyed,
+        parents: &Parents,
+        held: &Held,
+        first: &Lease,
+    ) -> Result<bool, LedgerError> {
+        let lease = first.tag().map_err(|error| self.ledger.bad_tag("lease", error))?;
+        while held.now(self.ports.clock).since(first.taken) < self.options.wait {
+            tokio::time::sleep(POLL).await;
+            let seen =
+                observe(self.ports.registry, &self.setting.ledger, &keyed.wanted, &keyed.spec.platform).await;
+            if fits(&seen, parents, keyed).is_ok() {
+                return Ok(true);
+            }
+            // An answer that says nothing is asked for again until our patience ends; then
+            // the look before the build speaks of it.
+            if matches!(self.ledger.has(&lease).await, Ok(false)) {
+                return Ok(false);
+            }
         }
+        Ok(false)
+    }
+
+    /// Takes the lease again if too little of it is left for a visible write.
+    pub async fn renew(&self) -> Result<(), LedgerError> {
+        let _alone = self.renewing.lock().await;
+        let Some(held) = self.leases().pop().filter(|held| held.is_short(self.ports.clock)) else {
+            return Ok(());
+        };
+        let Setting { run, attempt, lease, .. } = self.setting;
         let keys = held.lease.keys.clone();
-        let fresh = self
-            .ledger
-            .lease(&self.setting.run, self.setting.attempt, keys, self.setting.lease, self.ports.clock)
-            .await?;
+        let fresh = self.ledger.lease(run, *attempt, keys, *lease, self.ports.clock).await?.held()?;
         (self.emit)(Event::Leased { keys: fresh.lease.keys.len(), until: fresh.lease.expiry });
-        *self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(fresh);
-        Ok(true)
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner).push(fresh);
+        Ok(())
     }
 
     fn request(
         &self,
         keyed: &Keyed,
         generation: Generation,
-        parents: &BTreeMap<String, Made>,
+        parents: &Parents,
     ) -> Result<BuildRequest, super::KeysError> {
         let by_key: BTreeMap<&Key, &Digest> = parents
             .iter()
@@ -256,14 +274,32 @@ impl<'a> Maker<'a> {
     }
 }
 
-/// A box that stands without our building it: it was there, or another run built it while
-/// we waited.
-fn made(keyed: &Keyed, digest: Digest, seen: &Seen, reason: &str) -> Made {
-    let reason = if reason.is_empty() { "present" } else { "another run has built it" };
-    Made { outcome: Outcome::Used, ..made_built(keyed, digest, seen, reason) }
+/// What is unknown is neither there nor missing: it ends the work on the box.
+fn known(seen: &Seen) -> Result<&Seen, Outcome> {
+    match &seen.state {
+        State::Unknown { why } => Err(Outcome::Failed(why.clone())),
+        State::Present { .. } | State::Missing | State::Broken { .. } => Ok(seen),
+    }
 }
 
-fn made_built(keyed: &Keyed, digest: Digest, seen: &Seen, reason: &str) -> Made {
+/// Returns the digest that stands if it can be used with these parents, else why not.
+fn fits(seen: &Seen, parents: &Parents, keyed: &Keyed) -> Result<Digest, String> {
+    match &seen.state {
+        State::Present { digest, recorded } => {
+            for (name, parent) in parents {
+                let key = keyed.parents.get(name);
+                if let Some(why) = key.and_then(|key| recorded.disagrees(name, key, &parent.digest)) {
+                    return Err(why);
+                }
+            }
+            Ok(digest.clone())
+        }
+        State::Missing => Err("no image has this key".to_owned()),
+        State::Broken { why } | State::Unknown { why } => Err(why.clone()),
+    }
+}
+
+fn made(keyed: &Keyed, digest: Digest, seen: &Seen, reason: &str) -> Made {
     Made {
         repository: keyed.wanted.repository.clone(),
         digest,
@@ -275,9 +311,9 @@ fn made_built(keyed: &Keyed, digest: Digest, seen: &Seen, reason: &str) -> Made 
     }
 }
 
-fn chain(error: &EngineError) -> String {
+fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
+    let mut cause = error.source();
     while let Some(inner) = cause {
         text.push_str(": ");
         text.push_str(&inner.to_string());

@@ -4,25 +4,37 @@
 mod build;
 mod clean;
 mod event;
+mod explain;
+mod findings;
 mod keys;
 mod ledger;
+mod lock;
 mod make;
+mod pins;
 mod probe;
 mod promote;
+mod reasons;
 mod run;
 mod schedule;
+mod stored;
+mod survey;
 
 pub use build::{BoxReport, BuildError, BuildOptions, BuildReport, Outcome, build};
 pub use clean::{CleanError, CleanOptions, CleanReport, Deletion, clean};
 pub use event::{Emit, Event};
-pub use keys::{Keyed, KeysError, keys, read_pins};
-pub use ledger::{Ledger, LedgerError};
+pub use explain::{Against, Compared, Difference, ExplainError, Parent, against, compare};
+pub use findings::Remark;
+pub use keys::{Keyed, KeysError, Tree, keys};
+pub use ledger::{Held, Leased, Ledger, LedgerError};
+pub use lock::{LockError, LockReport, Moved, resolve};
 pub use probe::{observe, observe_all};
 pub use promote::{PromoteError, PromoteOptions, PromoteReport, promote};
+pub use reasons::{Reason, Reasons, reasons};
 pub use run::{RunError, prepare};
+pub use stored::InputsError;
 
 use crate::model::{Repository, RunId, Source, Span};
-use crate::port::{Clock, Context, Engine, Registry};
+use crate::port::{Clock, Engine, Registry};
 
 /// What holds for a whole command: who runs it, from what, and where records go.
 #[derive(Debug, Clone)]
@@ -48,8 +60,6 @@ pub struct Ports<'a> {
     pub registry: &'a dyn Registry,
     /// The container engine.
     pub engine: &'a dyn Engine,
-    /// Build contexts.
-    pub context: &'a dyn Context,
     /// Elapsed time.
     pub clock: &'a dyn Clock,
 }

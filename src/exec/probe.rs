@@ -80,20 +80,20 @@ async fn state(
     generation: Generation,
     platform: &Platform,
 ) -> State {
-    match inspect(registry, &want.repository, &tag.clone().into(), Some(platform)).await {
+    match inspect(registry, &want.repository, &tag.clone().into(), platform).await {
         Ok(None) => State::Missing,
         Err(Unread::Registry(error)) => State::Unknown { why: error.to_string() },
         Err(Unread::Broken(why)) => State::Broken { why },
         Ok(Some(inspected)) => {
-            if inspected.key.as_ref() != Some(want.key()) {
+            if inspected.labels.key.as_ref() != Some(want.key()) {
                 return State::Broken { why: "its labels hold another key".to_owned() };
             }
-            if inspected.generation != Some(generation) {
+            if inspected.labels.generation != Some(generation) {
                 return State::Broken { why: "its labels hold another generation".to_owned() };
             }
             State::Present {
                 digest: inspected.digest,
-                recorded: Recorded { parents: inspected.parents, size: inspected.size },
+                recorded: Recorded { parents: inspected.labels.parents, size: inspected.size },
             }
         }
     }
@@ -103,10 +103,7 @@ async fn state(
 #[derive(Debug, Clone)]
 pub(super) struct Inspected {
     pub digest: Digest,
-    pub document: Document,
-    pub key: Option<Key>,
-    pub generation: Option<Generation>,
-    pub parents: BTreeMap<Key, Digest>,
+    pub labels: Labels,
     /// The sum of its layers' sizes as stored, in bytes.
     pub size: u64,
 }
@@ -126,28 +123,23 @@ impl From<RegistryError> for Unread {
     }
 }
 
-/// Reads an image, and in an index the child for `platform` (the first child if none is
-/// asked for), down to its labels.
+/// Reads an image, and in an index the child for `platform`, down to its labels.
 pub(super) async fn inspect(
     registry: &dyn Registry,
     repository: &Repository,
     at: &Reference,
-    platform: Option<&Platform>,
+    platform: &Platform,
 ) -> Result<Option<Inspected>, Unread> {
     let Some(raw) = registry.get(repository, at).await? else { return Ok(None) };
-    let document = raw.document().map_err(|error| Unread::Broken(error.to_string()))?;
-    let image = match &document {
-        Document::Image(image) => image.clone(),
+    let image = match raw.document().map_err(|error| Unread::Broken(error.to_string()))? {
+        Document::Image(image) => image,
         Document::Index(index) => {
             let fits = |child: &&Descriptor| {
                 child.media_type.parse::<MediaType>().is_ok()
-                    && platform.is_none_or(|platform| {
-                        child.platform.as_ref().is_some_and(|fields| fields.is(platform))
-                    })
+                    && child.platform.as_ref().is_some_and(|fields| fields.is(platform))
             };
             let Some(child) = index.manifests.iter().find(fits) else {
-                let wanted = platform.map_or("", Platform::as_str);
-                return Err(Unread::Broken(format!("index {} has no image for {wanted}", raw.digest())));
+                return Err(Unread::Broken(format!("index {} has no image for {platform}", raw.digest())));
             };
             let child = registry.get(repository, &child.digest.clone().into()).await?.ok_or_else(|| {
                 Unread::Broken(format!("child {} of index {} is missing", child.digest, raw.digest()))
@@ -159,29 +151,34 @@ pub(super) async fn inspect(
         }
     };
     let labels = labels(registry, repository, &image).await?;
-    let parents =
-        labels.get(PARENTS_LABEL).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     Ok(Some(Inspected {
         digest: raw.digest().clone(),
-        document,
-        key: labels.get(KEY_LABEL).and_then(|text| text.parse().ok()),
-        generation: labels.get(GENERATION_LABEL).and_then(|text| text.parse().ok()).map(Generation),
-        parents,
-        size: image.layers.iter().map(|layer| layer.size).sum(),
+        labels,
+        size: image.layers.iter().map(|layer| layer.size).fold(0, u64::saturating_add),
     }))
 }
 
-async fn labels(
+/// What an image's labels say.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Labels {
+    pub key: Option<Key>,
+    pub generation: Option<Generation>,
+    /// The digests of the images it was built on, by their keys.
+    pub parents: BTreeMap<Key, Digest>,
+}
+
+/// Reads what an image's labels say; nothing for what is no container image.
+pub(super) async fn labels(
     registry: &dyn Registry,
     repository: &Repository,
     image: &Image,
-) -> Result<BTreeMap<String, String>, Unread> {
+) -> Result<Labels, Unread> {
     let is_configuration = matches!(
         image.config.media_type.as_str(),
         "application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json"
     );
     if image.artifact_type.is_some() || !is_configuration {
-        return Ok(BTreeMap::new());
+        return Ok(Labels::default());
     }
     let digest = &image.config.digest;
     let bytes = registry
@@ -190,6 +187,15 @@ async fn labels(
         .ok_or_else(|| Unread::Broken(format!("its configuration {digest} is missing")))?;
     let read = ImageConfiguration::from_reader(&bytes[..])
         .map_err(|error| Unread::Broken(format!("its configuration {digest} cannot be read: {error}")))?;
-    let labels = read.config().as_ref().and_then(|config| config.labels().clone());
-    Ok(labels.unwrap_or_default().into_iter().collect())
+    let labels = read.config().as_ref().and_then(|config| config.labels().clone()).unwrap_or_default();
+    let parents = match labels.get(PARENTS_LABEL) {
+        Some(text) => serde_json::from_str(text)
+            .map_err(|error| Unread::Broken(format!("its label {PARENTS_LABEL} cannot be read: {error}")))?,
+        None => BTreeMap::new(),
+    };
+    Ok(Labels {
+        key: labels.get(KEY_LABEL).and_then(|text| text.parse().ok()),
+        generation: labels.get(GENERATION_LABEL).and_then(|text| text.parse().ok()).map(Generation),
+        parents,
+    })
 }

@@ -6,12 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use super::build::{BuildError, probe, take_lease};
+use super::build::{BuildError, probe, release, take_lease};
 use super::event::{Emit, Event};
 use super::keys::Keyed;
 use super::ledger::{Ledger, LedgerError};
 use super::{Ports, Setting};
-use crate::model::{Digest, Key, RecordTag, SetBox, SetRecord, Tag};
+use crate::model::{Digest, Key, RawManifest, RecordTag, SetBox, SetRecord, Tag};
 use crate::plan::{Action, Member, Promotion, Refusal, State, Step, StepState, plan, promotion};
 use crate::port::{Reference, RegistryError};
 
@@ -105,6 +105,8 @@ fn list(names: &[String]) -> String {
 const READS: u32 = 5;
 
 /// Promotes `boxes`, which are the whole set, parents first.
+///
+/// The lease keeps the images until the plan record stands, which keeps them from then on.
 pub async fn promote(
     ports: Ports<'_>,
     setting: &Setting,
@@ -119,16 +121,14 @@ pub async fn promote(
     } else {
         None
     };
-    let members = resolve(ports, setting, boxes, &options.tag).await?;
-    let past = ledger.past(&options.tag).await?;
-    let planned = promotion(
-        &options.tag,
-        options.immutable,
-        options.allow_older,
-        &setting.source,
-        members,
-        past.as_past(),
-    )?;
+    let planned = match plan_promotion(ports, setting, ledger, boxes, options).await {
+        Ok(planned) => planned,
+        Err(error) => {
+            // Whoever builds what is missing need not wait for us.
+            release(ledger, held.as_slice(), emit).await;
+            return Err(error);
+        }
+    };
     let report = PromoteReport {
         seq: planned.seq,
         was_done: planned.is_done(),
@@ -137,20 +137,57 @@ pub async fn promote(
     };
     let Some(held) = held.filter(|_| !report.was_done) else { return Ok(report) };
     let record = record(setting, options, &report.promotion, held.now(ports.clock));
-    let plan_tag = record_tag(ledger, RecordTag::Plan { tag: options.tag.clone(), seq: report.seq })?;
-    if !ledger.has(&plan_tag).await? {
-        ledger.write(&plan_tag, &record).await?;
+    if !report.promotion.is_resumed {
+        begin(ledger, options, &record).await?;
     }
     let moved = move_tags(ports, options, &report.promotion, emit).await?;
-    let set_tag = record_tag(ledger, RecordTag::Set { tag: options.tag.clone(), seq: report.seq })?;
-    ledger.write(&set_tag, &record).await.map_err(|error| PromoteError::Partly {
+    let finish = async {
+        confirm(ports, options, &report.promotion).await?;
+        let set_tag = record_tag(ledger, RecordTag::Set { tag: options.tag.clone(), seq: report.seq })?;
+        ledger.write(&set_tag, &record).await?;
+        Ok::<(), PromoteError>(())
+    };
+    finish.await.map_err(|error| PromoteError::Partly {
         tag: options.tag.clone(),
         name: "the set record".to_owned(),
         why: error.to_string(),
-        moved: report.promotion.steps.iter().map(|step| step.member.name.clone()).collect(),
+        moved: names(&report.promotion.steps),
         left: Vec::new(),
     })?;
     Ok(PromoteReport { moved, ..report })
+}
+
+async fn plan_promotion(
+    ports: Ports<'_>,
+    setting: &Setting,
+    ledger: Ledger<'_>,
+    boxes: &[Keyed],
+    options: &PromoteOptions,
+) -> Result<Promotion, PromoteError> {
+    let members = resolve(ports, setting, boxes, &options.tag).await?;
+    let past = ledger.past(&options.tag).await?;
+    let PromoteOptions { tag, immutable, allow_older, .. } = options;
+    Ok(promotion(tag, *immutable, *allow_older, &setting.source, members, past.as_past())?)
+}
+
+/// Writes the plan record, unless somebody else has begun a promotion since ours was planned.
+async fn begin(ledger: Ledger<'_>, options: &PromoteOptions, record: &SetRecord) -> Result<(), PromoteError> {
+    let plan_tag = record_tag(ledger, RecordTag::Plan { tag: options.tag.clone(), seq: record.seq })?;
+    if let Some(found) = ledger.digest(&plan_tag).await? {
+        let name = "the ledger".to_owned();
+        return Err(PromoteError::Conflict {
+            tag: plan_tag,
+            name,
+            found: found.to_string(),
+            expected: "nothing".to_owned(),
+        });
+    }
+    ledger.write(&plan_tag, record).await?;
+    Ok(())
+}
+
+fn names(steps: &[Step]) -> Vec<String> {
+    steps.iter().map(|step| step.member.name.clone()).collect()
 }
 
 /// Resolves all boxes to digests, once, and checks that they were built on each other.
@@ -234,16 +271,19 @@ async fn move_tags(
                 let reference = format!("{}:{}", member.repository, options.tag);
                 emit(Event::Tagged { name: member.name.clone(), reference, digest: member.digest.clone() });
             }
-            // Before the first tag has moved, a refusal is only a refusal.
-            Err(error @ PromoteError::Conflict { .. }) if moved.is_empty() => return Err(error),
-            Err(error) => {
-                let names = |steps: &[Step]| steps.iter().map(|step| step.member.name.clone()).collect();
+            Err(Stopped { error, may_have_written }) => {
+                let (before, left) = planned.steps.split_at(index);
+                let is_begun = before.iter().any(|step| step.before.as_ref() != Some(&step.member.digest));
+                // As long as no tag has moved, a refusal is only a refusal.
+                if !is_begun && !may_have_written {
+                    return Err(error);
+                }
                 return Err(PromoteError::Partly {
                     tag: options.tag.clone(),
                     name: member.name.clone(),
                     why: error.to_string(),
-                    moved: names(&planned.steps[..index]),
-                    left: names(&planned.steps[index..]),
+                    moved: names(before),
+                    left: names(left),
                 });
             }
         }
@@ -251,40 +291,59 @@ async fn move_tags(
     Ok(moved)
 }
 
+/// Why one tag was not moved.
+struct Stopped {
+    error: PromoteError,
+    /// Whether the tag may have moved nevertheless.
+    may_have_written: bool,
+}
+
 /// Moves one tag; tells whether it wrote.
-async fn move_tag(ports: Ports<'_>, tag: &Tag, step: &Step) -> Result<bool, PromoteError> {
+async fn move_tag(ports: Ports<'_>, tag: &Tag, step: &Step) -> Result<bool, Stopped> {
+    let untouched = |error| Stopped { error, may_have_written: false };
+    let Some(raw) = to_write(ports, tag, step).await.map_err(untouched)? else { return Ok(false) };
+    let (repository, at) = (&step.member.repository, Reference::Tag(tag.clone()));
+    ports
+        .registry
+        .put(repository, &at, &raw)
+        .await
+        .map_err(|error| Stopped { may_have_written: !error.failure.is_refusal(), error: error.into() })?;
+    read_back(ports, tag, step).await.map_err(|error| Stopped {
+        may_have_written: !matches!(error, PromoteError::Conflict { .. }),
+        error,
+    })?;
+    Ok(true)
+}
+
+/// Returns what is to be written under the tag; nothing if it is there.
+async fn to_write(ports: Ports<'_>, tag: &Tag, step: &Step) -> Result<Option<RawManifest>, PromoteError> {
     let member = &step.member;
-    let at = Reference::Tag(tag.clone());
-    let found = ports.registry.head(&member.repository, &at).await?;
+    let found = ports.registry.head(&member.repository, &tag.clone().into()).await?;
     if found.as_ref() == Some(&member.digest) {
-        return Ok(false);
+        return Ok(None);
     }
-    let conflict = |found: Option<&Digest>, expected: Option<&Digest>| {
-        let words = |digest: Option<&Digest>| digest.map_or_else(|| "nothing".to_owned(), Digest::to_string);
-        PromoteError::Conflict {
-            tag: tag.clone(),
-            name: member.name.clone(),
-            found: words(found),
-            expected: words(expected),
-        }
-    };
     if found != step.before {
-        return Err(conflict(found.as_ref(), step.before.as_ref()));
+        return Err(conflict(tag, step, found.as_ref(), step.before.as_ref()));
     }
-    let missing = || PromoteError::Missing {
+    let content = Reference::Digest(member.digest.clone());
+    let raw = ports.registry.get(&member.repository, &content).await?;
+    raw.map(Some).ok_or_else(|| PromoteError::Missing {
         names: vec![member.name.clone()],
         why: format!("{} is gone from {}", member.digest, member.repository),
-    };
-    let raw =
-        ports.registry.get(&member.repository, &member.digest.clone().into()).await?.ok_or_else(missing)?;
-    ports.registry.put(&member.repository, &at, &raw).await?;
+    })
+}
+
+/// Reads a tag until it shows what was written.
+async fn read_back(ports: Ports<'_>, tag: &Tag, step: &Step) -> Result<(), PromoteError> {
+    let member = &step.member;
     // A registry may show the old value for a while; a third value is somebody else's.
     let mut pause = std::time::Duration::from_millis(50);
     let mut now = None;
     for _ in 0..READS {
-        now = ports.registry.get(&member.repository, &at).await?.map(|raw| raw.digest().clone());
+        let raw = ports.registry.get(&member.repository, &tag.clone().into()).await?;
+        now = raw.map(|raw| raw.digest().clone());
         if now.as_ref() == Some(&member.digest) {
-            return Ok(true);
+            return Ok(());
         }
         if now.is_some() && now != step.before {
             break;
@@ -292,7 +351,35 @@ async fn move_tag(ports: Ports<'_>, tag: &Tag, step: &Step) -> Result<bool, Prom
         tokio::time::sleep(pause).await;
         pause *= 3;
     }
-    Err(conflict(now.as_ref(), Some(&member.digest)))
+    Err(conflict(tag, step, now.as_ref(), Some(&member.digest)))
+}
+
+/// Checks that all tags stand together: another promotion may have moved one after it was
+/// read back.
+async fn confirm(
+    ports: Ports<'_>,
+    options: &PromoteOptions,
+    planned: &Promotion,
+) -> Result<(), PromoteError> {
+    let looks = planned.steps.iter().map(|step| async move {
+        let member = &step.member;
+        let now = ports.registry.head(&member.repository, &options.tag.clone().into()).await?;
+        match now.as_ref() == Some(&member.digest) {
+            true => Ok(()),
+            false => Err(conflict(&options.tag, step, now.as_ref(), Some(&member.digest))),
+        }
+    });
+    futures_util::future::try_join_all(looks).await.map(drop)
+}
+
+fn conflict(tag: &Tag, step: &Step, found: Option<&Digest>, expected: Option<&Digest>) -> PromoteError {
+    let words = |digest: Option<&Digest>| digest.map_or_else(|| "nothing".to_owned(), Digest::to_string);
+    PromoteError::Conflict {
+        tag: tag.clone(),
+        name: step.member.name.clone(),
+        found: words(found),
+        expected: words(expected),
+    }
 }
 
 /// Lists what a promotion would move, by box.

@@ -61,8 +61,9 @@ where
             running.push(async move { ((*name).to_owned(), future.await) });
         }
         let next = tokio::select! {
-            next = running.next() => next,
+            biased;
             () = cancel.cancelled() => return finished,
+            next = running.next() => next,
         };
         match next {
             Some((name, Some(Ok(result)))) => finished.insert(name, Finished::Done(result)),
@@ -74,7 +75,7 @@ where
                 let blocked = |(_, parents): &&(&str, Vec<&str>)| {
                     parents.iter().any(|parent| finished.contains_key(*parent))
                 };
-                if !waiting.iter().any(|node| blocked(node)) {
+                if !waiting.iter().any(blocked) {
                     return finished;
                 }
                 None

@@ -14,6 +14,22 @@ pub struct Dockerignore {
     patterns: Vec<Pattern>,
 }
 
+/// What was found out about a path and the directories that it stands in.
+#[derive(Debug, Default)]
+pub(super) struct Trail {
+    path: Vec<u8>,
+    levels: Vec<Level>,
+}
+
+#[derive(Debug)]
+struct Level {
+    /// Where this directory's name ends in the path.
+    end: usize,
+    /// Which patterns match it or what it stands in.
+    inherited: Vec<bool>,
+    ignored: bool,
+}
+
 /// Why a `.dockerignore` cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DockerignoreError {
@@ -29,6 +45,13 @@ pub enum DockerignoreError {
         /// The pattern, made printable.
         pattern: String,
     },
+}
+
+impl Trail {
+    /// How many bytes at their start the last path that was asked for and this one share.
+    pub fn common(&self, path: &[u8]) -> usize {
+        path.iter().zip(&self.path).take_while(|(a, b)| a == b).count()
+    }
 }
 
 impl Dockerignore {
@@ -53,13 +76,31 @@ impl Dockerignore {
         Ok(Self { patterns })
     }
 
+    /// Whether it ignores nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.patterns.is_empty()
+    }
+
     /// Whether Docker leaves this path out of the context.
     pub fn ignores(&self, path: &[u8]) -> bool {
-        let mut inherited = vec![false; self.patterns.len()];
-        let mut ignored = false;
-        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-        for end in ends.chain([path.len()]) {
-            ignored = false;
+        self.follow(&mut Trail::default(), path)
+    }
+
+    /// The same for one path after another of a walk: what was found out about the directories
+    /// that a path shares with the one before it is used again.
+    pub(super) fn follow(&self, trail: &mut Trail, path: &[u8]) -> bool {
+        let common = trail.common(path);
+        let shared = |end: usize| end <= common && path.get(end).is_none_or(|byte| *byte == b'/');
+        while trail.levels.pop_if(|level| !shared(level.end)).is_some() {}
+        trail.path = path.to_vec();
+        let known = trail.levels.last().map_or(0, |level| level.end);
+        let ends = (known + 1..path.len()).filter(|end| path[*end] == b'/');
+        for end in ends.chain((known < path.len()).then_some(path.len())) {
+            let mut inherited = trail
+                .levels
+                .last()
+                .map_or_else(|| vec![false; self.patterns.len()], |level| level.inherited.clone());
+            let mut ignored = false;
             for (pattern, inherited) in self.patterns.iter().zip(&mut inherited) {
                 if !*inherited {
                     // A pattern that cannot change the outcome is not evaluated, and so is
@@ -70,8 +111,9 @@ impl Dockerignore {
                     ignored = !pattern.exception;
                 }
             }
+            trail.levels.push(Level { end, inherited, ignored });
         }
-        ignored
+        trail.levels.last().is_some_and(|level| level.ignored)
     }
 
     /// Whether Docker looks into a directory that it leaves out, because an exception could
@@ -206,7 +248,53 @@ mod tests {
         assert!(parse(b"a?").ignores(b"a\xfe"));
     }
 
+    #[test]
+    fn docker_left_out_the_same() {
+        let recorded = include_str!("../../testdata/dockerfiles/ignore-recorded.json");
+        let recorded: serde_json::Value = serde_json::from_str(recorded).unwrap();
+        let texts = |value: &serde_json::Value| -> Vec<String> {
+            value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+        };
+        let tree = texts(&recorded["tree"]);
+        let cases = recorded["cases"].as_array().unwrap();
+        assert!(cases.len() >= 100);
+        for case in cases {
+            let file = case["ignore"].as_str().unwrap();
+            let Ok(ignore) = Dockerignore::parse("i", file.as_bytes()) else {
+                assert!(case.get("refused").is_some(), "{file:?}");
+                continue;
+            };
+            assert!(case.get("refused").is_none(), "{file:?}");
+            let mut closed: Vec<&str> = Vec::new();
+            let mut left_out = Vec::new();
+            for path in &tree {
+                let name = path.trim_end_matches('/');
+                if closed.iter().any(|closed| path.starts_with(closed)) || ignore.ignores(name.as_bytes()) {
+                    left_out.push(name.to_owned());
+                    if path.ends_with('/') && !ignore.looks_into_ignored(name.as_bytes()) {
+                        closed.push(path);
+                    }
+                }
+            }
+            left_out.sort();
+            assert_eq!(left_out, texts(&case["left_out"]), "{file:?}");
+        }
+    }
+
     proptest::proptest! {
+        #[test]
+        fn a_walk_finds_what_single_questions_find(file in "([!a-b*/]{0,6}\n){0,4}", mut paths in proptest::collection::vec("[ab]{1,2}(/[ab]{1,2}){0,3}", 1..12), sorted: bool) {
+            if let Ok(ignore) = Dockerignore::parse("f", file.as_bytes()) {
+                if sorted {
+                    paths.sort();
+                }
+                let mut trail = Trail::default();
+                for path in paths {
+                    proptest::prop_assert_eq!(ignore.follow(&mut trail, path.as_bytes()), ignore.ignores(path.as_bytes()), "{}", path);
+                }
+            }
+        }
+
         #[test]
         fn never_panics(file in proptest::collection::vec(proptest::num::u8::ANY, 0..60), path in "[a-c/*!\\[\\]\\\\^-]{1,12}") {
             if let Ok(ignore) = Dockerignore::parse("f", &file) {

@@ -15,10 +15,11 @@ mod select;
 pub use dockerfile::{
     Analysis, At, BoxInputs, ContextKind, DockerfileError, DockerfileSource, Finding, FindingKind,
     ImageOrigin, ImageUse, Need, NeedKind, Reads, RewriteError, Secret, Source, StageBase, StageOutline,
-    analyse, outline, rewrite,
+    Trigger, analyse, is_secret, outline, rewrite,
 };
 pub use dockerignore::{Dockerignore, DockerignoreError};
 pub use manifest::{
-    BuildOptions, Change, InputManifest, Instruction, ManifestFormatError, Side, diff, entries_digest,
+    BuildOptions, Change, InputManifest, Instruction, ManifestFormatError, PACKED_LIMIT, PackError, Side,
+    diff, entries_digest,
 };
 pub use select::Selection;

@@ -27,7 +27,21 @@ impl Digest {
 
     /// Wraps a finished SHA-256 hash.
     pub fn from_sha256(hash: [u8; 32]) -> Self {
-        Self(format!("sha256:{}", hex(&hash)).into())
+        let mut text = String::with_capacity(71);
+        text.push_str("sha256:");
+        push_hex(&mut text, &hash);
+        Self(text.into())
+    }
+
+    /// Returns the hash itself; nothing if it is no SHA-256.
+    pub fn to_sha256(&self) -> Option<[u8; 32]> {
+        let hex = self.0.strip_prefix("sha256:")?.as_bytes();
+        let mut hash = [0; 32];
+        for (byte, digits) in hash.iter_mut().zip(hex.chunks_exact(2)) {
+            let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+            *byte = digit(digits[0])? << 4 | digit(digits[1])?;
+        }
+        Some(hash)
     }
 
     /// Returns the whole digest, algorithm included.
@@ -53,13 +67,17 @@ impl Digest {
 
 /// Writes `bytes` as lower-case hex.
 pub(super) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = String::with_capacity(bytes.len() * 2);
+    push_hex(&mut text, bytes);
+    text
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for byte in bytes {
         text.push(char::from(DIGITS[usize::from(byte >> 4)]));
         text.push(char::from(DIGITS[usize::from(byte & 15)]));
     }
-    text
 }
 
 pub(super) fn is_hex(text: &str) -> bool {
@@ -101,6 +119,10 @@ mod tests {
         let expect = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(Digest::of(b"abc").as_str(), expect);
         assert_eq!(Digest::of(b"abc").short(), "sha256:ba7816bf8f01");
+        let hash = Digest::of(b"abc").to_sha256().unwrap();
+        assert_eq!((hash[0], hash[31], Digest::from_sha256(hash)), (0xba, 0xad, Digest::of(b"abc")));
+        let long: Digest = format!("sha512:{}", "a".repeat(128)).parse().unwrap();
+        assert_eq!(long.to_sha256(), None);
     }
 
     #[test]

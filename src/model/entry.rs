@@ -20,17 +20,29 @@ impl RelPath {
     /// Checks and wraps bytes.
     pub fn new(bytes: impl Into<Box<[u8]>>) -> Result<Self, RelPathError> {
         let bytes = bytes.into();
-        let component = |part: &[u8]| !part.is_empty() && part != b"." && part != b".." && !part.contains(&0);
-        if bytes.split(|byte| *byte == b'/').all(component) {
-            Ok(Self(bytes))
-        } else {
-            Err(RelPathError { text: super::printable(&String::from_utf8_lossy(&bytes), 200) })
-        }
+        check(&bytes)?;
+        Ok(Self(bytes))
+    }
+
+    /// Puts one more component behind a path; nothing stands for the context itself.
+    pub fn join(parent: Option<&Self>, name: &[u8]) -> Result<Self, RelPathError> {
+        let Some(Self(parent)) = parent else { return Self::new(name) };
+        check(name)?;
+        Ok(Self([parent, &b"/"[..], name].concat().into()))
     }
 
     /// Returns the bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+}
+
+fn check(path: &[u8]) -> Result<(), RelPathError> {
+    let component = |part: &[u8]| !part.is_empty() && part != b"." && part != b".." && !part.contains(&0);
+    if path.split(|byte| *byte == b'/').all(component) {
+        Ok(())
+    } else {
+        Err(RelPathError { text: super::printable(&String::from_utf8_lossy(path), 200) })
     }
 }
 
@@ -91,6 +103,10 @@ mod tests {
         for bad in [&b""[..], b"/a", b"a/", b"a//b", b".", b"a/../b", b"./a", b"a\0b"] {
             assert!(RelPath::new(bad).is_err(), "{bad:?}");
         }
+        let parent = RelPath::new(&b"a/b"[..]).unwrap();
+        assert_eq!(RelPath::join(Some(&parent), b"c").unwrap().as_bytes(), b"a/b/c");
+        assert_eq!(RelPath::join(None, b"c").unwrap().as_bytes(), b"c");
+        assert!(RelPath::join(Some(&parent), b"..").is_err());
         let odd = RelPath::new(&b"a\xff\n/b"[..]).unwrap();
         assert_eq!(odd.to_string(), "a\\xff\\n/b");
     }

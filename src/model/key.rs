@@ -19,8 +19,9 @@ pub struct KeyError {
 impl Key {
     /// Computes the key of a canonical input manifest.
     pub fn of(manifest: &[u8]) -> Self {
-        let hash: [u8; 32] = Sha256::digest(manifest).into();
-        Self(super::digest::hex(&hash[..16]).into())
+        let mut hasher = KeyHasher::default();
+        hasher.update(manifest);
+        hasher.finish()
     }
 
     /// Returns the 32 hex digits.
@@ -31,6 +32,23 @@ impl Key {
     /// Returns the first twelve digits, for people.
     pub fn short(&self) -> &str {
         &self.0[..12]
+    }
+}
+
+/// Computes a key from the pieces of a manifest.
+#[derive(Debug, Clone, Default)]
+pub struct KeyHasher(Sha256);
+
+impl KeyHasher {
+    /// Adds bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Returns the key.
+    pub fn finish(self) -> Key {
+        let hash: [u8; 32] = self.0.finalize().into();
+        Key(super::digest::hex(&hash[..16]).into())
     }
 }
 

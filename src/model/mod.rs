@@ -6,11 +6,13 @@
 mod chunk;
 mod digest;
 mod entry;
+mod image;
 mod key;
 mod manifest;
 mod platform;
 mod record;
 mod repository;
+mod stored;
 mod tag;
 mod text;
 mod time;
@@ -18,7 +20,8 @@ mod time;
 pub use chunk::{CHUNK, FileHasher};
 pub use digest::{Digest, DigestError};
 pub use entry::{Entry, EntryKind, RelPath, RelPathError};
-pub use key::{Generation, Key, KeyError};
+pub use image::{ImageName, ImageNameError};
+pub use key::{Generation, Key, KeyError, KeyHasher};
 pub use manifest::{
     Descriptor, Document, Image, Index, MANIFEST_LIMIT, ManifestError, MediaType, RawManifest,
 };
@@ -28,6 +31,7 @@ pub use record::{
     SetBox, SetRecord, Source, empty_digest,
 };
 pub use repository::{Repository, RepositoryError};
+pub use stored::StoredInputs;
 pub use tag::{ContentTag, Tag, TagError};
 pub use text::printable;
 pub use time::{Span, SpanError, Timestamp};

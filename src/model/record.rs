@@ -16,7 +16,7 @@ use super::{Digest, Document, Generation, Key, MediaType, RawManifest, Tag, TagE
 pub const EMPTY_BLOB: &[u8] = b"{}";
 
 const PAYLOAD: &str = "io.boxwright.payload";
-const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
+pub(super) const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 
 /// Returns the digest of [`EMPTY_BLOB`].
 pub fn empty_digest() -> Digest {
@@ -92,7 +92,7 @@ pub trait Record: Serialize + DeserializeOwned {
     }
 }
 
-fn artifact_type(kind: &str) -> String {
+pub(super) fn artifact_type(kind: &str) -> String {
     format!("application/vnd.boxwright.{kind}.v1+json")
 }
 

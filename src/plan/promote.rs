@@ -28,6 +28,8 @@ pub struct Promotion {
     pub seq: u32,
     /// Whether the last set record already says exactly this.
     pub is_recorded: bool,
+    /// Whether it goes on with one that was begun, whose plan record stands.
+    pub is_resumed: bool,
 }
 
 impl Promotion {
@@ -104,8 +106,9 @@ pub struct Past<'a> {
 /// Plans a promotion of `members` to `tag`.
 ///
 /// A plan record newer than the set record is a promotion that stopped half way: if it
-/// wanted the same digests it is gone on with, under its own count and with what it saw
-/// before; otherwise a new one begins.
+/// wanted the same digests and nobody else has moved a tag since, it is gone on with, under
+/// its own count and with what it saw before; otherwise a new one begins. The same set from
+/// a newer revision is recorded again, so that no older one moves the tag back.
 pub fn promotion(
     tag: &Tag,
     immutable: bool,
@@ -130,15 +133,18 @@ pub fn promotion(
         }
     }
     let unfinished = past.plan.filter(|plan| past.set.is_none_or(|set| set.seq < plan.seq));
-    let is_recorded = unfinished.is_none() && past.set.is_some_and(|set| same_digests(set, &members));
-    if let Some(set) = past.set
+    let is_recorded = unfinished.is_none()
+        && past
+            .set
+            .is_some_and(|set| same_digests(set, &members) && (immutable || !is_older(&set.source, source)));
+    let resumed = unfinished.filter(|plan| same_digests(plan, &members) && is_untouched(plan, &members));
+    let newer = past.set.iter().chain(unfinished.iter().filter(|_| resumed.is_none()));
+    if let Some(newer) = newer.into_iter().find(|record| is_older(source, &record.source))
         && !allow_older
         && !is_recorded
-        && is_older(source, &set.source)
     {
-        return Err(Refusal::Older { tag: tag.clone(), theirs: words(&set.source), ours: words(source) });
+        return Err(Refusal::Older { tag: tag.clone(), theirs: words(&newer.source), ours: words(source) });
     }
-    let resumed = unfinished.filter(|plan| same_digests(plan, &members));
     let last = past.set.iter().chain(&past.plan).map(|record| record.seq).max().unwrap_or(0);
     let seq = match resumed {
         Some(plan) => plan.seq,
@@ -159,7 +165,16 @@ pub fn promotion(
         };
         Step { before, state, member }
     };
-    Ok(Promotion { steps: members.into_iter().map(step).collect(), seq, is_recorded })
+    let steps = members.into_iter().map(step).collect();
+    Ok(Promotion { steps, seq, is_recorded, is_resumed: resumed.is_some() })
+}
+
+/// Tells whether each tag holds what the plan saw or what it wanted.
+fn is_untouched(plan: &SetRecord, members: &[Member]) -> bool {
+    plan.boxes
+        .iter()
+        .zip(members)
+        .all(|(planned, member)| member.now == planned.before || member.now.as_ref() == Some(&planned.digest))
 }
 
 fn same_digests(record: &SetRecord, members: &[Member]) -> bool {
@@ -265,7 +280,34 @@ mod tests {
         // All tags there, but never recorded: the set record is still to be written.
         let members = vec![member("a", "1", Some("1")), member("b", "2", Some("2"))];
         let plan = run(false, 6, members, past).unwrap();
-        assert!(!plan.is_recorded && !plan.is_done());
+        assert!(!plan.is_recorded && !plan.is_done() && plan.is_resumed);
+        // Somebody moved a tag in between: what stands now is planned from.
+        let members = vec![member("a", "1", Some("7")), member("b", "2", Some("0"))];
+        let plan = run(false, 6, members, past).unwrap();
+        assert_eq!((plan.seq, plan.steps[0].before.clone()), (3, Some(digest("7"))));
+    }
+
+    #[test]
+    fn an_older_revision_does_not_undo_what_a_newer_one_began() {
+        let set = record(1, 5, &[("a", "0", None)]);
+        let begun = record(2, 9, &[("a", "1", Some("0"))]);
+        let past = Past { set: Some(&set), plan: Some(&begun) };
+        let older = run(false, 6, vec![member("a", "2", Some("1"))], past);
+        assert!(matches!(older, Err(Refusal::Older { .. })));
+        // Going on with the very same images moves nothing back.
+        assert!(run(false, 6, vec![member("a", "1", Some("1"))], past).is_ok());
+        assert!(run(false, 9, vec![member("a", "2", Some("1"))], past).is_ok());
+    }
+
+    #[test]
+    fn the_same_set_from_a_newer_revision_is_recorded() {
+        let set = record(1, 5, &[("a", "1", None)]);
+        let past = Past { set: Some(&set), plan: Some(&set) };
+        let plan = run(false, 7, vec![member("a", "1", Some("1"))], past).unwrap();
+        assert_eq!((plan.seq, plan.is_done()), (2, false));
+        assert!(plan.steps.iter().all(|step| step.state == StepState::There));
+        // An immutable tag has one set for ever.
+        assert!(run(true, 7, vec![member("a", "1", Some("1"))], past).unwrap().is_done());
     }
 
     #[test]

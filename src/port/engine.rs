@@ -22,6 +22,9 @@ pub trait Engine: Send + Sync {
         events: &(dyn Fn(BuildEvent) + Send + Sync),
     ) -> Result<ImageId, EngineError>;
 
+    /// Returns the size of an image's layers in the engine, in bytes.
+    async fn size(&self, image: &ImageId) -> Result<u64, EngineError>;
+
     /// Pushes an image; returns the digest that the engine says the registry now holds.
     async fn push(
         &self,

@@ -6,6 +6,7 @@ mod clock;
 mod context;
 mod engine;
 mod registry;
+mod remote;
 
 pub use clock::Clock;
 pub use context::{Context, ContextError, ContextFilter, Scan, Visit};
@@ -13,3 +14,4 @@ pub use engine::{
     BuildEvent, BuildRequest, Engine, EngineError, ImageId, PushEvent, RunOutput, RunRequest, StepState,
 };
 pub use registry::{Deleted, Failure, Reference, Registry, RegistryError, TagList};
+pub use remote::{Remote, RemoteError};

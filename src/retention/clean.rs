@@ -36,6 +36,8 @@ pub struct Policy {
     pub grace: Span,
     /// The time that counts as now.
     pub now: Timestamp,
+    /// The registry's true time, by which markers are forgotten however far ahead `now` looks.
+    pub today: Timestamp,
 }
 
 /// What a sweep found out.
@@ -89,81 +91,99 @@ pub struct Doomed {
     pub seen: Seen,
     /// When it was marked.
     pub marked: Timestamp,
+    /// What must not be deleted before it is gone.
+    pub needs: BTreeSet<Digest>,
 }
 
 /// Decides. Nothing is both condemned and deleted, and nothing that is reachable from a
-/// root is either.
+/// root is either. A generation of a key is condemned and deleted as a whole: a marker ends
+/// it for every repository.
 pub fn decide(observed: &Observed, policy: Policy) -> Clean {
     let reasons = reachable(observed);
     let markers: BTreeMap<(&Key, Generation), &Marker> =
         observed.markers.iter().map(|marker| ((&marker.key, marker.generation), marker)).collect();
     let mut clean = Clean::default();
-    let mut condemn: BTreeMap<(Key, Generation), Vec<Marked>> = BTreeMap::new();
+    let mut kept: BTreeMap<(Key, Generation), String> = BTreeMap::new();
+    let mut outside: BTreeMap<(Key, Generation), Vec<Seen>> = BTreeMap::new();
     for (repository, tags) in &observed.repositories {
         for (tag, digest) in tags {
             let seen = Seen { repository: repository.clone(), tag: tag.clone(), digest: digest.clone() };
-            let verdict = judge(&seen, observed, &reasons, &markers, policy);
-            match verdict {
+            match judge(&seen, observed, &reasons) {
                 Verdict::Keep(reason) => clean.kept.push(Kept { seen, reason }),
-                Verdict::Condemn(key, generation) => {
-                    let Seen { repository, tag, digest } = seen;
-                    condemn.entry((key, generation)).or_default().push(Marked { repository, tag, digest });
+                Verdict::Needed(key, generation, reason) => {
+                    kept.insert((key, generation), reason.clone());
+                    clean.kept.push(Kept { seen, reason });
                 }
-                Verdict::Delete(marked) => clean.delete.push(Doomed { seen, marked }),
+                Verdict::Outside(key, generation) => {
+                    outside.entry((key, generation)).or_default().push(seen);
+                }
             }
         }
     }
-    clean.condemn = condemn
-        .into_iter()
-        .map(|((key, generation), images)| Condemned { key, generation, images })
-        .collect();
-    children_first(&mut clean.delete, &observed.nodes);
+    for ((key, generation), images) in outside {
+        let mut keep = |reason: String| {
+            clean.kept.extend(images.iter().map(|seen| Kept { seen: seen.clone(), reason: reason.clone() }));
+        };
+        if let Some(reason) = kept.get(&(key.clone(), generation)) {
+            keep(format!("its key is kept: {reason}"));
+            continue;
+        }
+        // What appeared after its key was condemned is condemned anew, with a grace of its own.
+        let marker = markers
+            .get(&(&key, generation))
+            .filter(|marker| images.iter().all(|seen| marker.images.iter().any(|image| seen.is(image))));
+        match marker {
+            None => {
+                let images = images.into_iter().map(Seen::into_marked).collect();
+                clean.condemn.push(Condemned { key, generation, images });
+            }
+            Some(marker) if policy.now.since(marker.marked) < policy.grace => {
+                keep(format!("condemned, deleted after {}", marker.marked.after(policy.grace).human()));
+            }
+            Some(marker) => clean.delete.extend(images.into_iter().map(|seen| {
+                let needs = observed.nodes.get(&seen.digest).map(|node| node.needs.clone());
+                Doomed { seen, marked: marker.marked, needs: needs.unwrap_or_default() }
+            })),
+        }
+    }
+    children_first(&mut clean.delete);
     clean.settled = settled(observed, policy);
     clean
 }
 
-enum Verdict {
-    Keep(String),
-    Condemn(Key, Generation),
-    Delete(Timestamp),
+impl Seen {
+    fn is(&self, image: &Marked) -> bool {
+        image.repository == self.repository && image.tag == self.tag && image.digest == self.digest
+    }
+
+    fn into_marked(self) -> Marked {
+        Marked { repository: self.repository, tag: self.tag, digest: self.digest }
+    }
 }
 
-fn judge(
-    seen: &Seen,
-    observed: &Observed,
-    reasons: &BTreeMap<Digest, String>,
-    markers: &BTreeMap<(&Key, Generation), &Marker>,
-    policy: Policy,
-) -> Verdict {
+enum Verdict {
+    Keep(String),
+    /// Something else needs this image of a key.
+    Needed(Key, Generation, String),
+    Outside(Key, Generation),
+}
+
+fn judge(seen: &Seen, observed: &Observed, reasons: &BTreeMap<Digest, String>) -> Verdict {
     let Some(content) = ContentTag::read(&seen.tag) else {
         return Verdict::Keep("tag is not a temporary one".to_owned());
     };
-    if observed.leased.contains(content.key()) {
+    let (key, generation) = (content.key(), content.generation());
+    if observed.leased.contains(key) {
         return Verdict::Keep("leased".to_owned());
     }
     if let Some(reason) = reasons.get(&seen.digest) {
-        return Verdict::Keep(reason.clone());
+        return Verdict::Needed(key.clone(), generation, reason.clone());
     }
     // A digest that does not carry its own key may stand under other tags as well.
-    if observed.nodes.get(&seen.digest).and_then(|node| node.key.as_ref()) != Some(content.key()) {
+    if observed.nodes.get(&seen.digest).and_then(|node| node.key.as_ref()) != Some(key) {
         return Verdict::Keep("was not built by boxwright for this key".to_owned());
     }
-    let Some(marker) = markers.get(&(content.key(), content.generation())) else {
-        return Verdict::Condemn(content.key().clone(), content.generation());
-    };
-    let is_recorded = marker.images.iter().any(|image| {
-        image.repository == seen.repository && image.tag == seen.tag && image.digest == seen.digest
-    });
-    if !is_recorded {
-        return Verdict::Keep("appeared after its key was condemned".to_owned());
-    }
-    if policy.now.since(marker.marked) < policy.grace {
-        return Verdict::Keep(format!(
-            "condemned, deleted after {}",
-            marker.marked.after(policy.grace).human()
-        ));
-    }
-    Verdict::Delete(marker.marked)
+    Verdict::Outside(key.clone(), generation)
 }
 
 /// Walks from the roots and names, for each digest that is reached, what keeps it.
@@ -195,23 +215,28 @@ fn reachable(observed: &Observed) -> BTreeMap<Digest, String> {
 }
 
 /// Orders deletions so that nothing is deleted before what needs it.
-fn children_first(doomed: &mut Vec<Doomed>, nodes: &BTreeMap<Digest, Node>) {
+fn children_first(doomed: &mut Vec<Doomed>) {
     let mut rest = std::mem::take(doomed);
     while !rest.is_empty() {
-        let is_needed = |digest: &Digest| {
-            rest.iter().any(|other| {
-                other.seen.digest != *digest
-                    && nodes.get(&other.seen.digest).is_some_and(|node| node.needs.contains(digest))
-            })
-        };
-        // Digests cannot form a circle; should labels claim one, the order no longer matters.
-        let index = rest.iter().position(|one| !is_needed(&one.seen.digest)).unwrap_or(0);
-        doomed.push(rest.remove(index));
+        let needed: BTreeSet<Digest> = rest
+            .iter()
+            .flat_map(|one| one.needs.iter().filter(|need| **need != one.seen.digest))
+            .cloned()
+            .collect();
+        let (bound, free): (Vec<Doomed>, Vec<Doomed>) =
+            rest.into_iter().partition(|one| needed.contains(&one.seen.digest));
+        if free.is_empty() {
+            // Digests cannot form a circle; should labels claim one, the order no longer matters.
+            doomed.extend(bound);
+            return;
+        }
+        doomed.extend(free);
+        rest = bound;
     }
 }
 
-/// A marker is forgotten when nothing stands under its key any more and every sweeper that
-/// may have read it must have ended: twice the grace, and at least a day.
+/// A marker is forgotten when nothing stands under its key any more, nobody leases it, and
+/// every sweeper that may have read it must have ended: twice the grace, and at least a day.
 fn settled(observed: &Observed, policy: Policy) -> Vec<(Key, Generation)> {
     let standing: BTreeSet<Key> = observed
         .repositories
@@ -223,7 +248,8 @@ fn settled(observed: &Observed, policy: Policy) -> Vec<(Key, Generation)> {
     observed
         .markers
         .iter()
-        .filter(|marker| !standing.contains(&marker.key) && policy.now.since(marker.marked) >= wait)
+        .filter(|marker| !standing.contains(&marker.key) && !observed.leased.contains(&marker.key))
+        .filter(|marker| policy.today.since(marker.marked) >= wait)
         .map(|marker| (marker.key.clone(), marker.generation))
         .collect()
 }
@@ -275,9 +301,14 @@ mod tests {
         tags.insert(tag.parse().unwrap(), digest(what));
     }
 
+    fn policy(now: i64) -> Policy {
+        let now = Timestamp::from_unix(now);
+        Policy { grace: DAY, now, today: now }
+    }
+
     /// Returns the repositories that are condemned and those that are deleted, in order.
     fn outcome(observed: &Observed, now: i64) -> (Vec<String>, Vec<String>) {
-        let clean = decide(observed, Policy { grace: DAY, now: Timestamp::from_unix(now) });
+        let clean = decide(observed, policy(now));
         let condemned = clean.condemn.iter().flat_map(|one| &one.images);
         let mut condemned: Vec<String> = condemned.map(|image| image.repository.clone()).collect();
         condemned.sort();
@@ -369,8 +400,38 @@ mod tests {
         let mut observed = chain();
         mark(&mut observed, "gone", 0);
         mark(&mut observed, "test", 0);
-        let settled = |now| decide(&observed, Policy { grace: DAY, now: Timestamp::from_unix(now) }).settled;
-        assert!(settled(2 * 86_400 - 1).is_empty());
-        assert_eq!(settled(2 * 86_400), [(Key::of(b"gone"), Generation(0))]);
+        let settled = |observed: &Observed, now| decide(observed, policy(now)).settled;
+        assert!(settled(&observed, 2 * 86_400 - 1).is_empty());
+        assert_eq!(settled(&observed, 2 * 86_400), [(Key::of(b"gone"), Generation(0))]);
+        // A look ahead deletes, but forgets nothing.
+        let ahead = Policy { today: Timestamp::from_unix(0), ..policy(2 * 86_400) };
+        assert!(decide(&observed, ahead).settled.is_empty());
+        // Nor is the marker of a key that somebody builds under its next generation.
+        observed.leased.insert(Key::of(b"gone"));
+        assert!(settled(&observed, 2 * 86_400).is_empty());
+    }
+
+    #[test]
+    fn what_appeared_under_a_condemned_key_is_condemned_anew() {
+        let mut observed = chain();
+        mark(&mut observed, "test", 0);
+        let node = Node { needs: BTreeSet::new(), key: Some(Key::of(b"test")) };
+        observed.nodes.insert(digest("late"), node);
+        let also = BTreeMap::from([(content_tag("test"), digest("late"))]);
+        observed.repositories.insert("elsewhere".to_owned(), also);
+        // Its marker's date would be too old for what came later, so it is written again.
+        check(&observed, 1_000_000, &["base", "build", "elsewhere", "test"], &[]);
+    }
+
+    #[test]
+    fn a_generation_of_a_key_is_kept_as_a_whole() {
+        let mut observed = chain();
+        let node = Node { needs: BTreeSet::new(), key: Some(Key::of(b"test")) };
+        observed.nodes.insert(digest("other"), node);
+        let also = BTreeMap::from([(content_tag("test"), digest("other"))]);
+        observed.repositories.insert("elsewhere".to_owned(), also);
+        tag(&mut observed, "elsewhere", "main", "other");
+        // A marker would end the promoted image's key as well.
+        check(&observed, 0, &["base", "build"], &[]);
     }
 }

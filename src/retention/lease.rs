@@ -6,15 +6,22 @@ use crate::model::{Key, Lease, Span, Timestamp};
 /// and the clocks of two readings may be a minute apart.
 pub const MARGIN: Span = Span::from_seconds(600);
 
-/// Leases that claim to last longer are ignored, so that one wrong date keeps nothing for ever.
-pub const LONGEST: Span = Span::from_seconds(30 * 86_400);
+/// Leases that claim to last longer are ignored, so that one wrong date keeps nothing for ever:
+/// a day more than a lease may be asked for, so that no difference of two clocks ends one.
+pub const LONGEST: Span = Span::from_seconds(31 * 86_400);
 
 /// Tells whether a lease that ends at `expiry` counts at `now`.
 pub fn is_live(expiry: Timestamp, now: Timestamp) -> bool {
     expiry > now && expiry.since(now) <= LONGEST
 }
 
+/// Tells whether too little is left of a lease of this whole length for a visible write.
+pub fn is_short(left: Span, whole: Span) -> bool {
+    left < MARGIN.min(Span::from_seconds(whole.seconds() / 2))
+}
+
 /// Returns the lease whose run should build `key` before ours does, if there is one.
+/// `ours` is the first one that we took: leases that renew it do not put us back.
 ///
 /// Of the live leases that cover the key the earliest goes first, as long as it is not older
 /// than `patience`; an earlier attempt of our own run is over and is not waited for.
@@ -72,6 +79,19 @@ mod tests {
         check(&ours, &[earlier], 1590, None);
         // The attempt before ours has ended, or there would be no second one.
         check(&lease(1000, "z", 2, &["k"]), &[lease(990, "z", 1, &["k"])], 1001, None);
+    }
+
+    #[test]
+    fn a_renewed_lease_does_not_wait_for_itself() {
+        let (first, renewed) = (lease(1000, "m", 1, &["k"]), lease(1300, "m", 1, &["k"]));
+        check(&first, &[first.clone(), renewed], 1301, None);
+    }
+
+    #[test]
+    fn a_lease_is_renewed_before_its_margin_or_its_last_half() {
+        let short = |left, whole| is_short(Span::from_seconds(left), Span::from_seconds(whole));
+        assert!(short(599, 172_800) && !short(600, 172_800));
+        assert!(short(29, 60) && !short(30, 60));
     }
 
     #[test]

@@ -2,7 +2,9 @@
 //! Pure: observations in, decisions out; no clock is read here.
 
 mod clean;
+mod history;
 mod lease;
 
 pub use clean::{Clean, Condemned, Doomed, Kept, Node, Observed, Policy, Seen, decide};
-pub use lease::{LONGEST, MARGIN, goes_first, is_live};
+pub use history::{Keep, kept};
+pub use lease::{LONGEST, MARGIN, goes_first, is_live, is_short};

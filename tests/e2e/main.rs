@@ -12,6 +12,7 @@ mod chain;
 mod clean;
 mod debian;
 mod embedded;
+mod explain;
 mod failure;
 mod init;
 mod interrupt;

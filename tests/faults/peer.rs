@@ -43,6 +43,8 @@ enum Manner {
     Plain,
     /// More is announced than sent.
     Truncated,
+    /// A while after the request.
+    Late,
     /// A byte at a time.
     Dripping,
     /// The connection is closed without a word.
@@ -81,6 +83,10 @@ impl Reply {
         Self { manner: Manner::Dripping, ..self }
     }
 
+    pub fn late(self) -> Self {
+        Self { manner: Manner::Late, ..self }
+    }
+
     pub fn reset() -> Self {
         Self { manner: Manner::Reset, ..Self::new(0) }
     }
@@ -95,6 +101,9 @@ pub struct Peer {
     pub host: String,
     log: Arc<Mutex<Vec<Seen>>>,
 }
+
+/// How long an answer takes that is late.
+pub const LATE: Duration = Duration::from_millis(100);
 
 type Script = Arc<Mutex<dyn FnMut(&Seen, usize) -> Reply + Send>>;
 
@@ -178,8 +187,10 @@ async fn answer(mut stream: TcpStream, script: Script, log: Arc<Mutex<Vec<Seen>>
             sleep(Duration::from_secs(600)).await;
             return Ok(());
         }
-        _ => stream.write_all(head.as_bytes()).await?,
+        Manner::Late => sleep(LATE).await,
+        Manner::Plain | Manner::Truncated | Manner::Dripping => {}
     }
+    stream.write_all(head.as_bytes()).await?;
     if seen.method == "HEAD" {
         return Ok(());
     }

@@ -41,7 +41,15 @@ async fn authorization_ends_with_the_registry() {
 /// 29: errors of the storage name it without its signature, and its 404 is no "missing".
 #[tokio::test]
 async fn storage_errors_are_errors() {
-    let storage = Peer::start(|_, before| Reply::new(if before == 0 { 404 } else { 403 })).await;
+    let storage = Peer::start(|seen, before| match before {
+        0 => Reply::new(404),
+        1 => Reply::new(403),
+        _ => {
+            let realm = format!("Bearer realm=\"http://{}/token\"", seen.header("host").unwrap());
+            Reply::new(401).header("WWW-Authenticate", realm)
+        }
+    })
+    .await;
     let target = format!("http://{}/blob?signature=secret", storage.host);
     let peer = Peer::start(move |_, _| Reply::new(307).header("Location", &target)).await;
     let (registry, digest) = (client(), Digest::of(b"blob"));
@@ -49,6 +57,9 @@ async fn storage_errors_are_errors() {
     let error = registry.get_blob(&peer.repository(), &digest, 100).await.unwrap_err();
     assert!(matches!(error.failure, Failure::Denied { .. }));
     assert_eq!(error.request, format!("GET http://{}/blob", storage.host));
+    // Nobody logs in there.
+    assert!(registry.get_blob(&peer.repository(), &digest, 100).await.unwrap_err().failure.is_refusal());
+    assert_eq!(storage.count(), 3);
 }
 
 /// 29, 30: five hops, nowhere without a Location, no credentials in it.

@@ -2,11 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use boxwright::model::Digest;
+use boxwright::adapter::registry::Limits;
+use boxwright::model::{Digest, Repository};
 use boxwright::port::{Deleted, Failure, Registry};
 use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
 
-use crate::peer::{Peer, Reply, client, client_with, limits, manifest, status, tag, unreachable};
+use crate::peer::{LATE, Peer, Reply, client, client_with, limits, manifest, status, tag, unreachable};
 
 /// 5: each passing status, for each kind of request.
 #[tokio::test]
@@ -71,7 +75,7 @@ async fn retry_after_holds_the_whole_host() {
     assert_eq!(seen.len(), 3);
     for later in &seen[1..] {
         let waited = later.at - seen[0].at;
-        assert!(waited >= Duration::from_millis(950) && waited < Duration::from_secs(2), "{waited:?}");
+        assert!(waited >= Duration::from_millis(950) && waited < Duration::from_secs(4), "{waited:?}");
     }
 }
 
@@ -83,7 +87,7 @@ async fn huge_waits_are_clamped() {
     short.deadline = Duration::from_millis(300);
     let start = Instant::now();
     status(client_with(Default::default(), short).get(&peer.repository(), &tag("t")).await, 429);
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_millis(1900), "{:?}", start.elapsed());
     assert_eq!(peer.count(), 1);
 }
 
@@ -159,7 +163,7 @@ async fn slow_servers_are_left() {
         let start = Instant::now();
         unreachable(client_with(Default::default(), short).get(&peer.repository(), &tag("t")).await);
         let took = start.elapsed();
-        assert!(took >= Duration::from_millis(350) && took < Duration::from_secs(2), "{took:?}");
+        assert!(took >= Duration::from_millis(350) && took < Duration::from_secs(4), "{took:?}");
     }
 }
 
@@ -208,17 +212,40 @@ async fn uploads_begin_anew() {
     }
 }
 
+/// 41: each outage is waited for, not only the first of a process.
+#[tokio::test]
+async fn outages_are_waited_for_again() {
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let patience = Duration::from_secs(1);
+    let registry = client_with(Default::default(), Limits { refused: patience, ..limits() });
+    let (at, t) = (Repository::new(&free.to_string(), "a").unwrap(), tag("t"));
+    for _ in 0..2 {
+        let (read, ()) = tokio::join!(registry.get(&at, &t), async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let listener = TcpListener::bind(free).await.unwrap();
+            let accepted = timeout(Duration::from_secs(3), listener.accept()).await;
+            let (mut stream, _) = accepted.expect("it is asked again").unwrap();
+            let _ = stream.read(&mut [0; 4096]).await.unwrap();
+            stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        });
+        assert_eq!(read.unwrap(), None);
+        tokio::time::sleep(patience).await;
+    }
+    unreachable(registry.get(&at, &t).await);
+}
+
 /// No more than so many requests are under way at once.
 #[tokio::test]
 async fn connections_are_limited() {
-    let peer = Peer::start(|_, _| Reply::silent()).await;
-    let mut few = limits();
-    (few.connections, few.deadline) = (3, Duration::from_millis(300));
-    let registry = client_with(Default::default(), few);
+    let peer = Peer::start(|_, _| Reply::manifest(&manifest()).late()).await;
+    let registry = client_with(Default::default(), Limits { connections: 3, ..limits() });
     let (at, t) = (peer.repository(), tag("t"));
-    let asked = futures_util::future::join_all((0..10).map(|_| registry.get(&at, &t))).await;
-    asked.into_iter().for_each(unreachable);
-    assert_eq!(peer.count(), 3);
+    futures_util::future::try_join_all((0..9).map(|_| registry.get(&at, &t))).await.unwrap();
+    let came: Vec<_> = peer.seen().iter().map(|seen| seen.at).collect();
+    assert_eq!(came.len(), 9);
+    for (early, late) in came.iter().zip(&came[3..]) {
+        assert!(*late - *early >= LATE, "four within {:?}", *late - *early);
+    }
 }
 
 /// Telling the time: one answer is enough, and nonsense is none.

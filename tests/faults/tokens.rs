@@ -223,6 +223,19 @@ async fn token_services_that_fail() {
     untrusted(check(Reply::new(200).body(long)).await.0, "longer than 65536 bytes");
 }
 
+/// A wrong password is shown once a request: accounts get locked for less.
+#[tokio::test]
+async fn wrong_passwords_are_not_repeated() {
+    let peer = Peer::start(|_, _| Reply::new(401).header("WWW-Authenticate", "Basic realm=\"r\"")).await;
+    let registry = client_of_ann(&peer);
+    for _ in 0..2 {
+        unauthorized(registry.get(&peer.repository(), &tag("t")).await);
+    }
+    let sent: Vec<_> =
+        peer.seen().iter().map(|seen| seen.header("authorization").map(str::to_owned)).collect();
+    assert_eq!(sent, [None, Some(ANN.to_owned()), Some(ANN.to_owned())]);
+}
+
 /// An identity token is exchanged by POST and never in a URL.
 #[tokio::test]
 async fn identity_tokens() {

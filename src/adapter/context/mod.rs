@@ -1,12 +1,16 @@
 //! Build contexts on disk: walked and hashed ([`DiskContext`]), then sent to the builder,
-//! exactly as hashed (`send`).
+//! exactly as hashed (`send`). Files at rest are hashed once and then remembered (`cache`).
 //!
 //! Nothing is followed out of the context and nothing that could block is read: files are
 //! opened beneath the context's root, without following links.
 
+mod cache;
 mod hash;
+mod queue;
 pub(super) mod root;
+mod scan;
 pub(super) mod send;
+mod stamp;
 mod walk;
 
 use std::fs;
@@ -19,13 +23,30 @@ use crate::port::{Context, ContextError, ContextFilter, Scan};
 ///
 /// `.boxwright` at the root of a context is boxwright's own state and never part of it,
 /// whatever the filter says.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct DiskContext;
+#[derive(Debug, Clone, Default)]
+pub struct DiskContext {
+    cache: Option<PathBuf>,
+}
+
+impl DiskContext {
+    /// Makes one that remembers hashes in a directory, which need not exist. The default one
+    /// remembers nothing.
+    pub fn with_cache(directory: PathBuf) -> Self {
+        Self { cache: Some(directory) }
+    }
+}
 
 impl Context for DiskContext {
     fn scan(&self, root: &Path, filter: &dyn ContextFilter) -> Result<Scan, ContextError> {
         let root = root::Root::open(root)?;
-        hash::with_hashers(&root, |queue| walk::walk(root.path(), filter, queue))
+        let cache = self.cache.as_deref();
+        let cache = cache.and_then(|directory| cache::Cache::open(directory, &root, stamp::now()));
+        let (scan, fresh) = scan::scan(&root, cache.as_ref(), filter)?;
+        if let Some(cache) = cache {
+            let entries = if let Scan::Entries(entries) = &scan { &entries[..] } else { &[] };
+            cache.save(fresh, entries, stamp::now());
+        }
+        Ok(scan)
     }
 
     fn read(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ContextError> {
@@ -87,7 +108,7 @@ mod tests {
     }
 
     fn scan(root: &TempDir) -> Vec<Entry> {
-        match DiskContext.scan(root.path(), &ByName).unwrap() {
+        match DiskContext::default().scan(root.path(), &ByName).unwrap() {
             Scan::Entries(entries) => entries,
             Scan::Widen(path) => panic!("{path}"),
         }
@@ -138,7 +159,7 @@ mod tests {
     #[test]
     fn stops_where_the_filter_cannot_decide() {
         for path in ["a/Wide", "a/Wide/x"] {
-            let scan = DiskContext.scan(tree(&["a/x", path]).path(), &ByName).unwrap();
+            let scan = DiskContext::default().scan(tree(&["a/x", path]).path(), &ByName).unwrap();
             assert_eq!(scan, Scan::Widen(RelPath::new(&b"a/Wide"[..]).unwrap()));
         }
     }
@@ -184,7 +205,7 @@ mod tests {
         let socket = tree(&[]);
         let _listener = UnixListener::bind(socket.path().join("queue")).unwrap();
         for (root, expect) in [(fifo, "FIFO"), (socket, "socket")] {
-            match DiskContext.scan(root.path(), &ByName) {
+            match DiskContext::default().scan(root.path(), &ByName) {
                 Err(ContextError::Special { path, kind }) => {
                     assert_eq!((path, kind), (root.path().join("queue"), expect));
                 }
@@ -241,7 +262,8 @@ mod tests {
                     }
                 });
                 // A scan may fall between two writes; not every time.
-                let result = (0..1000).map(|_| DiskContext.scan(root.path(), &ByName)).find(Result::is_err);
+                let result =
+                    (0..1000).map(|_| DiskContext::default().scan(root.path(), &ByName)).find(Result::is_err);
                 stop.store(true, Ordering::Relaxed);
                 result
             });
@@ -255,7 +277,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_named() {
         let root = tree(&["file"]);
-        match DiskContext.scan(&root.path().join("file"), &ByName) {
+        match DiskContext::default().scan(&root.path().join("file"), &ByName) {
             Err(ContextError::Io { path, .. }) => assert_eq!(path, root.path().join("file")),
             other => panic!("{other:?}"),
         }

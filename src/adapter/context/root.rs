@@ -1,25 +1,29 @@
-//! The root of a context, and opening files beneath it.
+//! The root of a context, and opening directories and files beneath it.
 
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
 
+use super::stamp::Stamp;
 use crate::model::RelPath;
 use crate::port::ContextError;
-
-/// What tells whether a file is still the same: device, inode, size, mtime, ctime.
-type Identity = (u64, u64, u64, (i64, i64), (i64, i64));
 
 /// An open context directory.
 pub struct Root {
     path: PathBuf,
     dir: OwnedFd,
+}
+
+/// An open directory beneath a root, or the root itself.
+pub struct Directory<'r> {
+    root: &'r Root,
+    fd: OwnedFd,
 }
 
 impl Root {
@@ -37,59 +41,59 @@ impl Root {
         &self.path
     }
 
+    /// Returns the open directory.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
     /// Returns the path of what stands at `relative`.
     pub fn join(&self, relative: &RelPath) -> PathBuf {
         self.path.join(OsStr::from_bytes(relative.as_bytes()))
     }
 
+    /// Opens a directory, the root itself without a path. No link is followed.
+    pub fn directory(&self, relative: Option<&RelPath>) -> Result<Directory<'_>, ContextError> {
+        let fd = match relative {
+            None => rustix::fs::openat(&self.dir, ".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()),
+            Some(path) => self.open_beneath(path, OFlags::DIRECTORY),
+        };
+        let path = || relative.map_or_else(|| self.path.clone(), |relative| self.join(relative));
+        let fd = fd.map_err(|errno| match errno {
+            Errno::LOOP | Errno::NOTDIR => ContextError::Changing { path: path() },
+            errno => io_error("list", &path(), errno.into()),
+        })?;
+        Ok(Directory { root: self, fd })
+    }
+
     /// Opens a regular file. No link is followed, and a FIFO that took a file's place does
     /// not block.
     pub fn file(&self, relative: &RelPath) -> Result<Source, ContextError> {
-        let path = || self.join(relative);
-        let fail = |error: io::Error| io_error("read", &path(), error);
-        let fd = self.open_beneath(relative).map_err(|errno| match errno {
+        self.source(relative, self.open_beneath(relative, OFlags::empty()))
+    }
+
+    fn source(
+        &self,
+        relative: &RelPath,
+        opened: rustix::io::Result<OwnedFd>,
+    ) -> Result<Source, ContextError> {
+        let fail = |errno: Errno| io_error("read", &self.join(relative), errno.into());
+        let changing = || ContextError::Changing { path: self.join(relative) };
+        let fd = opened.map_err(|errno| match errno {
             // A link, or a socket or device without driver, where a file was.
-            rustix::io::Errno::LOOP | rustix::io::Errno::NXIO => ContextError::Changing { path: path() },
-            errno => fail(errno.into()),
+            Errno::LOOP | Errno::NXIO => changing(),
+            errno => fail(errno),
         })?;
-        let file = File::from(fd);
-        let metadata = file.metadata().map_err(fail)?;
-        if !metadata.is_file() {
-            return Err(ContextError::Changing { path: path() });
-        }
-        let identity = (
-            metadata.dev(),
-            metadata.ino(),
-            metadata.size(),
-            (metadata.mtime(), metadata.mtime_nsec()),
-            (metadata.ctime(), metadata.ctime_nsec()),
-        );
-        Ok(Source { file, size: metadata.size(), executable: metadata.mode() & 0o100 != 0, identity })
+        let stat = rustix::fs::fstat(&fd).map_err(fail)?;
+        let found = Found::new(&stat).ok_or_else(changing)?;
+        Ok(Source { file: File::from(fd), found })
     }
 
-    /// Tells whether the file at `relative` is still the one that was opened, unchanged.
-    pub fn is_still(&self, relative: &RelPath, source: &Source) -> Result<bool, ContextError> {
+    fn open_beneath(&self, relative: &RelPath, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let name = OsStr::from_bytes(relative.as_bytes());
-        let stat = rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|errno| io_error("read", &self.join(relative), errno.into()))?;
-        #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss)] // The types differ by platform.
-        let identity = (
-            stat.st_dev as u64,
-            stat.st_ino as u64,
-            stat.st_size as u64,
-            (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
-            (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
-        );
-        Ok(FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && identity == source.identity)
-    }
-
-    fn open_beneath(&self, relative: &RelPath) -> rustix::io::Result<OwnedFd> {
-        let name = OsStr::from_bytes(relative.as_bytes());
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let flags = flags | READ;
         #[cfg(target_os = "linux")]
         {
             use rustix::fs::ResolveFlags;
-            use rustix::io::Errno;
             let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
             match rustix::fs::openat2(&self.dir, name, flags, Mode::empty(), resolve) {
                 // Kernels before 5.6, and sandboxes that do not know the call.
@@ -101,15 +105,67 @@ impl Root {
     }
 }
 
+const READ: OFlags = OFlags::RDONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NOCTTY);
+
+impl Directory<'_> {
+    /// Returns the open directory.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Opens the file at `path`, whose last component is its name in this directory.
+    pub fn file(&self, path: &RelPath) -> Result<Source, ContextError> {
+        self.root.source(path, rustix::fs::openat(&self.fd, name(path), READ, Mode::empty()))
+    }
+
+    /// Tells what the file at `path` is now; nothing if it is no regular file.
+    pub fn find(&self, path: &RelPath) -> Result<Option<Found>, ContextError> {
+        let stat = rustix::fs::statat(&self.fd, name(path), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|errno| io_error("read", &self.root.join(path), errno.into()))?;
+        Ok(Found::new(&stat))
+    }
+}
+
+/// The last component of a path.
+pub fn name(path: &RelPath) -> &OsStr {
+    let bytes = path.as_bytes();
+    let start = bytes.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    OsStr::from_bytes(&bytes[start..])
+}
+
+/// What the system tells about a regular file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// What changes when the file does.
+    pub stamp: Stamp,
+    /// Whether its owner may execute it.
+    pub executable: bool,
+}
+
+impl Found {
+    fn new(stat: &Stat) -> Option<Self> {
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        is_file.then(|| Self { stamp: Stamp::new(stat), executable: stat.st_mode & 0o100 != 0 })
+    }
+}
+
 /// A file that is being read.
 pub struct Source {
     /// The open file.
     pub file: File,
+    /// What it was when it was opened.
+    pub found: Found,
+}
+
+impl Source {
     /// Its size in bytes when it was opened.
-    pub size: u64,
-    /// Whether its owner may execute it.
-    pub executable: bool,
-    identity: Identity,
+    pub fn size(&self) -> u64 {
+        self.found.stamp.size
+    }
 }
 
 /// Wraps what the system said.

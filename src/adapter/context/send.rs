@@ -52,7 +52,7 @@ pub fn read(
         ContextError::Changing { path } => ContextError::Changed { path },
         other => other,
     })?;
-    if source.size != size || source.executable != executable {
+    if source.size() != size || source.found.executable != executable {
         return Err(changed());
     }
     let mut file = source.file.take(size);
@@ -94,9 +94,11 @@ mod tests {
         assert_eq!(all, expect);
     }
 
+    type Change = (&'static str, fn(&Path));
+
     #[test]
     fn what_changed_after_it_was_hashed_is_an_error() {
-        let change: [(&str, fn(&Path)); 7] = [
+        let changes: [Change; 7] = [
             ("nothing", |_| {}),
             ("same size", |file| fs::write(file, "TEXT").unwrap()),
             ("longer", |file| fs::write(file, "text and more").unwrap()),
@@ -111,7 +113,7 @@ mod tests {
                 fs::create_dir(file).unwrap();
             }),
         ];
-        for (what, change) in change {
+        for (what, change) in changes {
             let dir = TempDir::new().unwrap();
             let file = dir.path().join("file");
             fs::write(&file, "text").unwrap();

@@ -1,124 +1,155 @@
-//! Walking a context: which entries there are, and which files are to be hashed.
+//! Listing directories: which entries there are, and which files are to be hashed.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use walkdir::{DirEntry, WalkDir};
+use rustix::fs::{AtFlags, Dir, FileType};
 
-use super::hash::Queue;
-use super::root::io_error;
+use super::cache::{Cache, Files};
+use super::queue::{Job, Queue};
+use super::root::{Directory, Root, io_error};
 use crate::model::{Entry, EntryKind, RelPath};
 use crate::port::{ContextError, ContextFilter, Visit};
 
 /// Boxwright's own state in a context's root.
 const OWN_STATE: &[u8] = b".boxwright";
+/// How many files of one directory are held back before they are hashed.
+const BATCH: usize = 512;
 
-/// What a walk found beside the files, which went to the queue.
-pub enum Walked {
-    /// Symbolic links and empty directories.
-    Others(Vec<Entry>),
-    /// The filter asked for a wider one at this path.
-    Widen(RelPath),
+/// A directory of the walk.
+pub struct Node {
+    path: Option<RelPath>,
+    parent: Option<Arc<Node>>,
+    /// Whether it is an entry if nothing below it is.
+    counts: bool,
+    holds: AtomicBool,
 }
 
-/// Walks `root` in one thread and hands the files that `filter` takes to `queue`.
-pub fn walk(root: &Path, filter: &dyn ContextFilter, queue: &Queue<'_>) -> Result<Walked, ContextError> {
-    let mut others = Vec::new();
-    let mut open = Directories::default();
-    // Entries of one directory need no order: all are sorted in the end.
-    let mut walk = WalkDir::new(root).min_depth(1).follow_links(false).into_iter();
-    while let Some(next) = walk.next() {
+impl Node {
+    /// The context itself, which is never an entry.
+    pub fn root() -> Arc<Self> {
+        Arc::new(Self { path: None, parent: None, counts: false, holds: AtomicBool::new(false) })
+    }
+
+    /// Returns its entry if it is one; known when the walk has ended.
+    pub fn entry(&self) -> Option<Entry> {
+        let is_entry = self.counts && !self.holds.load(Ordering::Relaxed);
+        is_entry.then(|| Some(Entry { path: self.path.clone()?, kind: EntryKind::Directory }))?
+    }
+
+    fn below(self: &Arc<Self>, path: RelPath, counts: bool) -> Arc<Self> {
+        let parent = Some(Arc::clone(self));
+        Arc::new(Self { path: Some(path), parent, counts, holds: AtomicBool::new(false) })
+    }
+
+    /// Notes that something at or below it is an entry.
+    fn hold(&self) {
+        let mut node = Some(self);
+        while let Some(this) = node {
+            if this.holds.swap(true, Ordering::Relaxed) {
+                return;
+            }
+            node = this.parent.as_deref();
+        }
+    }
+}
+
+/// An open directory, and what is remembered about its files.
+pub struct Open<'r> {
+    pub directory: Directory<'r>,
+    /// Nothing if nothing may be remembered.
+    pub known: Option<Files<'r>>,
+}
+
+/// What a directory holds besides files.
+#[derive(Default)]
+pub struct Listed {
+    /// Symbolic links.
+    pub links: Vec<Entry>,
+    /// The directory the filter could not decide about, if there is one.
+    pub widen: Option<RelPath>,
+}
+
+/// Lists a directory; its files and directories go to the queue.
+pub fn list<'r>(
+    root: &'r Root,
+    cache: Option<&'r Cache>,
+    filter: &dyn ContextFilter,
+    node: &Arc<Node>,
+    queue: &Queue<'r>,
+) -> Result<Listed, ContextError> {
+    let directory = root.directory(node.path.as_ref())?;
+    let at = node.path.as_ref().map_or(&b""[..], RelPath::as_bytes);
+    let known = cache.and_then(|cache| cache.directory(at, directory.fd()));
+    let open = Arc::new(Open { directory, known });
+    let shown = |name: &[u8]| -> PathBuf {
+        let directory = node.path.as_ref().map_or_else(|| root.path().to_owned(), |path| root.join(path));
+        directory.join(OsStr::from_bytes(name))
+    };
+    let mut listed = Listed::default();
+    let mut files = Vec::new();
+    for entry in
+        Dir::read_from(open.directory.fd()).map_err(|errno| io_error("list", &shown(b""), errno.into()))?
+    {
+        let entry = entry.map_err(|errno| io_error("list", &shown(b""), errno.into()))?;
+        let name = entry.file_name().to_bytes();
+        if name == b"." || name == b".." || (node.path.is_none() && name == OWN_STATE) {
+            continue;
+        }
         if queue.is_stopped() {
             break;
         }
-        let entry = next.map_err(|error| walk_error(root, error))?;
-        open.leave(entry.depth(), &mut others);
-        let path = relative(root, &entry)?;
-        let kind = entry.file_type();
-        if kind.is_dir() {
-            let own = entry.depth() == 1 && path.as_bytes() == OWN_STATE;
-            match if own { Visit::Prune } else { filter.directory(&path) } {
-                Visit::Take => open.enter(path, true),
-                Visit::Pass => open.enter(path, false),
-                Visit::Prune => walk.skip_current_dir(),
-                Visit::Widen => return Ok(Walked::Widen(path)),
+        let path = RelPath::join(node.path.as_ref(), name)
+            .map_err(|error| io_error("list", &shown(name), std::io::Error::other(error)))?;
+        let kind = match entry.file_type() {
+            FileType::Unknown => {
+                rustix::fs::statat(open.directory.fd(), entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
+                    .map(|stat| FileType::from_raw_mode(stat.st_mode))
+                    .map_err(|errno| io_error("list", &shown(name), errno.into()))?
             }
-            continue;
-        }
-        if entry.depth() == 1 && path.as_bytes() == OWN_STATE {
-            continue;
-        }
-        match filter.leaf(&path, kind.is_symlink()) {
-            Visit::Take => open.took(),
+            kind => kind,
+        };
+        let is_directory = kind == FileType::Directory;
+        let visit = match is_directory {
+            true => filter.directory(&path),
+            false => filter.leaf(&path, kind == FileType::Symlink),
+        };
+        match visit {
+            Visit::Take => node.hold(),
+            Visit::Pass if is_directory => {}
             Visit::Pass | Visit::Prune => continue,
-            Visit::Widen => return Ok(Walked::Widen(path)),
+            Visit::Widen => return Ok(Listed { widen: Some(path), ..listed }),
         }
-        if kind.is_symlink() {
-            let target =
-                std::fs::read_link(entry.path()).map_err(|error| io_error("read", entry.path(), error))?;
-            let target = target.as_os_str().as_bytes().into();
-            others.push(Entry { path, kind: EntryKind::Symlink { target } });
-        } else if kind.is_file() {
-            queue.push(path);
-        } else {
-            let kind = match kind {
-                kind if kind.is_fifo() => "FIFO",
-                kind if kind.is_socket() => "socket",
-                _ => "device",
-            };
-            return Err(ContextError::Special { path: entry.into_path(), kind });
-        }
-    }
-    open.leave(1, &mut others);
-    Ok(Walked::Others(others))
-}
-
-/// The directories from the root down to where the walk is.
-#[derive(Default)]
-struct Directories(Vec<Directory>);
-
-struct Directory {
-    path: RelPath,
-    counts: bool,
-    holds: bool,
-}
-
-impl Directories {
-    fn enter(&mut self, path: RelPath, counts: bool) {
-        self.0.push(Directory { path, counts, holds: false });
-    }
-
-    fn took(&mut self) {
-        if let Some(last) = self.0.last_mut() {
-            last.holds = true;
-        }
-    }
-
-    /// Leaves all directories at `depth` and below; those that count and hold nothing
-    /// become entries.
-    fn leave(&mut self, depth: usize, entries: &mut Vec<Entry>) {
-        while self.0.len() >= depth {
-            let Some(left) = self.0.pop() else { return };
-            if left.counts && !left.holds {
-                entries.push(Entry { path: left.path, kind: EntryKind::Directory });
-                self.took();
-            } else if left.holds {
-                self.took();
+        match kind {
+            FileType::Directory => queue.push(Job::Directory(node.below(path, visit == Visit::Take))),
+            FileType::Symlink => {
+                let target = rustix::fs::readlinkat(open.directory.fd(), entry.file_name(), Vec::new())
+                    .map_err(|errno| io_error("read", &shown(name), errno.into()))?;
+                listed
+                    .links
+                    .push(Entry { path, kind: EntryKind::Symlink { target: target.to_bytes().into() } });
+            }
+            FileType::RegularFile => {
+                files.push(path);
+                if files.len() >= BATCH {
+                    queue.push(Job::Files(Arc::clone(&open), std::mem::take(&mut files)));
+                }
+            }
+            kind => {
+                let kind = match kind {
+                    FileType::Fifo => "FIFO",
+                    FileType::Socket => "socket",
+                    _ => "device",
+                };
+                return Err(ContextError::Special { path: shown(name), kind });
             }
         }
     }
-}
-
-fn relative(root: &Path, entry: &DirEntry) -> Result<RelPath, ContextError> {
-    let path = entry.path();
-    let bytes = path.strip_prefix(root).unwrap_or(path).as_os_str().as_bytes();
-    RelPath::new(bytes).map_err(|error| io_error("list", path, std::io::Error::other(error)))
-}
-
-fn walk_error(root: &Path, error: walkdir::Error) -> ContextError {
-    let path = error.path().map_or_else(|| PathBuf::from(OsStr::new(root)), Path::to_owned);
-    let source = error.into_io_error().unwrap_or_else(|| std::io::Error::other("a loop of links"));
-    ContextError::Io { action: "list", path, source }
+    if !files.is_empty() {
+        queue.push(Job::Files(open, files));
+    }
+    Ok(listed)
 }

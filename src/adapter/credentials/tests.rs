@@ -116,6 +116,20 @@ async fn helpers_are_asked_on_stdin() {
 }
 
 #[tokio::test]
+async fn helpers_are_asked_once() {
+    for (script, fine) in [(r#"echo '{"Username":"u","Secret":"s"}'"#, true), ("exit 1", false)] {
+        let home = Home::new(r#"{"credsStore":"once"}"#);
+        let count = home.0.path().join("count");
+        home.helper("once", &format!("echo >>{}; {script}", count.display()));
+        let credentials = home.credentials(&[]).unwrap();
+        let asked = (0..20).map(|_| credentials.lookup("a.example"));
+        let answers = futures_util::future::join_all(asked).await;
+        assert!(answers.iter().all(|answer| answer.is_ok() == fine), "{answers:?}");
+        assert_eq!(std::fs::read_to_string(count).unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
 async fn a_failing_helper_is_an_error_without_its_output() {
     let home = Home::new(r#"{"credsStore":"bad"}"#);
     home.helper("bad", "echo hunter2; echo hunter2 >&2; exit 3");

@@ -39,6 +39,15 @@ impl Engine for DockerEngine {
         build::build(self, request, events).await
     }
 
+    async fn size(&self, image: &ImageId) -> Result<u64, EngineError> {
+        let found = self.docker().await?.inspect_image(image.0.as_str()).await;
+        let found = found.map_err(|cause| self.error("inspect an image", &cause))?;
+        // An engine that does not tell would make a limit meaningless, so it is an error.
+        let size = found.size.and_then(|size| u64::try_from(size).ok());
+        let detail = || "it did not tell the size".to_owned();
+        size.ok_or_else(|| EngineError::Engine { action: "inspect an image", detail: detail() })
+    }
+
     async fn push(
         &self,
         image: &ImageId,

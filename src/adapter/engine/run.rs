@@ -120,6 +120,12 @@ fn body(request: &RunRequest, image: &str, init: bool) -> Result<ContainerCreate
             mounts: Some(vec![mount]),
             network_mode: request.network.clone(),
             init: init.then_some(true),
+            // Engines before 23.0 learn of it only after the start.
+            console_size: if request.tty {
+                terminal::size().map(|(h, w)| vec![h.into(), w.into()])
+            } else {
+                None
+            },
             ..Default::default()
         }),
         ..Default::default()

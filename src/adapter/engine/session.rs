@@ -62,7 +62,7 @@ async fn serve<S>(
 where
     S: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
 {
-    upgrade(&mut stream, id).await?;
+    upgrade(&mut stream, id, &offer.name()).await?;
     // A server without more to expect would close this one connection.
     let incoming = stream::iter([Ok::<_, io::Error>(stream)]).chain(stream::pending());
     let server = Server::builder()
@@ -77,11 +77,11 @@ where
 }
 
 /// Turns an HTTP/1.1 connection into one on which the engine speaks HTTP/2 as the client.
-async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, id: &str) -> io::Result<()> {
+async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, id: &str, name: &str) -> io::Result<()> {
     let mut request = format!(
         "POST /session HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\
         X-Docker-Expose-Session-Uuid: {id}\r\nX-Docker-Expose-Session-Name: boxwright\r\n\
-        X-Docker-Expose-Session-Sharedkey: {id}\r\n"
+        X-Docker-Expose-Session-Sharedkey: {name}\r\n"
     );
     for method in METHODS {
         request += &format!("X-Docker-Expose-Session-Grpc-Method: {method}\r\n");

@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::packet::{FINISH, PIECE, Packet, REQUEST, STAT};
 use crate::adapter::context::root::Root;
 use crate::adapter::context::send;
-use crate::model::{Digest, Entry, EntryKind, RelPath};
+use crate::model::{Digest, Entry, EntryKind, FileHasher, RelPath};
 use crate::port::{BuildRequest, ContextError};
 
 /// The Dockerfile's name in its directory.
@@ -54,6 +54,33 @@ impl Offer {
             failure: Mutex::default(),
             closed,
         }
+    }
+
+    /// Returns a name for the context's content.
+    ///
+    /// The engine keeps a context it was sent under this name and asks only for what has
+    /// another size or time, and all times are 0 here: so no two contents may share it.
+    pub fn name(&self) -> String {
+        let mut hasher = FileHasher::new();
+        let mut add = |part: &[u8]| {
+            hasher.update(&(part.len() as u64).to_be_bytes());
+            hasher.update(part);
+        };
+        for entry in &self.context {
+            add(entry.path.as_bytes());
+            match &entry.kind {
+                EntryKind::File { digest, executable, .. } => {
+                    add(digest.as_str().as_bytes());
+                    add(&[b'f', u8::from(*executable)]);
+                }
+                EntryKind::Symlink { target } => {
+                    add(target);
+                    add(b"l");
+                }
+                EntryKind::Directory => add(b"d"),
+            }
+        }
+        hasher.finish().0.hex().to_owned()
     }
 
     /// Takes the error that made the handing over fail, if there was one.
@@ -104,7 +131,11 @@ impl Offer {
             }
         };
         let end = Packet { kind: STAT, ..Packet::default() };
-        if !entries.iter().map(Packet::entry).chain([end]).all(send) {
+        let entry = |entry| match directory {
+            Directory::Dockerfile => Packet::entry(entry).with_time_of(entry),
+            Directory::Context | Directory::Ignore => Packet::entry(entry),
+        };
+        if !entries.iter().map(entry).chain([end]).all(send) {
             return Ok(());
         }
         let root = Root::open(&self.root)?;

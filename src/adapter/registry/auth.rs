@@ -16,14 +16,14 @@ use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
-use tokio::sync::{Mutex as AsyncMutex, OnceCell};
+use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
 use super::answer::Answer;
 use super::challenge::{self, Challenge};
 use super::wire::{Host, Request, Wire, locked};
 use super::{address, realm};
-use crate::adapter::credentials::{Credential, Credentials};
+use crate::adapter::credentials::{Credential, Credentials, Secret};
 use crate::model::printable;
 use crate::port::{Failure, RegistryError};
 
@@ -35,7 +35,6 @@ const SHORTEST_LIFE: u64 = 60;
 #[derive(Default)]
 pub(super) struct State {
     scheme: Mutex<Option<Scheme>>,
-    credential: OnceCell<Credential>,
     tokens: Mutex<HashMap<String, Arc<AsyncMutex<Option<Token>>>>>,
 }
 
@@ -103,15 +102,9 @@ impl Authorizer {
         deadline: Instant,
     ) -> Result<Option<HeaderValue>, RegistryError> {
         let Some(scheme) = locked(&host.auth.scheme).clone() else { return Ok(None) };
-        let credential = host.auth.credential.get_or_try_init(|| async {
-            let name = address::host(&request.url);
-            self.credentials.lookup(&name).await.map_err(|failure| request.error(failure))
-        });
-        let header = match (scheme, credential.await?) {
-            (Scheme::Basic, Credential::Basic { user, password }) => {
-                let pair = STANDARD.encode(format!("{user}:{}", password.expose()));
-                secret_header(&format!("Basic {pair}"))
-            }
+        let credential = self.credentials.lookup(&address::host(&request.url)).await;
+        let header = match (scheme, credential.map_err(|failure| request.error(failure))?) {
+            (Scheme::Basic, Credential::Basic { user, password }) => basic_header(&user, &password),
             (Scheme::Basic, _) => return Ok(None),
             (Scheme::Bearer { .. }, Credential::Bearer(token)) => {
                 secret_header(&format!("Bearer {}", token.expose()))
@@ -126,7 +119,7 @@ impl Authorizer {
                 {
                     return Ok(Some(token.header.clone()));
                 }
-                let token = self.fetch(token_request(realm, service, scope, credential), deadline).await?;
+                let token = self.fetch(token_request(realm, service, scope, &credential), deadline).await?;
                 return Ok(Some(slot.insert(token).header.clone()));
             }
         };
@@ -172,8 +165,7 @@ fn token_request(mut realm: Url, service: Option<String>, scope: &str, credentia
     realm.query_pairs_mut().extend_pairs(params);
     let request = Request::new(Method::GET, realm);
     let Credential::Basic { user, password } = credential else { return request };
-    let pair = STANDARD.encode(format!("{user}:{}", password.expose()));
-    with(&request, secret_header(&format!("Basic {pair}")).as_ref())
+    with(&request, basic_header(user, password).as_ref())
 }
 
 fn with(request: &Request, authorization: Option<&HeaderValue>) -> Request {
@@ -181,6 +173,11 @@ fn with(request: &Request, authorization: Option<&HeaderValue>) -> Request {
         Some(value) => request.clone().header(AUTHORIZATION, value.clone()),
         None => request.clone(),
     }
+}
+
+fn basic_header(user: &str, password: &Secret) -> Option<HeaderValue> {
+    let pair = STANDARD.encode(format!("{user}:{}", password.expose()));
+    secret_header(&format!("Basic {pair}"))
 }
 
 fn secret_header(text: &str) -> Option<HeaderValue> {

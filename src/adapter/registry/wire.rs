@@ -186,7 +186,7 @@ impl Wire {
             *hold = Some(hold.map_or(until, |other| other.max(until)));
         }
         let own = self.wait_before(tries)?;
-        Some(asked.unwrap_or(own))
+        Some(asked.map_or(own, |asked| asked.max(own)))
     }
 
     /// The patience with a host that refuses connections is shared by all its requests:
@@ -247,8 +247,9 @@ impl From<reqwest::Error> for Broken {
 
 /// Tells whether TLS itself refused: a bad certificate, a wrong name, http on an https port.
 fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    // An I/O error shows the cause of what it wraps, and not what it wraps.
     let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    error.is::<rustls::Error>() || wrapped.is_some_and(|inner| inner.is::<rustls::Error>())
+    error.is::<rustls::Error>() || wrapped.is_some_and(|inner| is_tls(inner))
 }
 
 impl Broken {
@@ -265,4 +266,34 @@ impl Broken {
 /// Locks; what a panicking thread left behind here is still whole.
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn http_on_an_https_port_is_neither_spoken_nor_tried_again() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("https://{}/v2/", listener.local_addr().unwrap())).unwrap();
+        let met = Arc::new(Mutex::new(Vec::new()));
+        let seen = met.clone();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut hello = [0; 4096];
+                let _ = stream.read(&mut hello).await.unwrap();
+                locked(&seen).push(hello[0]);
+                stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+            }
+        });
+        let wire = Wire::new(Limits::default()).unwrap();
+        let error = wire.send(&Request::new(Method::GET, url), wire.deadline()).await.unwrap_err();
+        assert!(matches!(error.failure, Failure::Unreachable { .. }), "{error}");
+        // One TLS handshake record, and no request.
+        assert_eq!(*locked(&met), [22], "{error}");
+    }
 }

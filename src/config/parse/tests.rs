@@ -100,11 +100,73 @@ fn errors_name_place_and_remedy() {
     check("\"ec-build-box\"", "\"ledger\"", "27:14", "is the ledger's repository", "");
     check("\"ec-build-box\"", "\"EC\"", "27:14", "is not a repository name", "");
     check("[box.test]", "[box.Test]", "22:6", "box name `Test`", "");
-    check("Cargo.toml", "Cargo.txt", "20:9", "`field` needs a .toml or .json file", "pattern");
+    check("Cargo.toml", "Cargo.txt", "20:9", "`field` needs a .toml, .json or .yaml file", "pattern");
     check("\"image:debian:12\"", "\"debian:12\"", "29:48", "names neither a box nor an image", "box:NAME");
     check("keep = { last = 1, grace = \"2d\" }", "keep = {", "41:1", "", "");
     check("lean-{pin.lean}", "a/b", "32:10", "is not a tag", "");
     check("lean-{pin.lean}", &"a".repeat(100), "32:10", "at most 128", "");
+}
+
+#[test]
+fn findings_are_silenced_by_name_for_all_boxes_or_one() {
+    let text = GOOD
+        .replace("[defaults]", "[lint]\nallow = [\"git-clone\"]\n\n[defaults]")
+        .replace("[box.base]", "[box.base]\nallow = [\"latest\", \"dirty\"]");
+    let project = parse("b.toml", &text).unwrap();
+    let allowed = |name: &str| -> Vec<&str> {
+        project.find(name).unwrap().allow.iter().map(|kind| kind.name()).collect()
+    };
+    assert_eq!(allowed("base"), ["latest", "git-clone", "dirty"]);
+    assert_eq!(allowed("build"), ["git-clone"]);
+    check(
+        "[box.base]",
+        "[box.base]\nallow = [\"gitclone\"]",
+        "35:10",
+        "no finding `gitclone`",
+        "`git-clone`",
+    );
+    check("[box.base]", "[box.base]\nallow = [\"x\"]", "35:10", "no finding `x`", "secret-argument, latest,");
+    check("[clean]", "[lint]\nalow = []\n[clean]", "9:1", "unknown key `alow` in [lint]", "`allow`");
+}
+
+#[test]
+fn an_argument_that_looks_like_a_secret_is_refused_without_showing_it() {
+    let secret = |allow: &str| {
+        let text = GOOD.replace("args = {", &format!("{allow}args = {{ NPM_TOKEN = \"hunter2\","));
+        parse("b.toml", &text)
+    };
+    let error = secret("").unwrap_err();
+    assert_eq!((error.line, error.column), (30, 10));
+    assert_eq!(error.text.trim_start(), "NPM_TOKEN = …");
+    assert!(error.message.contains("`NPM_TOKEN` looks like a secret"), "{error}");
+    assert!(error.hint.as_deref().unwrap().contains("--mount=type=secret"));
+    assert!(!format!("{error}{error:?}").contains("hunter2"));
+    assert!(secret("allow = [\"secret-argument\"]\n").is_ok());
+    assert!(secret("allow = [\"latest\"]\n").is_err());
+}
+
+#[test]
+fn a_pin_is_of_one_kind() {
+    let pin = |text: &str| {
+        let text = GOOD.replace("file = \"Cargo.toml\"\nfield = \"dependencies.noirc_driver.rev\"", text);
+        assert_ne!(text, GOOD);
+        parse("b.toml", &text)
+    };
+    let git = pin("git = \"https://example.com/n.git\"\nref = \"main\"").unwrap();
+    assert!(matches!(&git.pins["noir"].source, PinSource::Git { reference, .. } if reference == "main"));
+    assert!(matches!(pin("image = \"debian:12\"").unwrap().pins["noir"].source, PinSource::Image(_)));
+    for (text, message) in [
+        ("git = \"x\"", "`pin.noir.ref` is missing"),
+        ("git = \"--upload-pack=x\"\nref = \"main\"", "must not be empty, begin with `-`"),
+        ("git = \"x\"\nref = \"m\"\nurl = \"https://x\"", "needs one of file, git, image and url"),
+        ("image = \"debian:12\"\nref = \"main\"", "`ref` does not go with `image`"),
+        ("url = \"ftp://x\"", "expected an http or https address"),
+        ("ref = \"main\"", "needs one of file, git, image and url"),
+        ("image = \"Debian\"", "is not an image name"),
+    ] {
+        let error = pin(text).unwrap_err();
+        assert!(error.message.contains(message), "{error}");
+    }
 }
 
 #[test]

@@ -14,13 +14,12 @@ pub struct Finding {
     pub text: String,
 }
 
-/// The kinds of remark.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// The kinds of remark, each with a name by which the configuration silences it. An image by
+/// tag is none: the lock holds its digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FindingKind {
     /// An argument or variable that looks like a secret (docker's `SecretsUsedInArgOrEnv`).
     SecretArgument,
-    /// An image by tag, without a digest.
-    FloatingImage,
     /// An image by `:latest`, or without a tag.
     LatestImage,
     /// `ADD` of an address without `--checksum`.
@@ -29,6 +28,36 @@ pub enum FindingKind {
     GitClone,
     /// `curl` or `wget` of an address in a `RUN`.
     Download,
+    /// A named context that the configuration gives and no reachable stage uses.
+    UnusedContext,
+    /// Context entries that are not as git has them.
+    Dirty,
+}
+
+impl FindingKind {
+    /// All kinds.
+    pub const ALL: [Self; 7] = [
+        Self::SecretArgument,
+        Self::LatestImage,
+        Self::UncheckedAdd,
+        Self::GitClone,
+        Self::Download,
+        Self::UnusedContext,
+        Self::Dirty,
+    ];
+
+    /// Returns its name, which stays.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SecretArgument => "secret-argument",
+            Self::LatestImage => "latest",
+            Self::UncheckedAdd => "unchecked-add",
+            Self::GitClone => "git-clone",
+            Self::Download => "download",
+            Self::UnusedContext => "unused-context",
+            Self::Dirty => "dirty",
+        }
+    }
 }
 
 /// Remarks about one instruction.
@@ -85,7 +114,7 @@ fn commands(script: &str, line: u32, out: &mut Vec<Finding>) {
                 word.contains("://") || (kind == FindingKind::GitClone && word.starts_with("git@"))
             };
             let found = rest.iter().find(address).map(|address| (*address).to_owned());
-            let clone = (kind == FindingKind::GitClone).then(|| "git clone".to_owned());
+            let clone = (kind == FindingKind::GitClone).then(|| "a repository".to_owned());
             out.extend(found.or(clone).map(|text| Finding { kind, line, text }));
             break;
         }
@@ -93,7 +122,7 @@ fn commands(script: &str, line: u32, out: &mut Vec<Finding>) {
 }
 
 /// Whether a name looks like that of a secret (BuildKit, `getSecretsRegex`).
-pub(super) fn is_secret(name: &str) -> bool {
+pub fn is_secret(name: &str) -> bool {
     const DENY: [&str; 10] = [
         "apikey",
         "auth",
@@ -118,11 +147,9 @@ pub(super) fn image(name: &str, line: u32, out: &mut Vec<Finding>) {
         return;
     }
     let last = name.rsplit('/').next().unwrap_or_default();
-    let kind = match last.split_once(':') {
-        None | Some((_, "latest")) => FindingKind::LatestImage,
-        Some(_) => FindingKind::FloatingImage,
-    };
-    out.push(Finding { kind, line, text: name.to_owned() });
+    if matches!(last.split_once(':'), None | Some((_, "latest"))) {
+        out.push(Finding { kind: FindingKind::LatestImage, line, text: name.to_owned() });
+    }
 }
 
 #[cfg(test)]
@@ -149,7 +176,7 @@ mod tests {
     fn floating_commands_are_found() {
         for (script, expect) in [
             ("git clone https://x/y.git", Some((FindingKind::GitClone, "https://x/y.git"))),
-            ("cd a && git -C b clone $REPO", Some((FindingKind::GitClone, "git clone"))),
+            ("cd a && git -C b clone $REPO", Some((FindingKind::GitClone, "a repository"))),
             ("git status", None),
             ("curl -fsSL \"https://x/y\" | sh", Some((FindingKind::Download, "https://x/y"))),
             ("apt-get install -y curl git", None),

@@ -143,7 +143,11 @@ fn heredocs(
         match end {
             Some(length) => {
                 let body = lines[next..next + length].iter().map(|(line, _)| *line).collect();
-                instruction.heredocs.push(Heredoc { name: announced.name, body });
+                let heredoc = Heredoc { name: announced.name, body };
+                match &mut instruction.trigger {
+                    Some(trigger) => trigger.heredocs.push(heredoc),
+                    None => instruction.heredocs.push(heredoc),
+                }
                 next += length + 1;
             }
             None if announced.spaced => {}

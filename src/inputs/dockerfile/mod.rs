@@ -19,16 +19,21 @@ mod outline;
 mod reads;
 mod scope;
 mod shell;
+#[cfg(test)]
+mod shell_tests;
 mod source;
 mod stages;
 #[cfg(test)]
 mod tests;
+mod triggers;
+mod walk;
 
 pub use analysis::{Analysis, BoxInputs, ContextKind, Secret, analyse};
 pub use error::DockerfileError;
-pub use findings::{Finding, FindingKind};
+pub use findings::{Finding, FindingKind, is_secret};
 pub use images::{ImageOrigin, ImageUse, RewriteError, rewrite};
 pub use needs::{Need, NeedKind};
 pub use outline::{StageBase, StageOutline, outline};
 pub use reads::{Reads, Source};
 pub use source::{At, DockerfileSource};
+pub use triggers::Trigger;

@@ -55,10 +55,10 @@ impl fmt::Display for NeedKind {
 /// The needs of one instruction.
 pub(super) fn instruction(instruction: &Instruction, out: &mut Vec<Need>) {
     let line = instruction.line;
-    if !instruction.heredocs.is_empty() {
+    let inner = instruction.trigger.as_deref().unwrap_or(instruction);
+    if !inner.heredocs.is_empty() {
         out.push(Need { kind: NeedKind::Heredoc, line });
     }
-    let inner = instruction.trigger.as_deref().unwrap_or(instruction);
     if !matches!(inner.keyword, "ADD" | "COPY") {
         return;
     }

@@ -61,7 +61,8 @@ impl Collector {
         }
     }
 
-    fn whole(&mut self, line: u32, reason: impl Into<String>) {
+    /// Gives up: everything can be read.
+    pub fn whole(&mut self, line: u32, reason: impl Into<String>) {
         if self.whole.is_none() {
             self.whole = Some((reason.into(), line));
         }

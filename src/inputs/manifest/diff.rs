@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::InputManifest;
+use super::{InputManifest, Instruction};
 use crate::model::{Entry, RelPath, printable};
 
 /// Whether something is only in the newer manifest, only in the older, or in both but different.
@@ -40,8 +40,10 @@ pub enum Change {
     Directive(String, Side),
     /// An instruction.
     Instruction {
-        /// The newer text; the older one if it was removed.
-        text: String,
+        /// The older text, unless it was added.
+        old: Option<String>,
+        /// The newer text, unless it was removed.
+        new: Option<String>,
         /// Its line in the newer Dockerfile, if known.
         line: Option<u32>,
         /// How it moved.
@@ -84,7 +86,8 @@ impl fmt::Display for Change {
             Self::Platform { old, new } => write!(f, "platform changed: {} is now {}", name(old), name(new)),
             Self::Target { old, new } => write!(f, "target changed: {} is now {}", name(old), name(new)),
             Self::Directive(text, side) => write!(f, "parser directive {} {side}", name(text)),
-            Self::Instruction { text, line, side } => {
+            Self::Instruction { old, new, line, side } => {
+                let text = new.as_ref().or(old.as_ref()).map_or("", String::as_str);
                 let text = text.split('\n').next().unwrap_or_default();
                 write!(f, "Dockerfile instruction {side}: {}", printable(text, 80))?;
                 line.map_or(Ok(()), |line| write!(f, " (line {line})"))
@@ -183,12 +186,14 @@ fn instructions(old: &InputManifest, new: &InputManifest, out: &mut Vec<Change>)
     let mut flush = |removed: &mut Vec<usize>, added: &mut Vec<usize>| {
         let pairs = removed.len().min(added.len());
         for (at, index) in added.drain(..).enumerate() {
-            let side = if at < pairs { Side::Changed } else { Side::Added };
-            let instruction = &new[index];
-            out.push(Change::Instruction { text: instruction.text.clone(), line: instruction.line, side });
+            let before = removed.get(at).map(|index| old[*index].text.clone());
+            let side = if before.is_some() { Side::Changed } else { Side::Added };
+            let Instruction { text, line } = &new[index];
+            out.push(Change::Instruction { old: before, new: Some(text.clone()), line: *line, side });
         }
         for index in removed.drain(..).skip(pairs) {
-            out.push(Change::Instruction { text: old[index].text.clone(), line: None, side: Side::Removed });
+            let before = Some(old[index].text.clone());
+            out.push(Change::Instruction { old: before, new: None, line: None, side: Side::Removed });
         }
     };
     while a < rows || b < columns {

@@ -7,8 +7,10 @@
 mod decode;
 mod diff;
 mod encode;
+mod packed;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +19,7 @@ use crate::model::{Digest, Entry, Key, Platform};
 pub use decode::ManifestFormatError;
 pub use diff::{Change, Side, diff};
 pub use encode::entries_digest;
+pub use packed::{PACKED_LIMIT, PackError};
 
 use super::dockerfile::Analysis;
 
@@ -92,10 +95,5 @@ impl InputManifest {
             options: BuildOptions::default(),
             entries: Vec::new(),
         }
-    }
-
-    /// Computes the key.
-    pub fn key(&self) -> Key {
-        Key::of(&self.to_bytes())
     }
 }

@@ -131,6 +131,7 @@ fn only_canonical_bytes_are_read() {
         ("epoch 7:", "epoch 8:"),
         ("epoch 7:", "epoch 99999999999999999999:"),
         ("epoch 7:2026-07", "epoch 7:2026-07 0:"),
+        ("entry 5:empty 9:directory\n", "entry 5:empty 9:directory\nentry 5:empty 9:directory\n"),
         ("secret 6:github\nsecret 3:npm\n", "secret 3:npm\nsecret 6:github\n"),
         ("pin 2:ec", "pin 2:zz"),
         ("pin 2:ec", "pun 2:ec"),

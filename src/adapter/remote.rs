@@ -1,0 +1,179 @@
+//! What outside sources hold now: git refs by the user's `git`, addresses by HTTP.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+
+use crate::model::{Digest, printable};
+use crate::port::{Remote, RemoteError};
+
+/// How long a git remote may take to list its refs.
+const GIT_LIMIT: Duration = Duration::from_secs(60);
+/// How long an address may take to answer, and then between two pieces.
+const HTTP_LIMIT: Duration = Duration::from_secs(60);
+
+/// Reaches whatever the user's git and this machine's network reach.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Remotes;
+
+#[async_trait]
+impl Remote for Remotes {
+    async fn commit(&self, url: &str, reference: &str) -> Result<Option<String>, RemoteError> {
+        let failed = |detail: String| RemoteError { source_name: without_login(url), detail };
+        let run = tokio::process::Command::new("git")
+            .args(["ls-remote", "--", url])
+            // The peeled form of a tag is asked for too: it is the commit behind the tag.
+            .arg(reference)
+            .arg(format!("{reference}^{{}}"))
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        let output = tokio::time::timeout(GIT_LIMIT, run)
+            .await
+            .map_err(|_| failed(format!("no answer within {} s", GIT_LIMIT.as_secs())))?
+            .map_err(|error| failed(format!("git cannot be run: {error}")))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let said = said.replace(url, &without_login(url));
+            return Err(failed(printable(said.trim(), 400)));
+        }
+        choose(&String::from_utf8_lossy(&output.stdout), reference).map_err(failed)
+    }
+
+    async fn checksum(&self, url: &str) -> Result<Digest, RemoteError> {
+        let failed = |detail: String| RemoteError { source_name: without_login(url), detail };
+        let broken = |error: reqwest::Error| failed(printable(&chain(&error.without_url()), 400));
+        let client = reqwest::Client::builder()
+            .connect_timeout(HTTP_LIMIT)
+            .read_timeout(HTTP_LIMIT)
+            .user_agent(concat!("boxwright/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(broken)?;
+        let answer = client.get(url).send().await.map_err(broken)?;
+        if !answer.status().is_success() {
+            return Err(failed(format!("it answered {}", answer.status())));
+        }
+        let expected = answer.content_length();
+        let (mut hash, mut size) = (sha2::Sha256::default(), 0);
+        let mut body = answer.bytes_stream();
+        while let Some(piece) = body.next().await {
+            let piece = piece.map_err(broken)?;
+            size += piece.len() as u64;
+            sha2::Digest::update(&mut hash, &piece);
+        }
+        if expected.is_some_and(|expected| expected != size) {
+            return Err(failed("it ended early".to_owned()));
+        }
+        Ok(Digest::from_sha256(sha2::Digest::finalize(hash).into()))
+    }
+}
+
+/// Chooses among the lines of `git ls-remote`: the ref by its full name, a branch, a tag, in
+/// git's own order of preference the other way round (a branch is what one means by `main`).
+fn choose(lines: &str, reference: &str) -> Result<Option<String>, String> {
+    let find = |name: &str| {
+        let found = lines.lines().filter_map(|line| line.split_once('\t')).find(|(_, at)| *at == name);
+        found.map(|(commit, _)| commit.to_owned())
+    };
+    let tag = format!("refs/tags/{reference}");
+    let branch = find(&format!("refs/heads/{reference}"));
+    let tag = find(&format!("{tag}^{{}}")).or_else(|| find(&tag));
+    if branch.is_some() && tag.is_some() && branch != tag {
+        return Err(format!(
+            "{reference} is a branch and a tag; write refs/heads/{reference} or refs/tags/{reference}"
+        ));
+    }
+    let full = find(&format!("{reference}^{{}}")).or_else(|| find(reference));
+    let commit = full.or(branch).or(tag);
+    let is_commit = |commit: &String| {
+        matches!(commit.len(), 40 | 64) && commit.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    match commit {
+        Some(commit) if is_commit(&commit) => Ok(Some(commit)),
+        Some(commit) => Err(format!("it answered `{}`, which is no commit", printable(&commit, 80))),
+        None => Ok(None),
+    }
+}
+
+/// Leaves user and password out of an address.
+fn without_login(url: &str) -> String {
+    let clean = match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let host = host.rsplit('@').next().unwrap_or(host);
+            if path.is_empty() { format!("{scheme}://{host}") } else { format!("{scheme}://{host}/{path}") }
+        }
+        None => url.to_owned(),
+    };
+    printable(&clean, 200)
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "0123456789012345678901234567890123456789";
+    const B: &str = "abcdefabcdefabcdefabcdefabcdefabcdefabcd";
+
+    fn check(lines: &[(&str, &str)], reference: &str, expect: Result<Option<&str>, ()>) {
+        let text: String = lines.iter().map(|(commit, name)| format!("{commit}\t{name}\n")).collect();
+        let chosen = choose(&text, reference).map_err(|_| ());
+        assert_eq!(chosen, expect.map(|commit| commit.map(str::to_owned)));
+    }
+
+    #[test]
+    fn a_ref_is_a_branch_a_tag_or_a_full_name() {
+        check(&[(A, "refs/heads/main"), (B, "refs/heads/x/main")], "main", Ok(Some(A)));
+        check(&[(A, "refs/tags/v1"), (B, "refs/tags/v1^{}")], "v1", Ok(Some(B)));
+        check(&[(A, "refs/pull/7/head")], "refs/pull/7/head", Ok(Some(A)));
+        check(&[(A, "HEAD")], "HEAD", Ok(Some(A)));
+        check(&[(B, "refs/heads/x/main")], "main", Ok(None));
+        check(&[(A, "refs/heads/v1"), (B, "refs/tags/v1")], "v1", Err(()));
+        check(&[("junk", "refs/heads/main")], "main", Err(()));
+    }
+
+    #[test]
+    fn logins_are_not_shown() {
+        assert_eq!(without_login("https://me:secret@example.com/a.git"), "https://example.com/a.git");
+        assert_eq!(without_login("git@example.com:a.git"), "git@example.com:a.git");
+    }
+
+    #[tokio::test]
+    async fn a_local_repository_answers_and_a_missing_ref_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path().to_str().unwrap();
+        for arguments in [
+            &["init", "-q", "-b", "main"][..],
+            &["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "x"],
+        ] {
+            assert!(
+                std::process::Command::new("git")
+                    .args(["-C", at])
+                    .args(arguments)
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+        }
+        let head = std::process::Command::new("git").args(["-C", at, "rev-parse", "HEAD"]).output().unwrap();
+        let head = String::from_utf8(head.stdout).unwrap().trim().to_owned();
+        assert_eq!(Remotes.commit(at, "main").await.unwrap(), Some(head));
+        assert_eq!(Remotes.commit(at, "absent").await.unwrap(), None);
+        assert!(Remotes.commit("/nowhere", "main").await.unwrap_err().to_string().contains("/nowhere"));
+    }
+}

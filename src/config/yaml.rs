@@ -1,0 +1,146 @@
+//! A field of a YAML document, as the text that stands there: `1.10` stays `1.10`.
+
+use yaml_rust2::parser::{Event, Parser};
+
+use super::PinError;
+
+/// How many nodes a document may have.
+const NODES: usize = 1_000_000;
+/// How deep they may be nested.
+const DEPTH: usize = 128;
+
+/// Returns the scalar at `path`.
+pub fn field(text: &str, path: &[String]) -> Result<String, PinError> {
+    let mut walk = Walk { parser: Parser::new_from_str(text), nodes: 0 };
+    loop {
+        match walk.next()? {
+            Event::StreamStart | Event::DocumentStart => {}
+            Event::StreamEnd | Event::DocumentEnd => return Err(PinError::Missing(path.join("."))),
+            event => return walk.find(event, path, path, 0),
+        }
+    }
+}
+
+struct Walk<'a> {
+    parser: Parser<std::str::Chars<'a>>,
+    nodes: usize,
+}
+
+impl Walk<'_> {
+    fn next(&mut self) -> Result<Event, PinError> {
+        self.nodes += 1;
+        if self.nodes > NODES {
+            return Err(PinError::Syntax("it has too many nodes".to_owned()));
+        }
+        let next = self.parser.next_token().map_err(|error| PinError::Syntax(error.to_string()))?;
+        Ok(next.0)
+    }
+
+    /// Looks in the node that `event` begins for what is left of the path.
+    fn find(
+        &mut self,
+        event: Event,
+        left: &[String],
+        path: &[String],
+        depth: usize,
+    ) -> Result<String, PinError> {
+        let missing = || PinError::Missing(path.join("."));
+        let not_scalar = |found| PinError::NotScalar { field: path.join("."), found };
+        let Some((name, rest)) = left.split_first() else {
+            return match event {
+                Event::Scalar(text, ..) => Ok(text),
+                Event::SequenceStart(..) => Err(not_scalar("a list")),
+                Event::MappingStart(..) => Err(not_scalar("a table")),
+                _ => Err(not_scalar("an alias")),
+            };
+        };
+        match event {
+            Event::MappingStart(..) => loop {
+                let key = match self.next()? {
+                    Event::MappingEnd => return Err(missing()),
+                    Event::Scalar(text, ..) => Some(text),
+                    other => {
+                        self.skip(other, depth + 1)?;
+                        None
+                    }
+                };
+                let value = self.next()?;
+                if key.as_ref() == Some(name) {
+                    return self.find(value, rest, path, depth + 1);
+                }
+                self.skip(value, depth + 1)?;
+            },
+            Event::SequenceStart(..) => {
+                let mut index = 0;
+                loop {
+                    let item = self.next()?;
+                    if item == Event::SequenceEnd {
+                        return Err(missing());
+                    }
+                    if name.parse() == Ok(index) {
+                        return self.find(item, rest, path, depth + 1);
+                    }
+                    self.skip(item, depth + 1)?;
+                    index += 1;
+                }
+            }
+            _ => Err(missing()),
+        }
+    }
+
+    /// Passes over the node that `event` begins.
+    fn skip(&mut self, event: Event, mut depth: usize) -> Result<(), PinError> {
+        let mut open = usize::from(matches!(event, Event::MappingStart(..) | Event::SequenceStart(..)));
+        while open > 0 {
+            match self.next()? {
+                Event::MappingStart(..) | Event::SequenceStart(..) => {
+                    open += 1;
+                    depth += 1;
+                }
+                Event::MappingEnd | Event::SequenceEnd => {
+                    open -= 1;
+                    depth = depth.saturating_sub(1);
+                }
+                _ => {}
+            }
+            if depth > DEPTH {
+                return Err(PinError::Syntax("it is nested too deeply".to_owned()));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, path: &str, expect: Result<&str, PinError>) {
+        let path: Vec<String> = path.split('.').map(str::to_owned).collect();
+        assert_eq!(field(text, &path), expect.map(str::to_owned), "{text}");
+    }
+
+    #[test]
+    fn finds_the_text_as_it_stands() {
+        let text =
+            "a: [x, {b: 1}]\nversion: 1.10 # tail\nnested:\n  - name: one\n    rev: 0x1f\n  - rev: 'two'\n";
+        check(text, "version", Ok("1.10"));
+        check(text, "nested.0.rev", Ok("0x1f"));
+        check(text, "nested.1.rev", Ok("two"));
+        check(text, "a.1.b", Ok("1"));
+        check(text, "nested.2.rev", Err(PinError::Missing("nested.2.rev".to_owned())));
+        check(text, "a", Err(PinError::NotScalar { field: "a".to_owned(), found: "a list" }));
+        check(text, "version.x", Err(PinError::Missing("version.x".to_owned())));
+        check("", "a", Err(PinError::Missing("a".to_owned())));
+    }
+
+    #[test]
+    fn bombs_do_not_go_off() {
+        let aliases = "a: &a [x,x]\nb: &b [*a,*a]\nc: [*b,*b]\nd: 1\n";
+        check(aliases, "d", Ok("1"));
+        check(aliases, "c.0", Err(PinError::NotScalar { field: "c.0".to_owned(), found: "an alias" }));
+        let deep = format!("a: {}", "[".repeat(200));
+        assert!(matches!(field(&deep, &["b".to_owned()]), Err(PinError::Syntax(_))));
+        assert!(matches!(field("a: [", &["b".to_owned()]), Err(PinError::Syntax(_))));
+    }
+}

@@ -1,0 +1,26 @@
+//! Outside sources that pins follow: git repositories and addresses.
+
+use async_trait::async_trait;
+
+use crate::model::Digest;
+
+/// Asks outside sources what they hold now.
+#[async_trait]
+pub trait Remote: Send + Sync {
+    /// Returns the commit that `reference` of the git repository at `url` points to:
+    /// a branch, a tag (down to its commit), or a full ref name; nothing if there is none.
+    async fn commit(&self, url: &str, reference: &str) -> Result<Option<String>, RemoteError>;
+
+    /// Returns the SHA-256 digest of what `url` serves.
+    async fn checksum(&self, url: &str) -> Result<Digest, RemoteError>;
+}
+
+/// Why an outside source did not tell.
+#[derive(Debug, thiserror::Error)]
+#[error("{source_name}: {detail}")]
+pub struct RemoteError {
+    /// The git remote or the address, without credentials.
+    pub source_name: String,
+    /// What went wrong.
+    pub detail: String,
+}

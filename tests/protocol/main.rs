@@ -1,0 +1,20 @@
+//! The protocols over the reference registry, a fake engine and a fake clock: what is
+//! built, promoted and deleted, and what is left behind when anything fails.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod build;
+mod clean;
+mod clean_faults;
+mod clean_races;
+mod engine;
+mod interrupt;
+mod lease;
+mod ledger;
+mod net;
+mod promote;
+mod promote_faults;
+mod retention;
+mod together;
+mod unknown;
+mod world;

@@ -1,0 +1,217 @@
+//! The registry as the protocols under test see it: the reference model behind a network
+//! that has a clock, takes its time and lets a test act between two requests.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use boxwright::adapter::memory::{Asked, Fault, MemoryRegistry, Verb};
+use boxwright::model::{Digest, RawManifest, Repository, Span, Tag, Timestamp};
+use boxwright::port::{Clock, Deleted, Failure, Reference, Registry, RegistryError, TagList};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use tokio::time::Instant;
+
+type Hook = Box<dyn FnMut(&Asked, &MemoryRegistry) + Send>;
+
+/// A registry and the time that passes on it.
+pub struct Net {
+    pub memory: Arc<MemoryRegistry>,
+    began: Instant,
+    base: Timestamp,
+    hook: Mutex<Option<Hook>>,
+    /// How long each request takes, one after the other and then from the start.
+    latency: Mutex<(Vec<Duration>, usize)>,
+}
+
+impl Net {
+    pub fn new() -> Self {
+        Self::over(MemoryRegistry::new())
+    }
+
+    /// The same registry on its own, as it is after the last request.
+    pub fn copy(&self) -> Self {
+        Self::over(self.memory.copy())
+    }
+
+    fn over(memory: MemoryRegistry) -> Self {
+        let memory = Arc::new(memory);
+        let base = done(memory.now("r.example")).unwrap();
+        memory.clear_log();
+        let (hook, latency) = (Mutex::new(None), Mutex::new((vec![Duration::ZERO], 0)));
+        Self { memory, began: Instant::now(), base, hook, latency }
+    }
+
+    /// Calls `hook` before each request from now on; what it does itself goes unseen.
+    pub fn before_each(&self, hook: impl FnMut(&Asked, &MemoryRegistry) + Send + 'static) {
+        *self.hook.lock().unwrap() = Some(Box::new(hook));
+    }
+
+    /// Calls `act` before the request that `is_wanted` names, once.
+    pub fn before(
+        &self,
+        is_wanted: impl Fn(&Asked) -> bool + Send + 'static,
+        act: impl FnOnce(&MemoryRegistry) + Send + 'static,
+    ) {
+        let mut act = Some(act);
+        self.before_each(move |asked, memory| {
+            if is_wanted(asked)
+                && let Some(act) = act.take()
+            {
+                act(memory);
+            }
+        });
+    }
+
+    /// Lets requests take these times in turn.
+    pub fn set_latency(&self, milliseconds: &[u64]) {
+        let times = milliseconds.iter().map(|time| Duration::from_millis(*time)).collect();
+        *self.latency.lock().unwrap() = (times, 0);
+    }
+
+    /// Fails the request of this number, from 0, counted from now.
+    pub fn fail_nth(&self, number: usize, failure: fn() -> Failure) {
+        let mut count = 0;
+        self.memory.break_when(move |_| {
+            count += 1;
+            (count == number + 1).then(|| Fault::Before(failure()))
+        });
+    }
+
+    /// Carries out no request from that number on, as if the process had been killed; the
+    /// first of them is carried out before if `after`.
+    pub fn kill_at(&self, number: usize, after: bool) {
+        let mut count = 0;
+        self.memory.break_when(move |_| {
+            count += 1;
+            match count {
+                _ if count <= number => None,
+                _ if count == number + 1 && after => Some(Fault::After(gone())),
+                _ => Some(Fault::Before(gone())),
+            }
+        });
+    }
+
+    /// Returns the registry's time.
+    pub fn today(&self) -> Timestamp {
+        self.base.after(Span::from_seconds(self.began.elapsed().as_secs()))
+    }
+
+    async fn pass(&self, verb: Verb, repository: Option<&Repository>, reference: Option<String>) {
+        let time = {
+            let (times, next) = &mut *self.latency.lock().unwrap();
+            *next += 1;
+            times[*next % times.len()]
+        };
+        tokio::time::sleep(time).await;
+        self.memory.set_now(self.today());
+        let asked = Asked { verb, repository: repository.cloned(), reference };
+        // The hook may set another one; it is put back only if it did not.
+        let Some(mut hook) = self.hook.lock().unwrap().take() else { return };
+        hook(&asked, &self.memory);
+        self.hook.lock().unwrap().get_or_insert(hook);
+    }
+}
+
+/// Ends a call of the model, which never waits.
+pub fn done<T>(call: impl Future<Output = T>) -> T {
+    call.now_or_never().expect("the model never waits")
+}
+
+pub fn gone() -> Failure {
+    Failure::Unreachable { detail: "connection refused".to_owned() }
+}
+
+pub fn too_many() -> Failure {
+    Failure::Status { status: 429, detail: "TOOMANYREQUESTS".to_owned() }
+}
+
+pub fn unavailable() -> Failure {
+    Failure::Status { status: 503, detail: "UNAVAILABLE".to_owned() }
+}
+
+pub fn denied() -> Failure {
+    Failure::Denied { detail: "DENIED".to_owned() }
+}
+
+/// This machine's clock: it goes on with the registry's.
+pub struct FakeClock(pub Instant);
+
+impl Clock for FakeClock {
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+#[async_trait]
+impl Registry for Net {
+    async fn now(&self, host: &str) -> Result<Timestamp, RegistryError> {
+        self.pass(Verb::Now, None, None).await;
+        self.memory.now(host).await
+    }
+
+    async fn head(&self, repository: &Repository, at: &Reference) -> Result<Option<Digest>, RegistryError> {
+        self.pass(Verb::Head, Some(repository), Some(at.to_string())).await;
+        self.memory.head(repository, at).await
+    }
+
+    async fn get(
+        &self,
+        repository: &Repository,
+        at: &Reference,
+    ) -> Result<Option<RawManifest>, RegistryError> {
+        self.pass(Verb::Get, Some(repository), Some(at.to_string())).await;
+        self.memory.get(repository, at).await
+    }
+
+    async fn put(
+        &self,
+        repository: &Repository,
+        at: &Reference,
+        manifest: &RawManifest,
+    ) -> Result<(), RegistryError> {
+        self.pass(Verb::Put, Some(repository), Some(at.to_string())).await;
+        self.memory.put(repository, at, manifest).await
+    }
+
+    async fn tags(&self, repository: &Repository) -> Result<TagList, RegistryError> {
+        self.pass(Verb::Tags, Some(repository), None).await;
+        self.memory.tags(repository).await
+    }
+
+    async fn delete(&self, repository: &Repository, digest: &Digest) -> Result<Deleted, RegistryError> {
+        self.pass(Verb::Delete, Some(repository), Some(digest.to_string())).await;
+        self.memory.delete(repository, digest).await
+    }
+
+    async fn has_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, RegistryError> {
+        self.pass(Verb::HasBlob, Some(repository), Some(digest.to_string())).await;
+        self.memory.has_blob(repository, digest).await
+    }
+
+    async fn put_blob(&self, repository: &Repository, bytes: Bytes) -> Result<Digest, RegistryError> {
+        self.pass(Verb::PutBlob, Some(repository), None).await;
+        self.memory.put_blob(repository, bytes).await
+    }
+
+    async fn get_blob(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        limit: usize,
+    ) -> Result<Option<Bytes>, RegistryError> {
+        self.pass(Verb::GetBlob, Some(repository), Some(digest.to_string())).await;
+        self.memory.get_blob(repository, digest, limit).await
+    }
+}
+
+/// Tells whether a request asks for this in this repository.
+pub fn is(asked: &Asked, verb: Verb, repository: &str, reference: &str) -> bool {
+    asked.verb == verb
+        && asked.repository.as_ref().is_some_and(|at| at.name() == repository)
+        && asked.reference.as_deref().is_some_and(|at| at.starts_with(reference))
+}
+
+pub fn tag(text: &str) -> Tag {
+    text.parse().unwrap()
+}

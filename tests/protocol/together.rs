@@ -1,0 +1,268 @@
+//! Several runs at once on one registry: one digest a box in every report.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use boxwright::adapter::memory::{Fault, Verb};
+use boxwright::exec::BuildReport;
+use boxwright::model::{Digest, Lease, Span};
+use boxwright::port::Registry;
+
+use super::net::{done, gone, is};
+use super::world::{Run, World, digests, outcome, repository};
+
+fn check_alike(world: &World, reports: &[&BuildReport]) {
+    let all: BTreeSet<Vec<(String, Digest)>> =
+        reports.iter().map(|report| digests(report).into_iter().collect()).collect();
+    assert_eq!(all.len(), 1, "{all:?}");
+    for (name, digest) in all.into_iter().flatten() {
+        assert_eq!(world.stands(&name), Some(digest), "{name}");
+    }
+}
+
+fn builds(runs: &[&Run<'_>]) -> Vec<String> {
+    let mut built: Vec<String> = runs.iter().flat_map(|run| run.engine.built()).collect();
+    built.sort();
+    built
+}
+
+/// Latencies that bring three runs' requests into different orders.
+fn latencies() -> Vec<Vec<u64>> {
+    let mut seed: u64 = 7;
+    let mut next = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % 400
+    };
+    (0..40).map(|_| (0..29).map(|_| next()).collect()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_runs_at_once_build_each_box_once() {
+    let template = World::new();
+    for latency in latencies() {
+        let world = template.copy();
+        world.net.set_latency(&latency);
+        let (one, two, three) = (world.run("one"), world.run("two"), world.run("three"));
+        for run in [&one, &two, &three] {
+            let mut script = run.engine.script.lock().unwrap();
+            script.delay.extend(
+                ["base", "build", "lint", "test"].map(|name| (name.to_owned(), Duration::from_secs(30))),
+            );
+        }
+        let (a, b, c) = tokio::join!(one.build(), two.build(), three.build());
+        let (a, b, c) = (a.unwrap(), b.unwrap(), c.unwrap());
+        check_alike(&world, &[&a, &b, &c]);
+        assert_eq!(builds(&[&one, &two, &three]), ["base", "build", "lint", "test"]);
+        let waiting: String = [&one, &two, &three].map(|run| run.told()).concat();
+        assert!(waiting.contains("Waiting"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_that_do_not_wait_agree_in_the_end() {
+    let mut doubled = 0;
+    let template = World::new();
+    for latency in latencies() {
+        let world = template.copy();
+        world.net.set_latency(&latency);
+        let runs = ["one", "two", "three"].map(|id| {
+            let mut run = world.run(id);
+            run.build.wait = Span::default();
+            let mut script = run.engine.script.lock().unwrap();
+            let names = ["base", "build", "lint", "test"];
+            script.delay.extend(names.map(|name| (name.to_owned(), Duration::from_secs(30))));
+            drop(script);
+            run
+        });
+        let [one, two, three] = &runs;
+        let (a, b, c) = tokio::join!(one.build(), two.build(), three.build());
+        check_alike(&world, &[&a.unwrap(), &b.unwrap(), &c.unwrap()]);
+        doubled += builds(&[one, two, three]).len() - 4;
+        assert!(!one.told().contains("Waiting"));
+    }
+    assert!(doubled > 0, "nothing was ever built twice, so nothing was adopted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_push_that_was_overtaken_is_settled() {
+    // Both see nothing before they push the base. The later push wins, while the earlier one
+    // builds a child on what it pushed.
+    let world = World::of(&["base", "build"]);
+    let (mut one, mut two) = (world.run("one"), world.run("two"));
+    for (run, seconds) in [(&mut one, 5), (&mut two, 6)] {
+        run.build.wait = Span::default();
+        let mut script = run.engine.script.lock().unwrap();
+        script.push_delay.insert("base".to_owned(), Duration::from_secs(seconds));
+        script.delay.insert("build".to_owned(), Duration::from_secs(10));
+    }
+    let (a, b) = tokio::join!(one.build(), two.build());
+    let (a, b) = (a.unwrap(), b.unwrap());
+    check_alike(&world, &[&a, &b]);
+    assert_eq!(one.engine.pushed().len() + two.engine.pushed().len(), 4);
+    // The child in both reports stands on the base in both reports.
+    let raw =
+        done(world.net.memory.get(&repository("build"), &world.tag("build", 0).into())).unwrap().unwrap();
+    let boxwright::model::Document::Image(image) = raw.document().unwrap() else { panic!() };
+    let config = done(world.net.memory.get_blob(&repository("build"), &image.config.digest, 10_000));
+    let config = String::from_utf8(config.unwrap().unwrap().to_vec()).unwrap();
+    assert!(config.contains(a.boxes["base"].digest.as_ref().unwrap().as_str()), "{config}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn equal_bytes_are_one_digest() {
+    let world = World::of(&["base"]);
+    let (mut one, mut two) = (world.run("one"), world.run("two"));
+    for run in [&mut one, &mut two] {
+        run.build.wait = Span::default();
+        let mut script = run.engine.script.lock().unwrap();
+        script.is_reproducible = true;
+        script.push_delay.insert("base".to_owned(), Duration::from_secs(5));
+    }
+    let (a, b) = tokio::join!(one.build(), two.build());
+    check_alike(&world, &[&a.unwrap(), &b.unwrap()]);
+    assert!(!one.told().contains("adopted: true") && !two.told().contains("adopted: true"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn followers_of_runs_that_fail_take_over_quickly() {
+    // More failing runs than a box has tries: waiting costs none.
+    let world = World::of(&["base"]);
+    let failing: Vec<Run<'_>> = (0..6)
+        .map(|number| {
+            let run = world.run(&format!("fails-{number}"));
+            let mut script = run.engine.script.lock().unwrap();
+            script.fail.insert("base".to_owned());
+            script.delay.insert("base".to_owned(), Duration::from_secs(20));
+            drop(script);
+            run
+        })
+        .collect();
+    let last = world.run("last");
+    let fail = async {
+        let mut all = Vec::new();
+        for (number, run) in failing.iter().enumerate() {
+            all.push(async move {
+                world_pass(number).await;
+                run.build().await.unwrap()
+            });
+        }
+        futures_util::future::join_all(all).await
+    };
+    let follow = async {
+        world.pass(10).await;
+        last.build().await.unwrap()
+    };
+    let began = tokio::time::Instant::now();
+    let (failed, report) = tokio::join!(fail, follow);
+    assert!(failed.iter().all(|report| outcome(report) == [("base", "failed")]));
+    assert_eq!(outcome(&report), [("base", "built")]);
+    let seconds = began.elapsed().as_secs();
+    assert!((120..180).contains(&seconds), "{seconds}");
+}
+
+async fn world_pass(number: usize) {
+    tokio::time::sleep(Duration::from_secs(number as u64 + 1)).await;
+}
+
+/// Takes a lease on all boxes for a run that then does nothing.
+fn vanished(world: &World, id: &str) -> Lease {
+    let now = world.net.today();
+    let lease = Lease {
+        taken: now,
+        expiry: now.after(Span::from_seconds(172_800)),
+        run: id.parse().unwrap(),
+        attempt: 1,
+        nonce: "0".to_owned(),
+        keys: world.boxes.iter().map(|keyed| keyed.wanted.key().clone()).collect(),
+    };
+    world.write(&lease.tag().unwrap(), &lease);
+    lease
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_vanished_is_waited_for_as_long_as_our_patience() {
+    let world = World::of(&["base", "build"]);
+    vanished(&world, "gone");
+    let run = world.run("one");
+    world.pass(5).await;
+    let began = tokio::time::Instant::now();
+    let report = run.build().await.unwrap();
+    assert_eq!(outcome(&report), [("base", "built"), ("build", "built")]);
+    let seconds = began.elapsed().as_secs();
+    // Once, not once a box.
+    assert!((590..610).contains(&seconds), "{seconds}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_attempt_before_ours_is_not_waited_for() {
+    let world = World::of(&["base"]);
+    vanished(&world, "one");
+    let mut run = world.run("one");
+    run.setting.attempt = 2;
+    let began = tokio::time::Instant::now();
+    run.build().await.unwrap();
+    assert!(began.elapsed().as_secs() < 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_fails_while_we_wait_is_asked_again() {
+    let world = World::of(&["base"]);
+    let (leader, follower) = (world.run("one"), world.run("two"));
+    leader.engine.script.lock().unwrap().delay.insert("base".to_owned(), Duration::from_secs(60));
+    let follow = async {
+        world.pass(2).await;
+        // While it waits, all that it asks for fails for a while; the leader asks for nothing.
+        let breaks = async {
+            world.pass(10).await;
+            world.net.memory.break_when(|_| Some(Fault::Before(gone())));
+            world.pass(20).await;
+            world.net.memory.mend();
+        };
+        tokio::join!(follower.build(), breaks).0
+    };
+    let (a, b) = tokio::join!(leader.build(), follow);
+    let (a, b) = (a.unwrap(), b.unwrap());
+    check_alike(&world, &[&a, &b]);
+    assert_eq!(outcome(&b), [("base", "use")]);
+    assert_eq!(follower.engine.built(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_fails_until_our_patience_ends_builds_nothing() {
+    let world = World::of(&["base"]);
+    vanished(&world, "gone");
+    world.pass(5).await;
+    let run = world.run("one");
+    let breaks = async {
+        world.pass(10).await;
+        world.net.memory.break_when(|asked| {
+            (asked.verb != Verb::Delete && !is(asked, Verb::Put, "ledger", "run."))
+                .then(|| Fault::Before(gone()))
+        });
+    };
+    let (result, ()) = tokio::join!(run.build(), breaks);
+    assert_eq!(run.engine.built(), [""; 0]);
+    // The record cannot be written either, so the whole run fails.
+    result.unwrap_err();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_waits_for_an_image_that_fits() {
+    // Under the child's tag stands an image on an old base: it is not what is waited for.
+    let world = World::of(&["base", "build"]);
+    world.run("zero").build().await.unwrap();
+    let base = world.stands("base").unwrap();
+    done(world.net.memory.delete(&repository("base"), &base)).unwrap();
+    world.drop_leases();
+    let (leader, follower) = (world.run("one"), world.run("two"));
+    for name in ["base", "build"] {
+        leader.engine.script.lock().unwrap().delay.insert(name.to_owned(), Duration::from_secs(60));
+    }
+    let follow = async {
+        world.pass(2).await;
+        follower.build().await
+    };
+    let (a, b) = tokio::join!(leader.build(), follow);
+    check_alike(&world, &[&a.unwrap(), &b.unwrap()]);
+    assert_eq!(follower.engine.built(), [""; 0]);
+}
