@@ -1,5 +1,8 @@
 //! A registry or an engine that does not answer, or not as it should: never "missing".
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
 use crate::witness::{NO_ENGINE, Registry};
 use crate::world::{BOXES, Ended, World};
 
@@ -98,19 +101,35 @@ fn a_broken_repository_is_unknown() {
     world.without_engine(&["clean", "--now", "+5d", "--yes"]).fails(20, &["build", "nothing was deleted"]);
 }
 
-#[test]
-fn something_else_at_the_address_is_no_registry() {
-    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+/// Starts a server that answers everything with one body; returns its address.
+fn answering(body: &'static str) -> String {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = server.local_addr().unwrap().to_string();
     std::thread::spawn(move || {
-        use std::io::{Read, Write};
         for stream in server.incoming() {
             let mut stream = stream.unwrap();
             let _ = stream.read(&mut [0; 4096]);
-            let page = "<html>\u{1b}[31mhello</html>";
-            let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{page}", page.len());
+            let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json";
+            let _ = write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         }
     });
+    host
+}
+
+#[test]
+fn an_engine_that_is_too_old_is_said() {
+    let registry = Registry::start(&[]);
+    let world = World::chain(&registry.host);
+    let old = answering(r#"{"Version":"19.03.1","ApiVersion":"1.40","MinAPIVersion":"1.12"}"#);
+    let mut command = world.command(&["build"]);
+    let ended = Ended::of(command.env("DOCKER_HOST", format!("tcp://{old}")).output().unwrap());
+    ended.exits(20).says(&["error: the container engine 19.03.1 is too old", "20.10"]);
+    assert!(registry.tags("base").is_empty() && registry.records("lease").is_empty());
+}
+
+#[test]
+fn something_else_at_the_address_is_no_registry() {
+    let host = answering("<html>\u{1b}[31mhello</html>");
     let world = World::chain(&host);
     let ended = world.without_engine(&["plan"]).fails(20, &[&host]);
     assert!(!ended.err.contains('\u{1b}'), "{}", ended.err);
