@@ -388,7 +388,8 @@ fn the_process_around_it_moves_nothing() {
     let link = cache.path().join("link");
     symlink(there.path(), &link).unwrap();
     let cache_text = cache.path().join("cache").display().to_string();
-    let surroundings: [(&Path, &str, &[(&str, &str)]); 6] = [
+    type Surroundings<'a> = (&'a Path, &'a str, &'a [(&'a str, &'a str)]);
+    let surroundings: [Surroundings<'_>; 6] = [
         (here.path(), "", &[("LC_ALL", "C"), ("BOXWRIGHT_CACHE", "off")]),
         (
             here.path(),

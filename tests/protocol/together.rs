@@ -64,7 +64,7 @@ async fn of_two_leases_of_one_second_one_goes_first() {
     // The one that goes first by its name comes a little later.
     let (first, second) = (world.run("a"), world.run("b"));
     for run in [&first, &second] {
-        run.engine.set(|script| drop(script.delay.insert("base".to_owned(), Duration::from_secs(30))));
+        run.engine.set(|script| script.delay.extend([("base".to_owned(), Duration::from_secs(30))]));
     }
     let late = async {
         tokio::time::sleep(Duration::from_millis(200)).await;
