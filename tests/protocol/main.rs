@@ -1,7 +1,7 @@
 //! The protocols over the reference registry, a fake engine and a fake clock: what is
 //! built, promoted and deleted, and what is left behind when anything fails.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod build;
 mod clean;
