@@ -72,6 +72,8 @@ async fn a_run_that_is_stopped_before_its_probe_builds_nothing() {
     assert!(report.is_interrupted);
     assert!(report.boxes.values().all(|one| one.outcome == Outcome::Skipped("interrupted".to_owned())));
     assert_eq!((run.engine.built(), world.leases()), (vec![], vec![]));
+    // A registry that takes its time is not waited for.
+    assert!(world.log().iter().all(|asked| asked.repository != Some(repository("base"))));
 }
 
 #[tokio::test(start_paused = true)]

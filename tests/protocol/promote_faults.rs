@@ -2,7 +2,7 @@
 
 use boxwright::adapter::memory::{Asked, Fault, MemoryRegistry, Verb};
 use boxwright::exec::PromoteError;
-use boxwright::model::SetRecord;
+use boxwright::model::{Record, SetRecord};
 use boxwright::port::Registry;
 
 use super::net::{denied, done, gone, is, tag, too_many, unavailable};
@@ -209,4 +209,23 @@ async fn of_two_promotions_at_once_no_mixed_set_is_reported() {
         check_stands(&newest, "main");
     }
     assert!(one_only > 0, "{both} both, {one_only} one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_promotion_that_somebody_else_has_begun_is_not_written_over() {
+    let (world, newer) = prepared().await;
+    let theirs = SetRecord { seq: 2, ..newer.record(&tag("set.main.1")) };
+    let plan = theirs.clone();
+    newer.net.before(
+        |asked| is(asked, Verb::Head, "ledger", "plan.main.2"),
+        move |memory| {
+            let at = tag("plan.main.2").into();
+            done(memory.put(&repository("ledger"), &at, &plan.to_manifest())).unwrap();
+        },
+    );
+    let error = newer.run("two").promote("main").await.unwrap_err();
+    assert!(matches!(error, PromoteError::Conflict { .. }), "{error}");
+    check_stands(&world, "main");
+    assert_eq!(newer.record::<SetRecord>(&tag("plan.main.2")), theirs);
+    assert_eq!(newer.run("two").promote("main").await.unwrap().seq, 3);
 }
