@@ -68,6 +68,9 @@ fn request(root: &Path, dockerfile: &str) -> BuildRequest {
         extra_hosts: Vec::new(),
         shm_size: None,
         no_cache: false,
+        secrets: BTreeMap::new(),
+        ssh: None,
+        contexts: Vec::new(),
     }
 }
 

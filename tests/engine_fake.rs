@@ -90,6 +90,9 @@ async fn build(script: Script) -> Result<ImageId, EngineError> {
         extra_hosts: Vec::new(),
         shm_size: None,
         no_cache: false,
+        secrets: BTreeMap::new(),
+        ssh: None,
+        contexts: Vec::new(),
     };
     script.start().await.build(&request, &|_| {}).await
 }

@@ -24,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Reads from disk, and remembers nothing.
 static CONTEXT: std::sync::LazyLock<DiskContext> = std::sync::LazyLock::new(DiskContext::default);
+static SECRETS: std::sync::LazyLock<boxwright::adapter::secrets::LocalSecrets> =
+    std::sync::LazyLock::new(|| boxwright::adapter::secrets::LocalSecrets::new("/"));
 
 const CONFIG: &str = r#"
 registry = "registry.example"
@@ -181,7 +183,14 @@ impl World {
         let (lock, args) = (Lock::default(), BTreeMap::new());
         let (root, project) = (self.root.path(), &self.project);
         let root = root.canonicalize().unwrap();
-        let tree = Tree { context: &*CONTEXT, root: &root, project, lock: &lock, args: &args };
+        let tree = Tree {
+            context: &*CONTEXT,
+            root: &root,
+            project,
+            lock: &lock,
+            args: &args,
+            sources: &BTreeMap::new(),
+        };
         exec::keys(tree, &self.project.boxes, "registry.example")
     }
 
@@ -190,7 +199,7 @@ impl World {
     }
 
     fn ports(&self) -> Ports<'_> {
-        Ports { registry: &*self.registry, engine: &self.engine, clock: &BootClock }
+        Ports { registry: &*self.registry, engine: &self.engine, clock: &BootClock, secrets: &*SECRETS }
     }
 
     fn ledger(&self) -> Ledger<'_> {
@@ -559,7 +568,14 @@ fn an_argument_for_every_box_is_refused_where_it_is_declared_and_looks_like_a_se
     let keys = |name: &str| {
         let args = BTreeMap::from([(name.to_owned(), "hunter2".to_owned())]);
         let project = &world.project;
-        let tree = Tree { context: &*CONTEXT, root: &root, project, lock: &lock, args: &args };
+        let tree = Tree {
+            context: &*CONTEXT,
+            root: &root,
+            project,
+            lock: &lock,
+            args: &args,
+            sources: &BTreeMap::new(),
+        };
         exec::keys(tree, &world.project.boxes, "registry.example")
     };
     let error = keys("API_TOKEN").unwrap_err().to_string();

@@ -129,7 +129,8 @@ fn found(root: &Path, context: &DiskContext) -> BTreeMap<String, String> {
     let project = config::parse("boxwright.toml", &read("boxwright.toml")).unwrap();
     let lock = Lock::parse("boxwright.lock", &read("boxwright.lock")).unwrap();
     let args = BTreeMap::new();
-    let tree = Tree { context, root: &root, project: &project, lock: &lock, args: &args };
+    let tree =
+        Tree { context, root: &root, project: &project, lock: &lock, args: &args, sources: &BTreeMap::new() };
     let keyed = keys(tree, &project.boxes, "registry.example").unwrap();
     keyed.into_iter().map(|keyed| (keyed.wanted.name.clone(), keyed.wanted.key().to_string())).collect()
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use async_trait::async_trait;
@@ -113,7 +113,8 @@ fn tree<'a>(
     lock: &'a Lock,
     args: &'a BTreeMap<String, String>,
 ) -> Tree<'a> {
-    Tree { context: &*CONTEXT, root, project, lock, args }
+    static NONE: BTreeMap<String, PathBuf> = BTreeMap::new();
+    Tree { context: &*CONTEXT, root, project, lock, args, sources: &NONE }
 }
 
 #[tokio::test]

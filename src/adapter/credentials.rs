@@ -24,6 +24,9 @@ use crate::port::Failure;
 /// The name that Docker keeps Docker Hub's credentials under.
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 
+/// The variables that hold what is shown to a registry.
+pub const SECRET_VARIABLES: [&str; 2] = ["BOXWRIGHT_REGISTRY_TOKEN", "BOXWRIGHT_REGISTRY_PASSWORD"];
+
 /// A password or a token; it is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -84,6 +87,7 @@ pub struct Credentials {
     files: Vec<PathBuf>,
     path: OsString,
     helper_limit: Duration,
+    hidden: Vec<String>,
 }
 
 /// A setting that cannot be used as it is.
@@ -117,7 +121,19 @@ impl Credentials {
     /// Returns a lookup that finds nothing.
     pub fn anonymous() -> Self {
         let helper_limit = Duration::from_secs(10);
-        Self { known: Mutex::default(), given: None, files: Vec::new(), path: OsString::new(), helper_limit }
+        Self {
+            known: Mutex::default(),
+            given: None,
+            files: Vec::new(),
+            path: OsString::new(),
+            helper_limit,
+            hidden: Vec::new(),
+        }
+    }
+
+    /// Lets helpers see all of the environment but these variables.
+    pub fn hiding(self, hidden: Vec<String>) -> Self {
+        Self { hidden, ..self }
     }
 
     /// Returns a lookup that knows one registry host.
@@ -199,7 +215,7 @@ impl Credentials {
     }
 
     async fn ask(&self, helper: &str, key: &str) -> Result<Option<Credential>, String> {
-        helper::ask(helper, key, &self.path, self.helper_limit).await
+        helper::ask(helper, key, &self.path, &self.hidden, self.helper_limit).await
     }
 
     async fn lookup_in(&self, file: &Path, host: &str) -> Result<Option<Credential>, String> {

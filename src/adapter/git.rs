@@ -20,22 +20,20 @@ pub struct Worktree {
 }
 
 /// Reads the working tree that `directory` is in. Without git, or outside a repository,
-/// nothing is known, which is no error.
-pub fn worktree(directory: &Path) -> Worktree {
-    let Some(root) = line(directory, &["rev-parse", "--show-toplevel"]) else { return Worktree::default() };
-    let head = line(directory, &["log", "-1", "--format=%H %ct"]).unwrap_or_default();
+/// nothing is known, which is no error. `hidden` are variables that git does not see.
+pub fn worktree(directory: &Path, hidden: &[String]) -> Worktree {
+    let git = Git { directory, hidden };
+    let Some(root) = git.line(&["rev-parse", "--show-toplevel"]) else { return Worktree::default() };
+    let head = git.line(&["log", "-1", "--format=%H %ct"]).unwrap_or_default();
     let (revision, time) = head.split_once(' ').unwrap_or_default();
-    let status = output(
-        directory,
-        &[
-            "status",
-            "--porcelain=v1",
-            "-z",
-            "--untracked-files=normal",
-            "--ignored=traditional",
-            "--no-renames",
-        ],
-    );
+    let status = git.output(&[
+        "status",
+        "--porcelain=v1",
+        "-z",
+        "--untracked-files=normal",
+        "--ignored=traditional",
+        "--no-renames",
+    ]);
     let differing = status
         .unwrap_or_default()
         .split(|byte| *byte == 0)
@@ -47,6 +45,7 @@ pub fn worktree(directory: &Path) -> Worktree {
             revision: (!revision.is_empty()).then(|| revision.to_owned()),
             time: time.parse().ok().map(Timestamp::from_unix),
             dirty: false,
+            local: Vec::new(),
         },
         root: Some(PathBuf::from(root)),
         differing,
@@ -61,25 +60,37 @@ impl Worktree {
     }
 }
 
-fn line(directory: &Path, arguments: &[&str]) -> Option<String> {
-    let text = String::from_utf8(output(directory, arguments)?).ok()?;
-    let text = text.strip_suffix('\n').unwrap_or(&text);
-    (!text.is_empty()).then(|| text.to_owned())
+/// The user's git at work in a directory.
+struct Git<'a> {
+    directory: &'a Path,
+    hidden: &'a [String],
 }
 
-fn output(directory: &Path, arguments: &[&str]) -> Option<Vec<u8>> {
-    let fixed: [&OsStr; 2] = [OsStr::new("-C"), directory.as_os_str()];
-    let output = Command::new("git")
-        .args(fixed)
-        .args(arguments)
-        // A status must not write the index: another git may be at work.
-        .env("GIT_OPTIONAL_LOCKS", "0")
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
-    output.status.success().then_some(output.stdout)
+impl Git<'_> {
+    fn line(&self, arguments: &[&str]) -> Option<String> {
+        let text = String::from_utf8(self.output(arguments)?).ok()?;
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+
+    fn output(&self, arguments: &[&str]) -> Option<Vec<u8>> {
+        let fixed: [&OsStr; 2] = [OsStr::new("-C"), self.directory.as_os_str()];
+        let mut command = Command::new("git");
+        for variable in self.hidden {
+            command.env_remove(variable);
+        }
+        let output = command
+            .args(fixed)
+            .args(arguments)
+            // A status must not write the index: another git may be at work.
+            .env("GIT_OPTIONAL_LOCKS", "0")
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output()
+            .ok()?;
+        output.status.success().then_some(output.stdout)
+    }
 }
 
 #[cfg(test)]
@@ -100,7 +111,7 @@ mod tests {
     fn tells_the_commit_and_what_differs_from_it() {
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path();
-        assert_eq!(worktree(at), Worktree::default());
+        assert_eq!(worktree(at, &[]), Worktree::default());
         git(at, &["init", "-q"]);
         std::fs::create_dir(at.join("new")).unwrap();
         for (name, text) in [(".gitignore", "*.o\n"), ("kept", "1"), ("changed", "1")] {
@@ -111,7 +122,7 @@ mod tests {
         for (name, text) in [("changed", "2"), ("new/file", "1"), ("a.o", "1")] {
             std::fs::write(at.join(name), text).unwrap();
         }
-        let tree = worktree(at);
+        let tree = worktree(at, &[]);
         assert_eq!(tree.source.revision.as_ref().unwrap().len(), 40);
         assert!(tree.source.time.is_some());
         for (path, differs) in

@@ -9,3 +9,4 @@ pub mod git;
 pub mod memory;
 pub mod registry;
 pub mod remote;
+pub mod secrets;

@@ -15,14 +15,27 @@ const GIT_LIMIT: Duration = Duration::from_secs(60);
 const HTTP_LIMIT: Duration = Duration::from_secs(60);
 
 /// Reaches whatever the user's git and this machine's network reach.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Remotes;
+#[derive(Debug, Clone, Default)]
+pub struct Remotes {
+    hidden: Vec<String>,
+}
+
+impl Remotes {
+    /// Lets git see all of the environment but these variables.
+    pub fn hiding(hidden: Vec<String>) -> Self {
+        Self { hidden }
+    }
+}
 
 #[async_trait]
 impl Remote for Remotes {
     async fn commit(&self, url: &str, reference: &str) -> Result<Option<String>, RemoteError> {
         let failed = |detail: String| RemoteError { source_name: without_login(url), detail };
-        let run = tokio::process::Command::new("git")
+        let mut command = tokio::process::Command::new("git");
+        for variable in &self.hidden {
+            command.env_remove(variable);
+        }
+        let run = command
             .args(["ls-remote", "--", url])
             // The peeled form of a tag is asked for too: it is the commit behind the tag.
             .arg(reference)
@@ -172,8 +185,10 @@ mod tests {
         }
         let head = std::process::Command::new("git").args(["-C", at, "rev-parse", "HEAD"]).output().unwrap();
         let head = String::from_utf8(head.stdout).unwrap().trim().to_owned();
-        assert_eq!(Remotes.commit(at, "main").await.unwrap(), Some(head));
-        assert_eq!(Remotes.commit(at, "absent").await.unwrap(), None);
-        assert!(Remotes.commit("/nowhere", "main").await.unwrap_err().to_string().contains("/nowhere"));
+        assert_eq!(Remotes::default().commit(at, "main").await.unwrap(), Some(head));
+        assert_eq!(Remotes::default().commit(at, "absent").await.unwrap(), None);
+        assert!(
+            Remotes::default().commit("/nowhere", "main").await.unwrap_err().to_string().contains("/nowhere")
+        );
     }
 }

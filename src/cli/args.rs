@@ -36,6 +36,9 @@ pub struct Global {
     /// A build argument for every box whose Dockerfile declares it; it enters keys
     #[arg(long = "arg", global = true, value_name = "NAME=VALUE", value_parser = pair)]
     pub args: Vec<(String, String)>,
+    /// Use this working copy in place of a git pin or a directory context; also BOXWRIGHT_SOURCE_<NAME>
+    #[arg(long = "source", global = true, value_name = "NAME=PATH", value_parser = pair)]
+    pub sources: Vec<(String, String)>,
     /// How the result is printed
     #[arg(long, global = true, value_enum, default_value = "human", env = "BOXWRIGHT_FORMAT")]
     pub format: Format,

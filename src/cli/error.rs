@@ -124,6 +124,7 @@ impl CliError {
             Self::Explain(ExplainError::NoImage { .. } | ExplainError::Name { .. }) => {
                 "--against takes a promoted tag such as main, a content tag, a key of 32 hex digits, or a digest"
             }
+            Self::Build(BuildError::Secret(_)) => "nothing was built",
             Self::Lock(LockError::Registry { .. } | LockError::Remote { .. } | LockError::NoRef { .. }) => {
                 "nothing was written"
             }
@@ -136,6 +137,9 @@ impl CliError {
             }
             Self::Promote(PromoteError::Refused(crate::plan::Refusal::Older { .. })) => {
                 "--allow-older promotes it nevertheless"
+            }
+            Self::Promote(PromoteError::Refused(crate::plan::Refusal::Local { .. })) => {
+                "run it without --source, on boxes that were built without"
             }
             Self::Promote(PromoteError::Conflict { .. }) => {
                 "run the command again to plan from what stands now"
@@ -159,6 +163,18 @@ fn meant(name: &str, known: &[String]) -> String {
         None if words.is_empty() => "boxwright.toml declares none".to_owned(),
         None => format!("boxwright.toml declares {}", words.join(", ")),
     }
+}
+
+/// Says how a secret or an ssh agent is declared.
+fn declare(name: &str, what: &str, id: &str) -> String {
+    let line = match (what, id) {
+        ("secret", _) => {
+            format!("secrets = {{ \"{id}\" = {{ env = \"VARIABLE\" }} }}, or {{ file = \"PATH\" }}")
+        }
+        (_, "default") => "ssh = true, which lends the agent at SSH_AUTH_SOCK".to_owned(),
+        _ => format!("ssh = [\"{id}\"], which lends the agent at SSH_AUTH_SOCK"),
+    };
+    format!("declare it in [box.{name}]: {line}")
 }
 
 fn keys_hint(error: &KeysError) -> Option<String> {
@@ -185,6 +201,8 @@ fn keys_hint(error: &KeysError) -> Option<String> {
             "run `boxwright lock` and commit boxwright.lock: every build then uses the same"
         }
         KeysError::SecretArgument { .. } => crate::config::SECRET_HINT,
+        KeysError::SecretSent { .. } => "list it in .dockerignore, or keep it outside the context",
+        KeysError::Undeclared { name, what, id, .. } => return Some(declare(name, what, id)),
         KeysError::Trigger { .. } => {
             "copy it in the box's own Dockerfile, where its digest and instructions enter the key"
         }
@@ -211,6 +229,9 @@ fn keys(error: &KeysError) -> u8 {
         | KeysError::Image { .. }
         | KeysError::Rewrite { .. }
         | KeysError::SecretArgument { .. }
+        | KeysError::Directory { .. }
+        | KeysError::Undeclared { .. }
+        | KeysError::SecretSent { .. }
         | KeysError::Trigger { .. }
         | KeysError::NothingMatches { .. } => exit::USAGE,
     }
@@ -236,6 +257,7 @@ fn build(error: &BuildError) -> u8 {
     match error {
         BuildError::Ledger(error) => ledger(error),
         BuildError::Unknown { .. } => exit::UNREACHABLE,
+        BuildError::Secret(_) => exit::USAGE,
     }
 }
 

@@ -36,6 +36,8 @@ pub struct BoxRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
     pub parents: Vec<String>,
+    /// Working copies that it depends on.
+    pub local: Vec<String>,
     pub lease_until: Option<String>,
     pub seconds: Option<f64>,
 }
@@ -55,6 +57,7 @@ impl BoxRow {
             reason: None,
             since: None,
             parents: keyed.wanted.parents.clone(),
+            local: keyed.local.iter().cloned().collect(),
             lease_until: None,
             seconds: None,
         }

@@ -4,6 +4,7 @@ use super::args::{Boxes, Format, Global};
 use super::error::{CliError, exit};
 use super::json::{self, BoxRow, Report};
 use super::session::{self, compute_keys};
+use super::sources;
 use super::table::Table;
 use super::terminal::{BOLD, DIM, Terminal};
 
@@ -24,7 +25,7 @@ pub async fn run(options: &Boxes, global: &Global, terminal: Terminal) -> Result
                     (BOLD, keyed.wanted.name.clone()),
                     (anstyle::Style::new(), keyed.wanted.tag.to_string()),
                     (anstyle::Style::new(), keyed.entries().to_string()),
-                    (DIM, keyed.wanted.parents.join(", ")),
+                    (DIM, [&keyed.wanted.parents[..], &sources::marks(keyed)].concat().join(", ")),
                 ]);
             }
             terminal.result(&table.render());

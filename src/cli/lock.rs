@@ -1,5 +1,6 @@
 //! `lock`: resolve what floats, once, for all boxes.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
@@ -7,7 +8,7 @@ use serde::Serialize;
 use super::args::{Format, Global, Lock};
 use super::error::{CliError, exit};
 use super::json;
-use super::session::{self, LOCK, Session, extra_args, read_lock};
+use super::session::{self, LOCK, Session, extra_args, hidden, read_lock};
 use super::table::Table;
 use super::terminal::{BOLD, DIM, Terminal};
 use crate::adapter::context::DiskContext;
@@ -58,8 +59,11 @@ pub async fn run(options: &Lock, global: &Global, terminal: Terminal) -> Result<
         project: &loaded.project,
         lock: &lock,
         args: &args,
+        // What is locked is what the pins ask for, never a working copy.
+        sources: &BTreeMap::new(),
     };
-    let report = resolve(tree, session.ports().registry, &Remotes, &renew).await?;
+    let remotes = Remotes::hiding(hidden(&loaded.project));
+    let report = resolve(tree, session.ports().registry, &remotes, &renew).await?;
     let is_changed = report.lock != lock;
     let write = is_changed && !options.check;
     if write {

@@ -20,6 +20,7 @@ mod promote;
 mod registry;
 mod run;
 mod session;
+mod sources;
 mod table;
 mod terminal;
 

@@ -7,6 +7,7 @@ use super::error::{CliError, exit};
 use super::findings;
 use super::json::{self, BoxRow, Report};
 use super::session::{self, Computed, Session};
+use super::sources;
 use super::table::Table;
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal};
 use crate::exec::{BuildError, Keyed, Ledger, Reason, observe_all, reasons};
@@ -139,7 +140,7 @@ pub fn table(planned: &Planned) -> Table {
             (style, seen.state.word().to_owned()),
             (anstyle::Style::new(), action(row).to_owned()),
             (anstyle::Style::new(), keyed.wanted.tag.with_generation(seen.generation).to_string()),
-            (DIM, reason),
+            (DIM, [&[reason][..], &sources::marks(keyed)].concat().join(", ")),
         ]);
     }
     table

@@ -1,6 +1,6 @@
 //! What a command works with: the project, the keys of its boxes, and the adapters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,14 +9,15 @@ use futures_util::FutureExt;
 use super::args::{Boxes, Global};
 use super::error::CliError;
 use super::terminal::Terminal;
-use super::{ci, findings, progress::Progress};
+use super::{ci, findings, progress::Progress, sources};
 use crate::adapter::clock::BootClock;
 use crate::adapter::context::DiskContext;
-use crate::adapter::credentials::{Credential, Credentials};
+use crate::adapter::credentials::{Credential, Credentials, SECRET_VARIABLES};
 use crate::adapter::embedded::{EmbeddedServer, PortChoice};
 use crate::adapter::engine::{AuthSource, DockerEngine, Login};
 use crate::adapter::git::{self, Worktree};
 use crate::adapter::registry::{Declared, HttpRegistry, Limits};
+use crate::adapter::secrets::LocalSecrets;
 use crate::config::{self, BoxSpec, Lock, Project, RegistryChoice};
 use crate::exec::{Keyed, Ports, Setting, Tree, keys};
 use crate::model::{Repository, RunId};
@@ -48,6 +49,9 @@ pub fn load(global: &Global) -> Result<Loaded, CliError> {
     })?;
     let name = path.file_name().map_or_else(|| FILE.to_owned(), |name| name.to_string_lossy().into_owned());
     let mut project = config::parse(&name, &text)?;
+    if let Some(home) = std::env::var_os("HOME") {
+        project.expand_home(Path::new(&home));
+    }
     if let Some(registry) = &global.registry {
         project.registry = match registry.as_str() {
             "embedded" => RegistryChoice::Embedded,
@@ -144,10 +148,12 @@ pub async fn compute_keys(
     let project = loaded.project.clone();
     let specs: Vec<BoxSpec> = specs.into_iter().cloned().collect();
     let (root, registry, args) = (loaded.root.clone(), registry.to_owned(), extra_args(global));
+    let sources = sources::sources(global, &project)?;
     let work = move || {
         let lock = read_lock(&root)?;
         let context = &disk();
-        let on_disk = Tree { context, root: &root, project: &project, lock: &lock, args: &args };
+        let on_disk =
+            Tree { context, root: &root, project: &project, lock: &lock, args: &args, sources: &sources };
         Ok::<_, CliError>(keys(on_disk, &specs, &registry)?)
     };
     tokio::task::spawn_blocking(work).await.map_err(|_| CliError::CutOff)?
@@ -161,8 +167,8 @@ async fn compute(
     global: &Global,
 ) -> Result<Computed, CliError> {
     // Asking git takes about as long as the keys do, so it is asked at the same time.
-    let root = loaded.root.clone();
-    let tree = tokio::task::spawn_blocking(move || git::worktree(&root));
+    let (root, hidden) = (loaded.root.clone(), hidden(&loaded.project));
+    let tree = tokio::task::spawn_blocking(move || git::worktree(&root, &hidden));
     let boxes = compute_keys(loaded, specs, registry, global).await?;
     let mut tree = tree.await.map_err(|_| CliError::CutOff)?;
     let mut differing = BTreeMap::new();
@@ -180,6 +186,8 @@ async fn compute(
         }
     }
     tree.source.dirty = !differing.is_empty();
+    let local: BTreeSet<&String> = boxes.iter().flat_map(|keyed| &keyed.local).collect();
+    tree.source.local = local.into_iter().cloned().collect();
     Ok(Computed { boxes, tree, differing })
 }
 
@@ -191,6 +199,12 @@ pub fn read_lock(root: &Path) -> Result<Lock, CliError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Lock::default()),
         Err(source) => Err(CliError::Io { action: "read", path, source }),
     }
+}
+
+/// Variables that hold secrets; no process that is started here inherits them.
+pub fn hidden(project: &Project) -> Vec<String> {
+    let ours = SECRET_VARIABLES.map(str::to_owned);
+    project.secret_variables().into_iter().chain(ours).collect()
 }
 
 /// Arguments from `BOXWRIGHT_ARG_<NAME>` variables, and over them those of `--arg`.
@@ -208,6 +222,7 @@ pub struct Session {
     registry: HttpRegistry,
     engine: DockerEngine,
     embedded: Option<EmbeddedServer>,
+    secrets: LocalSecrets,
 }
 
 impl Session {
@@ -223,8 +238,8 @@ impl Session {
         };
         let ledger = Repository::new(&registry, &loaded.project.ledger)
             .map_err(|error| CliError::Usage(format!("ledger: {error}")))?;
-        let credentials =
-            Arc::new(Credentials::from_environment(ledger.host(), |name| std::env::var_os(name))?);
+        let credentials = Credentials::from_environment(ledger.host(), |name| std::env::var_os(name))?;
+        let credentials = Arc::new(credentials.hiding(hidden(&loaded.project)));
         let client = HttpRegistry::new(Arc::clone(&credentials), Declared::default(), Limits::default())?;
         let host = std::env::var("DOCKER_HOST").ok();
         let engine = DockerEngine::connect(host.as_deref(), logins(credentials));
@@ -237,12 +252,12 @@ impl Session {
             lease: loaded.project.lease,
             source: crate::model::Source::default(),
         };
-        Ok(Self { setting, registry: client, engine, embedded })
+        Ok(Self { setting, registry: client, engine, embedded, secrets: LocalSecrets::new(&loaded.root) })
     }
 
     /// Lends the adapters to the protocols.
     pub fn ports(&self) -> Ports<'_> {
-        Ports { registry: &self.registry, engine: &self.engine, clock: &BootClock }
+        Ports { registry: &self.registry, engine: &self.engine, clock: &BootClock, secrets: &self.secrets }
     }
 
     /// Computes the keys of the boxes that were asked for, and notes the commit.

@@ -174,6 +174,14 @@ impl<'a> Field<'a> {
             .map_err(|_| self.error(format!("`{}` is out of range", self.name)))
     }
 
+    pub fn is_list(&self) -> bool {
+        self.value.get_ref().is_array()
+    }
+
+    pub fn is_bool(&self) -> bool {
+        self.value.get_ref().is_bool()
+    }
+
     pub fn is_str(&self) -> bool {
         self.value.get_ref().is_str()
     }

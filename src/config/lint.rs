@@ -50,5 +50,4 @@ pub(super) fn argument(
 }
 
 /// What to do about an argument that looks like a secret.
-pub const SECRET_HINT: &str =
-    "hand it over as a build secret (RUN --mount=type=secret,id=…), or say allow = [\"secret-argument\"]";
+pub const SECRET_HINT: &str = "hand it over as a build secret (`secrets` of the box, RUN --mount=type=secret,id=…), or say allow = [\"secret-argument\"]";

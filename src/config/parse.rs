@@ -214,7 +214,11 @@ fn regex(field: &Field<'_>) -> Result<Regex, ConfigError> {
 
 /// A path in or below the directory of the configuration.
 fn inside(field: &Field<'_>) -> Result<PathBuf, ConfigError> {
-    let path = Path::new(field.str()?);
+    inside_at(field, field.str()?)
+}
+
+fn inside_at(field: &Field<'_>, path: &str) -> Result<PathBuf, ConfigError> {
+    let path = Path::new(path);
     let mut clean = PathBuf::new();
     for component in path.components() {
         match component {
@@ -348,6 +352,8 @@ fn box_spec(name: &str, section: &Section<'_>, defaults: &Defaults) -> Result<Bo
         "network",
         "extra-hosts",
         "shm-size",
+        "secrets",
+        "ssh",
         "allow",
     ])?;
     let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
@@ -398,6 +404,8 @@ fn box_spec(name: &str, section: &Section<'_>, defaults: &Defaults) -> Result<Bo
         network,
         extra_hosts: strings("extra-hosts")?,
         shm_size: section.field("shm-size").map(|field| bytes(&field)).transpose()?,
+        secrets: secrets::secrets(section)?,
+        ssh: secrets::ssh(section)?,
         allow,
     })
 }
@@ -435,8 +443,11 @@ fn context_source(field: &Field<'_>) -> Result<ContextSource, ConfigError> {
             return Ok(ContextSource::Image(image));
         }
     }
-    let mut error = field.error(format!("`{}` names neither a box nor an image", field.name));
-    error.hint = Some("write \"box:NAME\" or \"image:REFERENCE\"".to_owned());
+    if let Some(path) = text.strip_prefix("dir:") {
+        return inside_at(field, path).map(ContextSource::Directory);
+    }
+    let mut error = field.error(format!("`{}` names neither a box, an image nor a directory", field.name));
+    error.hint = Some("write \"box:NAME\", \"image:REFERENCE\" or \"dir:PATH\"".to_owned());
     Err(error)
 }
 
@@ -577,5 +588,6 @@ fn check_names(
     Ok(())
 }
 
+mod secrets;
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,13 @@
 //! The checked configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
 use super::{PinFormat, Template};
 use crate::inputs::FindingKind;
-use crate::model::{ImageName, Platform, Span, Tag};
+use crate::model::{ImageName, Platform, SecretSource, Span, Tag};
 
 /// Everything that `boxwright.toml` says, checked.
 #[derive(Debug, Clone)]
@@ -34,6 +34,37 @@ impl Project {
     /// Returns the box of that name.
     pub fn find(&self, name: &str) -> Option<&BoxSpec> {
         self.boxes.iter().find(|spec| spec.name == name)
+    }
+
+    /// Returns the names that a working copy can stand in for: git pins, directory contexts.
+    pub fn replaceable(&self) -> BTreeSet<&str> {
+        let is_git = |pin: &&Pin| matches!(pin.source, PinSource::Git { .. });
+        let pins = self.pins.values().filter(is_git).map(|pin| pin.name.as_str());
+        let contexts = self.boxes.iter().flat_map(|spec| &spec.contexts);
+        let is_directory = |source: &ContextSource| matches!(source, ContextSource::Directory(_));
+        let directories = contexts.filter(|(_, source)| is_directory(source));
+        pins.chain(directories.map(|(name, _)| name.as_str())).collect()
+    }
+
+    /// Returns the variables that hold secrets, which no child process is to see.
+    pub fn secret_variables(&self) -> BTreeSet<String> {
+        let sources = self.boxes.iter().flat_map(|spec| spec.secrets.values());
+        let variable = |source: &SecretSource| match source {
+            SecretSource::Env(name) => Some(name.clone()),
+            SecretSource::File(_) => None,
+        };
+        sources.filter_map(variable).collect()
+    }
+
+    /// Puts the home directory in place of a leading `~/` in the paths of secrets.
+    pub fn expand_home(&mut self, home: &Path) {
+        for source in self.boxes.iter_mut().flat_map(|spec| spec.secrets.values_mut()) {
+            if let SecretSource::File(path) = source
+                && let Ok(below) = path.strip_prefix("~")
+            {
+                *path = home.join(below);
+            }
+        }
     }
 
     /// Returns the channel whose tags match `tag`.
@@ -111,6 +142,10 @@ pub struct BoxSpec {
     pub extra_hosts: Vec<String>,
     /// The size of `/dev/shm` in bytes.
     pub shm_size: Option<u64>,
+    /// The secrets that its build may mount, by id.
+    pub secrets: BTreeMap<String, SecretSource>,
+    /// The ids under which its build may mount the ssh agent.
+    pub ssh: BTreeSet<String>,
     /// The findings that are silenced, for this box or for all.
     pub allow: BTreeSet<FindingKind>,
 }
@@ -120,7 +155,7 @@ impl BoxSpec {
     pub fn parents(&self) -> impl Iterator<Item = &str> {
         self.contexts.values().filter_map(|source| match source {
             ContextSource::Box(name) => Some(name.as_str()),
-            ContextSource::Image(_) => None,
+            ContextSource::Image(_) | ContextSource::Directory(_) => None,
         })
     }
 
@@ -137,6 +172,8 @@ pub enum ContextSource {
     Box(String),
     /// An outside image.
     Image(ImageName),
+    /// A directory, relative to the configuration file.
+    Directory(PathBuf),
 }
 
 /// A named revision that enters keys.

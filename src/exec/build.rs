@@ -10,14 +10,16 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::event::{Emit, Event};
+use super::finish::finish;
 use super::keys::Keyed;
 use super::ledger::{Held, Leased, Ledger, LedgerError};
 use super::make::{Made, Maker};
 use super::probe::observe_all;
 use super::schedule::{Finished, in_order};
+use super::secrets::{self, NoSecret};
 use super::stored;
 use super::{Ports, Setting};
-use crate::model::{Digest, Generation, Key, RecordTag, RunBox, RunRecord, Span, Timestamp};
+use crate::model::{Digest, Generation, Key, Span, Timestamp};
 use crate::plan::{Seen, State};
 
 /// How a build goes about it.
@@ -88,12 +90,13 @@ pub enum BuildError {
         /// The request that failed and how.
         why: String,
     },
+    /// A box that is to be built cannot have a secret; nothing was built.
+    #[error(transparent)]
+    Secret(#[from] NoSecret),
 }
 
 /// How often a run starts over because what it had read was moved under it.
 const ROUNDS: usize = 3;
-/// How often the run's record is written until it holds what parallel jobs wrote as well.
-const TRIES: usize = 5;
 
 /// Builds what is missing of `boxes`, which are parents first and complete.
 pub async fn build(
@@ -118,6 +121,12 @@ pub async fn build(
             }
         },
     };
+    if held.is_some()
+        && let Err(error) = secrets::check(ports, boxes, &seen).await
+    {
+        release(ledger, held.as_slice(), emit).await;
+        return Err(error.into());
+    }
     let maker = Maker::new(ports, setting, ledger, options, held, emit);
     let mut reports: BTreeMap<String, BoxReport> = BTreeMap::new();
     let mut current = seen.clone();
@@ -150,8 +159,7 @@ pub async fn build(
         let is_built = |keyed: &&Keyed| {
             reports.get(&keyed.wanted.name).is_some_and(|report| report.outcome == Outcome::Built)
         };
-        let built = boxes.iter().filter(is_built).map(|keyed| stored::remember(ledger, keyed, emit));
-        futures_util::future::join_all(built).await;
+        stored::remember(ledger, boxes.iter().filter(is_built).collect(), emit).await;
     }
     let mut report = BuildReport { boxes: reports, lease_until: None, is_interrupted: cancel.is_cancelled() };
     report.lease_until = finish(ports, setting, ledger, boxes, &report, &maker.leases(), emit).await?;
@@ -324,81 +332,6 @@ fn merge(
             }
         }
         reports.insert(name.clone(), report);
-    }
-}
-
-/// Gives up the claim on keys that do not stand, so that nobody waits for them, and writes
-/// the run's record; returns until when what stands is leased.
-async fn finish(
-    ports: Ports<'_>,
-    setting: &Setting,
-    ledger: Ledger<'_>,
-    boxes: &[Keyed],
-    report: &BuildReport,
-    leases: &[Held],
-    emit: Emit<'_>,
-) -> Result<Option<Timestamp>, LedgerError> {
-    // Without a lease we may not write.
-    let Some(held) = leases.last() else { return Ok(None) };
-    let standing: Vec<Key> = boxes
-        .iter()
-        .filter(|keyed| report.boxes.get(&keyed.wanted.name).is_some_and(|one| one.digest.is_some()))
-        .map(|keyed| keyed.wanted.key().clone())
-        .collect();
-    let mut until = Some(held.lease.expiry);
-    if standing.len() < boxes.len() {
-        until = None;
-        if !standing.is_empty() {
-            let Setting { run, attempt, lease, .. } = setting;
-            let fresh = ledger.lease(run, *attempt, standing, *lease, ports.clock).await?.held()?;
-            until = Some(fresh.lease.expiry);
-        }
-        release(ledger, leases, emit).await;
-    }
-    record(setting, ledger, boxes, report, held.now(ports.clock)).await?;
-    Ok(until)
-}
-
-/// Writes what the run used. Parallel jobs of one run share the record: each adds its boxes.
-async fn record(
-    setting: &Setting,
-    ledger: Ledger<'_>,
-    boxes: &[Keyed],
-    report: &BuildReport,
-    finished: Timestamp,
-) -> Result<(), LedgerError> {
-    let run_box = |keyed: &Keyed| {
-        let one = report.boxes.get(&keyed.wanted.name);
-        RunBox {
-            name: keyed.wanted.name.clone(),
-            repository: keyed.wanted.repository.name().to_owned(),
-            key: keyed.wanted.key().clone(),
-            digest: one.and_then(|one| one.digest.clone()),
-            action: one.map_or("skipped", |one| one.outcome.word()).to_owned(),
-        }
-    };
-    let Setting { run, attempt, source, .. } = setting;
-    let tag = RecordTag::Run { run: run.clone(), attempt: *attempt };
-    let tag = tag.tag().map_err(|error| ledger.bad_tag("run", error))?;
-    let mut tries = 1;
-    loop {
-        let mut used: BTreeMap<String, RunBox> =
-            boxes.iter().map(run_box).map(|one| (one.name.clone(), one)).collect();
-        for one in ledger.read::<RunRecord>(&tag).await?.into_iter().flat_map(|before| before.boxes) {
-            used.entry(one.name.clone()).or_insert(one);
-        }
-        let record = RunRecord {
-            run: run.clone(),
-            attempt: *attempt,
-            finished,
-            source: source.clone(),
-            boxes: used.into_values().collect(),
-        };
-        match ledger.write(&tag, &record).await {
-            // Another job wrote at the same moment: add ours to what it wrote.
-            Err(LedgerError::NotOurs { .. }) if tries < TRIES => tries += 1,
-            done => return done.map(drop),
-        }
     }
 }
 

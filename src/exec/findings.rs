@@ -38,6 +38,12 @@ impl Keyed {
             let (kind, file) = (FindingKind::UnusedContext, Some(file.to_owned()));
             remarks.push(Remark { kind, file, line: None, text: say(kind, &printable(name, 80)) });
         }
+        let plain = |kind: FindingKind, file: Option<String>, text| Remark { kind, file, line: None, text };
+        let file = || Some(file.to_owned());
+        remarks
+            .extend(self.unmounted().into_iter().map(|text| plain(FindingKind::UnusedSecret, file(), text)));
+        remarks
+            .extend(self.local_notes().into_iter().map(|text| plain(FindingKind::LocalSource, file(), text)));
         if let Some(first) = differing.first() {
             let kind = FindingKind::Dirty;
             let names = match differing.len() - 1 {
@@ -69,6 +75,7 @@ fn say(kind: FindingKind, about: &str) -> String {
             format!("downloads {about} as it is at build time; ADD --checksum holds its content")
         }
         FindingKind::UnusedContext => format!("nothing uses the context `{about}`"),
+        FindingKind::UnusedSecret | FindingKind::LocalSource => about.to_owned(),
         FindingKind::Dirty => format!("not as committed: {about}"),
     }
 }

@@ -4,15 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::pins::read_pins;
+use super::secrets;
+use super::sources::{self, Directory, DirectoryError, Local, joined};
 use crate::config::{BoxSpec, ContextSource, Lock, PinError, Project};
 use crate::inputs::{
-    Analysis, BoxInputs, BuildOptions, ContextKind, DockerfileError, DockerfileSource, Dockerignore,
-    DockerignoreError, FindingKind, InputManifest, NeedKind, Reads, RewriteError, Selection, analyse,
-    is_secret, rewrite,
+    Analysis, BoxInputs, BuildOptions, DockerfileError, DockerfileSource, Dockerignore, DockerignoreError,
+    FindingKind, ImageOrigin, InputManifest, NeedKind, Reads, RewriteError, Selection, analyse, is_secret,
+    rewrite,
 };
 use crate::model::{
-    ContentTag, Digest, Entry, Generation, ImageName, ImageNameError, Key, RelPath, Repository,
-    RepositoryError, TagError,
+    ContentTag, Digest, Entry, Generation, ImageName, ImageNameError, Key, Repository, RepositoryError,
+    TagError,
 };
 use crate::plan::Wanted;
 use crate::port::{BuildRequest, Context, ContextError, ContextFilter, Scan};
@@ -37,6 +39,10 @@ pub struct Keyed {
     images: BTreeMap<String, String>,
     root: PathBuf,
     dockerfile: PathBuf,
+    /// Directories by the names the Dockerfile gives them.
+    pub(super) directories: BTreeMap<String, Directory>,
+    /// The working copies it was computed from, those of its parents included.
+    pub local: BTreeSet<String>,
 }
 
 /// Why a key cannot be computed.
@@ -188,6 +194,38 @@ pub enum KeysError {
         /// The arguments.
         args: Vec<String>,
     },
+    /// A directory that stands for an image, or a working copy, cannot be used.
+    #[error("{what}")]
+    Directory {
+        /// `box NAME: context NAME` or `--source NAME`.
+        what: String,
+        /// Why not.
+        source: DirectoryError,
+    },
+    /// A build needs a secret or an ssh agent that its box does not declare.
+    #[error("box {name}: {file}:{line}: this step needs the {what} `{id}`, which the box does not declare")]
+    Undeclared {
+        /// The box.
+        name: String,
+        /// The Dockerfile.
+        file: String,
+        /// The line, from 1.
+        line: u32,
+        /// `secret` or `ssh agent`.
+        what: &'static str,
+        /// Its id.
+        id: String,
+    },
+    /// The file of a secret is part of the build context.
+    #[error("box {name}: secret {id}: {} is sent with the build context, and so enters the key", path.display())]
+    SecretSent {
+        /// The box.
+        name: String,
+        /// The secret's id.
+        id: String,
+        /// The file.
+        path: PathBuf,
+    },
     /// A box it stands on hands on a trigger that copies from an image or a stage.
     #[error(
         "box {name}: {file}:{line} of its parent {parent} is an ONBUILD trigger that copies from `{from}`"
@@ -227,6 +265,8 @@ pub struct Tree<'a> {
     pub lock: &'a Lock,
     /// Arguments for every box whose Dockerfile declares them.
     pub args: &'a BTreeMap<String, String>,
+    /// Working copies, by the name of the git pin or directory context they stand in for.
+    pub sources: &'a BTreeMap<String, PathBuf>,
 }
 
 /// A Dockerfile as one box uses it.
@@ -239,11 +279,14 @@ pub(super) struct Analysed {
 /// Computes the keys of `specs`, which are parents first and complete. `registry` names
 /// repositories and enters no key.
 pub fn keys(tree: Tree<'_>, specs: &[BoxSpec], registry: &str) -> Result<Vec<Keyed>, KeysError> {
-    let used: BTreeSet<&str> = specs.iter().flat_map(BoxSpec::pins).collect();
-    let pins = read_pins(tree, &used)?;
+    let local = sources::local(tree, specs)?;
+    let mut pins = sources::pins(tree, &local);
+    let used = specs.iter().flat_map(BoxSpec::pins).filter(|pin| !pins.contains_key(*pin));
+    let read = read_pins(tree, &used.collect())?;
+    pins.extend(read);
     let mut done: Vec<Keyed> = Vec::new();
     for spec in specs {
-        let keyed = tree.key(spec, &pins, registry, &done)?;
+        let keyed = tree.key(spec, &pins, &local, registry, &done)?;
         done.push(keyed);
     }
     Ok(done)
@@ -271,7 +314,7 @@ impl Tree<'_> {
             target: spec.target.clone(),
             platform: spec.platform.clone(),
             args,
-            contexts: spec.contexts.keys().map(|name| (name.clone(), ContextKind::Image)).collect(),
+            contexts: sources::context_names(self, spec),
         };
         let analysis = analyse(&source, &inputs).map_err(bad)?;
         // Arguments for every box need not fit each one; those of the box itself must.
@@ -280,6 +323,7 @@ impl Tree<'_> {
         if !unused.is_empty() {
             return Err(KeysError::Unused { name: name(), file, args: unused });
         }
+        secrets::declared(spec, &analysis, &file)?;
         if !spec.allow.contains(&FindingKind::SecretArgument) {
             let args: Vec<String> =
                 analysis.arguments.keys().filter(|name| is_secret(name)).cloned().collect();
@@ -294,11 +338,14 @@ impl Tree<'_> {
         &self,
         spec: &BoxSpec,
         pins: &BTreeMap<String, String>,
+        local: &Local,
         registry: &str,
         done: &[Keyed],
     ) -> Result<Keyed, KeysError> {
         let name = || spec.name.clone();
-        let Analysed { source, mut analysis, dockerfile } = self.analyse(spec, pins)?;
+        let analysed = self.analyse(spec, pins)?;
+        let directories = sources::directories(self, spec, &analysed, local)?;
+        let Analysed { source, mut analysis, dockerfile } = analysed;
         if let Some(reads) = triggered(spec, &analysis, done)? {
             analysis.reads = reads;
         }
@@ -306,12 +353,14 @@ impl Tree<'_> {
         let root = self.inside(spec, &spec.context)?;
         let ignore = self.ignore(spec, &root, &dockerfile)?;
         let entries = self.scan(spec, &root, &analysis.reads, ignore, source.name())?;
+        secrets::outside_context(self.context, spec, self.root, &root, &entries)?;
         let parents: BTreeMap<String, Key> = spec
             .parents()
             .filter_map(|parent| done.iter().find(|done| done.wanted.name == parent))
             .map(|parent| (parent.wanted.name.clone(), parent.wanted.key().clone()))
             .collect();
-        let manifest = self.manifest(spec, &analysis, &images, entries, &parents, pins);
+        let mut manifest = self.manifest(spec, &analysis, &images, entries, &parents, pins);
+        manifest.contexts = directories.iter().map(|(name, at)| (name.clone(), at.digest.clone())).collect();
         let key = manifest.key();
         let prefix = spec.prefix.as_ref().map(|prefix| prefix.fill(pins));
         let tag = ContentTag::new(prefix.as_deref(), key, Generation(0))
@@ -319,8 +368,20 @@ impl Tree<'_> {
         let repository = Repository::new(registry, &spec.repository)
             .map_err(|source| KeysError::Repository { name: name(), source })?;
         let wanted = Wanted { name: name(), repository, tag, parents: parents.keys().cloned().collect() };
-        let spec = spec.clone();
-        Ok(Keyed { spec, wanted, parents, manifest, source, analysis, images, root, dockerfile })
+        let (spec, local) = (spec.clone(), sources::marks(spec, local, done));
+        Ok(Keyed {
+            spec,
+            wanted,
+            parents,
+            manifest,
+            source,
+            analysis,
+            images,
+            root,
+            dockerfile,
+            directories,
+            local,
+        })
     }
 
     /// Returns the outside images of a box by digest, by the names its Dockerfile gives them.
@@ -340,7 +401,7 @@ impl Tree<'_> {
     }
 
     /// Resolves a path of the configuration and makes sure that no link leads it outside.
-    fn inside(&self, spec: &BoxSpec, path: &Path) -> Result<PathBuf, KeysError> {
+    pub(super) fn inside(&self, spec: &BoxSpec, path: &Path) -> Result<PathBuf, KeysError> {
         let joined = self.root.join(path);
         // What is not there is reported by whoever reads it.
         let Some(real) = self.context.resolve(&joined) else { return Ok(joined) };
@@ -482,10 +543,12 @@ pub(super) fn outside(
     let mut images = BTreeMap::new();
     for found in &analysis.images {
         let name = found.origin.name();
-        let image = match spec.contexts.get(name) {
-            Some(ContextSource::Box(_)) => continue,
-            Some(ContextSource::Image(image)) => image.clone(),
-            None => name.parse().map_err(|why| KeysError::Image {
+        let image = match (&found.origin, spec.contexts.get(name)) {
+            (_, Some(ContextSource::Box(_) | ContextSource::Directory(_))) => continue,
+            (_, Some(ContextSource::Image(image))) => image.clone(),
+            // A working copy.
+            (ImageOrigin::Context(_), None) => continue,
+            (ImageOrigin::Outside(_), None) => name.parse().map_err(|why| KeysError::Image {
                 name: spec.name.clone(),
                 file: source.name().to_owned(),
                 line: found.line,
@@ -532,13 +595,10 @@ impl Keyed {
     pub fn paths_below(&self, top: &Path) -> Vec<Vec<u8>> {
         use std::os::unix::ffi::OsStrExt;
         let Ok(root) = self.root.strip_prefix(top) else { return Vec::new() };
-        let below = |path: &RelPath| match root.as_os_str().as_bytes() {
-            b"" => path.as_bytes().to_vec(),
-            root => [root, b"/", path.as_bytes()].concat(),
-        };
         let dockerfile = self.dockerfile.strip_prefix(top).ok();
         let dockerfile = dockerfile.map(|path| path.as_os_str().as_bytes().to_vec());
-        self.manifest.entries.iter().map(|entry| below(&entry.path)).chain(dockerfile).collect()
+        let entries = self.manifest.entries.iter().map(|entry| joined(root, &entry.path));
+        entries.chain(dockerfile).chain(self.directory_paths(top)).collect()
     }
 
     /// Writes the request for a build on parents with these digests, by their names.
@@ -548,14 +608,16 @@ impl Keyed {
         labels: BTreeMap<String, String>,
         no_cache: bool,
     ) -> Result<BuildRequest, KeysError> {
+        let contexts = self.context_images();
         let mut replacements = BTreeMap::new();
         for found in &self.analysis.images {
             let name = found.origin.name();
-            let reference = match self.spec.contexts.get(name) {
-                Some(ContextSource::Box(parent)) => {
+            let reference = match (contexts.get(name), self.spec.contexts.get(name)) {
+                (Some(directory), _) => Some(directory.reference.clone()),
+                (None, Some(ContextSource::Box(parent))) => {
                     parents.get(parent).map(|(repository, digest)| format!("{repository}@{digest}"))
                 }
-                Some(ContextSource::Image(_)) | None => self.images.get(name).cloned(),
+                (None, _) => self.images.get(name).cloned(),
             };
             replacements.extend(reference.map(|reference| (found.origin.clone(), reference)));
         }
@@ -573,6 +635,9 @@ impl Keyed {
             extra_hosts: self.spec.extra_hosts.clone(),
             shm_size: self.spec.shm_size,
             no_cache,
+            secrets: BTreeMap::new(),
+            ssh: None,
+            contexts: contexts.into_values().collect(),
         })
     }
 }

@@ -260,14 +260,24 @@ impl<'a> Ledger<'a> {
         Ok(Leased::Held(Held { lease, digest, taken, span }))
     }
 
-    /// Reads all leases that are live at `now`.
+    /// Reads all leases that are live at `now`, for whoever wants to know whom to wait for.
+    /// One that cannot be read, a newer boxwright's perhaps, is nobody to wait for.
     pub async fn live_leases(&self, now: Timestamp) -> Result<Vec<Lease>, LedgerError> {
         let is_live = |record: &RecordTag| matches!(record, RecordTag::Lease { expiry, .. } if crate::retention::is_live(*expiry, now));
         let records = self.list().await?.into_iter();
-        let tags = records.filter(|(record, _)| is_live(record)).map(|(_, tag)| tag).collect();
-        // One that has vanished was given up.
-        let (leases, _) = self.read_all(tags).await?;
-        Ok(leases)
+        let tags = records.filter(|(record, _)| is_live(record)).map(|(_, tag)| tag);
+        futures_util::stream::iter(tags)
+            .map(|tag| async move {
+                match self.read::<Lease>(&tag).await {
+                    Err(LedgerError::Record { .. }) => Ok(None),
+                    // One that has vanished was given up.
+                    lease => lease,
+                }
+            })
+            .buffered(AT_ONCE)
+            .try_filter_map(|lease| std::future::ready(Ok(lease)))
+            .try_collect()
+            .await
     }
 
     /// Reads the last finished and the last begun promotion of a tag.
@@ -323,7 +333,7 @@ impl PastRecords {
 }
 
 /// Eight hex digits that no other process of this moment has.
-fn nonce() -> String {
+pub(super) fn nonce() -> String {
     use std::hash::{BuildHasher, Hasher};
     // The standard library seeds this from the system's random source, once a process.
     let mut hasher = std::hash::RandomState::new().build_hasher();

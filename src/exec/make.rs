@@ -11,15 +11,18 @@ use super::event::{Emit, Event};
 use super::keys::Keyed;
 use super::ledger::{Held, Ledger, LedgerError};
 use super::probe::{self, observe};
+use super::secrets;
 use super::{Ports, Setting};
 use crate::inputs::NeedKind;
 use crate::model::{Digest, Generation, Key, Lease, Repository, Span};
 use crate::plan::{Seen, State};
-use crate::port::{BuildRequest, ImageId};
+use crate::port::{BuildRequest, EngineError, ImageId};
 use crate::retention::goes_first;
 
 /// How often a box is begun anew because something moved while it was made.
 const TRIES: usize = 4;
+/// How often an image is pushed before the push has failed.
+const PUSHES: u64 = 3;
 /// How often a box that another run builds is looked for.
 const POLL: Duration = Duration::from_secs(2);
 /// How often a pushed tag is read until it shows.
@@ -78,7 +81,8 @@ impl<'a> Maker<'a> {
     /// Makes one box, whose parents stand.
     pub async fn make(&self, keyed: &Keyed, first: &Seen, parents: &Parents) -> Result<Made, Outcome> {
         let failed = |error: &dyn std::fmt::Display| Outcome::Failed(error.to_string());
-        let mut reason = match fits(known(first)?, parents, keyed) {
+        // What an earlier look could not tell is looked at again below.
+        let mut reason = match fits(first, parents, keyed) {
             Ok(digest) => {
                 return Ok(Made { outcome: Outcome::Used, ..made(keyed, digest, first, "present") });
             }
@@ -137,7 +141,7 @@ impl<'a> Maker<'a> {
         let entries = request.entries.len();
         emit(Event::Building { name: name.clone(), reason: reason.to_owned(), entries });
         let on_build = move |event| emit(Event::Build { name: name.clone(), event });
-        let image = self.ports.engine.build(&request, &on_build).await;
+        let image = secrets::build(self.ports, keyed, request, &on_build).await;
         let image = image.map_err(|error| Outcome::Failed(chain(&error)))?;
         if let Some(limit) = keyed.spec.max_size {
             let size = self.ports.engine.size(&image).await;
@@ -155,10 +159,23 @@ impl<'a> Maker<'a> {
         let tag = keyed.wanted.tag.with_generation(generation).tag();
         let repository = &keyed.wanted.repository;
         let (emit, name) = (self.emit, keyed.wanted.name.clone());
-        emit(Event::Pushing { name: name.clone(), reference: format!("{repository}:{tag}") });
-        let on_push = move |event| emit(Event::Push { name: name.clone(), event });
-        let pushed = self.ports.engine.push(image, repository, &tag, &on_push).await;
-        pushed.map_err(|error| Outcome::Failed(chain(&error)))
+        let mut tries = 1;
+        loop {
+            emit(Event::Pushing { name: name.clone(), reference: format!("{repository}:{tag}") });
+            let on_push = {
+                let name = name.clone();
+                move |event| emit(Event::Push { name: name.clone(), event })
+            };
+            match self.ports.engine.push(image, repository, &tag, &on_push).await {
+                Ok(digest) => return Ok(digest),
+                Err(error) if tries < PUSHES && is_passing(&error) => {
+                    emit(Event::Note { text: format!("{name}: {}; pushing again", chain(&error)) });
+                    tokio::time::sleep(Duration::from_secs(tries)).await;
+                    tries += 1;
+                }
+                Err(error) => return Err(Outcome::Failed(chain(&error))),
+            }
+        }
     }
 
     async fn look(&self, keyed: &Keyed) -> Result<Seen, Outcome> {
@@ -320,6 +337,16 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+/// Tells whether a push may work a little later: pushes of one layer at once can make a
+/// registry lose sight of it, and the engine does not repeat what a registry answers with 5xx.
+fn is_passing(error: &EngineError) -> bool {
+    let EngineError::Transfer { detail, .. } = error else { return false };
+    let detail = detail.to_lowercase();
+    let is_refused =
+        ["denied", "unauthorized", "forbidden", "not allowed"].iter().any(|word| detail.contains(word));
+    !is_refused
 }
 
 /// Says what in the Dockerfile the engine's own frontend cannot do, if there is anything.

@@ -6,6 +6,7 @@ mod clean;
 mod event;
 mod explain;
 mod findings;
+mod finish;
 mod keys;
 mod ledger;
 mod lock;
@@ -14,8 +15,11 @@ mod pins;
 mod probe;
 mod promote;
 mod reasons;
+mod redact;
 mod run;
 mod schedule;
+mod secrets;
+mod sources;
 mod stored;
 mod survey;
 
@@ -31,10 +35,12 @@ pub use probe::{observe, observe_all};
 pub use promote::{PromoteError, PromoteOptions, PromoteReport, promote};
 pub use reasons::{Reason, Reasons, reasons};
 pub use run::{RunError, prepare};
+pub use secrets::NoSecret;
+pub use sources::DirectoryError;
 pub use stored::InputsError;
 
 use crate::model::{Repository, RunId, Source, Span};
-use crate::port::{Clock, Engine, Registry};
+use crate::port::{Clock, Engine, Registry, Secrets};
 
 /// What holds for a whole command: who runs it, from what, and where records go.
 #[derive(Debug, Clone)]
@@ -62,4 +68,6 @@ pub struct Ports<'a> {
     pub engine: &'a dyn Engine,
     /// Elapsed time.
     pub clock: &'a dyn Clock,
+    /// Build secrets and the ssh agent.
+    pub secrets: &'a dyn Secrets,
 }

@@ -141,9 +141,10 @@ mod tests {
         let work = |_: String, _: BTreeMap<String, ()>| async {
             *now.lock().unwrap() += 1;
             let running = *now.lock().unwrap();
-            let mut most = most.lock().unwrap();
-            *most = running.max(*most);
-            drop(most);
+            {
+                let mut most = most.lock().unwrap();
+                *most = running.max(*most);
+            }
             tokio::task::yield_now().await;
             *now.lock().unwrap() -= 1;
             Some(Ok::<(), ()>(()))

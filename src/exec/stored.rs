@@ -1,11 +1,17 @@
 //! Input manifests in the ledger: stored once an image stands, read to say what moved since.
 
+use futures_util::StreamExt;
+use futures_util::stream;
+
 use super::event::{Emit, Event};
 use super::keys::Keyed;
 use super::ledger::{Ledger, LedgerError};
 use crate::inputs::{InputManifest, PACKED_LIMIT, PackError};
 use crate::model::{Digest, Key, RecordTag, Repository, StoredInputs, Tag};
 use crate::port::RegistryError;
+
+/// How many are packed and sent at once: each may be large.
+const AT_ONCE: usize = 4;
 
 /// Why inputs could not be stored or read.
 #[derive(Debug, thiserror::Error)]
@@ -44,14 +50,18 @@ pub enum InputsError {
     },
 }
 
-/// Stores the inputs of a box whose image stands, under the lease that covers it. What they
+/// Stores the inputs of boxes whose images stand, under the lease that covers them. What they
 /// are good for is explanations, so that a failure is a note and no failed build.
-pub(super) async fn remember(ledger: Ledger<'_>, keyed: &Keyed, emit: Emit<'_>) {
-    if let Err(error) = store(ledger, keyed).await {
-        let name = &keyed.wanted.name;
-        let text =
-            format!("{name}: its inputs were not stored, so `explain` cannot compare with it: {error}");
-        emit(Event::Note { text });
+pub(super) async fn remember(ledger: Ledger<'_>, built: Vec<&Keyed>, emit: Emit<'_>) {
+    let stored = stream::iter(built).map(|keyed| async move { (keyed, store(ledger, keyed).await) });
+    let stored: Vec<_> = stored.buffered(AT_ONCE).collect().await;
+    for (keyed, result) in stored {
+        if let Err(error) = result {
+            let name = &keyed.wanted.name;
+            let text =
+                format!("{name}: its inputs were not stored, so `explain` cannot compare with it: {error}");
+            emit(Event::Note { text });
+        }
     }
 }
 

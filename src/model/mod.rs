@@ -12,6 +12,7 @@ mod manifest;
 mod platform;
 mod record;
 mod repository;
+mod secret;
 mod stored;
 mod tag;
 mod text;
@@ -31,6 +32,7 @@ pub use record::{
     SetBox, SetRecord, Source, empty_digest,
 };
 pub use repository::{Repository, RepositoryError};
+pub use secret::{SecretSource, SecretValue};
 pub use stored::StoredInputs;
 pub use tag::{ContentTag, Tag, TagError};
 pub use text::printable;

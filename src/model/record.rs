@@ -167,6 +167,9 @@ pub struct Source {
     /// Whether inputs differed from the commit.
     #[serde(default)]
     pub dirty: bool,
+    /// Working copies that stood in for pinned revisions or directories, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub local: Vec<String>,
 }
 
 /// One promotion: written as `plan.<tag>.<seq>` before the first tag moves and as

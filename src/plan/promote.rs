@@ -92,6 +92,14 @@ pub enum Refusal {
         /// The tag.
         tag: Tag,
     },
+    /// Boxes were built from working copies.
+    #[error("{tag} is immutable, and boxes of the set are built from working copies: {}", names.join(", "))]
+    Local {
+        /// The tag.
+        tag: Tag,
+        /// What the copies stand in for.
+        names: Vec<String>,
+    },
 }
 
 /// What is known about a tag's past.
@@ -117,6 +125,9 @@ pub fn promotion(
     members: Vec<Member>,
     past: Past<'_>,
 ) -> Result<Promotion, Refusal> {
+    if immutable && !source.local.is_empty() {
+        return Err(Refusal::Local { tag: tag.clone(), names: source.local.clone() });
+    }
     if immutable && source.dirty {
         return Err(Refusal::Dirty { tag: tag.clone() });
     }
@@ -217,7 +228,8 @@ mod tests {
     }
 
     fn source(time: i64) -> Source {
-        Source { revision: Some("c".repeat(40)), time: Some(Timestamp::from_unix(time)), dirty: false }
+        let time = Some(Timestamp::from_unix(time));
+        Source { revision: Some("c".repeat(40)), time, ..Source::default() }
     }
 
     fn record(seq: u32, time: i64, boxes: &[(&str, &str, Option<&str>)]) -> SetRecord {
@@ -323,5 +335,10 @@ mod tests {
         let dirty = Source { dirty: true, ..source(5) };
         let dirty = promotion(&"r1".parse().unwrap(), true, false, &dirty, vec![], Past::default());
         assert!(matches!(dirty, Err(Refusal::Dirty { .. })));
+        let local = Source { local: vec!["ec".to_owned()], ..source(5) };
+        let of =
+            |immutable| promotion(&"r1".parse().unwrap(), immutable, false, &local, vec![], Past::default());
+        assert!(matches!(of(true), Err(Refusal::Local { names, .. }) if names == ["ec"]));
+        assert!(of(false).is_ok());
     }
 }

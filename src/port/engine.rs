@@ -1,13 +1,13 @@
 //! The container engine: builds, pushes, runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{Digest, Entry, Platform, Repository, Tag};
+use crate::model::{Digest, Entry, Platform, Repository, SecretValue, Tag};
 
 /// A container engine. Dropping the future of [`Engine::build`] or [`Engine::push`] cancels it.
 #[async_trait]
@@ -73,6 +73,33 @@ pub struct BuildRequest {
     pub shm_size: Option<u64>,
     /// Whether to ignore the engine's build cache.
     pub no_cache: bool,
+    /// What `RUN --mount=type=secret` finds, by id.
+    pub secrets: BTreeMap<String, SecretValue>,
+    /// The agent that `RUN --mount=type=ssh` reaches.
+    pub ssh: Option<AgentForward>,
+    /// Directories that the Dockerfile names as images.
+    pub contexts: Vec<ContextImage>,
+}
+
+/// A directory that a Dockerfile names as an image. The engine holds that image while the
+/// build lasts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContextImage {
+    /// The name in the Dockerfile, which no other image has: `HOST/NAME:TAG`.
+    pub reference: String,
+    /// The directory that `entries` stand in.
+    pub root: PathBuf,
+    /// What it holds, exactly, sorted by path bytes.
+    pub entries: Vec<Entry>,
+}
+
+/// An ssh agent of this machine, lent to a build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentForward {
+    /// The ids that mounts may ask for.
+    pub ids: BTreeSet<String>,
+    /// Where the agent listens.
+    pub socket: PathBuf,
 }
 
 /// What a build tells while it runs.

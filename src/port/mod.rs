@@ -7,11 +7,14 @@ mod context;
 mod engine;
 mod registry;
 mod remote;
+mod secrets;
 
 pub use clock::Clock;
 pub use context::{Context, ContextError, ContextFilter, Scan, Visit};
 pub use engine::{
-    BuildEvent, BuildRequest, Engine, EngineError, ImageId, PushEvent, RunOutput, RunRequest, StepState,
+    AgentForward, BuildEvent, BuildRequest, ContextImage, Engine, EngineError, ImageId, PushEvent, RunOutput,
+    RunRequest, StepState,
 };
 pub use registry::{Deleted, Failure, Reference, Registry, RegistryError, TagList};
 pub use remote::{Remote, RemoteError};
+pub use secrets::{SecretError, Secrets};

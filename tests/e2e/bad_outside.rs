@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::witness::{BUSYBOX, attempt, tell};
+use crate::witness::{attempt, busybox, tell};
 use crate::world::{World, unique};
 
 /// A tiny file system, gone with its value.
@@ -31,7 +31,10 @@ fn a_disk_that_fills_up_while_pushing_leaves_no_tag() {
     let step = format!("RUN head -c 3000000 /dev/urandom > /noise # {}", unique());
     world.write(
         "Dockerfile",
-        &format!("FROM {BUSYBOX} AS big\n{step}\nFROM scratch AS small\nCOPY little /little\n"),
+        &format!(
+            "FROM {busybox} AS big\n{step}\nFROM scratch AS small\nCOPY little /little\n",
+            busybox = busybox()
+        ),
     );
     world.write("little", "little\n");
     let home = world.root.join(".boxwright");

@@ -1,13 +1,13 @@
 //! The chain that a project would really have: Debian with packages, a build, a test.
 
-use crate::witness::{Registry, attempt};
+use crate::witness::{Registry, attempt, pinned};
 use crate::world::{World, dockerfile};
 
 /// The Debian image that `scripts/setup` made for this machine's release.
-fn debian() -> String {
+pub fn debian() -> String {
     let list = attempt("docker", &["image", "ls", "--format={{.Repository}}:{{.Tag}}", "boxwright-debian"]);
     let list = String::from_utf8(list.stdout).unwrap();
-    list.lines().next().expect("scripts/setup makes boxwright-debian").to_owned()
+    pinned(list.lines().next().expect("scripts/setup makes boxwright-debian"))
 }
 
 #[test]

@@ -2,13 +2,13 @@
 
 use std::io::{BufRead, BufReader};
 
-use crate::witness::{BUSYBOX, forget_images, skopeo, tell};
+use crate::witness::{busybox, forget_images, skopeo, tell};
 use crate::world::{BOXES, World, dockerfile, unique};
 
 fn chain() -> World {
     let world = World::chain("embedded");
     let steps = [&format!("RUN echo {} > /base", unique()), "RUN echo build > /build", "COPY test /test"];
-    world.write("ci/Dockerfile", &dockerfile(BUSYBOX, steps));
+    world.write("ci/Dockerfile", &dockerfile(busybox(), steps));
     world.commit();
     world
 }

@@ -1,6 +1,6 @@
 //! A step that fails: what is said, what still happens, what is left.
 
-use crate::witness::{BUSYBOX, Registry};
+use crate::witness::{Registry, busybox};
 use crate::world::{World, unique};
 
 /// `bad` fails, `child` stands on it, `apart` does not.
@@ -10,9 +10,10 @@ fn project(registry: &Registry, step: &str) -> World {
         contexts = { bad = \"box:bad\" }\n\n[box.apart]\ntarget = \"apart\"\n";
     world.configure(&registry.host, boxes);
     let dockerfile = format!(
-        "FROM {BUSYBOX} AS bad\n{step}\nFROM bad AS child\nRUN true\n\
-         FROM {BUSYBOX} AS apart\nRUN echo {}\n",
-        unique()
+        "FROM {busybox} AS bad\n{step}\nFROM bad AS child\nRUN true\n\
+         FROM {busybox} AS apart\nRUN echo {}\n",
+        unique(),
+        busybox = busybox()
     );
     world.write("Dockerfile", &dockerfile);
     world
@@ -86,7 +87,10 @@ fn an_image_that_cannot_be_pulled_names_itself() {
     let registry = Registry::start(&[]);
     let world = World::single(&registry.host, "");
     world.write("Dockerfile", &format!("FROM {}/no/such:image\n", registry.host));
-    world.boxwright(&["build"]).exits(1).says(&["only failed", "/no/such:image"]);
+    world.boxwright(&["lock"]).fails(1, &["there is no image", "/no/such:image"]);
+    let digest = format!("sha256:{}", "0".repeat(64));
+    world.write("Dockerfile", &format!("FROM {}/no/such@{digest}\n", registry.host));
+    world.boxwright(&["build"]).exits(1).says(&["only failed", "/no/such@sha256:0000"]);
     assert!(registry.tags("only").is_empty());
 }
 

@@ -1,15 +1,16 @@
 //! `init`: from Dockerfiles that are there to a configuration that works.
 
-use crate::witness::{BUSYBOX, Registry};
+use crate::witness::{Registry, busybox};
 use crate::world::{World, dockerfile};
 
 #[test]
 fn what_init_writes_can_be_planned_and_built() {
     let registry = Registry::start(&[]);
     let world = World::empty();
-    world.write("ci/Dockerfile", &dockerfile(BUSYBOX, ["RUN true", "RUN true", "COPY x /x"]));
+    world.write("ci/Dockerfile", &dockerfile(busybox(), ["RUN true", "RUN true", "COPY x /x"]));
     world.write("ci/x", "x\n");
-    world.write("tools/lint.Dockerfile", &format!("FROM {BUSYBOX}\nCOPY rules /rules\n"));
+    world
+        .write("tools/lint.Dockerfile", &format!("FROM {busybox}\nCOPY rules /rules\n", busybox = busybox()));
     world.write("tools/rules", "none\n");
     let shown = world.without_engine(&["init", "--print"]).good();
     assert!(!world.root.join("boxwright.toml").exists());
@@ -17,7 +18,7 @@ fn what_init_writes_can_be_planned_and_built() {
     assert_eq!(written.out, "");
     let text = std::fs::read_to_string(world.root.join("boxwright.toml")).unwrap();
     assert_eq!(text, shown.out);
-    assert!(text.contains(BUSYBOX) && text.matches("\n#").count() > 10, "{text}");
+    assert!(text.contains(busybox()) && text.matches("\n#").count() > 10, "{text}");
 
     let at = ["--registry", &registry.host, "--format", "json"];
     let plan = world.without_engine(&[&["plan"][..], &at].concat()).good();
@@ -50,7 +51,7 @@ fn init_where_nothing_is_and_where_something_is_broken() {
     world.boxwright(&["init"]).good();
     world.boxwright(&["plan"]).fails(2, &["no box is declared"]);
     world.write("bad/Dockerfile", "FORM x\n");
-    world.write("good/Dockerfile", &format!("FROM {BUSYBOX}\n"));
+    world.write("good/Dockerfile", &format!("FROM {busybox}\n", busybox = busybox()));
     world.boxwright(&["init", "--force"]).good().says(&["bad/Dockerfile", "no box is written"]);
     let keys = world.boxwright(&["keys", "--format", "json"]).good();
     assert_eq!(keys.boxes("name"), ["good"]);

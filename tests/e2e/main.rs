@@ -21,6 +21,8 @@ mod outage;
 mod output;
 mod promote;
 mod run;
+mod secrets;
+mod sources;
 mod together;
 mod witness;
 mod world;

@@ -3,12 +3,39 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The image that most boxes here stand on; `scripts/setup` makes it.
-pub const BUSYBOX: &str = "boxwright-busybox:1";
+/// The image that most boxes here stand on, by digest; `scripts/setup` makes it.
+pub fn busybox() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| pinned("boxwright-busybox:1"))
+}
+
+/// Names an image of the engine by digest, so that boxes can stand on it without a lock.
+///
+/// An image has a digest once it was in a registry. The registry need not stay: the engine
+/// knows the image by that digest from then on, and later runs find it there.
+pub fn pinned(image: &str) -> String {
+    let mine = "127.0.0.1:";
+    let known = || {
+        let text = tell("docker", &["image", "inspect", "--format={{json .RepoDigests}}", image]);
+        let names: Vec<String> = serde_json::from_str(&text).unwrap();
+        names.into_iter().find(|name| name.starts_with(mine) && name.contains("/pinned@"))
+    };
+    known().unwrap_or_else(|| {
+        let mut registry = Registry::start(&[]);
+        let name = format!("{}/pinned:1", registry.host);
+        tell("docker", &["tag", image, &name]);
+        tell("docker", &["push", "--quiet", &name]);
+        // Without a host to forget, the name stays in the engine when the registry goes.
+        registry.stop();
+        registry.host.clear();
+        known().expect("a pushed image has a digest")
+    })
+}
 /// An address at which no engine can be.
 pub const NO_ENGINE: &str = "unix:///nonexistent/boxwright/docker.sock";
 
@@ -94,6 +121,11 @@ impl Registry {
 
     fn manifests(&self, repository: &str) -> PathBuf {
         self.directory.join("docker/registry/v2/repositories").join(repository).join("_manifests")
+    }
+
+    /// Where its images and its log are kept.
+    pub fn directory(&self) -> PathBuf {
+        self.directory.clone()
     }
 
     /// Every request so far, as the registry logged it.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::witness::{BUSYBOX, Registry, tell};
+use crate::witness::{Registry, busybox, tell};
 
 /// Three boxes, each standing on the one before; `test` alone copies files.
 pub const CHAIN: &str = r#"
@@ -73,7 +73,7 @@ impl World {
         let world = Self::empty();
         world.configure(registry, CHAIN);
         let steps = ["RUN echo base > /base", "RUN echo build > /build", "COPY test /test"];
-        world.write("ci/Dockerfile", &dockerfile(BUSYBOX, steps));
+        world.write("ci/Dockerfile", &dockerfile(busybox(), steps));
         world.write("ci/test/one.txt", "one\n");
         world.write("ci/test/two.sh", "echo two\n");
         world.commit();
@@ -84,7 +84,7 @@ impl World {
     pub fn single(registry: &str, run: &str) -> Self {
         let world = Self::empty();
         world.configure(registry, "[box.only]\n");
-        world.write("Dockerfile", &format!("FROM {BUSYBOX}\n{run}\n"));
+        world.write("Dockerfile", &format!("FROM {busybox}\n{run}\n", busybox = busybox()));
         world
     }
 

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use boxwright::adapter::memory::Verb;
-use boxwright::exec::Outcome;
+use boxwright::adapter::memory::{Fault, Verb};
+use boxwright::exec::{Outcome, RunError, prepare};
 use boxwright::model::{Digest, Key, MediaType, RawManifest, RunRecord};
 use boxwright::port::Registry;
 
 use super::engine::{image, push};
-use super::net::{done, is, tag};
+use super::net::{done, is, tag, unavailable};
 use super::world::{World, digests, outcome, repository, writes};
 
 const ALL_BUILT: [(&str, &str); 4] =
@@ -289,7 +289,7 @@ async fn a_marker_that_appears_during_the_build_or_the_push_leads_to_the_next_ge
         assert_eq!(run.engine.request("base").labels["io.boxwright.generation"], "1");
         assert_eq!(world.at("base", &world.tag("base", 1)), report.boxes["base"].digest);
         if !is_push {
-            assert_eq!(world.stands("base"), None);
+            assert_eq!(run.engine.pushed(), [format!("base:{}", world.tag("base", 1))]);
         }
     }
 }
@@ -317,4 +317,50 @@ async fn nothing_is_reported_that_was_not_read_back() {
     assert_eq!(run.engine.pushed().len(), 1);
     assert_eq!(report.boxes["base"].digest, world.stands("base"));
     assert!(run.told().contains("adopted: true"), "{}", run.told());
+    // It was right the first time, not only when all was looked at once more.
+    assert!(!run.told().contains("Used {"), "{}", run.told());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_is_not_tried_again_when_a_parent_moved() {
+    let world = World::of(&["base", "build", "lint"]);
+    let run = world.run("one");
+    let labels = BTreeMap::from([
+        ("io.boxwright.key".to_owned(), world.key("base").to_string()),
+        ("io.boxwright.generation".to_owned(), "0".to_owned()),
+    ]);
+    let at = world.tag("base", 0);
+    let mut is_moved = false;
+    run.engine.set(|script| {
+        script.fail.insert("lint".to_owned());
+        // Another run's base overtakes ours, so that the child is built twice.
+        script.before_push = Some(Box::new(move |name, memory| {
+            if name == "build" && !std::mem::replace(&mut is_moved, true) {
+                done(push(memory, &repository("base"), &at, image(&labels, "theirs")));
+            }
+        }));
+    });
+    let report = run.build().await.unwrap();
+    assert_eq!(outcome(&report), [("base", "built"), ("build", "built"), ("lint", "failed")]);
+    assert_eq!(report.boxes["base"].digest, world.stands("base"));
+    let built = run.engine.built();
+    let count = |name: &str| built.iter().filter(|built| *built == name).count();
+    assert_eq!((count("base"), count("build"), count("lint")), (1, 2, 1));
+    assert_eq!(run.told().matches("Failed {").count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_runs_in_what_stands_or_not_at_all() {
+    let world = World::of(&["base"]);
+    let run = world.run("one");
+    let missing = prepare(run.ports(), &run.setting, world.keyed("base")).await;
+    assert!(matches!(missing, Err(RunError::Missing { .. })));
+    run.build().await.unwrap();
+    let digest = prepare(run.ports(), &run.setting, world.keyed("base")).await.unwrap();
+    assert_eq!(Some(digest), world.stands("base"));
+    for verb in [Verb::Head, Verb::Get, Verb::GetBlob] {
+        world.net.memory.break_next(verb, None, Fault::Before(unavailable()));
+        let unknown = prepare(run.ports(), &run.setting, world.keyed("base")).await;
+        assert!(matches!(unknown, Err(RunError::Unknown { .. })), "{verb:?}");
+    }
 }

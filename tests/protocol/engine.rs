@@ -55,6 +55,11 @@ impl FakeEngine {
         Self { memory, names, script: Mutex::new(Script::default()) }
     }
 
+    /// Changes the script.
+    pub fn set(&self, change: impl FnOnce(&mut Script)) {
+        change(&mut self.script.lock().unwrap());
+    }
+
     /// Returns the boxes that were built, in their order.
     pub fn built(&self) -> Vec<String> {
         self.script.lock().unwrap().built.iter().map(|(name, _)| name.clone()).collect()

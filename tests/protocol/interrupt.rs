@@ -7,7 +7,9 @@ use boxwright::exec::Outcome;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::world::{World, outcome};
+use super::engine::{image, push};
+use super::net::done;
+use super::world::{World, outcome, repository};
 
 #[tokio::test(start_paused = true)]
 async fn stopping_a_build_pushes_nothing_and_gives_the_lease_up() {
@@ -79,7 +81,7 @@ async fn stopping_the_last_look_loses_no_report() {
     let cancel = CancellationToken::new();
     // After the last push the base's tag moves, so that a second round begins; it is stopped
     // while it builds the child anew.
-    let (stop, gate) = (cancel.clone(), Arc::new(Notify::new()));
+    let stop = cancel.clone();
     let labels = {
         let first = World::of(&["base"]);
         let made = first.run("x");
@@ -88,23 +90,21 @@ async fn stopping_the_last_look_loses_no_report() {
     };
     let at = world.tag("base", 0);
     let mut builds = 0;
-    let mut script = run.engine.script.lock().unwrap();
-    script.before_push = Some(Box::new(move |name, memory| {
-        if name == "build" {
-            let theirs = super::engine::image(&labels, "theirs");
-            super::net::done(super::engine::push(memory, &super::world::repository("base"), &at, theirs));
-        }
-    }));
-    script.on_build = Some(Box::new(move |name, _| {
-        builds += usize::from(name == "build");
-        if builds == 2 {
-            stop.cancel();
-        }
-    }));
-    script.delay.insert("build".to_owned(), Duration::from_secs(10));
-    drop(script);
-    let (report, ()) = tokio::join!(run.build_until(&cancel), async { gate.notify_one() });
-    let report = report.unwrap();
+    run.engine.set(|script| {
+        script.before_push = Some(Box::new(move |name, memory| {
+            if name == "build" {
+                done(push(memory, &repository("base"), &at, image(&labels, "theirs")));
+            }
+        }));
+        script.on_build = Some(Box::new(move |name, _| {
+            builds += usize::from(name == "build");
+            if builds == 2 {
+                stop.cancel();
+            }
+        }));
+        script.delay.insert("build".to_owned(), Duration::from_secs(10));
+    });
+    let report = run.build_until(&cancel).await.unwrap();
     assert!(report.is_interrupted);
     assert_eq!(run.engine.built(), ["base", "build", "build"]);
     assert_eq!(report.boxes["build"].outcome, Outcome::Built);

@@ -89,6 +89,22 @@ async fn a_build_longer_than_its_lease_renews_it_and_pushes_what_it_built() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn success_is_reported_under_a_live_lease() {
+    let world = World::of(&["base"]);
+    let mut run = world.run("one");
+    run.setting.lease = Span::from_seconds(3600);
+    run.engine.set(|script| {
+        script.push_delay.insert("base".to_owned(), Duration::from_secs(2 * 3600));
+    });
+    let report = run.build().await.unwrap();
+    assert!(report.lease_until.unwrap() > world.net.today());
+    // While the push took its time anything may have happened: it is looked at once more.
+    let log = world.log();
+    let renewed = log.iter().rposition(|asked| is(asked, Verb::Put, "ledger", "lease.")).unwrap();
+    assert!(log[renewed..].iter().any(|asked| is(asked, Verb::Get, "base", "k-")));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lease_that_lapsed_while_children_were_built_is_no_success() {
     let world = World::of(&["base", "build"]);
     world.run("one").build().await.unwrap();
@@ -145,13 +161,13 @@ async fn what_fails_later_gives_up_renewed_leases_too() {
     let world = World::of(&["base"]);
     let mut run = world.run("one");
     run.setting.lease = Span::from_seconds(3600);
-    let mut script = run.engine.script.lock().unwrap();
-    script.delay.insert("base".to_owned(), Duration::from_secs(3 * 3600));
-    // A push that is refused, after the lease was renewed.
-    script.before_push = Some(Box::new(|_, memory| {
-        memory.break_next(Verb::Put, Some(&repository("base")), Fault::Before(denied()));
-    }));
-    drop(script);
+    run.engine.set(|script| {
+        script.delay.insert("base".to_owned(), Duration::from_secs(3 * 3600));
+        // A push that is refused, after the lease was renewed.
+        script.before_push = Some(Box::new(|_, memory| {
+            memory.break_next(Verb::Put, Some(&repository("base")), Fault::Before(denied()));
+        }));
+    });
     assert_eq!(outcome(&run.build().await.unwrap()), [("base", "failed")]);
     assert_eq!(world.leases(), []);
 }

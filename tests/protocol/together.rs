@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use boxwright::adapter::memory::{Fault, Verb};
 use boxwright::exec::BuildReport;
-use boxwright::model::{Digest, Lease, Span};
+use boxwright::model::{Digest, Lease, MediaType, RawManifest, Record, Span};
 use boxwright::port::Registry;
 
 use super::net::{done, gone, is};
@@ -56,6 +56,23 @@ async fn three_runs_at_once_build_each_box_once() {
         let waiting: String = [&one, &two, &three].map(|run| run.told()).concat();
         assert!(waiting.contains("Waiting"));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_leases_of_one_second_one_goes_first() {
+    let world = World::of(&["base"]);
+    // The one that goes first by its name comes a little later.
+    let (first, second) = (world.run("a"), world.run("b"));
+    for run in [&first, &second] {
+        run.engine.set(|script| drop(script.delay.insert("base".to_owned(), Duration::from_secs(30))));
+    }
+    let late = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        first.build().await.unwrap()
+    };
+    let (a, b) = tokio::join!(late, second.build());
+    check_alike(&world, &[&a, &b.unwrap()]);
+    assert_eq!((first.engine.built().len(), second.engine.built().len()), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -191,6 +208,19 @@ async fn a_run_that_vanished_is_waited_for_as_long_as_our_patience() {
     let seconds = began.elapsed().as_secs();
     // Once, not once a box.
     assert!((590..610).contains(&seconds), "{seconds}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_cannot_be_read_is_not_waited_for() {
+    let world = World::of(&["base"]);
+    let lease = vanished(&world, "newer");
+    let text = String::from_utf8(lease.to_manifest().bytes().to_vec()).unwrap();
+    let raw = RawManifest::new(MediaType::OciManifest, text.replace("keys", "what"));
+    done(world.net.memory.put(&repository("ledger"), &lease.tag().unwrap().into(), &raw)).unwrap();
+    let run = world.run("one");
+    world.pass(5).await;
+    assert_eq!(outcome(&run.build().await.unwrap()), [("base", "built")]);
+    assert!(!run.told().contains("Waiting"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -25,6 +25,8 @@ use super::net::{FakeClock, Net, done};
 
 /// Reads from disk, and remembers nothing.
 static CONTEXT: std::sync::LazyLock<DiskContext> = std::sync::LazyLock::new(DiskContext::default);
+static SECRETS: std::sync::LazyLock<boxwright::adapter::secrets::LocalSecrets> =
+    std::sync::LazyLock::new(|| boxwright::adapter::secrets::LocalSecrets::new("/"));
 
 pub const HOST: &str = "r.example";
 
@@ -192,7 +194,7 @@ fn boxes(content: &str, names: &[&str]) -> Vec<Keyed> {
     let specs: Vec<_> = project.closure(names).into_iter().cloned().collect();
     let root = root.path().canonicalize().unwrap();
     let (lock, args) = (Lock::default(), BTreeMap::new());
-    let tree = Tree { context: &*CONTEXT, root: &root, project: &project, lock: &lock, args: &args };
+    let tree = Tree { context: &*CONTEXT, root: &root, project: &project, lock: &lock, args: &args, sources: &BTreeMap::new() };
     keys(tree, &specs, HOST).unwrap()
 }
 
@@ -212,7 +214,7 @@ pub struct Run<'w> {
 
 impl Run<'_> {
     pub fn ports(&self) -> Ports<'_> {
-        Ports { registry: &*self.world.net, engine: &self.engine, clock: &self.clock }
+        Ports { registry: &*self.world.net, engine: &self.engine, clock: &self.clock, secrets: &*SECRETS }
     }
 
     pub async fn build(&self) -> Result<BuildReport, BuildError> {

@@ -41,10 +41,10 @@ pub fn file<'r>(
     buffer: &mut [u8],
 ) -> Result<Hashed<'r>, ContextError> {
     let known = open.known.as_ref();
-    if let Some(record) = known.and_then(|known| known.find(name(&path).as_encoded_bytes(), hint)) {
-        if let Some(found) = open.directory.find(&path)?.filter(|found| found.stamp == record.stamp) {
-            return Ok(Hashed::Known(entry(path, Digest::from_sha256(record.hash), found)));
-        }
+    if let Some(record) = known.and_then(|known| known.find(name(&path).as_encoded_bytes(), hint))
+        && let Some(found) = open.directory.find(&path)?.filter(|found| found.stamp == record.stamp)
+    {
+        return Ok(Hashed::Known(entry(path, Digest::from_sha256(record.hash), found)));
     }
     for _ in 0..ATTEMPTS {
         let source = open.directory.file(&path)?;

@@ -26,7 +26,8 @@ struct Found {
     secret: String,
 }
 
-/// Asks the helper `name` about a registry; `None` if it knows none.
+/// Asks the helper `name` about a registry; `None` if it knows none. It does not see the
+/// variables that are `hidden`.
 ///
 /// # Errors
 /// What went wrong, with the helper's name; its output only where it cannot be a secret.
@@ -34,6 +35,7 @@ pub(super) async fn ask(
     name: &str,
     registry: &str,
     path: &OsStr,
+    hidden: &[String],
     limit: Duration,
 ) -> Result<Option<Credential>, String> {
     let word = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
@@ -45,7 +47,7 @@ pub(super) async fn ask(
     }
     let name = format!("docker-credential-{name}");
     let Some(program) = find(&name, path) else { return Err(format!("{name} is not in PATH")) };
-    match timeout(limit, run(program, registry)).await {
+    match timeout(limit, run(program, registry, hidden)).await {
         Ok(answer) => answer.map_err(|why| format!("{name} {why}")),
         Err(_) => Err(format!("{name} gave no answer within {limit:?}")),
     }
@@ -59,9 +61,13 @@ fn find(name: &str, path: &OsStr) -> Option<PathBuf> {
     directories.map(|directory| directory.join(name)).find(executable)
 }
 
-async fn run(program: PathBuf, registry: &str) -> Result<Option<Credential>, String> {
+async fn run(program: PathBuf, registry: &str, hidden: &[String]) -> Result<Option<Credential>, String> {
     let failed = |error: std::io::Error| format!("cannot be run: {error}");
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    for variable in hidden {
+        command.env_remove(variable);
+    }
+    let mut child = command
         .arg("get")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -9,14 +9,29 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
 
+use super::agent::Agent;
 use super::connect::DockerEngine;
+use super::secret::Values;
+use super::session::Services;
 use super::sync::{self, Offer};
 use super::trace::Trace;
-use super::{error, request, session};
+use super::{contexts, error, request, session};
 use crate::port::{BuildEvent, BuildRequest, EngineError, ImageId};
 
 /// Builds; the engine cancels the build when the future is dropped, as its connection ends.
 pub async fn build(
+    engine: &DockerEngine,
+    request: &BuildRequest,
+    events: &(dyn Fn(BuildEvent) + Send + Sync),
+) -> Result<ImageId, EngineError> {
+    let names = contexts::provide(engine, request, events).await?;
+    let built = build_one(engine, request, events).await;
+    names.remove().await;
+    built
+}
+
+/// Builds one Dockerfile; the engine holds whatever that names, or can pull it.
+pub(super) async fn build_one(
     engine: &DockerEngine,
     request: &BuildRequest,
     events: &(dyn Fn(BuildEvent) + Send + Sync),
@@ -26,9 +41,15 @@ pub async fn build(
     let _close = closed.clone().drop_guard();
     let offer = Arc::new(Offer::new(request, closed.clone()));
     let session = request::unique();
-    session::open(engine.address(), &session, Arc::clone(&offer), engine.auth(), closed).await.map_err(
-        |cause| EngineError::Engine { action: "open a build session", detail: error::chain(&cause) },
-    )?;
+    let services = Services {
+        offer: Arc::clone(&offer),
+        auth: engine.auth(),
+        secrets: (!request.secrets.is_empty()).then(|| Values(request.secrets.clone())),
+        agent: request.ssh.clone().map(Agent),
+    };
+    session::open(engine.address(), &session, services, closed).await.map_err(|cause| {
+        EngineError::Engine { action: "open a build session", detail: error::chain(&cause) }
+    })?;
     let more = more_query(request, session);
     let docker = docker.with_request_modifier(move |request| request::with_query(request, &more));
     // The context goes through the session; the request itself has no content.

@@ -1,16 +1,19 @@
 //! The Docker Engine, over its API: builds with the BuildKit inside it, pushes, runs.
 //!
-//! What is absent: secrets and SSH in builds, TLS to a remote engine, Docker contexts.
+//! What is absent: TLS to a remote engine, Docker contexts.
 
+mod agent;
 mod auth;
 mod build;
 mod connect;
+mod contexts;
 mod error;
 mod packet;
 mod pull;
 mod push;
 mod request;
 mod run;
+mod secret;
 mod session;
 mod sync;
 mod terminal;

@@ -1,5 +1,5 @@
 //! The session of a build: a connection on which the engine asks this process for the
-//! context, the Dockerfile, and logins (BuildKit's `session` package).
+//! context, the Dockerfile, logins, secrets and an ssh agent (BuildKit's `session` package).
 
 use std::convert::Infallible;
 use std::io;
@@ -11,7 +11,9 @@ use bollard_buildkit_proto::health::health_server::{Health, HealthServer};
 use bollard_buildkit_proto::health::{
     HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
 };
+use bollard_buildkit_proto::moby::buildkit::secrets::v1::secrets_server::SecretsServer;
 use bollard_buildkit_proto::moby::filesync::v1::auth_server::AuthServer;
+use bollard_buildkit_proto::moby::sshforward::v1::ssh_server::SshServer;
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -24,51 +26,56 @@ use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 
+use super::agent::{self, Agent};
 use super::auth::{AuthSource, Logins};
 use super::packet::Packet;
+use super::secret::{self, Values};
 use super::sync::Offer;
 
-/// What the engine may call.
-const METHODS: [&str; 3] = [
-    "/moby.filesync.v1.FileSync/DiffCopy",
-    "/moby.filesync.v1.Auth/Credentials",
-    "/grpc.health.v1.Health/Check",
-];
+/// What the engine may always call.
+const METHODS: [&str; 3] = [DIFF_COPY, "/moby.filesync.v1.Auth/Credentials", "/grpc.health.v1.Health/Check"];
+const DIFF_COPY: &str = "/moby.filesync.v1.FileSync/DiffCopy";
 /// The longest answer to the request that opens a session, in bytes.
 const HEAD: usize = 16 << 10;
 
+/// What the engine can ask for.
+pub struct Services {
+    /// Context and Dockerfile.
+    pub offer: Arc<Offer>,
+    /// Logins.
+    pub auth: AuthSource,
+    /// Secrets; a session without any does not offer the service.
+    pub secrets: Option<Values>,
+    /// The ssh agent.
+    pub agent: Option<Agent>,
+}
+
 /// Opens the session `id` with the engine at `address` and serves it until `closed`.
-pub async fn open(
-    address: &str,
-    id: &str,
-    offer: Arc<Offer>,
-    auth: AuthSource,
-    closed: CancellationToken,
-) -> io::Result<()> {
+pub async fn open(address: &str, id: &str, services: Services, closed: CancellationToken) -> io::Result<()> {
     match address.split_once("://") {
-        Some(("unix", path)) => serve(UnixStream::connect(path).await?, id, offer, auth, closed).await,
-        Some((_, host)) => serve(TcpStream::connect(host).await?, id, offer, auth, closed).await,
+        Some(("unix", path)) => serve(UnixStream::connect(path).await?, id, services, closed).await,
+        Some((_, host)) => serve(TcpStream::connect(host).await?, id, services, closed).await,
         None => Err(io::Error::other("not an address")),
     }
 }
 
-async fn serve<S>(
-    mut stream: S,
-    id: &str,
-    offer: Arc<Offer>,
-    auth: AuthSource,
-    closed: CancellationToken,
-) -> io::Result<()>
+async fn serve<S>(mut stream: S, id: &str, services: Services, closed: CancellationToken) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
 {
-    upgrade(&mut stream, id, &offer.name()).await?;
+    let Services { offer, auth, secrets, agent } = services;
+    let mut methods = METHODS.to_vec();
+    methods.extend(secrets.as_ref().map(|_| secret::METHOD));
+    methods.extend(agent.iter().flat_map(|_| agent::METHODS));
+    upgrade(&mut stream, id, &offer.name(), &methods).await?;
     // A server without more to expect would close this one connection.
     let incoming = stream::iter([Ok::<_, io::Error>(stream)]).chain(stream::pending());
     let server = Server::builder()
         .add_service(HealthServer::new(Healthy))
         .add_service(AuthServer::new(Logins(auth)))
-        .add_service(FileSync(offer));
+        .add_service(FileSync(offer))
+        .add_optional_service(secrets.map(SecretsServer::new))
+        .add_optional_service(agent.map(SshServer::new));
     // How it ends is told by the build's own answer.
     tokio::spawn(
         async move { server.serve_with_incoming_shutdown(incoming, closed.cancelled_owned()).await },
@@ -77,13 +84,18 @@ where
 }
 
 /// Turns an HTTP/1.1 connection into one on which the engine speaks HTTP/2 as the client.
-async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, id: &str, name: &str) -> io::Result<()> {
+async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    id: &str,
+    name: &str,
+    methods: &[&str],
+) -> io::Result<()> {
     let mut request = format!(
         "POST /session HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\
         X-Docker-Expose-Session-Uuid: {id}\r\nX-Docker-Expose-Session-Name: boxwright\r\n\
         X-Docker-Expose-Session-Sharedkey: {name}\r\n"
     );
-    for method in METHODS {
+    for method in methods {
         request += &format!("X-Docker-Expose-Session-Grpc-Method: {method}\r\n");
     }
     stream.write_all(format!("{request}\r\n").as_bytes()).await?;
@@ -127,7 +139,7 @@ where
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let offer = DiffCopy(Arc::clone(&self.0));
         Box::pin(async move {
-            if request.uri().path().eq_ignore_ascii_case(METHODS[0]) {
+            if request.uri().path().eq_ignore_ascii_case(DIFF_COPY) {
                 Ok(Grpc::new(ProstCodec::default()).streaming(offer, request).await)
             } else {
                 Ok(Status::unimplemented("only DiffCopy").into_http())

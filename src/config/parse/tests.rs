@@ -101,7 +101,14 @@ fn errors_name_place_and_remedy() {
     check("\"ec-build-box\"", "\"EC\"", "27:14", "is not a repository name", "");
     check("[box.test]", "[box.Test]", "22:6", "box name `Test`", "");
     check("Cargo.toml", "Cargo.txt", "20:9", "`field` needs a .toml, .json or .yaml file", "pattern");
-    check("\"image:debian:12\"", "\"debian:12\"", "29:48", "names neither a box nor an image", "box:NAME");
+    check("\"image:debian:12\"", "\"dir:a/../../b\"", "29:48", "leads out of the repository", "");
+    check(
+        "\"image:debian:12\"",
+        "\"debian:12\"",
+        "29:48",
+        "names neither a box, an image nor a directory",
+        "dir:PATH",
+    );
     check("keep = { last = 1, grace = \"2d\" }", "keep = {", "41:1", "", "");
     check("lean-{pin.lean}", "a/b", "32:10", "is not a tag", "");
     check("lean-{pin.lean}", &"a".repeat(100), "32:10", "at most 128", "");

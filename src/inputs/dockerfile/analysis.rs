@@ -1,6 +1,6 @@
 //! Puts the parts together: from a Dockerfile and a box's settings to what the box depends on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::canonical;
 use super::error::DockerfileError;
@@ -26,27 +26,19 @@ pub struct BoxInputs {
     pub platform: Platform,
     /// Build arguments with their values, pins filled in.
     pub args: BTreeMap<String, String>,
-    /// Named contexts: a `FROM` or `--from` name, and what stands behind it.
-    pub contexts: BTreeMap<String, ContextKind>,
+    /// Named contexts: names in `FROM` and `--from` behind which something else stands; the
+    /// Dockerfile is rewritten to it.
+    pub contexts: BTreeSet<String>,
 }
 
-/// What stands behind a named context.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ContextKind {
-    /// A box or an outside image; the Dockerfile is rewritten to its digest.
-    Image,
-    /// A directory; the name stays, and the engine must know named contexts.
-    Directory,
-}
-
-/// A secret that a reachable stage mounts.
+/// A secret, or an ssh agent, that a reachable stage mounts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Secret {
     /// Its id.
     pub name: String,
     /// Whether the build fails without it.
     pub required: bool,
-    /// The line of its first use, from 1.
+    /// The line of its first use, from 1; of the first that needs it if one does.
     pub line: u32,
 }
 
@@ -70,8 +62,8 @@ pub struct Analysis {
     pub images: Vec<ImageUse>,
     /// The secrets that reachable stages mount, by name.
     pub secrets: Vec<Secret>,
-    /// The first line that mounts an ssh agent.
-    pub ssh: Option<u32>,
+    /// The ssh agents that reachable stages mount, by id.
+    pub ssh: Vec<Secret>,
     /// What the engine must be able to do.
     pub needs: Vec<Need>,
     /// What the target hands on to a build that stands on it and that such a build can read by.
@@ -133,7 +125,7 @@ pub fn analyse(source: &DockerfileSource, inputs: &BoxInputs) -> Result<Analysis
         reads: walk.reads.finish(),
         images: walk.images,
         secrets: walk.secrets.into_values().collect(),
-        ssh: walk.ssh,
+        ssh: walk.ssh.into_values().collect(),
         needs: walk.needs,
         triggers,
         findings: walk.findings,

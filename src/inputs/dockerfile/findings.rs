@@ -30,19 +30,25 @@ pub enum FindingKind {
     Download,
     /// A named context that the configuration gives and no reachable stage uses.
     UnusedContext,
+    /// A secret or an ssh agent that the configuration gives and no reachable stage mounts.
+    UnusedSecret,
+    /// A working copy in a pin's place whose files the build does not see.
+    LocalSource,
     /// Context entries that are not as git has them.
     Dirty,
 }
 
 impl FindingKind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::SecretArgument,
         Self::LatestImage,
         Self::UncheckedAdd,
         Self::GitClone,
         Self::Download,
         Self::UnusedContext,
+        Self::UnusedSecret,
+        Self::LocalSource,
         Self::Dirty,
     ];
 
@@ -55,6 +61,8 @@ impl FindingKind {
             Self::GitClone => "git-clone",
             Self::Download => "download",
             Self::UnusedContext => "unused-context",
+            Self::UnusedSecret => "unused-secret",
+            Self::LocalSource => "local-source",
             Self::Dirty => "dirty",
         }
     }

@@ -28,7 +28,7 @@ mod tests;
 mod triggers;
 mod walk;
 
-pub use analysis::{Analysis, BoxInputs, ContextKind, Secret, analyse};
+pub use analysis::{Analysis, BoxInputs, Secret, analyse};
 pub use error::DockerfileError;
 pub use findings::{Finding, FindingKind, is_secret};
 pub use images::{ImageOrigin, ImageUse, RewriteError, rewrite};

@@ -91,4 +91,9 @@ impl Mount {
         let target = self.target.as_ref().and_then(|path| Some(&path[base(path)?..]));
         self.id.as_deref().or(self.source.as_deref()).or(target)
     }
+
+    /// The name under which an ssh agent is asked for.
+    pub fn agent(&self) -> &str {
+        self.id.as_deref().unwrap_or("default")
+    }
 }

@@ -18,8 +18,6 @@ pub struct Need {
 pub enum NeedKind {
     /// Here-documents (1.4).
     Heredoc,
-    /// A named context that is a directory (1.4). Images are rewritten and need nothing.
-    NamedContext,
     /// `--link` (1.4).
     Link,
     /// `--parents` (1.7-labs, 1.20).
@@ -40,7 +38,6 @@ impl fmt::Display for NeedKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Heredoc => "a here-document",
-            Self::NamedContext => "a directory as a named context",
             Self::Link => "`--link`",
             Self::Parents => "`--parents`",
             Self::Exclude => "`--exclude`",

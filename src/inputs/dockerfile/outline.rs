@@ -1,6 +1,6 @@
 //! The stages of a Dockerfile at a glance, for proposing boxes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::BoxInputs;
 use super::error::DockerfileError;
@@ -38,7 +38,7 @@ pub fn outline(source: &DockerfileSource, platform: &Platform) -> Result<Vec<Sta
         target: None,
         platform: platform.clone(),
         args: BTreeMap::new(),
-        contexts: BTreeMap::new(),
+        contexts: BTreeSet::new(),
     };
     let lines::Parsed { escape, mut instructions, .. } = lines::parse(source)?;
     let globals = Globals::take(source, &mut instructions, &inputs, escape)?;

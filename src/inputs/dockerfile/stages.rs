@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::BoxInputs;
 use super::error::{DockerfileError, nearest};
 use super::globals::Globals;
 use super::instruction::Instruction;
 use super::mount::{self, Mount};
 use super::shell::Lexer;
 use super::source::DockerfileSource;
-use super::{BoxInputs, ContextKind};
 
 /// A stage.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl Stages {
         inputs: &BoxInputs,
         escape: char,
     ) -> Result<Self, DockerfileError> {
-        let contexts = inputs.contexts.keys().map(|name| (name.to_lowercase(), name.clone())).collect();
+        let contexts = inputs.contexts.iter().map(|name| (name.to_lowercase(), name.clone())).collect();
         let mut this = Self { stages: Vec::new(), contexts };
         for instruction in instructions {
             if instruction.keyword == "FROM" {
@@ -265,9 +265,4 @@ fn is_stage_name(name: &str) -> bool {
         && name
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte))
-}
-
-/// Whether a named context is an image that a `FROM` line can be rewritten to.
-pub(super) fn is_image(inputs: &BoxInputs, context: &str) -> bool {
-    inputs.contexts.get(context) == Some(&ContextKind::Image)
 }

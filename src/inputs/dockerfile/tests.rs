@@ -12,7 +12,7 @@ fn inputs(target: &str, args: &[(&str, &str)], contexts: &[&str]) -> BoxInputs {
         target: Some(target.to_owned()).filter(|target| !target.is_empty()),
         platform: "linux/arm64/v8".parse().unwrap(),
         args: args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-        contexts: contexts.iter().map(|name| ((*name).to_owned(), ContextKind::Image)).collect(),
+        contexts: contexts.iter().map(|name| (*name).to_owned()).collect(),
     }
 }
 
@@ -374,10 +374,6 @@ fn named_contexts_take_the_place_of_stages_and_images() {
     ] {
         assert_eq!(images(&analyse(&source(text), &inputs("", &[], contexts)).unwrap()), expect, "{text}");
     }
-    let mut directory = inputs("", &[], &["docs"]);
-    directory.contexts.insert("docs".to_owned(), ContextKind::Directory);
-    let analysis = analyse(&source("FROM scratch\nCOPY --from=docs a /"), &directory).unwrap();
-    assert_eq!(analysis.needs, [Need { kind: NeedKind::NamedContext, line: 2 }]);
 }
 
 #[test]
@@ -395,7 +391,8 @@ fn needs_secrets_and_remarks() {
     let secrets: Vec<_> =
         analysis.secrets.iter().map(|secret| (secret.name.as_str(), secret.required)).collect();
     assert_eq!(secrets, [("crates", true), ("npm", false)]);
-    assert_eq!(analysis.ssh, Some(24));
+    let ssh: Vec<_> = analysis.ssh.iter().map(|ssh| (ssh.name.as_str(), ssh.required, ssh.line)).collect();
+    assert_eq!(ssh, [("default", false, 24)]);
     let said = |analysis: &Analysis| -> Vec<(FindingKind, u32, String)> {
         analysis.findings.iter().map(|finding| (finding.kind, finding.line, finding.text.clone())).collect()
     };

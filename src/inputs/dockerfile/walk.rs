@@ -10,12 +10,12 @@ use super::globals::{self, Globals};
 use super::images::{ImageOrigin, ImageUse};
 use super::instruction::Instruction;
 use super::mount::{self, Kind};
-use super::needs::{self, Need, NeedKind};
+use super::needs::{self, Need};
 use super::reads::Collector;
 use super::scope::Scope;
 use super::shell::Lexer;
 use super::source::DockerfileSource;
-use super::stages::{Base, Stages, is_image};
+use super::stages::{Base, Stages};
 use crate::inputs::manifest;
 
 /// Collects while it goes through the reachable stages in order.
@@ -31,7 +31,7 @@ pub(super) struct Walk<'a> {
     pub reads: Collector,
     pub images: Vec<ImageUse>,
     pub secrets: BTreeMap<String, Secret>,
-    pub ssh: Option<u32>,
+    pub ssh: BTreeMap<String, Secret>,
     pub needs: Vec<Need>,
     pub findings: Vec<Finding>,
 }
@@ -58,7 +58,7 @@ impl<'a> Walk<'a> {
             reads: Collector::default(),
             images: Vec::new(),
             secrets: BTreeMap::new(),
-            ssh: None,
+            ssh: BTreeMap::new(),
             needs: Vec::new(),
             findings: secret_args.map(finding).collect(),
         }
@@ -118,10 +118,6 @@ impl<'a> Walk<'a> {
                     variable: variable.clone(),
                 });
             }
-            Base::Context(name) if !is_image(self.inputs, name) => {
-                self.needs.push(Need { kind: NeedKind::NamedContext, line });
-                ImageOrigin::Context(name.clone())
-            }
             Base::Context(name) => ImageOrigin::Context(name.clone()),
             Base::Outside(name) => {
                 findings::image(name, line, &mut self.findings);
@@ -156,12 +152,17 @@ impl<'a> Walk<'a> {
             for flag in instruction.flags.iter().filter(|flag| flag.name == "mount") {
                 let mount = mount::read(self.source, instruction, flag)?;
                 let line = instruction.line;
-                if mount.kind == Kind::Ssh {
-                    self.ssh.get_or_insert(line);
-                }
-                if let (Kind::Secret, Some(name)) = (mount.kind, mount.secret()) {
-                    let secret = Secret { name: name.to_owned(), required: false, line };
-                    self.secrets.entry(name.to_owned()).or_insert(secret).required |= mount.required;
+                let (known, name) = match mount.kind {
+                    Kind::Secret => (&mut self.secrets, mount.secret()),
+                    Kind::Ssh => (&mut self.ssh, Some(mount.agent())),
+                    Kind::Bind | Kind::Cache | Kind::Tmpfs => continue,
+                };
+                let Some(name) = name else { continue };
+                let secret = Secret { name: name.to_owned(), required: mount.required, line };
+                let known = known.entry(name.to_owned()).or_insert_with(|| secret.clone());
+                // Of several uses the first one that needs it is told of.
+                if secret.required && !known.required {
+                    *known = secret;
                 }
             }
         }

@@ -1,0 +1,151 @@
+//! Secrets from this process's environment and from files, and the ssh agent at
+//! `SSH_AUTH_SOCK`.
+
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::fs::File;
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
+
+use crate::model::{SecretSource, SecretValue};
+use crate::port::{SecretError, Secrets};
+
+/// BuildKit's own limit (`secretsprovider.MaxSecretSize`), in bytes.
+const LIMIT: usize = 500 * 1024;
+/// The variable that says where the agent listens.
+const AGENT: &str = "SSH_AUTH_SOCK";
+
+/// Reads secrets of this process and this machine.
+#[derive(Debug, Clone)]
+pub struct LocalSecrets {
+    root: PathBuf,
+}
+
+impl LocalSecrets {
+    /// Relative paths are relative to `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    async fn open(&self, path: &PathBuf) -> Result<File, SecretError> {
+        let path = self.root.join(path);
+        let failed = |source| SecretError::File { path: path.clone(), source };
+        // Looked at first: opening a FIFO would wait for a writer.
+        let kind = tokio::fs::metadata(&path).await.map_err(failed)?;
+        if !kind.is_file() {
+            return Err(failed(io::Error::other("it is not a file")));
+        }
+        File::open(&path).await.map_err(failed)
+    }
+}
+
+#[async_trait]
+impl Secrets for LocalSecrets {
+    async fn check(&self, source: &SecretSource) -> Result<(), SecretError> {
+        match source {
+            SecretSource::Env(name) => variable(name).map(drop),
+            SecretSource::File(path) => self.open(path).await.map(drop),
+        }
+    }
+
+    async fn read(&self, source: &SecretSource) -> Result<SecretValue, SecretError> {
+        keep_out_of_core_dumps();
+        let bytes = match source {
+            SecretSource::Env(name) => variable(name)?,
+            SecretSource::File(path) => {
+                let mut bytes = Vec::new();
+                let failed = |source| SecretError::File { path: self.root.join(path), source };
+                let file = self.open(path).await?;
+                file.take(LIMIT as u64 + 1).read_to_end(&mut bytes).await.map_err(failed)?;
+                bytes
+            }
+        };
+        if bytes.len() > LIMIT {
+            return Err(SecretError::TooLarge { from: source.clone(), limit: LIMIT });
+        }
+        Ok(SecretValue::new(bytes))
+    }
+
+    async fn agent(&self) -> Result<PathBuf, SecretError> {
+        let socket = PathBuf::from(std::ffi::OsString::from_vec(variable(AGENT)?));
+        match UnixStream::connect(&socket).await {
+            Ok(_) => Ok(socket),
+            Err(source) => Err(SecretError::Agent { socket, source }),
+        }
+    }
+}
+
+fn variable(name: &str) -> Result<Vec<u8>, SecretError> {
+    let variable = || name.to_owned();
+    match std::env::var_os(name) {
+        None => Err(SecretError::Unset { variable: variable() }),
+        Some(value) if value.is_empty() => Err(SecretError::Empty { variable: variable() }),
+        Some(value) => Ok(value.into_vec()),
+    }
+}
+
+/// From here on a crash writes no memory to disk. A limit that cannot be set stays.
+fn keep_out_of_core_dumps() {
+    let maximum = getrlimit(Resource::Core).maximum;
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::*;
+
+    fn file(path: &str) -> SecretSource {
+        SecretSource::File(path.into())
+    }
+
+    #[tokio::test]
+    async fn files_are_read_up_to_the_engines_limit() {
+        let root = tempfile::tempdir().unwrap();
+        let secrets = LocalSecrets::new(root.path());
+        for (name, size) in [("none", 0), ("most", LIMIT), ("more", LIMIT + 1)] {
+            std::fs::write(root.path().join(name), vec![b'x'; size]).unwrap();
+        }
+        assert_eq!(secrets.read(&file("none")).await.unwrap().expose(), b"");
+        assert_eq!(secrets.read(&file("most")).await.unwrap().expose().len(), LIMIT);
+        let error = secrets.read(&file("more")).await.unwrap_err();
+        assert_eq!(error.to_string(), "the file more holds more than 512000 bytes");
+        assert_eq!(getrlimit(Resource::Core).current, Some(0));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_readable_file_is_named_and_never_waited_for() {
+        let root = tempfile::tempdir().unwrap();
+        let secrets = LocalSecrets::new(root.path());
+        mknodat(CWD, root.path().join("fifo"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+        std::fs::create_dir(root.path().join("directory")).unwrap();
+        for name in ["fifo", "directory", "absent"] {
+            for result in [secrets.check(&file(name)).await, secrets.read(&file(name)).await.map(drop)] {
+                let error = result.unwrap_err().to_string();
+                assert!(error.contains(root.path().join(name).to_str().unwrap()), "{error}");
+            }
+        }
+        let absolute = root.path().join("there");
+        std::fs::write(&absolute, "x").unwrap();
+        std::fs::set_permissions(&absolute, std::fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(LocalSecrets::new("/").check(&SecretSource::File(absolute)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_variable_has_to_hold_something() {
+        let secrets = LocalSecrets::new("/");
+        let unset = SecretSource::Env("BOXWRIGHT_NO_SUCH_VARIABLE".to_owned());
+        let error = secrets.check(&unset).await.unwrap_err();
+        assert_eq!(error.to_string(), "the environment variable BOXWRIGHT_NO_SUCH_VARIABLE is not set");
+        let path = SecretSource::Env("PATH".to_owned());
+        let value = std::env::var("PATH").unwrap();
+        assert_eq!(secrets.read(&path).await.unwrap().expose(), value.as_bytes());
+    }
+}

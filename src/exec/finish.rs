@@ -1,0 +1,88 @@
+//! What a run leaves behind: leases on what stands, and the record of what it used.
+
+use std::collections::BTreeMap;
+
+use super::build::{BuildReport, release};
+use super::event::Emit;
+use super::keys::Keyed;
+use super::ledger::{Held, Ledger, LedgerError};
+use super::{Ports, Setting};
+use crate::model::{Key, RecordTag, RunBox, RunRecord, Timestamp};
+
+/// How often the run's record is written until it holds what parallel jobs wrote as well.
+const TRIES: usize = 5;
+
+/// Gives up the claim on keys that do not stand, so that nobody waits for them, and writes
+/// the run's record; returns until when what stands is leased.
+pub(super) async fn finish(
+    ports: Ports<'_>,
+    setting: &Setting,
+    ledger: Ledger<'_>,
+    boxes: &[Keyed],
+    report: &BuildReport,
+    leases: &[Held],
+    emit: Emit<'_>,
+) -> Result<Option<Timestamp>, LedgerError> {
+    // Without a lease we may not write.
+    let Some(held) = leases.last() else { return Ok(None) };
+    let standing: Vec<Key> = boxes
+        .iter()
+        .filter(|keyed| report.boxes.get(&keyed.wanted.name).is_some_and(|one| one.digest.is_some()))
+        .map(|keyed| keyed.wanted.key().clone())
+        .collect();
+    let mut until = Some(held.lease.expiry);
+    if standing.len() < boxes.len() {
+        until = None;
+        if !standing.is_empty() {
+            let Setting { run, attempt, lease, .. } = setting;
+            let fresh = ledger.lease(run, *attempt, standing, *lease, ports.clock).await?.held()?;
+            until = Some(fresh.lease.expiry);
+        }
+        release(ledger, leases, emit).await;
+    }
+    record(setting, ledger, boxes, report, held.now(ports.clock)).await?;
+    Ok(until)
+}
+
+/// Writes what the run used. Parallel jobs of one run share the record: each adds its boxes.
+async fn record(
+    setting: &Setting,
+    ledger: Ledger<'_>,
+    boxes: &[Keyed],
+    report: &BuildReport,
+    finished: Timestamp,
+) -> Result<(), LedgerError> {
+    let run_box = |keyed: &Keyed| {
+        let one = report.boxes.get(&keyed.wanted.name);
+        RunBox {
+            name: keyed.wanted.name.clone(),
+            repository: keyed.wanted.repository.name().to_owned(),
+            key: keyed.wanted.key().clone(),
+            digest: one.and_then(|one| one.digest.clone()),
+            action: one.map_or("skipped", |one| one.outcome.word()).to_owned(),
+        }
+    };
+    let Setting { run, attempt, source, .. } = setting;
+    let tag = RecordTag::Run { run: run.clone(), attempt: *attempt };
+    let tag = tag.tag().map_err(|error| ledger.bad_tag("run", error))?;
+    let mut tries = 1;
+    loop {
+        let mut used: BTreeMap<String, RunBox> =
+            boxes.iter().map(run_box).map(|one| (one.name.clone(), one)).collect();
+        for one in ledger.read::<RunRecord>(&tag).await?.into_iter().flat_map(|before| before.boxes) {
+            used.entry(one.name.clone()).or_insert(one);
+        }
+        let record = RunRecord {
+            run: run.clone(),
+            attempt: *attempt,
+            finished,
+            source: source.clone(),
+            boxes: used.into_values().collect(),
+        };
+        match ledger.write(&tag, &record).await {
+            // Another job wrote at the same moment: add ours to what it wrote.
+            Err(LedgerError::NotOurs { .. }) if tries < TRIES => tries += 1,
+            done => return done.map(drop),
+        }
+    }
+}

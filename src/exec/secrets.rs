@@ -1,0 +1,170 @@
+//! Secrets and ssh agents of a box: declared where they are needed, there before anything is
+//! built, and read only when the build that mounts them begins.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::Ports;
+use super::keys::{Keyed, KeysError};
+use super::redact::Redactor;
+use crate::config::BoxSpec;
+use crate::inputs::{Analysis, Secret};
+use crate::model::{Entry, SecretSource};
+use crate::plan::{Action, Seen, plan};
+use crate::port::{AgentForward, BuildEvent, BuildRequest, Context, EngineError, ImageId, SecretError};
+
+/// Why a build cannot have what it mounts.
+#[derive(Debug, thiserror::Error)]
+#[error("box {name}: {what}")]
+pub struct NoSecret {
+    /// The box.
+    pub name: String,
+    /// `secret ID` or `ssh agent`.
+    pub what: String,
+    /// Why not.
+    pub source: SecretError,
+}
+
+/// Why an image was not built.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum MakeError {
+    /// A secret is not there.
+    #[error(transparent)]
+    Secret(#[from] NoSecret),
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// Checks that a box declares what its build cannot do without. `file` is its Dockerfile.
+pub(super) fn declared(spec: &BoxSpec, analysis: &Analysis, file: &str) -> Result<(), KeysError> {
+    let undeclared = |mount: &Secret, what| KeysError::Undeclared {
+        name: spec.name.clone(),
+        file: file.to_owned(),
+        line: mount.line,
+        what,
+        id: mount.name.clone(),
+    };
+    let missing = |mount: &&Secret| mount.required && !is_open(mount);
+    for mount in analysis.secrets.iter().filter(missing) {
+        if !spec.secrets.contains_key(&mount.name) {
+            return Err(undeclared(mount, "secret"));
+        }
+    }
+    for mount in analysis.ssh.iter().filter(missing) {
+        if !spec.ssh.contains(&mount.name) {
+            return Err(undeclared(mount, "ssh agent"));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that no file of a secret is sent with a context: its digest would enter the key,
+/// and its bytes could enter the image.
+pub(super) fn outside_context(
+    context: &dyn Context,
+    spec: &BoxSpec,
+    top: &Path,
+    root: &Path,
+    entries: &[Entry],
+) -> Result<(), KeysError> {
+    use std::os::unix::ffi::OsStrExt;
+    for (id, source) in &spec.secrets {
+        let SecretSource::File(path) = source else { continue };
+        let Some(real) = context.resolve(&top.join(path)) else { continue };
+        let Ok(below) = real.strip_prefix(root) else { continue };
+        if entries.iter().any(|entry| entry.path.as_bytes() == below.as_os_str().as_bytes()) {
+            let (name, id, path) = (spec.name.clone(), id.clone(), path.clone());
+            return Err(KeysError::SecretSent { name, id, path });
+        }
+    }
+    Ok(())
+}
+
+/// A mount whose id only the build knows.
+fn is_open(mount: &Secret) -> bool {
+    mount.name.contains('$')
+}
+
+impl Keyed {
+    /// Returns the secrets that its build mounts and the box declares.
+    fn secrets(&self) -> impl Iterator<Item = (&String, &SecretSource)> {
+        let mounts = &self.analysis.secrets;
+        let is_any = mounts.iter().any(is_open);
+        let mounted = move |id: &str| is_any || mounts.iter().any(|mount| mount.name == id);
+        self.spec.secrets.iter().filter(move |(id, _)| mounted(id))
+    }
+
+    /// Returns the ids under which its build mounts an ssh agent and the box declares one.
+    fn agents(&self) -> BTreeSet<String> {
+        let mounts = &self.analysis.ssh;
+        let is_any = mounts.iter().any(is_open);
+        let mounted = |id: &&String| is_any || mounts.iter().any(|mount| mount.name == **id);
+        self.spec.ssh.iter().filter(mounted).cloned().collect()
+    }
+
+    /// Returns what is declared and never mounted, as remarks.
+    pub(super) fn unmounted(&self) -> Vec<String> {
+        let used: BTreeSet<&String> = self.secrets().map(|(id, _)| id).collect();
+        let secrets = self.spec.secrets.keys().filter(|id| !used.contains(id));
+        let agents = self.agents();
+        let ssh = self.spec.ssh.iter().filter(|id| !agents.contains(*id));
+        secrets
+            .map(|id| format!("nothing mounts the secret `{id}`"))
+            .chain(ssh.map(|id| format!("nothing mounts the ssh agent `{id}`")))
+            .collect()
+    }
+}
+
+/// Checks that all secrets of the boxes that are about to be built can be read.
+pub(super) async fn check(
+    ports: Ports<'_>,
+    boxes: &[Keyed],
+    seen: &BTreeMap<String, Seen>,
+) -> Result<(), NoSecret> {
+    let wanted: Vec<_> = boxes.iter().map(|keyed| keyed.wanted.clone()).collect();
+    for (keyed, row) in boxes.iter().zip(plan(&wanted, seen)) {
+        if row.action != Action::Build {
+            continue;
+        }
+        for (id, source) in keyed.secrets() {
+            ports.secrets.check(source).await.map_err(|error| keyed.no_secret(id, error))?;
+        }
+        if !keyed.agents().is_empty() {
+            ports.secrets.agent().await.map_err(|error| keyed.no_agent(error))?;
+        }
+    }
+    Ok(())
+}
+
+/// Builds a box with its secrets. None of their values is in what is told or returned.
+pub(super) async fn build(
+    ports: Ports<'_>,
+    keyed: &Keyed,
+    mut request: BuildRequest,
+    events: &(dyn Fn(BuildEvent) + Send + Sync),
+) -> Result<ImageId, MakeError> {
+    for (id, source) in keyed.secrets() {
+        let value = ports.secrets.read(source).await.map_err(|error| keyed.no_secret(id, error))?;
+        request.secrets.insert(id.clone(), value);
+    }
+    let ids = keyed.agents();
+    if !ids.is_empty() {
+        let socket = ports.secrets.agent().await.map_err(|error| keyed.no_agent(error))?;
+        request.ssh = Some(AgentForward { ids, socket });
+    }
+    let redactor = Redactor::new(request.secrets.values());
+    let built = ports.engine.build(&request, &|event| redactor.event(event, events)).await;
+    redactor.finish(events);
+    Ok(built.map_err(|error| redactor.error(error))?)
+}
+
+impl Keyed {
+    fn no_secret(&self, id: &str, source: SecretError) -> NoSecret {
+        NoSecret { name: self.wanted.name.clone(), what: format!("secret {id}"), source }
+    }
+
+    fn no_agent(&self, source: SecretError) -> NoSecret {
+        NoSecret { name: self.wanted.name.clone(), what: "ssh agent".to_owned(), source }
+    }
+}

@@ -1,0 +1,62 @@
+//! Build secrets and the ssh agent of whoever runs the build.
+
+use std::io;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+
+use crate::model::{SecretSource, SecretValue};
+
+/// Reads secrets.
+#[async_trait]
+pub trait Secrets: Send + Sync {
+    /// Tells whether a secret can be read, without reading it.
+    async fn check(&self, source: &SecretSource) -> Result<(), SecretError>;
+
+    /// Reads a secret.
+    async fn read(&self, source: &SecretSource) -> Result<SecretValue, SecretError>;
+
+    /// Returns the socket of the ssh agent, which has been seen to take connections.
+    async fn agent(&self) -> Result<PathBuf, SecretError>;
+}
+
+/// Why a secret cannot be had. No variant holds a value.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The variable is not there.
+    #[error("the environment variable {variable} is not set")]
+    Unset {
+        /// Its name.
+        variable: String,
+    },
+    /// The variable is there and empty, as CI systems hand over secrets that a run may not see.
+    #[error("the environment variable {variable} is empty")]
+    Empty {
+        /// Its name.
+        variable: String,
+    },
+    /// The file cannot be read.
+    #[error("{} cannot be read: {source}", path.display())]
+    File {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is larger than an engine takes.
+    #[error("{from} holds more than {limit} bytes")]
+    TooLarge {
+        /// Where it stands.
+        from: SecretSource,
+        /// The limit.
+        limit: usize,
+    },
+    /// No ssh agent takes connections.
+    #[error("no ssh agent answers at {}: {source}", socket.display())]
+    Agent {
+        /// Where it was looked for.
+        socket: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
