@@ -1,6 +1,7 @@
 //! The least work that any client can do, to be timed beside boxwright (`scripts/bench`).
 //!
 //! ```text
+//! limit files DIR N SIZE     writes N files of SIZE bytes, 100 in a directory
 //! limit hash DIR             two threads that list, read and hash; nothing is sorted or kept
 //! limit stat DIR             two threads that list and stat
 //! limit tree FILE            one file in chunks of 8 MiB, on two threads
@@ -36,6 +37,7 @@ fn main() {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let text = |index: usize| arguments[index].to_str().unwrap().to_owned();
     match arguments[0].to_str().unwrap() {
+        "files" => files(Path::new(&arguments[1]), text(2).parse().unwrap(), text(3).parse().unwrap()),
         "hash" => walk(Path::new(&arguments[1]), true),
         "stat" => walk(Path::new(&arguments[1]), false),
         "tree" => tree(Path::new(&arguments[1])),
@@ -43,6 +45,25 @@ fn main() {
         "delay" => runtime().block_on(delay(text(1).parse().unwrap())),
         "race" => race(text(1).parse().unwrap()),
         other => panic!("no limit is named {other}"),
+    }
+}
+
+/// Writes files that do not compress and are all different, the same ones each time.
+fn files(root: &Path, count: usize, size: usize) {
+    let mut state = 1_u64;
+    let mut bytes = vec![0; size + 8];
+    for word in bytes.chunks_mut(8) {
+        // Knuth's MMIX generator.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        word.copy_from_slice(&state.to_be_bytes()[..word.len()]);
+    }
+    for index in 0..count {
+        let directory = root.join(format!("m{:03}/p{:05}", index / 2500, index / 100));
+        if index % 100 == 0 {
+            std::fs::create_dir_all(&directory).unwrap();
+        }
+        bytes[..8].copy_from_slice(&(index as u64).to_be_bytes());
+        std::fs::write(directory.join(format!("file_{index:07}.rs")), &bytes[..size]).unwrap();
     }
 }
 

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::model::printable;
+
 /// An error in a configuration file, with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
@@ -28,8 +30,11 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, line, column, text, message, .. } = self;
         writeln!(f, "{file}:{line}:{column}: {message}")?;
-        writeln!(f, "{line:>5} | {}", crate::model::printable(text, 200))?;
-        write!(f, "      | {:>column$}", "^")
+        // Of a long line, the part that the place is in.
+        let skipped = if *column > 160 { column - 80 } else { 0 };
+        let shown: String = text.chars().skip(skipped).take(201).collect();
+        writeln!(f, "{line:>5} | {}", printable(&shown, 200))?;
+        write!(f, "      | {:>width$}", "^", width = column - skipped)
     }
 }
 
@@ -60,7 +65,7 @@ impl<'a> Source<'a> {
             line: before.matches('\n').count() + 1,
             column: before.get(start..).map_or(0, |lead| lead.chars().count()) + 1,
             text: text.to_owned(),
-            message: message.into(),
+            message: printable(&message.into(), 500),
             hint: None,
         }
     }

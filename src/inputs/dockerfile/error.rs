@@ -1,6 +1,10 @@
 //! Why a Dockerfile cannot be used.
 
 use super::source::At;
+use crate::model::printable;
+
+/// How many characters of a Dockerfile's own text an error shows at a time.
+const SHOWN: usize = 300;
 
 /// Why a Dockerfile cannot be analysed. Every variant says where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -12,7 +16,7 @@ pub enum DockerfileError {
         at: At,
     },
     /// BuildKit would refuse it as well.
-    #[error("{at}: {reason}")]
+    #[error("{at}: {}", printable(reason, SHOWN))]
     Syntax {
         /// Where.
         at: At,
@@ -30,7 +34,7 @@ pub enum DockerfileError {
         nearest: Option<String>,
     },
     /// A stage or stage index that does not exist, or not before the instruction that uses it.
-    #[error("{at}: stage `{name}` {reason}")]
+    #[error("{at}: stage `{}` {}", printable(name, SHOWN), printable(reason, SHOWN))]
     Stage {
         /// Where it is used.
         at: At,
@@ -40,7 +44,12 @@ pub enum DockerfileError {
         reason: String,
     },
     /// The target is not among the stages.
-    #[error("{file}: no stage `{target}`{}; the stages are {}", hint(nearest), list(stages))]
+    #[error(
+        "{file}: no stage `{}`{}; the stages are {}",
+        printable(target, SHOWN),
+        hint(nearest),
+        list(stages)
+    )]
     UnknownTarget {
         /// The Dockerfile's name.
         file: String,
@@ -53,7 +62,9 @@ pub enum DockerfileError {
     },
     /// An image name that depends on something only the build knows.
     #[error(
-        "{at}: cannot tell which image `{text}` names, because `{variable}` is only known during the build"
+        "{at}: cannot tell which image `{}` names, because `{}` is only known during the build",
+        printable(text, SHOWN),
+        printable(variable, SHOWN)
     )]
     UndecidableImage {
         /// Where.
@@ -66,11 +77,11 @@ pub enum DockerfileError {
 }
 
 fn hint(nearest: &Option<String>) -> String {
-    nearest.as_ref().map_or_else(String::new, |name| format!(" (did you mean `{name}`?)"))
+    nearest.as_ref().map_or_else(String::new, |name| format!(" (did you mean `{}`?)", printable(name, SHOWN)))
 }
 
 fn list(stages: &[String]) -> String {
-    if stages.is_empty() { "unnamed".to_owned() } else { stages.join(", ") }
+    if stages.is_empty() { "unnamed".to_owned() } else { printable(&stages.join(", "), SHOWN) }
 }
 
 /// The candidate that looks most like `name`, if any does.

@@ -1,0 +1,243 @@
+//! The parsers, each with what must hold for whatever it accepts. They return whether they
+//! accepted the input.
+
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Display};
+use std::str::FromStr;
+
+use boxwright::config::{self, Lock, PinFormat, extract};
+use boxwright::inputs::{
+    BoxInputs, ContextKind, DockerfileSource, Dockerignore, InputManifest, Selection, analyse, diff, outline,
+    rewrite,
+};
+use boxwright::model::{
+    ContentTag, Digest, ImageName, Key, Lease, Marker, MediaType, Platform, RawManifest, Record, RecordTag,
+    RelPath, Repository, RunId, RunRecord, SetRecord, Span, StoredInputs, Tag, Timestamp,
+};
+use boxwright::port::ContextFilter;
+
+/// An error's text is for one who reads it: it names something and is not endless.
+fn reads_well(error: &dyn std::error::Error) {
+    let text = error.to_string();
+    assert!(!text.is_empty() && text.len() < 10_000, "{} bytes", text.len());
+    assert!(!text.contains(['\u{1b}', '\0', '\r']), "{text:?}");
+}
+
+pub fn dockerfile(bytes: &[u8]) -> bool {
+    let source = match DockerfileSource::new("Dockerfile", bytes) {
+        Ok(source) => source,
+        Err(error) => {
+            reads_well(&error);
+            return false;
+        }
+    };
+    let platform: Platform = "linux/amd64".parse().unwrap();
+    if let Err(error) = outline(&source, &platform) {
+        reads_well(&error);
+    }
+    let mut accepted = false;
+    for (target, context) in [(None, None), (Some("build"), Some("base"))] {
+        let inputs = BoxInputs {
+            target: target.map(str::to_owned),
+            platform: platform.clone(),
+            args: BTreeMap::from([("A".to_owned(), "value".to_owned())]),
+            contexts: context.map(|name| (name.to_owned(), ContextKind::Image)).into_iter().collect(),
+        };
+        let analysis = match analyse(&source, &inputs) {
+            Ok(analysis) => analysis,
+            Err(error) => {
+                reads_well(&error);
+                continue;
+            }
+        };
+        accepted = true;
+        let selection = Selection::new(&analysis.reads, Dockerignore::default());
+        for path in ["a", "src/main.rs", "a/b/c"] {
+            let path = RelPath::new(path.as_bytes()).unwrap();
+            selection.directory(&path);
+            selection.leaf(&path, true);
+        }
+        // Nothing to replace leaves the text as it was; a digest for all is read as a digest.
+        assert_eq!(rewrite(&source, &analysis.images, &BTreeMap::new()).unwrap(), source.text().as_bytes());
+        let digest = format!("r.example/x@{}", Digest::of(b""));
+        let all = analysis.images.iter().map(|image| (image.origin.clone(), digest.clone())).collect();
+        if let Ok(text) = rewrite(&source, &analysis.images, &all) {
+            let rewritten = DockerfileSource::new("Dockerfile", &text).unwrap();
+            let shown = rewritten.text();
+            let after = analyse(&rewritten, &inputs).unwrap_or_else(|error| panic!("{error}\n{shown}"));
+            assert!(after.images.iter().all(|image| image.origin.name() == digest), "{shown}");
+        }
+    }
+    accepted
+}
+
+pub fn dockerignore(bytes: &[u8]) -> bool {
+    match Dockerignore::parse(".dockerignore", bytes) {
+        Ok(ignore) => {
+            for path in [&b"a"[..], b"src/debug.log", b"a/b/c/d", b"\xff/*", b"[a]"] {
+                ignore.ignores(path);
+                ignore.looks_into_ignored(path);
+            }
+            true
+        }
+        Err(error) => {
+            reads_well(&error);
+            false
+        }
+    }
+}
+
+pub fn config(bytes: &[u8]) -> bool {
+    match config::parse("boxwright.toml", &String::from_utf8_lossy(bytes)) {
+        Ok(project) => {
+            let names: Vec<&str> = project.boxes.iter().map(|spec| spec.name.as_str()).collect();
+            assert_eq!(project.closure(&names).len(), names.len());
+            // Parents come before what stands on them.
+            for (index, spec) in project.boxes.iter().enumerate() {
+                assert!(spec.parents().all(|parent| names[..index].contains(&parent)), "{names:?}");
+            }
+            true
+        }
+        Err(error) => {
+            reads_well(&error);
+            false
+        }
+    }
+}
+
+pub fn lock(bytes: &[u8]) -> bool {
+    match Lock::parse("boxwright.lock", &String::from_utf8_lossy(bytes)) {
+        Ok(lock) => {
+            assert_eq!(Lock::parse("boxwright.lock", &lock.to_text()).unwrap(), lock);
+            true
+        }
+        Err(error) => {
+            reads_well(&error);
+            false
+        }
+    }
+}
+
+fn pin(bytes: &[u8], formats: &[PinFormat]) -> bool {
+    let mut accepted = false;
+    for format in formats {
+        match extract(bytes, format) {
+            Ok(value) => {
+                assert!(!value.is_empty() && !value.contains('\n'), "{value:?}");
+                accepted = true;
+            }
+            Err(error) => reads_well(&error),
+        }
+    }
+    accepted
+}
+
+fn path(text: &str) -> Vec<String> {
+    text.split('.').map(str::to_owned).collect()
+}
+
+pub fn pin_toml(bytes: &[u8]) -> bool {
+    pin(bytes, &[PinFormat::Toml(path("toolchain.channel")), PinFormat::Toml(path("a"))])
+}
+
+pub fn pin_json(bytes: &[u8]) -> bool {
+    pin(bytes, &[PinFormat::Json(path("packages.0.rev")), PinFormat::Json(path("a"))])
+}
+
+pub fn pin_yaml(bytes: &[u8]) -> bool {
+    pin(bytes, &[PinFormat::Yaml(path("services.0.image")), PinFormat::Yaml(path("a"))])
+}
+
+pub fn pin_text(bytes: &[u8]) -> bool {
+    let pattern = regex::Regex::new("(?m)^VERSION *= *(.*)$").unwrap();
+    pin(bytes, &[PinFormat::Text, PinFormat::Pattern(pattern)])
+}
+
+pub fn inputs(bytes: &[u8]) -> bool {
+    match InputManifest::parse(bytes) {
+        Ok(manifest) => {
+            assert_eq!(manifest.to_bytes(), bytes);
+            assert_eq!(manifest.key(), Key::of(bytes));
+            assert!(diff(&manifest, &manifest).is_empty());
+            true
+        }
+        Err(error) => {
+            reads_well(&error);
+            false
+        }
+    }
+}
+
+pub fn manifest(bytes: &[u8]) -> bool {
+    let mut accepted = false;
+    for media_type in
+        [MediaType::OciManifest, MediaType::OciIndex, MediaType::DockerManifest, MediaType::DockerList]
+    {
+        let raw = RawManifest::new(media_type, bytes.to_vec());
+        assert_eq!(raw.digest(), &Digest::of(bytes));
+        match raw.document() {
+            Ok(_) => accepted = true,
+            Err(error) => reads_well(&error),
+        }
+        if let Ok(stored) = StoredInputs::from_manifest(&raw) {
+            assert_eq!(StoredInputs::from_manifest(&stored.to_manifest()).unwrap(), stored);
+        }
+    }
+    accepted
+}
+
+pub fn record(bytes: &[u8]) -> bool {
+    fn one<R: Record + PartialEq + Debug>(raw: &RawManifest) -> bool {
+        match R::from_manifest(raw) {
+            Ok(record) => {
+                assert_eq!(R::from_manifest(&record.to_manifest()).unwrap(), record);
+                true
+            }
+            Err(error) => {
+                reads_well(&error);
+                false
+            }
+        }
+    }
+    let raw = RawManifest::new(MediaType::OciManifest, bytes.to_vec());
+    let found = [one::<Lease>(&raw), one::<Marker>(&raw), one::<SetRecord>(&raw), one::<RunRecord>(&raw)];
+    found.contains(&true)
+}
+
+pub fn names(bytes: &[u8]) -> bool {
+    fn one<T: FromStr<Err: Debug> + Display + PartialEq + Debug>(text: &str) -> bool {
+        match text.parse::<T>() {
+            Ok(value) => {
+                let written = value.to_string();
+                let again =
+                    written.parse::<T>().unwrap_or_else(|error| panic!("{text:?} {written:?}: {error:?}"));
+                assert_eq!(again, value, "{text:?}");
+                true
+            }
+            Err(_) => false,
+        }
+    }
+    let text = String::from_utf8_lossy(bytes);
+    if let Ok(tag) = text.parse::<Tag>() {
+        if let Some(read) = RecordTag::read(&tag) {
+            assert_eq!(read.tag().unwrap(), tag);
+        }
+        if let Some(read) = ContentTag::read(&tag) {
+            assert_eq!(read.tag(), tag);
+        }
+    }
+    Timestamp::from_http_date(&text);
+    let mut found = [
+        one::<Tag>(&text),
+        one::<Digest>(&text),
+        one::<Key>(&text),
+        one::<Repository>(&text),
+        one::<ImageName>(&text),
+        one::<Platform>(&text),
+        one::<RunId>(&text),
+        one::<Span>(&text),
+        one::<Timestamp>(&text),
+    ]
+    .into_iter();
+    found.any(|good| good)
+}
