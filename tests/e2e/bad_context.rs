@@ -74,7 +74,7 @@ fn a_context_outside_the_repository() {
 #[test]
 fn a_file_that_may_not_be_read() {
     let world = world();
-    fs::set_permissions(world.root.join("ci/test/one.txt"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(world.root.join("ci/test/one.txt"), fs::Permissions::from_mode(0o0)).unwrap();
     for command in ["keys", "build"] {
         let (_, mut call) = world.as_ordinary_user(1234, &[command]);
         let ended = Ended::of(call.output().unwrap());
@@ -83,7 +83,7 @@ fn a_file_that_may_not_be_read() {
     // Only the box that reads it is concerned.
     let (_, mut call) = world.as_ordinary_user(1234, &["keys", "build"]);
     Ended::of(call.output().unwrap()).good();
-    fs::set_permissions(world.root.join("ci/test"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(world.root.join("ci/test"), fs::Permissions::from_mode(0o0)).unwrap();
     let (_, mut call) = world.as_ordinary_user(1234, &["keys"]);
     Ended::of(call.output().unwrap()).fails(1, &["box test", "ci/test", "Permission denied"]);
     fs::set_permissions(world.root.join("ci/test"), fs::Permissions::from_mode(0o755)).unwrap();

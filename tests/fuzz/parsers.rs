@@ -7,8 +7,7 @@ use std::str::FromStr;
 
 use boxwright::config::{self, Lock, PinFormat, extract};
 use boxwright::inputs::{
-    BoxInputs, ContextKind, DockerfileSource, Dockerignore, InputManifest, Selection, analyse, diff, outline,
-    rewrite,
+    BoxInputs, DockerfileSource, Dockerignore, InputManifest, Selection, analyse, diff, outline, rewrite,
 };
 use boxwright::model::{
     ContentTag, Digest, ImageName, Key, Lease, Marker, MediaType, Platform, RawManifest, Record, RecordTag,
@@ -41,7 +40,7 @@ pub fn dockerfile(bytes: &[u8]) -> bool {
             target: target.map(str::to_owned),
             platform: platform.clone(),
             args: BTreeMap::from([("A".to_owned(), "value".to_owned())]),
-            contexts: context.map(|name| (name.to_owned(), ContextKind::Image)).into_iter().collect(),
+            contexts: context.map(str::to_owned).into_iter().collect(),
         };
         let analysis = match analyse(&source, &inputs) {
             Ok(analysis) => analysis,
