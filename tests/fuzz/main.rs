@@ -6,6 +6,7 @@
 //! elsewhere; `BOXWRIGHT_FUZZ_SEED` repeats one of those. Inputs that failed once are in
 //! `testdata/fuzz/<parser>/` and run first.
 
+#![allow(clippy::print_stdout, clippy::print_stderr)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod mutate;
