@@ -143,7 +143,7 @@ impl Progress {
                 }
                 self.always(&paint(DIM, format!("  {}", printable(&error, 2000))));
             }
-            BuildEvent::Log { id, bytes } => {
+            BuildEvent::Log { id, bytes, .. } => {
                 if self.terminal.verbose {
                     for line in String::from_utf8_lossy(&bytes).lines() {
                         self.line(&format!("{} {}", paint(DIM, name), printable(line, usize::MAX)));

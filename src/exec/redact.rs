@@ -20,7 +20,8 @@ const SHORTEST_LINE: usize = 4;
 /// Masks the values of one build's secrets.
 pub(super) struct Redactor {
     patterns: Vec<Vec<u8>>,
-    steps: Mutex<BTreeMap<String, Stream>>,
+    /// By step, and whether it is the step's standard error.
+    streams: Mutex<BTreeMap<(String, bool), Stream>>,
 }
 
 impl Redactor {
@@ -36,7 +37,7 @@ impl Redactor {
         patterns.retain(|pattern| !pattern.is_empty());
         patterns.sort();
         patterns.dedup();
-        Self { patterns, steps: Mutex::default() }
+        Self { patterns, streams: Mutex::default() }
     }
 
     /// Passes an event on, masked; what a step had held back comes before its end.
@@ -45,12 +46,12 @@ impl Redactor {
             return emit(event);
         }
         match event {
-            BuildEvent::Log { id, bytes } => {
+            BuildEvent::Log { id, bytes, is_error } => {
                 let known = {
-                    let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
-                    steps.entry(id.clone()).or_default().push(&self.patterns, &bytes, false)
+                    let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+                    streams.entry((id.clone(), is_error)).or_default().push(&self.patterns, &bytes, false)
                 };
-                log(id, known, emit);
+                log(id, is_error, known, emit);
             }
             BuildEvent::Step { id, name, state } => {
                 if state != StepState::Started {
@@ -68,8 +69,8 @@ impl Redactor {
     /// Passes on what is still held back, at the end of the build.
     pub fn finish(&self, emit: &dyn Fn(BuildEvent)) {
         let steps: Vec<String> = {
-            let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
-            steps.keys().cloned().collect()
+            let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+            streams.keys().map(|(id, _)| id.clone()).collect()
         };
         for id in steps {
             self.flush(&id, emit);
@@ -98,11 +99,15 @@ impl Redactor {
     }
 
     fn flush(&self, id: &str, emit: &dyn Fn(BuildEvent)) {
-        let rest = {
-            let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
-            steps.remove(id).map(|mut stream| stream.push(&self.patterns, b"", true))
-        };
-        log(id.to_owned(), rest.unwrap_or_default(), emit);
+        for is_error in [false, true] {
+            let rest = {
+                let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+                streams
+                    .remove(&(id.to_owned(), is_error))
+                    .map(|mut stream| stream.push(&self.patterns, b"", true))
+            };
+            log(id.to_owned(), is_error, rest.unwrap_or_default(), emit);
+        }
     }
 
     fn text(&self, text: &str) -> String {
@@ -111,9 +116,9 @@ impl Redactor {
     }
 }
 
-fn log(id: String, bytes: Vec<u8>, emit: &dyn Fn(BuildEvent)) {
+fn log(id: String, is_error: bool, bytes: Vec<u8>, emit: &dyn Fn(BuildEvent)) {
     if !bytes.is_empty() {
-        emit(BuildEvent::Log { id, bytes: Bytes::from(bytes) });
+        emit(BuildEvent::Log { id, bytes: Bytes::from(bytes), is_error });
     }
 }
 
@@ -183,7 +188,7 @@ mod tests {
         };
         for piece in pieces {
             let bytes = Bytes::copy_from_slice(piece.as_bytes());
-            redactor.event(BuildEvent::Log { id: "a".to_owned(), bytes }, &emit);
+            redactor.event(BuildEvent::Log { id: "a".to_owned(), bytes, is_error: false }, &emit);
         }
         let step = |state| BuildEvent::Step { id: "a".to_owned(), name: String::new(), state };
         redactor.event(step(StepState::Done), &emit);
@@ -239,6 +244,7 @@ mod tests {
         let told = Mutex::new(Vec::new());
         let emit = |event| told.lock().unwrap().push(event);
         let log = |id: &str, text: &str| BuildEvent::Log {
+            is_error: false,
             id: id.to_owned(),
             bytes: Bytes::copy_from_slice(text.as_bytes()),
         };

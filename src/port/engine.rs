@@ -120,6 +120,8 @@ pub enum BuildEvent {
         id: String,
         /// What it printed.
         bytes: Bytes,
+        /// Whether it went to its standard error.
+        is_error: bool,
     },
 }
 

@@ -20,6 +20,16 @@ fn three_builds_at_once_agree_on_one_digest_a_box() {
     for wait in ["10m", "0s"] {
         let reports = build(wait);
         let digests = reports[0].boxes("digest");
+        if wait == "0s" {
+            // Without waiting and without compare-and-swap a report can be overtaken; what
+            // stands in the end is one whole set all the same.
+            let after = world.boxwright(&["build", "--format", "json"]).good();
+            for ((name, tag), digest) in BOXES.iter().zip(&after.boxes("tag")).zip(&after.boxes("digest")) {
+                assert_eq!(registry.digest(name, tag).as_ref(), Some(digest), "{name}");
+            }
+            world.without_engine(&["plan", "--check"]).good();
+            break;
+        }
         for report in &reports {
             assert_eq!(report.boxes("digest"), digests, "--wait {wait}");
         }

@@ -30,7 +30,11 @@ impl Trace {
             self.vertex(vertex, events);
         }
         for log in message.logs {
-            events(BuildEvent::Log { id: log.vertex, bytes: Bytes::from(log.msg) });
+            events(BuildEvent::Log {
+                id: log.vertex,
+                bytes: Bytes::from(log.msg),
+                is_error: log.stream == 2,
+            });
         }
     }
 
@@ -142,7 +146,8 @@ mod tests {
         let events = Mutex::new(Vec::new());
         let message = StatusResponse { logs: vec![log], ..Default::default() };
         Trace::default().read(message, &|event| events.lock().unwrap().push(event));
-        let expect = BuildEvent::Log { id: "a".to_owned(), bytes: Bytes::from_static(b"\xff\r") };
+        let expect =
+            BuildEvent::Log { id: "a".to_owned(), bytes: Bytes::from_static(b"\xff\r"), is_error: false };
         assert_eq!(events.into_inner().unwrap(), [expect]);
     }
 }
