@@ -23,6 +23,7 @@ mod limits;
 mod manifests;
 mod realm;
 mod referrers;
+mod remembered;
 mod retry;
 mod session;
 mod tags;
@@ -30,6 +31,7 @@ mod upload;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -39,6 +41,7 @@ use tokio::time::Instant;
 
 use self::answer::Answer;
 use self::auth::Authorizer;
+use self::remembered::Remembered;
 use self::wire::{Request, Wire};
 use super::credentials::Credentials;
 use crate::model::{Descriptor, Digest, RawManifest, Repository, Tag, Timestamp, printable};
@@ -69,6 +72,7 @@ pub struct HttpRegistry {
     plain: BTreeSet<String>,
     /// Whether deletes are answered, by repository.
     deleting: Mutex<HashMap<Repository, bool>>,
+    remembered: Option<Remembered>,
 }
 
 /// What a request needs to be allowed to do.
@@ -100,7 +104,13 @@ impl HttpRegistry {
     ) -> Result<Self, StartError> {
         let Declared { plain, realms } = declared;
         let authorizer = Authorizer { wire: Wire::new(limits)?, credentials, realms };
-        Ok(Self { authorizer, plain, deleting: Mutex::default() })
+        Ok(Self { authorizer, plain, deleting: Mutex::default(), remembered: None })
+    }
+
+    /// Keeps small blobs in `directory`, so that they are read from a registry only once.
+    #[must_use]
+    pub fn remembering(self, directory: PathBuf) -> Self {
+        Self { remembered: Some(Remembered::new(directory)), ..self }
     }
 
     fn root(&self, host: &str) -> Result<Url, RegistryError> {
