@@ -278,6 +278,7 @@ fn registry(error: &RegistryError) -> u8 {
         | Failure::Unreachable { .. }
         | Failure::Untrusted { .. }
         | Failure::Credentials { .. } => exit::UNREACHABLE,
+        Failure::Source { .. } => exit::FAILED,
     }
 }
 
