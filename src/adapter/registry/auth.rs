@@ -69,7 +69,7 @@ impl Authorizer {
         scope: &str,
         deadline: Instant,
     ) -> Result<Answer, RegistryError> {
-        let host = self.wire.host(&request.url);
+        let host = self.wire.host(&request.url)?;
         let first = self.authorization(&host, request, scope, None, deadline).await?;
         let answer = self.wire.send(&with(request, first.as_ref()), deadline).await?;
         if answer.status != StatusCode::UNAUTHORIZED {
@@ -123,7 +123,10 @@ impl Authorizer {
                 {
                     return Ok(Some(token.header.clone()));
                 }
-                let token = self.fetch(token_request(realm, service, scope, &credential), deadline).await?;
+                let is_foreign = realm.host_str() != request.url.host_str();
+                let is_guarded = is_foreign && !self.wire.is_internal(&request.url);
+                let asking = token_request(realm, service, scope, &credential).guarded(is_guarded);
+                let token = self.fetch(asking, deadline).await?;
                 return Ok(Some(slot.insert(token).header.clone()));
             }
         };

@@ -1,5 +1,6 @@
 //! Why there is no answer, and whether there may be one later.
 
+use super::resolve::InternalAddress;
 use crate::model::printable;
 use crate::port::Failure;
 
@@ -25,7 +26,7 @@ impl From<reqwest::Error> for Broken {
         while let Some(inner) = cause {
             detail.push_str(": ");
             detail.push_str(&inner.to_string());
-            wrong |= is_tls(inner);
+            wrong |= is_tls(inner) || inner.is::<InternalAddress>();
             cause = inner.source();
         }
         let detail = printable(&detail, 500);

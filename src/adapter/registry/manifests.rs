@@ -25,7 +25,7 @@ impl HttpRegistry {
     ) -> Result<Option<Digest>, RegistryError> {
         let by_get = async || Ok(self.get_manifest(repository, at).await?.map(|raw| raw.digest().clone()));
         let request = self.manifest_request(Method::HEAD, repository, at)?;
-        let host = self.authorizer.wire.host(&request.url);
+        let host = self.authorizer.wire.host(&request.url)?;
         if host.cannot_head.load(Relaxed) {
             return by_get().await;
         }
@@ -102,7 +102,7 @@ impl HttpRegistry {
             return Err(put.error(Failure::Source { detail }));
         }
         let wire = &self.authorizer.wire;
-        let (deadline, host) = (wire.deadline(), wire.host(&put.url));
+        let (deadline, host) = (wire.deadline(), wire.host(&put.url)?);
         let mut tries = 0;
         loop {
             let error = match self.send_until(put.clone(), repository, Right::Push, deadline).await {

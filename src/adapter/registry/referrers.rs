@@ -18,7 +18,7 @@ impl HttpRegistry {
         subject: &Digest,
     ) -> Result<Vec<Descriptor>, RegistryError> {
         let first = self.request(Method::GET, repository, &format!("referrers/{subject}"))?.url;
-        let host = self.authorizer.wire.host(&first);
+        let host = self.authorizer.wire.host(&first)?;
         if host.no_referrers.load(Relaxed) {
             return self.tagged_referrers(repository, subject).await;
         }

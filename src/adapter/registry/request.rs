@@ -31,6 +31,8 @@ pub(super) struct Request {
     /// The longest body that a success may have; `None` leaves it unread.
     pub(super) limit: Option<usize>,
     pub(super) repeat: Repeat,
+    /// Must not reach into the private network.
+    pub(super) is_guarded: bool,
 }
 
 /// What a request carries.
@@ -48,7 +50,7 @@ pub(super) type Pipe = Arc<Mutex<Option<mpsc::Receiver<io::Result<Bytes>>>>>;
 impl Request {
     pub(super) fn new(method: Method, url: Url) -> Self {
         let (headers, body) = (HeaderMap::new(), Payload::Bytes(Bytes::new()));
-        Self { method, url, headers, body, limit: Some(SMALL), repeat: Repeat::Freely }
+        Self { method, url, headers, body, limit: Some(SMALL), repeat: Repeat::Freely, is_guarded: false }
     }
 
     pub(super) fn limit(self, limit: usize) -> Self {
@@ -69,6 +71,10 @@ impl Request {
 
     pub(super) fn is_piped(&self) -> bool {
         matches!(self.body, Payload::Piped(_))
+    }
+
+    pub(super) fn guarded(self, is_guarded: bool) -> Self {
+        Self { is_guarded, ..self }
     }
 
     pub(super) fn once(self) -> Self {

@@ -6,44 +6,41 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use reqwest::{Client, Url};
+use reqwest::{Method, Url};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::answer::Answer;
+use super::answer::{self, Answer};
 use super::broken::Broken;
+use super::clients::Clients;
 use super::host::Host;
 use super::limits::Limits;
 use super::request::Request;
+use super::resolve::{self, Lookup};
 use super::retry::{self, Repeat};
-use super::{OnWait, StartError, address};
+use super::{Declared, OnWait, StartError, address};
 use crate::port::{RegistryError, Wait};
 
 /// Waits that nobody would notice are not told of.
 const NOTICED: Duration = Duration::from_secs(1);
 
-/// All servers talked to, and the two clients.
+/// All servers talked to, by origin, those apart that a registry named and that must not be
+/// of the private network.
 pub(super) struct Wire {
     limits: Limits,
-    proxied: Client,
-    direct: Client,
-    hosts: Mutex<HashMap<String, Arc<Host>>>,
+    clients: Clients,
+    hosts: Mutex<HashMap<(String, bool), Arc<Host>>>,
     pub(super) on_wait: Option<OnWait>,
 }
 
 impl Wire {
-    pub(super) fn new(limits: Limits) -> Result<Self, StartError> {
-        let client = || {
-            Client::builder()
-                .user_agent(concat!("boxwright/", env!("CARGO_PKG_VERSION")))
-                .redirect(reqwest::redirect::Policy::none())
-                .referer(false)
-                .connect_timeout(limits.connect)
-                .pool_max_idle_per_host(limits.connections)
-        };
-        let proxied = client().build().map_err(StartError)?;
-        // A proxy elsewhere has another loopback.
-        let direct = client().no_proxy().build().map_err(StartError)?;
-        Ok(Self { limits, proxied, direct, hosts: Mutex::default(), on_wait: None })
+    pub(super) fn new(limits: Limits, declared: &Declared) -> Result<Self, StartError> {
+        Self::over(limits, declared, resolve::system())
+    }
+
+    /// Makes one that looks up names in a way of its own.
+    pub(super) fn over(limits: Limits, declared: &Declared, lookup: Lookup) -> Result<Self, StartError> {
+        let clients = Clients::new(&limits, declared, lookup)?;
+        Ok(Self { limits, clients, hosts: Mutex::default(), on_wait: None })
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -54,20 +51,35 @@ impl Wire {
         Instant::now() + self.limits.deadline
     }
 
-    pub(super) fn host(&self, url: &Url) -> Arc<Host> {
-        let client = if address::is_loopback(url) { &self.direct } else { &self.proxied };
+    /// Tells whether a host is of the private network, as far as it has been talked to.
+    pub(super) fn is_internal(&self, url: &Url) -> bool {
+        self.clients.is_internal(url)
+    }
+
+    pub(super) fn host(&self, url: &Url) -> Result<Arc<Host>, RegistryError> {
+        self.host_as(url, false)
+    }
+
+    fn host_as(&self, url: &Url, is_guarded: bool) -> Result<Arc<Host>, RegistryError> {
         let mut hosts = locked(&self.hosts);
-        let host = hosts
-            .entry(url.origin().ascii_serialization())
-            .or_insert_with(|| Arc::new(Host::new(address::host(url), client.clone(), &self.limits)));
-        host.clone()
+        let key = (url.origin().ascii_serialization(), is_guarded);
+        if let Some(host) = hosts.get(&key) {
+            return Ok(host.clone());
+        }
+        let client = self.clients.of(url, is_guarded).map_err(|error| RegistryError {
+            request: answer::name(&Method::GET, url),
+            failure: Broken::from(error).failure(),
+        })?;
+        let host = Arc::new(Host::new(address::host(url), client, &self.limits));
+        hosts.insert(key, host.clone());
+        Ok(host)
     }
 
     /// Sends a request until there is an answer worth having; the last one is returned
     /// whatever its status is. The time for which we hold it back ourselves, lest too much is
     /// under way, is not the request's.
     pub(super) async fn send(&self, request: &Request, deadline: Instant) -> Result<Answer, RegistryError> {
-        let host = self.host(&request.url);
+        let host = self.host_as(&request.url, request.is_guarded)?;
         let mut deadline = deadline;
         let mut tries = 0;
         loop {
@@ -147,7 +159,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::port::Failure;
-    use reqwest::Method;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
@@ -166,7 +177,7 @@ mod tests {
                 stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
             }
         });
-        let wire = Wire::new(Limits::default()).unwrap();
+        let wire = Wire::new(Limits::default(), &Declared::default()).unwrap();
         let error = wire.send(&Request::new(Method::GET, url), wire.deadline()).await.unwrap_err();
         assert!(matches!(error.failure, Failure::Unreachable { .. }), "{error}");
         // One TLS handshake record, and no request.
