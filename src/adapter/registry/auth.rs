@@ -21,7 +21,9 @@ use tokio::time::Instant;
 
 use super::answer::Answer;
 use super::challenge::{self, Challenge};
-use super::wire::{Host, Request, Wire, locked};
+use super::host::Host;
+use super::request::Request;
+use super::wire::{Wire, locked};
 use super::{address, realm};
 use crate::adapter::credentials::{Credential, Credentials, Secret};
 use crate::model::printable;

@@ -6,24 +6,28 @@
 //! From the outside in: this file names rights and URLs; `manifests`, `blobs`, `tags`,
 //! `referrers` and `deletes` say what answers mean; `upload` (with `feed`) and `download` move
 //! blobs of any size, with the `hash` of all bytes; `session` follows redirects; `auth` (with
-//! `challenge` and `realm`) authorizes; `wire` sends, with the waits of `retry`; `clock` keeps
-//! the registry's time.
+//! `challenge` and `realm`) authorizes; `wire` sends, with the waits of `retry`; `host` knows one
+//! server: its `clock`, and the `gate` that lets through as much as it bears.
 
 mod address;
 mod answer;
 mod auth;
 mod blobs;
+mod broken;
 mod challenge;
 mod clock;
 mod deletes;
 mod download;
 mod feed;
+mod gate;
 mod hash;
+mod host;
 mod limits;
 mod manifests;
 mod realm;
 mod referrers;
 mod remembered;
+mod request;
 mod retry;
 mod session;
 mod tags;
@@ -42,15 +46,19 @@ use tokio::time::Instant;
 use self::answer::Answer;
 use self::auth::Authorizer;
 use self::remembered::Remembered;
-use self::wire::{Request, Wire};
+use self::request::Request;
+use self::wire::Wire;
 use super::credentials::Credentials;
 use crate::model::{Descriptor, Digest, RawManifest, Repository, Tag, Timestamp, printable};
 use crate::port::{
     Blob, BlobSource, BlobStream, Deleted, Deleting, Failure, Pushed, Reference, Registry, RegistryError,
-    TagList,
+    TagList, Wait,
 };
 
 pub use self::limits::Limits;
+
+/// Is told whenever a host is waited for.
+pub type OnWait = Arc<dyn Fn(Wait) + Send + Sync>;
 
 /// What a user has declared about hosts, in a place that is trusted.
 #[derive(Debug, Clone, Default)]
@@ -105,6 +113,13 @@ impl HttpRegistry {
         let Declared { plain, realms } = declared;
         let authorizer = Authorizer { wire: Wire::new(limits)?, credentials, realms };
         Ok(Self { authorizer, plain, deleting: Mutex::default(), remembered: None })
+    }
+
+    /// Tells of each wait that a person would notice.
+    #[must_use]
+    pub fn telling(mut self, on_wait: OnWait) -> Self {
+        self.authorizer.wire.on_wait = Some(on_wait);
+        self
     }
 
     /// Keeps small blobs in `directory`, so that they are read from a registry only once.

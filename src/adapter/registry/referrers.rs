@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use reqwest::{Method, StatusCode};
 
-use super::wire::Request;
+use super::request::Request;
 use super::{HttpRegistry, Right, tags};
 use crate::model::{Descriptor, Digest, Document, MANIFEST_LIMIT, MediaType, RawManifest, Repository, Tag};
 use crate::port::{Failure, Reference, RegistryError};

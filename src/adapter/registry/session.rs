@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::address;
 use super::answer::Answer;
 use super::auth::Authorizer;
-use super::wire::Request;
+use super::request::Request;
 use crate::port::{Failure, RegistryError};
 
 const HOPS: usize = 5;
