@@ -7,6 +7,8 @@
 mod digests;
 #[path = "faults/disk.rs"]
 mod disk;
+#[path = "faults/downloads.rs"]
+mod downloads;
 #[allow(dead_code, reason = "shared with the tests of the protocols")]
 #[path = "protocol/engine.rs"]
 mod engine;
@@ -31,3 +33,7 @@ mod retries;
 mod scene;
 #[path = "faults/tokens.rs"]
 mod tokens;
+#[path = "faults/untag.rs"]
+mod untag;
+#[path = "faults/uploads.rs"]
+mod uploads;

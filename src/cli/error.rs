@@ -90,6 +90,7 @@ impl CliError {
                 PromoteError::Build(error) => build(error),
                 PromoteError::Ledger(error) => ledger(error),
                 PromoteError::Registry(error) => registry(error),
+                PromoteError::Lapsed { .. } => exit::UNREACHABLE,
                 PromoteError::Missing { .. } => exit::MISSING,
                 PromoteError::Refused(_) | PromoteError::ReadOnly | PromoteError::Conflict { .. } => {
                     exit::REFUSED
@@ -101,7 +102,8 @@ impl CliError {
                 CleanError::Registry(error) => registry(error),
                 CleanError::Unreadable { .. }
                 | CleanError::InvalidTag { .. }
-                | CleanError::Dangling { .. } => exit::UNREACHABLE,
+                | CleanError::Dangling { .. }
+                | CleanError::Late => exit::UNREACHABLE,
             },
             Self::Explain(error) => explain(error),
             Self::Run(RunError::Missing { .. }) => exit::MISSING,
@@ -278,6 +280,7 @@ fn registry(error: &RegistryError) -> u8 {
         | Failure::Unreachable { .. }
         | Failure::Untrusted { .. }
         | Failure::Credentials { .. } => exit::UNREACHABLE,
+        Failure::Source { .. } => exit::FAILED,
     }
 }
 
