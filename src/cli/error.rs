@@ -91,6 +91,7 @@ impl CliError {
                 PromoteError::Build(error) => build(error),
                 PromoteError::Ledger(error) => ledger(error),
                 PromoteError::Registry(error) => registry(error),
+                PromoteError::Lapsed { .. } => exit::UNREACHABLE,
                 PromoteError::Missing { .. } => exit::MISSING,
                 PromoteError::Refused(_) | PromoteError::ReadOnly | PromoteError::Conflict { .. } => {
                     exit::REFUSED
@@ -102,7 +103,8 @@ impl CliError {
                 CleanError::Registry(error) => registry(error),
                 CleanError::Unreadable { .. }
                 | CleanError::InvalidTag { .. }
-                | CleanError::Dangling { .. } => exit::UNREACHABLE,
+                | CleanError::Dangling { .. }
+                | CleanError::Late => exit::UNREACHABLE,
             },
             Self::Explain(error) => explain(error),
             Self::Run(RunError::Missing { .. }) => exit::MISSING,
