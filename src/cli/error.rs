@@ -11,6 +11,7 @@ use crate::exec::{
     BuildError, CleanError, ExplainError, InputsError, KeysError, LedgerError, LockError, PromoteError,
     RunError,
 };
+use crate::plan::Refusal;
 use crate::port::{ContextError, EngineError, Failure, RegistryError};
 
 /// Exit codes, as documented in `--help`.
@@ -135,10 +136,10 @@ impl CliError {
             Self::Promote(PromoteError::Partly { .. }) => {
                 "run the same command again: it goes on where it stopped"
             }
-            Self::Promote(PromoteError::Refused(crate::plan::Refusal::Older { .. })) => {
-                "--allow-older promotes it nevertheless"
-            }
-            Self::Promote(PromoteError::Refused(crate::plan::Refusal::Local { .. })) => {
+            Self::Promote(PromoteError::Refused(
+                Refusal::Older { .. } | Refusal::Withdrawn { .. } | Refusal::Behind { .. },
+            )) => "--allow-older promotes it nevertheless",
+            Self::Promote(PromoteError::Refused(Refusal::Local { .. })) => {
                 "run it without --source, on boxes that were built without"
             }
             Self::Promote(PromoteError::Conflict { .. }) => {

@@ -3,6 +3,7 @@
 
 mod build;
 mod clean;
+mod content;
 mod event;
 mod explain;
 mod findings;
@@ -10,6 +11,7 @@ mod finish;
 mod keys;
 mod ledger;
 mod lock;
+mod log;
 mod make;
 mod pins;
 mod probe;
@@ -25,12 +27,14 @@ mod survey;
 
 pub use build::{BoxReport, BuildError, BuildOptions, BuildReport, Outcome, build};
 pub use clean::{CleanError, CleanOptions, CleanReport, Deletion, clean};
+pub use content::Content;
 pub use event::{Emit, Event};
 pub use explain::{Against, Compared, Difference, ExplainError, Parent, against, compare};
 pub use findings::Remark;
 pub use keys::{Keyed, KeysError, Tree, keys};
 pub use ledger::{Held, Leased, Ledger, LedgerError};
 pub use lock::{LockError, LockReport, Moved, resolve};
+pub use log::{History, history};
 pub use probe::{observe, observe_all};
 pub use promote::{PromoteError, PromoteOptions, PromoteReport, promote};
 pub use reasons::{Reason, Reasons, reasons};

@@ -6,13 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use super::build::{BuildError, probe, release, take_lease};
+use super::build::{BuildError, release, take_lease};
+use super::content::Content;
 use super::event::{Emit, Event};
-use super::keys::Keyed;
 use super::ledger::{Ledger, LedgerError};
 use super::{Ports, Setting};
-use crate::model::{Digest, Key, RawManifest, RecordTag, SetBox, SetRecord, Tag};
-use crate::plan::{Action, Member, Promotion, Refusal, State, Step, StepState, plan, promotion};
+use crate::model::{Digest, RawManifest, RecordTag, SetBox, SetRecord, Tag};
+use crate::plan::{Promotion, Refusal, Step, StepState, Wish, promotion};
 use crate::port::{Reference, RegistryError};
 
 /// How a promotion goes about it.
@@ -104,24 +104,23 @@ fn list(names: &[String]) -> String {
 /// How often a tag is read until it shows what was written.
 const READS: u32 = 5;
 
-/// Promotes `boxes`, which are the whole set, parents first.
+/// Promotes a set.
 ///
 /// The lease keeps the images until the plan record stands, which keeps them from then on.
 pub async fn promote(
     ports: Ports<'_>,
     setting: &Setting,
-    boxes: &[Keyed],
+    content: Content<'_>,
     options: &PromoteOptions,
     emit: Emit<'_>,
 ) -> Result<PromoteReport, PromoteError> {
     let ledger = Ledger::new(ports.registry, &setting.ledger);
     let held = if options.apply {
-        let keys: Vec<Key> = boxes.iter().map(|keyed| keyed.wanted.key().clone()).collect();
-        Some(take_lease(ports, setting, ledger, keys, emit).await?.ok_or(PromoteError::ReadOnly)?)
+        Some(take_lease(ports, setting, ledger, content.keys(), emit).await?.ok_or(PromoteError::ReadOnly)?)
     } else {
         None
     };
-    let planned = match plan_promotion(ports, setting, ledger, boxes, options).await {
+    let planned = match plan_promotion(ports, setting, ledger, content, options).await {
         Ok(planned) => planned,
         Err(error) => {
             // Whoever builds what is missing need not wait for us.
@@ -136,7 +135,7 @@ pub async fn promote(
         promotion: planned,
     };
     let Some(held) = held.filter(|_| !report.was_done) else { return Ok(report) };
-    let record = record(setting, options, &report.promotion, held.now(ports.clock));
+    let record = record(setting, content, options, &report.promotion, held.now(ports.clock));
     if !report.promotion.is_resumed {
         begin(ledger, options, &record).await?;
     }
@@ -161,13 +160,20 @@ async fn plan_promotion(
     ports: Ports<'_>,
     setting: &Setting,
     ledger: Ledger<'_>,
-    boxes: &[Keyed],
+    content: Content<'_>,
     options: &PromoteOptions,
 ) -> Result<Promotion, PromoteError> {
-    let members = resolve(ports, setting, boxes, &options.tag).await?;
+    let members = content.resolve(ports, setting, ledger, &options.tag).await?;
     let past = ledger.past(&options.tag).await?;
-    let PromoteOptions { tag, immutable, allow_older, .. } = options;
-    Ok(promotion(tag, *immutable, *allow_older, &setting.source, members, past.as_past())?)
+    let from = content.from();
+    let wish = Wish {
+        tag: &options.tag,
+        immutable: options.immutable,
+        allow_older: options.allow_older,
+        source: content.source(setting),
+        from: from.as_ref(),
+    };
+    Ok(promotion(&wish, members, past.as_past())?)
 }
 
 /// Writes the plan record, unless somebody else has begun a promotion since ours was planned.
@@ -190,43 +196,9 @@ fn names(steps: &[Step]) -> Vec<String> {
     steps.iter().map(|step| step.member.name.clone()).collect()
 }
 
-/// Resolves all boxes to digests, once, and checks that they were built on each other.
-async fn resolve(
-    ports: Ports<'_>,
-    setting: &Setting,
-    boxes: &[Keyed],
-    tag: &Tag,
-) -> Result<Vec<Member>, PromoteError> {
-    let seen = probe(ports, setting, boxes).await?;
-    let wanted: Vec<_> = boxes.iter().map(|keyed| keyed.wanted.clone()).collect();
-    let rows = plan(&wanted, &seen);
-    let missing: Vec<_> = rows.iter().filter(|row| row.action != Action::Use).collect();
-    if let Some(first) = missing.first() {
-        let names = missing.iter().map(|row| row.name.clone()).collect();
-        return Err(PromoteError::Missing { names, why: first.reason.clone() });
-    }
-    let read = boxes.iter().map(|keyed| async {
-        let want = &keyed.wanted;
-        let now = ports.registry.head(&want.repository, &tag.clone().into()).await?;
-        let Some((State::Present { digest, .. }, generation)) =
-            seen.get(&want.name).map(|seen| (&seen.state, seen.generation))
-        else {
-            let names = vec![want.name.clone()];
-            return Err(PromoteError::Missing { names, why: "was not probed".to_owned() });
-        };
-        Ok(Member {
-            name: want.name.clone(),
-            repository: want.repository.clone(),
-            tag: want.tag.with_generation(generation),
-            digest: digest.clone(),
-            now,
-        })
-    });
-    futures_util::future::try_join_all(read).await
-}
-
 fn record(
     setting: &Setting,
+    content: Content<'_>,
     options: &PromoteOptions,
     planned: &Promotion,
     now: crate::model::Timestamp,
@@ -245,12 +217,14 @@ fn record(
         seq: planned.seq,
         promoted: now,
         run: setting.run.clone(),
-        source: setting.source.clone(),
+        source: content.source(setting).clone(),
+        from: content.from(),
+        withdrawn: content.withdrawn(),
         boxes: planned.steps.iter().map(set_box).collect(),
     }
 }
 
-fn record_tag(ledger: Ledger<'_>, record: RecordTag) -> Result<Tag, LedgerError> {
+pub(super) fn record_tag(ledger: Ledger<'_>, record: RecordTag) -> Result<Tag, LedgerError> {
     record.tag().map_err(|error| ledger.bad_tag(&record.to_string(), error))
 }
 

@@ -13,6 +13,7 @@ mod platform;
 mod record;
 mod repository;
 mod secret;
+mod set;
 mod stored;
 mod tag;
 mod text;
@@ -29,10 +30,11 @@ pub use manifest::{
 pub use platform::{Platform, PlatformError};
 pub use record::{
     EMPTY_BLOB, Lease, Marked, Marker, Record, RecordError, RecordTag, RunBox, RunId, RunIdError, RunRecord,
-    SetBox, SetRecord, Source, empty_digest,
+    empty_digest,
 };
 pub use repository::{Repository, RepositoryError};
 pub use secret::{SecretSource, SecretValue};
+pub use set::{SetBox, SetName, SetRecord, Source};
 pub use stored::StoredInputs;
 pub use tag::{ContentTag, Tag, TagError};
 pub use text::printable;

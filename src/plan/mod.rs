@@ -3,6 +3,8 @@
 
 mod build;
 mod promote;
+mod rollback;
 
 pub use build::{Action, Recorded, Row, Seen, State, Wanted, plan};
-pub use promote::{Member, Past, Promotion, Refusal, Step, StepState, promotion};
+pub use promote::{Member, Past, Promotion, Refusal, Step, StepState, Wish, promotion};
+pub use rollback::{Rollback, rollback};

@@ -21,7 +21,7 @@ pub fn kept(mut sets: Vec<SetRecord>, plans: Vec<SetRecord>, keep: &Keep, now: T
     let mut replaced: Option<Timestamp> = None;
     for (index, set) in sets.iter().enumerate() {
         if let Some(after) = index.checked_sub(1).and_then(|index| sets.get(index))
-            && !same_images(after, set)
+            && !after.has_images_of(set)
         {
             newer += 1;
             replaced = Some(after.promoted);
@@ -37,13 +37,6 @@ pub fn kept(mut sets: Vec<SetRecord>, plans: Vec<SetRecord>, keep: &Keep, now: T
         }
     }
     kept
-}
-
-fn same_images(one: &SetRecord, other: &SetRecord) -> bool {
-    let images = |set: &SetRecord| -> Vec<_> {
-        set.boxes.iter().map(|member| (member.repository.clone(), member.digest.clone())).collect()
-    };
-    images(one) == images(other)
 }
 
 #[cfg(test)]
@@ -67,6 +60,8 @@ mod tests {
             promoted: Timestamp::from_unix(promoted),
             run: "r".parse().unwrap(),
             source: Source::default(),
+            from: None,
+            withdrawn: None,
             boxes: vec![member],
         }
     }

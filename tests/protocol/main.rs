@@ -15,6 +15,7 @@ mod net;
 mod promote;
 mod promote_faults;
 mod retention;
+mod rollback;
 mod together;
 mod unknown;
 mod world;

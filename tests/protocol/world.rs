@@ -9,12 +9,14 @@ use boxwright::adapter::context::DiskContext;
 use boxwright::adapter::memory::{Asked, Verb};
 use boxwright::config::{self, Lock};
 use boxwright::exec::{
-    BuildError, BuildOptions, BuildReport, CleanError, CleanOptions, CleanReport, Event, Keyed, Ports,
-    PromoteError, PromoteOptions, PromoteReport, Setting, Tree, build, clean, keys, promote,
+    BuildError, BuildOptions, BuildReport, CleanError, CleanOptions, CleanReport, Content, Event, History,
+    Keyed, Ledger, Ports, PromoteError, PromoteOptions, PromoteReport, Setting, Tree, build, clean, history,
+    keys, promote,
 };
 use boxwright::model::{
     Digest, Generation, Key, Lease, Record, RecordTag, Repository, Source, Span, Tag, Timestamp,
 };
+use boxwright::plan::{Rollback, rollback};
 use boxwright::port::{Reference, Registry};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -239,7 +241,31 @@ impl Run<'_> {
 
     pub async fn promote_with(&self, options: &PromoteOptions) -> Result<PromoteReport, PromoteError> {
         let emit = |event| self.events.lock().unwrap().push(event);
-        promote(self.ports(), &self.setting, &self.world.boxes, options, &emit).await
+        promote(self.ports(), &self.setting, Content::Boxes(&self.world.boxes), options, &emit).await
+    }
+
+    /// Promotes the last promotion of another tag.
+    pub async fn promote_from(
+        &self,
+        from: &str,
+        options: &PromoteOptions,
+    ) -> Result<PromoteReport, PromoteError> {
+        let past = self.history(from).await;
+        let taken = Rollback { set: past.sets[0].clone(), withdrawn: None };
+        promote(self.ports(), &self.setting, Content::Set(&taken), options, &|_| {}).await
+    }
+
+    /// Brings back what stood under a tag before.
+    pub async fn roll_back(&self, tag: &str) -> Result<PromoteReport, PromoteError> {
+        let past = self.history(tag).await;
+        let back = rollback(&past.sets, &past.unfinished).expect("something stood before");
+        let options = PromoteOptions { allow_older: true, ..to(tag) };
+        promote(self.ports(), &self.setting, Content::Set(&back), &options, &|_| {}).await
+    }
+
+    pub async fn history(&self, tag: &str) -> History {
+        let ledger = repository("ledger");
+        history(Ledger::new(&*self.world.net, &ledger), &tag.parse().unwrap()).await.unwrap()
     }
 
     pub async fn clean(&self) -> Result<CleanReport, CleanError> {
