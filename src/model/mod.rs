@@ -8,6 +8,7 @@ mod digest;
 mod entry;
 mod image;
 mod key;
+mod keep;
 mod manifest;
 mod platform;
 mod record;
@@ -23,6 +24,7 @@ pub use chunk::{CHUNK, FileHasher};
 pub use digest::{Digest, DigestError};
 pub use entry::{Entry, EntryKind, RelPath, RelPathError};
 pub use image::{ImageName, ImageNameError};
+pub use keep::{Keep, RefRule, Rules, Share, ShareError, version};
 pub use key::{Generation, Key, KeyError, KeyHasher};
 pub use manifest::{
     Descriptor, Document, Image, Index, MANIFEST_LIMIT, ManifestError, MediaType, RawManifest,

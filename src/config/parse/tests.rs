@@ -61,8 +61,10 @@ fn reads_a_whole_project_with_parents_first() {
     let main: Vec<&str> = project.boxes_of("main").iter().map(|spec| spec.name.as_str()).collect();
     assert_eq!(main, ["base", "build"]);
     assert_eq!(project.boxes_of("release").len(), 3);
-    let keep = project.channels["main"].keep;
-    assert_eq!(keep, Keep::Last { count: 1, grace: Span::from_seconds(172_800) });
+    let Keep::Rules(rules) = &project.channels["main"].keep else { panic!("main is kept for ever") };
+    assert_eq!((rules.last, rules.grace.seconds()), (Some(1), 172_800));
+    assert_eq!(rules.only, Some("main".parse().unwrap()));
+    assert!(matches!(project.channels["release"].keep, Keep::Forever));
     assert_eq!(project.channel_of(&"r2026.07".parse().unwrap()).unwrap().name, "release");
     assert!(project.channel_of(&"r2026.07-rc".parse().unwrap()).is_none());
 }
