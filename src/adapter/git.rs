@@ -23,17 +23,26 @@ pub struct Worktree {
 /// nothing is known, which is no error. `hidden` are variables that git does not see.
 pub fn worktree(directory: &Path, hidden: &[String]) -> Worktree {
     let git = Git { directory, hidden };
-    let Some(root) = git.line(&["rev-parse", "--show-toplevel"]) else { return Worktree::default() };
-    let head = git.line(&["log", "-1", "--format=%H %ct"]).unwrap_or_default();
+    let status = || {
+        git.output(&[
+            "status",
+            "--porcelain=v1",
+            "-z",
+            "--untracked-files=normal",
+            "--ignored=traditional",
+            "--no-renames",
+        ])
+    };
+    // Each costs a process, so all are asked at once.
+    let (root, head, status) = std::thread::scope(|scope| {
+        let head = scope.spawn(|| git.line(&["log", "-1", "--format=%H %ct"]));
+        let status = scope.spawn(status);
+        let root = git.line(&["rev-parse", "--show-toplevel"]);
+        (root, head.join().ok().flatten(), status.join().ok().flatten())
+    });
+    let Some(root) = root else { return Worktree::default() };
+    let head = head.unwrap_or_default();
     let (revision, time) = head.split_once(' ').unwrap_or_default();
-    let status = git.output(&[
-        "status",
-        "--porcelain=v1",
-        "-z",
-        "--untracked-files=normal",
-        "--ignored=traditional",
-        "--no-renames",
-    ]);
     let differing = status
         .unwrap_or_default()
         .split(|byte| *byte == 0)

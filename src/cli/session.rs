@@ -21,6 +21,7 @@ use crate::adapter::secrets::LocalSecrets;
 use crate::config::{self, BoxSpec, Lock, Project, RegistryChoice};
 use crate::exec::{Keyed, Ports, Setting, Tree, keys};
 use crate::model::{Repository, RunId};
+use crate::port::Registry as _;
 
 /// The name of the configuration.
 pub const FILE: &str = "boxwright.toml";
@@ -115,19 +116,23 @@ impl Loaded {
     }
 }
 
-/// The adapter that reads contexts. Hashes are remembered below `$BOXWRIGHT_CACHE`, else the
-/// user's cache directory; `BOXWRIGHT_CACHE=off` remembers nothing.
-pub fn disk() -> DiskContext {
+/// Where hashes and small blobs are remembered: `$BOXWRIGHT_CACHE`, else the user's cache
+/// directory; `BOXWRIGHT_CACHE=off` remembers nothing.
+fn cache() -> Option<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let directory = match variable("BOXWRIGHT_CACHE") {
+    match variable("BOXWRIGHT_CACHE") {
         Some(off) if off.as_os_str() == "off" => None,
         Some(directory) => Some(directory),
         None => {
             let user = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
             user.filter(|user| user.is_absolute()).map(|user| user.join("boxwright"))
         }
-    };
-    directory.map_or_else(DiskContext::default, |directory| DiskContext::with_cache(directory.join("stat")))
+    }
+}
+
+/// The adapter that reads contexts.
+pub fn disk() -> DiskContext {
+    cache().map_or_else(DiskContext::default, |cache| DiskContext::with_cache(cache.join("stat")))
 }
 
 /// The keys of some boxes, and the commit they were computed on.
@@ -219,7 +224,7 @@ pub fn extra_args(global: &Global) -> BTreeMap<String, String> {
 /// The adapters of one command.
 pub struct Session {
     pub setting: Setting,
-    registry: HttpRegistry,
+    registry: Arc<HttpRegistry>,
     engine: DockerEngine,
     embedded: Option<EmbeddedServer>,
     secrets: LocalSecrets,
@@ -240,7 +245,12 @@ impl Session {
             .map_err(|error| CliError::Usage(format!("ledger: {error}")))?;
         let credentials = Credentials::from_environment(ledger.host(), |name| std::env::var_os(name))?;
         let credentials = Arc::new(credentials.hiding(hidden(&loaded.project)));
-        let client = HttpRegistry::new(Arc::clone(&credentials), Declared::default(), Limits::default())?;
+        let mut client = HttpRegistry::new(Arc::clone(&credentials), Declared::default(), Limits::default())?;
+        if let Some(cache) = cache() {
+            client = client.remembering(cache.join("blobs"));
+        }
+        let client = Arc::new(client);
+        greet(Arc::clone(&client), ledger.host());
         let host = std::env::var("DOCKER_HOST").ok();
         let engine = DockerEngine::connect(host.as_deref(), logins(credentials));
         let (run, attempt) = run(global);
@@ -257,7 +267,7 @@ impl Session {
 
     /// Lends the adapters to the protocols.
     pub fn ports(&self) -> Ports<'_> {
-        Ports { registry: &self.registry, engine: &self.engine, clock: &BootClock, secrets: &self.secrets }
+        Ports { registry: &*self.registry, engine: &self.engine, clock: &BootClock, secrets: &self.secrets }
     }
 
     /// Computes the keys of the boxes that were asked for, and notes the commit.
@@ -307,6 +317,13 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// Asks the registry for its time, which every protocol needs first, while keys are computed.
+/// Whether it answered matters only to whoever asks again.
+fn greet(registry: Arc<HttpRegistry>, host: &str) {
+    let host = host.to_owned();
+    tokio::spawn(async move { registry.now(&host).await.map(drop) });
 }
 
 /// The run and its attempt: from the flag or its variable, from the CI, else a new one.

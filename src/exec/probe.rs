@@ -20,7 +20,7 @@ pub const PARENTS_LABEL: &str = "io.boxwright.parents";
 
 /// The largest image configuration that is read, in bytes.
 const CONFIG_LIMIT: usize = 8 * 1024 * 1024;
-/// Requests in flight at once: what one connection pool holds.
+/// Boxes that are asked about at once, each by two requests.
 const AT_ONCE: usize = 32;
 
 /// Observes all boxes at once. A box that is unknown says so in its state; nothing here fails.

@@ -36,6 +36,10 @@ impl HttpRegistry {
         digest: &Digest,
         limit: usize,
     ) -> Result<Option<Bytes>, RegistryError> {
+        let remembered = self.remembered.as_ref();
+        if let Some(bytes) = remembered.and_then(|kept| kept.read(digest)).filter(|kept| kept.len() <= limit) {
+            return Ok(Some(bytes));
+        }
         let request = self.request(Method::GET, repository, &format!("blobs/{digest}"))?.limit(limit);
         let answer = self.send(request, repository, Right::Pull).await?;
         if answer.is_absent()? {
@@ -47,6 +51,9 @@ impl HttpRegistry {
         if !answer::matches(&answer.body, digest) {
             let found = Digest::of(&answer.body);
             return Err(answer.untrusted(format!("another digest than asked for: {found}")));
+        }
+        if let Some(kept) = remembered {
+            kept.keep(digest, &answer.body);
         }
         Ok(Some(answer.body))
     }

@@ -36,7 +36,7 @@ impl Default for Limits {
             refused: Duration::from_secs(2),
             connect: Duration::from_secs(10),
             idle: Duration::from_secs(20),
-            connections: 32,
+            connections: 64,
             pages: 1000,
         }
     }

@@ -18,12 +18,14 @@ mod clock;
 mod limits;
 mod manifests;
 mod realm;
+mod remembered;
 mod retry;
 mod session;
 mod tags;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -33,6 +35,7 @@ use tokio::time::Instant;
 
 use self::answer::Answer;
 use self::auth::Authorizer;
+use self::remembered::Remembered;
 use self::wire::{Request, Wire};
 use super::credentials::Credentials;
 use crate::model::{Digest, RawManifest, Repository, Timestamp, printable};
@@ -58,6 +61,7 @@ pub struct StartError(#[source] reqwest::Error);
 pub struct HttpRegistry {
     authorizer: Authorizer,
     plain: BTreeSet<String>,
+    remembered: Option<Remembered>,
 }
 
 /// What a request needs to be allowed to do.
@@ -77,7 +81,13 @@ impl HttpRegistry {
     ) -> Result<Self, StartError> {
         let Declared { plain, realms } = declared;
         let authorizer = Authorizer { wire: Wire::new(limits)?, credentials, realms };
-        Ok(Self { authorizer, plain })
+        Ok(Self { authorizer, plain, remembered: None })
+    }
+
+    /// Keeps small blobs in `directory`, so that they are read from a registry only once.
+    #[must_use]
+    pub fn remembering(self, directory: PathBuf) -> Self {
+        Self { remembered: Some(Remembered::new(directory)), ..self }
     }
 
     fn root(&self, host: &str) -> Result<Url, RegistryError> {
