@@ -5,6 +5,8 @@
 
 #[path = "faults/digests.rs"]
 mod digests;
+#[path = "faults/downloads.rs"]
+mod downloads;
 #[path = "faults/lists.rs"]
 mod lists;
 #[path = "faults/peer.rs"]
@@ -15,3 +17,7 @@ mod places;
 mod retries;
 #[path = "faults/tokens.rs"]
 mod tokens;
+#[path = "faults/untag.rs"]
+mod untag;
+#[path = "faults/uploads.rs"]
+mod uploads;

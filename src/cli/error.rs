@@ -279,6 +279,7 @@ fn registry(error: &RegistryError) -> u8 {
         | Failure::Unreachable { .. }
         | Failure::Untrusted { .. }
         | Failure::Credentials { .. } => exit::UNREACHABLE,
+        Failure::Source { .. } => exit::FAILED,
     }
 }
 

@@ -18,6 +18,7 @@ mod set;
 mod stored;
 mod tag;
 mod text;
+mod throwaway;
 mod time;
 
 pub use chunk::{CHUNK, FileHasher};
@@ -40,4 +41,5 @@ pub use set::{SetBox, SetName, SetRecord, Source};
 pub use stored::StoredInputs;
 pub use tag::{ContentTag, Tag, TagError};
 pub use text::printable;
+pub use throwaway::throwaway;
 pub use time::{Span, SpanError, Timestamp};

@@ -2,6 +2,7 @@
 //!
 //! Everything above (`exec`) talks to these; everything below (`adapter`) implements them.
 
+mod blob;
 mod clock;
 mod context;
 mod engine;
@@ -9,12 +10,13 @@ mod registry;
 mod remote;
 mod secrets;
 
+pub use blob::{Blob, BlobSource, BlobStream, Whole};
 pub use clock::Clock;
 pub use context::{Context, ContextError, ContextFilter, Scan, Visit};
 pub use engine::{
     AgentForward, BuildEvent, BuildRequest, ContextImage, Engine, EngineError, ImageId, PushEvent, RunOutput,
     RunRequest, StepState,
 };
-pub use registry::{Deleted, Failure, Reference, Registry, RegistryError, TagList};
+pub use registry::{Deleted, Deleting, Failure, Pushed, Reference, Registry, RegistryError, TagList};
 pub use remote::{Remote, RemoteError};
 pub use secrets::{SecretError, Secrets};

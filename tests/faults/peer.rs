@@ -36,6 +36,8 @@ pub struct Reply {
     headers: Vec<(String, String)>,
     body: Vec<u8>,
     manner: Manner,
+    /// The length that is announced; none for none.
+    announced: Option<Option<usize>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,11 +53,13 @@ enum Manner {
     Reset,
     /// Nothing is ever said.
     Silent,
+    /// The body comes, and then nothing more.
+    ThenSilent,
 }
 
 impl Reply {
     pub fn new(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Vec::new(), manner: Manner::Plain }
+        Self { status, headers: Vec::new(), body: Vec::new(), manner: Manner::Plain, announced: None }
     }
 
     pub fn header(mut self, name: &str, value: impl ToString) -> Self {
@@ -77,6 +81,20 @@ impl Reply {
 
     pub fn truncated(self) -> Self {
         Self { manner: Manner::Truncated, ..self }
+    }
+
+    /// Announces another length than the body has.
+    pub fn announcing(self, length: usize) -> Self {
+        Self { announced: Some(Some(length)), ..self }
+    }
+
+    /// Announces no length: the body ends with the connection.
+    pub fn unsized_body(self) -> Self {
+        Self { announced: Some(None), ..self }
+    }
+
+    pub fn then_silent(self) -> Self {
+        Self { manner: Manner::ThenSilent, ..self }
     }
 
     pub fn dripping(self) -> Self {
@@ -172,12 +190,16 @@ async fn answer(mut stream: TcpStream, script: Script, log: Arc<Mutex<Vec<Seen>>
         log.len() - 1
     };
     let reply = (script.lock().unwrap())(&seen, before);
-    let announced = reply.body.len() + if reply.manner == Manner::Truncated { 100 } else { 0 };
+    let longer = if reply.manner == Manner::Truncated { 100 } else { 0 };
+    let announced = reply.announced.unwrap_or(Some(reply.body.len() + longer));
     let mut head = format!("HTTP/1.1 {} Scripted\r\nConnection: close\r\n", reply.status);
     for (name, value) in &reply.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
-    if reply.status != 204 && !(300..400).contains(&reply.status) {
+    if let Some(announced) = announced
+        && reply.status != 204
+        && !(300..400).contains(&reply.status)
+    {
         head.push_str(&format!("Content-Length: {announced}\r\n"));
     }
     head.push_str("\r\n");
@@ -188,7 +210,7 @@ async fn answer(mut stream: TcpStream, script: Script, log: Arc<Mutex<Vec<Seen>>
             return Ok(());
         }
         Manner::Late => sleep(LATE).await,
-        Manner::Plain | Manner::Truncated | Manner::Dripping => {}
+        Manner::Plain | Manner::Truncated | Manner::Dripping | Manner::ThenSilent => {}
     }
     stream.write_all(head.as_bytes()).await?;
     if seen.method == "HEAD" {
@@ -201,6 +223,9 @@ async fn answer(mut stream: TcpStream, script: Script, log: Arc<Mutex<Vec<Seen>>
         }
     } else {
         stream.write_all(&reply.body).await?;
+    }
+    if reply.manner == Manner::ThenSilent {
+        sleep(Duration::from_secs(600)).await;
     }
     stream.shutdown().await
 }

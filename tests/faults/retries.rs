@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 use boxwright::adapter::registry::Limits;
 use boxwright::model::{Digest, Repository};
 use boxwright::port::{Deleted, Failure, Registry};
-use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-use crate::peer::{LATE, Peer, Reply, client, client_with, limits, manifest, status, tag, unreachable};
+use crate::peer::{
+    LATE, Peer, Reply, client, client_with, limits, manifest, status, tag, unreachable, untrusted,
+};
 
 /// 5: each passing status, for each kind of request.
 #[tokio::test]
@@ -104,16 +105,30 @@ async fn a_lost_answer_to_a_put_is_asked_for_again() {
     }
 }
 
-/// 7: a DELETE with an unknown outcome is reported as that, and not sent twice.
+/// 7: a DELETE with an unknown outcome is not sent twice: what has come of it is looked up.
 #[tokio::test]
 async fn a_delete_is_not_repeated_blindly() {
     let digest = Digest::of(b"x");
-    let peer = Peer::start(|_, _| Reply::new(500)).await;
-    status(client().delete(&peer.repository(), &digest).await, 500);
-    assert_eq!(peer.count(), 1);
-    let peer = Peer::start(|_, _| Reply::reset()).await;
-    unreachable(client().delete(&peer.repository(), &digest).await);
-    assert_eq!(peer.count(), 1);
+    let check = async |deleting: Reply, looking: Reply| {
+        let peer = Peer::start(move |seen, _| match seen.method.as_str() {
+            "DELETE" => deleting.clone(),
+            _ => looking.clone(),
+        })
+        .await;
+        let outcome = client().delete(&peer.repository(), &digest).await;
+        let deletes = peer.seen().iter().filter(|seen| seen.method == "DELETE").count();
+        assert_eq!((deletes, peer.count() > 1), (1, true));
+        outcome
+    };
+    let is_there = || Reply::new(200).header("Docker-Content-Digest", Digest::of(b"x"));
+    status(check(Reply::new(500), is_there()).await, 500);
+    unreachable(check(Reply::reset(), is_there()).await);
+    status(check(Reply::new(500), Reply::new(503)).await, 500);
+    assert_eq!(check(Reply::new(500), Reply::new(404)).await.unwrap(), Deleted::Gone);
+    assert_eq!(check(Reply::reset(), Reply::new(404)).await.unwrap(), Deleted::Gone);
+    // 28: "not found" counts if it is not found either.
+    assert_eq!(check(Reply::new(404), Reply::new(404)).await.unwrap(), Deleted::WasGone);
+    untrusted(check(Reply::new(404), is_there()).await, "it is here, and it is not");
     // One that was turned away was not carried out.
     let peer = Peer::start(|_, before| Reply::new(if before == 0 { 429 } else { 202 })).await;
     assert_eq!(client().delete(&peer.repository(), &digest).await.unwrap(), Deleted::Gone);
@@ -180,36 +195,6 @@ async fn idle_connections_are_replaced() {
     let registry = client_with(Default::default(), short);
     assert_eq!(registry.get(&peer.repository(), &tag("t")).await.unwrap(), Some(manifest()));
     assert_eq!(peer.count(), 2);
-}
-
-/// 8: an upload whose session is lost begins anew.
-#[tokio::test]
-async fn uploads_begin_anew() {
-    for broken in [
-        Reply::reset(),
-        Reply::new(500),
-        Reply::new(404).body(r#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}"#),
-    ] {
-        let peer = Peer::start(move |seen, before| match (seen.method.as_str(), before) {
-            ("POST", _) => Reply::new(202).header("Location", format!("/v2/a/blobs/uploads/{before}")),
-            (_, 1) => broken.clone(),
-            _ => Reply::new(201),
-        })
-        .await;
-        let bytes = Bytes::from_static(b"blob");
-        client().put_blob(&peer.repository(), bytes).await.unwrap();
-        let digest = Digest::of(b"blob").to_string().replace(':', "%3A");
-        assert_eq!(
-            peer.lines(),
-            [
-                "POST /v2/a/blobs/uploads/".to_owned(),
-                format!("PUT /v2/a/blobs/uploads/0?digest={digest}"),
-                "POST /v2/a/blobs/uploads/".to_owned(),
-                format!("PUT /v2/a/blobs/uploads/2?digest={digest}"),
-            ]
-        );
-        assert_eq!(peer.seen()[3].body, b"blob");
-    }
 }
 
 /// 41: each outage is waited for, not only the first of a process.

@@ -58,7 +58,9 @@ pub(super) struct Authorizer {
 }
 
 impl Authorizer {
-    /// Sends `request`; a 401 is answered once by fresh authorization for `scope`.
+    /// Sends `request`; a 401 is answered once by fresh authorization for `scope`, words that
+    /// are separated by spaces. Of a piped body nothing is left to send: its 401 is returned,
+    /// and what is sent next has the fresh authorization.
     pub(super) async fn send(
         &self,
         request: &Request,
@@ -75,7 +77,7 @@ impl Authorizer {
         let scheme = self.checked(challenge, request)?;
         *locked(&host.auth.scheme) = Some(scheme);
         let second = self.authorization(&host, request, scope, first.as_ref(), deadline).await?;
-        if second.is_none() || second == first {
+        if second.is_none() || second == first || request.is_piped() {
             return Ok(answer);
         }
         self.wire.send(&with(request, second.as_ref()), deadline).await
@@ -149,9 +151,7 @@ fn token_request(mut realm: Url, service: Option<String>, scope: &str, credentia
     if let Some(service) = &service {
         params.push(("service", service));
     }
-    if !scope.is_empty() {
-        params.push(("scope", scope));
-    }
+    params.extend(scope.split_ascii_whitespace().map(|scope| ("scope", scope)));
     if let Credential::IdentityToken(token) = credential {
         params.extend([("grant_type", "refresh_token"), ("client_id", "boxwright")]);
         params.push(("refresh_token", token.expose()));

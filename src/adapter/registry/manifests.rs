@@ -1,4 +1,4 @@
-//! Manifests: head, get, put and delete (distribution-spec, "Pull", "Push", "Content Management").
+//! Manifests: head, get and put (distribution-spec, "Pull", "Push").
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -9,7 +9,7 @@ use super::answer::{self, Answer};
 use super::wire::Request;
 use super::{HttpRegistry, Right};
 use crate::model::{Digest, MANIFEST_LIMIT, MediaType, RawManifest, Repository};
-use crate::port::{Deleted, Reference, RegistryError};
+use crate::port::{Reference, RegistryError};
 
 impl HttpRegistry {
     pub(super) async fn head_manifest(
@@ -100,25 +100,8 @@ impl HttpRegistry {
         }
     }
 
-    pub(super) async fn delete_manifest(
-        &self,
-        repository: &Repository,
-        digest: &Digest,
-    ) -> Result<Deleted, RegistryError> {
-        let at = Reference::Digest(digest.clone());
-        let request = self.manifest_request(Method::DELETE, repository, &at)?.once();
-        let answer = self.send(request, repository, Right::Delete).await?;
-        match answer.status {
-            StatusCode::OK | StatusCode::ACCEPTED | StatusCode::NO_CONTENT => Ok(Deleted::Gone),
-            StatusCode::METHOD_NOT_ALLOWED => Ok(Deleted::Unsupported),
-            status if status.is_client_error() && answer.has_code("UNSUPPORTED") => Ok(Deleted::Unsupported),
-            _ if answer.is_absent()? => Ok(Deleted::WasGone),
-            _ => Err(answer.failure()),
-        }
-    }
-
     /// All four media types are always named: with fewer, a registry may say 404 for what it has.
-    fn manifest_request(
+    pub(super) fn manifest_request(
         &self,
         method: Method,
         repository: &Repository,

@@ -3,11 +3,11 @@
 //! Invariants: no bytes are returned whose hash was not checked; no answer is read as
 //! "missing" but a registry's own 404; credentials go to no other host than they are for.
 //!
-//! From the outside in: this file names rights and URLs; `manifests`, `blobs` and `tags` say
-//! what answers mean; `session` follows redirects; `auth` (with `challenge` and `realm`)
-//! authorizes; `wire` sends, with the waits of `retry`; `clock` keeps the registry's time.
-//!
-//! Absent: uploads of layers and pulling of images, which the engine does.
+//! From the outside in: this file names rights and URLs; `manifests`, `blobs`, `tags`,
+//! `referrers` and `deletes` say what answers mean; `upload` (with `feed`) and `download` move
+//! blobs of any size, with the `hash` of all bytes; `session` follows redirects; `auth` (with
+//! `challenge` and `realm`) authorizes; `wire` sends, with the waits of `retry`; `clock` keeps
+//! the registry's time.
 
 mod address;
 mod answer;
@@ -15,18 +15,24 @@ mod auth;
 mod blobs;
 mod challenge;
 mod clock;
+mod deletes;
+mod download;
+mod feed;
+mod hash;
 mod limits;
 mod manifests;
 mod realm;
+mod referrers;
 mod remembered;
 mod retry;
 mod session;
 mod tags;
+mod upload;
 mod wire;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -38,8 +44,11 @@ use self::auth::Authorizer;
 use self::remembered::Remembered;
 use self::wire::{Request, Wire};
 use super::credentials::Credentials;
-use crate::model::{Digest, RawManifest, Repository, Timestamp, printable};
-use crate::port::{Deleted, Failure, Reference, Registry, RegistryError, TagList};
+use crate::model::{Descriptor, Digest, RawManifest, Repository, Tag, Timestamp, printable};
+use crate::port::{
+    Blob, BlobSource, BlobStream, Deleted, Deleting, Failure, Pushed, Reference, Registry, RegistryError,
+    TagList,
+};
 
 pub use self::limits::Limits;
 
@@ -61,6 +70,8 @@ pub struct StartError(#[source] reqwest::Error);
 pub struct HttpRegistry {
     authorizer: Authorizer,
     plain: BTreeSet<String>,
+    /// Whether deletes are answered, by repository.
+    deleting: Mutex<HashMap<Repository, bool>>,
     remembered: Option<Remembered>,
 }
 
@@ -72,6 +83,18 @@ enum Right {
     Delete,
 }
 
+impl Right {
+    /// Returns the scope of a token (docs.docker.com, "Token Scope Documentation").
+    fn scope(self, repository: &Repository) -> String {
+        let actions = match self {
+            Self::Pull => "pull",
+            Self::Push => "pull,push",
+            Self::Delete => "delete",
+        };
+        format!("repository:{}:{actions}", address::server_name(repository))
+    }
+}
+
 impl HttpRegistry {
     /// Makes a client; a process needs one. The TLS provider must have been installed before.
     pub fn new(
@@ -81,7 +104,7 @@ impl HttpRegistry {
     ) -> Result<Self, StartError> {
         let Declared { plain, realms } = declared;
         let authorizer = Authorizer { wire: Wire::new(limits)?, credentials, realms };
-        Ok(Self { authorizer, plain, remembered: None })
+        Ok(Self { authorizer, plain, deleting: Mutex::default(), remembered: None })
     }
 
     /// Keeps small blobs in `directory`, so that they are read from a registry only once.
@@ -121,13 +144,7 @@ impl HttpRegistry {
         deadline: Instant,
     ) -> Result<Answer, RegistryError> {
         let root = self.root(repository.host())?;
-        let actions = match right {
-            Right::Pull => "pull",
-            Right::Push => "pull,push",
-            Right::Delete => "delete",
-        };
-        let scope = format!("repository:{}:{actions}", address::server_name(repository));
-        session::send(&self.authorizer, &root, request, &scope, deadline).await
+        session::send(&self.authorizer, &root, request, &right.scope(repository), deadline).await
     }
 }
 
@@ -175,6 +192,22 @@ impl Registry for HttpRegistry {
         self.list_tags(repository).await
     }
 
+    async fn referrers(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+    ) -> Result<Vec<Descriptor>, RegistryError> {
+        self.list_referrers(repository, subject).await
+    }
+
+    async fn deleting(&self, repository: &Repository) -> Result<Deleting, RegistryError> {
+        self.find_deleting(repository).await
+    }
+
+    async fn untag(&self, repository: &Repository, tag: &Tag) -> Result<Deleted, RegistryError> {
+        self.remove_tag(repository, tag).await
+    }
+
     async fn delete(&self, repository: &Repository, digest: &Digest) -> Result<Deleted, RegistryError> {
         self.delete_manifest(repository, digest).await
     }
@@ -183,8 +216,22 @@ impl Registry for HttpRegistry {
         self.head_blob(repository, digest).await
     }
 
-    async fn put_blob(&self, repository: &Repository, bytes: Bytes) -> Result<Digest, RegistryError> {
-        self.upload_blob(repository, bytes).await
+    async fn push_blob(
+        &self,
+        repository: &Repository,
+        blob: &dyn BlobSource,
+        mount: Option<&Repository>,
+    ) -> Result<Pushed, RegistryError> {
+        self.upload_blob(repository, blob, mount).await
+    }
+
+    async fn open_blob(
+        &self,
+        repository: &Repository,
+        blob: &Blob,
+        from: u64,
+    ) -> Result<Option<BlobStream<'_, RegistryError>>, RegistryError> {
+        self.stream_blob(repository, blob, from).await
     }
 
     async fn get_blob(

@@ -18,6 +18,8 @@ pub(super) enum Repeat {
     /// Only if the first one was certainly not carried out: a late second DELETE could hit
     /// what somebody has pushed in between, and an upload session ends with its first PUT.
     Unprocessed,
+    /// The body is gone once it was sent; whoever sent it knows what is next.
+    Never,
 }
 
 impl Repeat {
@@ -28,6 +30,7 @@ impl Repeat {
                 matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504 | 522)
             }
             Self::Unprocessed => matches!(status.as_u16(), 425 | 429),
+            Self::Never => false,
         }
     }
 }
@@ -79,6 +82,7 @@ mod tests {
             status: StatusCode::TOO_MANY_REQUESTS,
             headers,
             body: bytes::Bytes::new(),
+            rest: None,
         };
         asked_wait(&answer, &Limits::default()).map(|wait| wait.as_secs())
     }

@@ -78,6 +78,7 @@ mod tests {
             status: StatusCode::FOUND,
             headers: HeaderMap::from_iter([(LOCATION, HeaderValue::from_str(location).unwrap())]),
             body: bytes::Bytes::new(),
+            rest: None,
         };
         target(&answer, &url).map(String::from).map_err(|error| error.to_string())
     }

@@ -3,15 +3,17 @@
 //! Absent here: authorization, redirects and the meaning of an answer.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use futures_util::stream;
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Url};
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::answer::{self, Answer};
 use super::clock::RegistryClock;
@@ -24,26 +26,54 @@ use crate::port::{Failure, RegistryError};
 /// The largest part of an error or token answer that is read (rule S1).
 pub(super) const SMALL: usize = 64 * 1024;
 
-/// A request, repeatable as it stands.
+/// A request, repeatable as it stands unless its body is piped.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
     pub(super) method: Method,
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
-    /// The longest body that a success may have.
-    pub(super) limit: usize,
+    pub(super) body: Payload,
+    /// The longest body that a success may have; `None` leaves it unread.
+    pub(super) limit: Option<usize>,
     pub(super) repeat: Repeat,
 }
 
+/// What a request carries.
+#[derive(Debug, Clone)]
+pub(super) enum Payload {
+    Bytes(Bytes),
+    /// What comes out of a pipe, which somebody fills while the request is under way. It is
+    /// sent once, whatever comes of it.
+    Piped(Pipe),
+}
+
+/// The end of a pipe that is read.
+pub(super) type Pipe = Arc<Mutex<Option<mpsc::Receiver<io::Result<Bytes>>>>>;
+
 impl Request {
     pub(super) fn new(method: Method, url: Url) -> Self {
-        let (headers, body) = (HeaderMap::new(), Bytes::new());
-        Self { method, url, headers, body, limit: SMALL, repeat: Repeat::Freely }
+        let (headers, body) = (HeaderMap::new(), Payload::Bytes(Bytes::new()));
+        Self { method, url, headers, body, limit: Some(SMALL), repeat: Repeat::Freely }
     }
 
     pub(super) fn limit(self, limit: usize) -> Self {
-        Self { limit, ..self }
+        Self { limit: Some(limit), ..self }
+    }
+
+    /// Leaves the body of a success to be read by whoever asked.
+    pub(super) fn streamed(self) -> Self {
+        Self { limit: None, ..self }
+    }
+
+    /// Sends what comes out of `pipe`, `length` bytes.
+    pub(super) fn piped(self, pipe: mpsc::Receiver<io::Result<Bytes>>, length: u64) -> Self {
+        let sized = self.header(CONTENT_LENGTH, HeaderValue::from(length));
+        let body = Payload::Piped(Arc::new(Mutex::new(Some(pipe))));
+        Self { body, repeat: Repeat::Never, ..sized }
+    }
+
+    pub(super) fn is_piped(&self) -> bool {
+        matches!(self.body, Payload::Piped(_))
     }
 
     pub(super) fn once(self) -> Self {
@@ -57,7 +87,7 @@ impl Request {
 
     pub(super) fn body(self, media_type: &'static str, body: Bytes) -> Self {
         let typed = self.header(reqwest::header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-        Self { body, ..typed }
+        Self { body: Payload::Bytes(body), ..typed }
     }
 
     pub(super) fn error(&self, failure: Failure) -> RegistryError {
@@ -71,8 +101,12 @@ pub(super) struct Host {
     pub(super) auth: auth::State,
     /// It answers no HEAD of manifests.
     pub(super) cannot_head: AtomicBool,
+    /// It keeps no lists of referrers.
+    pub(super) no_referrers: AtomicBool,
+    /// It deletes tags alone, as was seen.
+    pub(super) deletes_tags: AtomicBool,
     client: Client,
-    connections: Semaphore,
+    connections: Arc<Semaphore>,
     /// Nothing is sent before this moment, because the registry asked so.
     hold: Mutex<Option<Instant>>,
     /// Since when connections are refused.
@@ -88,15 +122,16 @@ pub(super) struct Wire {
 }
 
 /// Why there is no answer.
-enum Broken {
+#[derive(Debug)]
+pub(super) enum Broken {
     /// No connection: nothing was sent.
     Refused(String),
     /// The other side is not who it should be, or speaks another language; it will not change.
     Wrong(String),
     /// The connection was lost or silent after something was sent.
     Lost(String),
-    /// The body is longer than the request allows.
-    TooLong,
+    /// The body is longer than this, which the request allows.
+    TooLong(usize),
 }
 
 impl Wire {
@@ -107,7 +142,6 @@ impl Wire {
                 .redirect(reqwest::redirect::Policy::none())
                 .referer(false)
                 .connect_timeout(limits.connect)
-                .read_timeout(limits.idle)
                 .pool_max_idle_per_host(limits.connections)
         };
         let proxied = client().build().map_err(StartError)?;
@@ -132,8 +166,10 @@ impl Wire {
                 clock: RegistryClock::default(),
                 auth: auth::State::default(),
                 cannot_head: AtomicBool::new(false),
+                no_referrers: AtomicBool::new(false),
+                deletes_tags: AtomicBool::new(false),
                 client: client.clone(),
-                connections: Semaphore::new(self.limits.connections),
+                connections: Arc::new(Semaphore::new(self.limits.connections)),
                 hold: Mutex::default(),
                 down: Mutex::default(),
             })
@@ -151,7 +187,7 @@ impl Wire {
             if let Some(until) = hold.filter(|until| *until < deadline) {
                 sleep_until(until).await;
             }
-            let outcome = match timeout_at(deadline, host.exchange(request)).await {
+            let outcome = match timeout_at(deadline, host.exchange(request, self.limits.idle)).await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(Broken::Lost(format!("nothing within {:?}", self.limits.deadline))),
             };
@@ -160,11 +196,11 @@ impl Wire {
                 Ok(answer) => self.wait_after(&host, request, answer, tries),
                 Err(Broken::Refused(_)) => self.wait_while_down(&host),
                 Err(Broken::Lost(_)) if request.repeat == Repeat::Freely => self.wait_before(tries),
-                Err(Broken::Lost(_) | Broken::Wrong(_) | Broken::TooLong) => None,
+                Err(Broken::Lost(_) | Broken::Wrong(_) | Broken::TooLong(_)) => None,
             };
             match wait.map(|wait| Instant::now() + wait).filter(|until| *until < deadline) {
                 Some(until) => sleep_until(until).await,
-                None => return outcome.map_err(|broken| request.error(broken.failure(request.limit))),
+                None => return outcome.map_err(|broken| request.error(broken.failure())),
             }
         }
     }
@@ -198,30 +234,83 @@ impl Wire {
 }
 
 impl Host {
-    async fn exchange(&self, request: &Request) -> Result<Answer, Broken> {
+    async fn exchange(&self, request: &Request, idle: Duration) -> Result<Answer, Broken> {
         // The semaphore is never closed; without a permit the request would still be right.
-        let _permit = self.connections.acquire().await.ok();
+        let permit = self.connections.clone().acquire_owned().await.ok();
         let Request { method, url, headers, body, .. } = request.clone();
         let mut sending = self.client.request(method.clone(), url.clone()).headers(headers);
-        if matches!(method, Method::PUT | Method::POST) {
-            sending = sending.body(body);
+        if matches!(method, Method::PUT | Method::POST | Method::PATCH) {
+            sending = sending.body(body.into_body());
         }
-        let mut response = sending.send().await.map_err(Broken::from)?;
-        let status = response.status();
-        let limit = if status.is_success() { request.limit } else { SMALL };
+        // Whoever fills a pipe sees to it that the request goes on.
+        let response = match request.is_piped() {
+            true => sending.send().await?,
+            false => before(idle, sending.send()).await??,
+        };
+        let (status, headers) = (response.status(), response.headers().clone());
+        let mut answer = Answer { method, url, status, headers, body: Bytes::new(), rest: None };
+        let mut rest = Rest { response, idle, _permit: permit };
+        match request.limit {
+            None if status.is_success() => answer.rest = Some(rest),
+            limit => {
+                let limit = limit.filter(|_| status.is_success()).unwrap_or(SMALL);
+                answer.body = rest.whole(limit, status.is_success()).await?;
+            }
+        }
+        Ok(answer)
+    }
+}
+
+impl Payload {
+    fn into_body(self) -> reqwest::Body {
+        match self {
+            Self::Bytes(bytes) => bytes.into(),
+            Self::Piped(pipe) => {
+                let pipe = locked(&pipe).take();
+                let pieces = stream::unfold(pipe, async |pipe| {
+                    let mut pipe = pipe?;
+                    let piece = pipe.recv().await?;
+                    Some((piece, Some(pipe)))
+                });
+                reqwest::Body::wrap_stream(pieces)
+            }
+        }
+    }
+}
+
+/// The body of an answer, as far as it has not been read.
+#[derive(Debug)]
+pub(super) struct Rest {
+    response: reqwest::Response,
+    idle: Duration,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Rest {
+    /// Reads what comes next.
+    pub(super) async fn piece(&mut self) -> Result<Option<Bytes>, Broken> {
+        Ok(before(self.idle, self.response.chunk()).await??)
+    }
+
+    /// Reads everything, or of an error the beginning.
+    async fn whole(&mut self, limit: usize, is_success: bool) -> Result<Bytes, Broken> {
         let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(Broken::from)? {
+        while let Some(piece) = self.piece().await? {
             let room = limit - body.len();
-            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-            if chunk.len() > room {
-                if status.is_success() {
-                    return Err(Broken::TooLong);
+            body.extend_from_slice(&piece[..piece.len().min(room)]);
+            if piece.len() > room {
+                if is_success {
+                    return Err(Broken::TooLong(limit));
                 }
                 break;
             }
         }
-        Ok(Answer { method, url, status, headers: response.headers().clone(), body: body.freeze() })
+        Ok(body.freeze())
     }
+}
+
+async fn before<F: Future>(idle: Duration, work: F) -> Result<F::Output, Broken> {
+    timeout(idle, work).await.map_err(|_| Broken::Lost(format!("nothing for {idle:?}")))
 }
 
 impl From<reqwest::Error> for Broken {
@@ -253,12 +342,12 @@ fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 impl Broken {
-    fn failure(self, limit: usize) -> Failure {
+    pub(super) fn failure(self) -> Failure {
         match self {
             Self::Refused(detail) | Self::Wrong(detail) | Self::Lost(detail) => {
                 Failure::Unreachable { detail }
             }
-            Self::TooLong => Failure::Untrusted { detail: format!("longer than {limit} bytes") },
+            Self::TooLong(limit) => Failure::Untrusted { detail: format!("longer than {limit} bytes") },
         }
     }
 }
