@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::model::{RunId, Span, Tag, TagError};
+use crate::model::{RunId, Share, Span, Tag, TagError};
 
 /// Builds the container images a CI runs in, only when they are missing, and promotes them
 /// by digest.
@@ -119,7 +119,8 @@ pub enum Command {
     Log(Log),
     /// Find what nothing keeps: mark it, and delete what was marked a while ago
     #[command(after_help = "Examples:\n  boxwright clean                  say what would happen\n  \
-        boxwright clean --yes            do it\n  boxwright clean --now +3d        say what would happen in three days")]
+        boxwright clean --yes            do it\n  \
+        boxwright clean --plan FILE      let another job do it: boxwright clean --apply FILE\n  boxwright clean --now +3d        say what would happen in three days")]
     Clean(Clean),
     /// Serve the embedded registry until interrupted
     #[command(subcommand)]
@@ -273,6 +274,15 @@ pub struct Clean {
     /// Do it; without this nothing is written or deleted
     #[arg(long)]
     pub yes: bool,
+    /// Write what would be done to a file, for another call to do with --apply
+    #[arg(long, value_name = "FILE", conflicts_with = "yes")]
+    pub plan: Option<PathBuf>,
+    /// Do what an earlier call planned: exactly that, or nothing (21) if the registry has moved
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["yes", "plan", "now"])]
+    pub apply: Option<PathBuf>,
+    /// Refuse (21) if more than this share of all tags would go, instead of the configuration's
+    #[arg(long, value_name = "SHARE", env = "BOXWRIGHT_MAX_DELETE")]
+    pub max_delete: Option<Share>,
     /// See the registry as at a later time, +DURATION or TIME: leases that end until then count as ended
     #[arg(long, value_name = "TIME|+DURATION")]
     pub now: Option<String>,

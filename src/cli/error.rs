@@ -9,7 +9,7 @@ use crate::adapter::registry::StartError;
 use crate::config::{ConfigError, nearest};
 use crate::exec::{
     BuildError, CleanError, ExplainError, InputsError, KeysError, LedgerError, LockError, PromoteError,
-    RunError,
+    ProtectError, RunError,
 };
 use crate::plan::Refusal;
 use crate::port::{ContextError, EngineError, Failure, RegistryError};
@@ -56,6 +56,8 @@ pub enum CliError {
     #[error(transparent)]
     Clean(#[from] CleanError),
     #[error(transparent)]
+    Protect(#[from] ProtectError),
+    #[error(transparent)]
     Explain(#[from] ExplainError),
     #[error(transparent)]
     Run(#[from] RunError),
@@ -91,18 +93,27 @@ impl CliError {
                 PromoteError::Build(error) => build(error),
                 PromoteError::Ledger(error) => ledger(error),
                 PromoteError::Registry(error) => registry(error),
+                PromoteError::Lapsed { .. } => exit::UNREACHABLE,
                 PromoteError::Missing { .. } => exit::MISSING,
                 PromoteError::Refused(_) | PromoteError::ReadOnly | PromoteError::Conflict { .. } => {
                     exit::REFUSED
                 }
                 PromoteError::Partly { .. } => exit::PARTLY,
             },
+            Self::Protect(error) => match error {
+                ProtectError::Unreadable(_) => exit::UNREACHABLE,
+                ProtectError::Empty { .. } => exit::REFUSED,
+            },
             Self::Clean(error) => match error {
+                CleanError::TooMany { .. } | CleanError::TooFew { .. } | CleanError::Moved { .. } => {
+                    exit::REFUSED
+                }
                 CleanError::Ledger(error) => ledger(error),
                 CleanError::Registry(error) => registry(error),
                 CleanError::Unreadable { .. }
                 | CleanError::InvalidTag { .. }
-                | CleanError::Dangling { .. } => exit::UNREACHABLE,
+                | CleanError::Dangling { .. }
+                | CleanError::Late => exit::UNREACHABLE,
             },
             Self::Explain(error) => explain(error),
             Self::Run(RunError::Missing { .. }) => exit::MISSING,
@@ -149,7 +160,14 @@ impl CliError {
             Self::Build(BuildError::Unknown { .. }) => {
                 "nothing was built or pushed; run the command again when the registry answers"
             }
-            Self::Clean(_) => "nothing was deleted",
+            Self::Promote(PromoteError::Refused(Refusal::Ending { .. })) => {
+                "if it is to stay, change the channel's `keep`; the sweeps after that let it be promoted again"
+            }
+            Self::Clean(CleanError::TooMany { .. }) => {
+                "nothing was deleted; if this is meant, --max-delete allows more"
+            }
+            Self::Clean(CleanError::Moved { .. }) => "nothing was deleted; make a new plan",
+            Self::Clean(_) | Self::Protect(_) => "nothing was deleted",
             _ => return None,
         };
         Some(text.to_owned())

@@ -8,9 +8,7 @@ use regex::Regex;
 use super::document::{ConfigError, Field, Section, Source, nearest};
 use super::lint;
 use super::pin::PinFormat;
-use super::project::{
-    BoxSpec, Channel, ContextSource, Pin, PinSource, Project, RegistryChoice,
-};
+use super::project::{BoxSpec, Channel, ContextSource, Pin, PinSource, Project, RegistryChoice};
 use super::template::Template;
 use crate::inputs::FindingKind;
 use crate::model::{Generation, Key, Platform, Repository, Span};

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 
 use crate::model::{
-    Digest, EMPTY_BLOB, Key, Lease, RawManifest, Record, RecordError, RecordTag, Repository, RunId,
-    SetRecord, Span, Tag, Timestamp,
+    Digest, EMPTY_BLOB, Ending, Key, Lease, PlanRecord, RawManifest, Record, RecordError, RecordTag,
+    Repository, RunId, SetRecord, Span, Tag, Timestamp,
 };
 use crate::plan::Past;
 use crate::port::{Clock, Deleted, Failure, Reference, Registry, RegistryError};
@@ -63,7 +63,10 @@ pub struct Held {
     pub lease: Lease,
     /// Its record's digest.
     pub digest: Digest,
-    /// Elapsed time when it was taken.
+    /// Elapsed time when the registry was asked for its time: what is left counts from here, for
+    /// this machine may have been suspended before the answer was read.
+    asked: Duration,
+    /// Elapsed time when its answer was there.
     taken: Duration,
     span: Span,
 }
@@ -95,7 +98,7 @@ impl Held {
 
     /// Returns what is left of it, by a clock that counts suspended time.
     pub fn left(&self, clock: &dyn Clock) -> Span {
-        let gone = clock.elapsed().saturating_sub(self.taken).as_secs();
+        let gone = clock.elapsed().saturating_sub(self.asked).as_secs();
         Span::from_seconds(self.span.seconds().saturating_sub(gone))
     }
 
@@ -239,6 +242,7 @@ impl<'a> Ledger<'a> {
         span: Span,
         clock: &dyn Clock,
     ) -> Result<Leased, LedgerError> {
+        let asked = clock.elapsed();
         let now = self.now().await?;
         let taken = clock.elapsed();
         let lease =
@@ -257,7 +261,7 @@ impl<'a> Ledger<'a> {
             let _ = self.delete(&digest).await;
             return Err(error);
         }
-        Ok(Leased::Held(Held { lease, digest, taken, span }))
+        Ok(Leased::Held(Held { lease, digest, asked, taken, span }))
     }
 
     /// Reads all leases that are live at `now`, for whoever wants to know whom to wait for.
@@ -283,6 +287,7 @@ impl<'a> Ledger<'a> {
     /// Reads the last finished and the last begun promotion of a tag.
     pub async fn past(&self, promoted: &Tag) -> Result<PastRecords, LedgerError> {
         let (mut set, mut plan) = (None, None);
+        let mut endings = BTreeMap::new();
         for (record, tag) in self.list().await? {
             match record {
                 RecordTag::Set { tag: name, seq } if name == *promoted => {
@@ -291,15 +296,21 @@ impl<'a> Ledger<'a> {
                 RecordTag::Plan { tag: name, seq } if name == *promoted => {
                     plan = plan.filter(|(last, _)| *last > seq).or(Some((seq, tag)));
                 }
+                RecordTag::Ends { tag: name, seq } if name == *promoted => {
+                    endings.insert(seq, tag);
+                }
                 _ => {}
             }
         }
         let mut past = PastRecords::default();
-        if let Some((_, tag)) = set {
+        if let Some((seq, tag)) = set {
             past.set = self.read(&tag).await?;
+            if let Some(tag) = endings.get(&seq) {
+                past.ending = self.read(tag).await?;
+            }
         }
         if let Some((_, tag)) = plan {
-            past.plan = self.read(&tag).await?;
+            past.plan = self.read::<PlanRecord>(&tag).await?.map(|plan| plan.0);
         }
         Ok(past)
     }
@@ -323,6 +334,8 @@ impl<'a> Ledger<'a> {
 pub struct PastRecords {
     set: Option<SetRecord>,
     plan: Option<SetRecord>,
+    /// The announcement that the tag is to go, as it stands.
+    pub(super) ending: Option<Ending>,
 }
 
 impl PastRecords {

@@ -1,7 +1,7 @@
 //! A tag's past, as the ledger tells it.
 
 use super::ledger::{Ledger, LedgerError};
-use crate::model::{RecordTag, SetRecord, Tag};
+use crate::model::{PlanRecord, RecordTag, SetRecord, Tag};
 
 /// Every promotion of one tag that the ledger knows of.
 #[derive(Debug, Clone, Default)]
@@ -26,7 +26,8 @@ pub async fn history(ledger: Ledger<'_>, promoted: &Tag) -> Result<History, Ledg
     sets.sort_by_key(|set| std::cmp::Reverse(set.seq));
     let last = sets.first().map_or(0, |set| set.seq);
     let begun = plans.into_iter().filter(|(seq, _)| *seq > last).map(|(_, tag)| tag).collect();
-    let (mut unfinished, _) = ledger.read_all::<SetRecord>(begun).await?;
+    let (unfinished, _) = ledger.read_all::<PlanRecord>(begun).await?;
+    let mut unfinished: Vec<SetRecord> = unfinished.into_iter().map(|plan| plan.0).collect();
     unfinished.sort_by_key(|plan| std::cmp::Reverse(plan.seq));
     Ok(History { sets, unfinished })
 }

@@ -2,7 +2,9 @@
 //! what it does as events, and prints nothing.
 
 mod build;
+mod carry;
 mod clean;
+mod closure;
 mod content;
 mod event;
 mod explain;
@@ -13,9 +15,11 @@ mod ledger;
 mod lock;
 mod log;
 mod make;
+mod old;
 mod pins;
 mod probe;
 mod promote;
+mod protect;
 mod reasons;
 mod redact;
 mod run;
@@ -26,7 +30,7 @@ mod stored;
 mod survey;
 
 pub use build::{BoxReport, BuildError, BuildOptions, BuildReport, Outcome, build};
-pub use clean::{CleanError, CleanOptions, CleanReport, Deletion, clean};
+pub use clean::{CleanError, CleanOptions, CleanReport, clean};
 pub use content::Content;
 pub use event::{Emit, Event};
 pub use explain::{Against, Compared, Difference, ExplainError, Parent, against, compare};
@@ -37,11 +41,14 @@ pub use lock::{LockError, LockReport, Moved, resolve};
 pub use log::{History, history};
 pub use probe::{observe, observe_all};
 pub use promote::{PromoteError, PromoteOptions, PromoteReport, promote};
+pub use protect::{ProtectError, protected, refs};
 pub use reasons::{Reason, Reasons, reasons};
 pub use run::{RunError, prepare};
 pub use secrets::NoSecret;
 pub use sources::DirectoryError;
 pub use stored::InputsError;
+
+pub use crate::retention::Deletion;
 
 use crate::model::{Repository, RunId, Source, Span};
 use crate::port::{Clock, Engine, Registry, Secrets};

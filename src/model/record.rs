@@ -126,7 +126,7 @@ impl Lease {
 
 /// A generation of a key that a sweep condemned or a rebuild replaced. Its tag is
 /// `over.<key>.g<N>`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Marker {
     /// The key.
     pub key: Key,
@@ -141,7 +141,7 @@ pub struct Marker {
 }
 
 /// One condemned image.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Marked {
     /// The repository's name, without its host.
     pub repository: String,
@@ -260,6 +260,13 @@ pub enum RecordTag {
         /// Its count.
         seq: u32,
     },
+    /// `ends.<tag>.<seq>`
+    Ends {
+        /// The tag that is to go.
+        tag: Tag,
+        /// The count of the promotion that stands there.
+        seq: u32,
+    },
     /// `run.<id>.<attempt>`
     Run {
         /// The run.
@@ -289,10 +296,14 @@ impl RecordTag {
                 let (key, number) = rest.split_once(".g")?;
                 Self::Over { key: key.parse().ok()?, generation: Generation(number.parse().ok()?) }
             }
-            "plan" | "set" => {
+            "plan" | "set" | "ends" => {
                 let (name, seq) = rest.rsplit_once('.')?;
                 let (tag, seq) = (name.parse().ok()?, seq.parse().ok()?);
-                if kind == "plan" { Self::Plan { tag, seq } } else { Self::Set { tag, seq } }
+                match kind {
+                    "plan" => Self::Plan { tag, seq },
+                    "set" => Self::Set { tag, seq },
+                    _ => Self::Ends { tag, seq },
+                }
             }
             "run" => {
                 let (run, attempt) = rest.rsplit_once('.')?;
@@ -318,6 +329,7 @@ impl fmt::Display for RecordTag {
             Self::Over { key, generation } => write!(f, "over.{key}.g{}", generation.0),
             Self::Plan { tag, seq } => write!(f, "plan.{tag}.{seq}"),
             Self::Set { tag, seq } => write!(f, "set.{tag}.{seq}"),
+            Self::Ends { tag, seq } => write!(f, "ends.{tag}.{seq}"),
             Self::Run { run, attempt } => write!(f, "run.{run}.{attempt}"),
             Self::Inputs { key } => write!(f, "inputs.{key}"),
         }
@@ -397,6 +409,7 @@ mod tests {
             format!("over.{key}.g0"),
             "plan.r2026.07.1".to_owned(),
             "set.main.12".to_owned(),
+            "ends.pr-7.3".to_owned(),
             "run.gh-17.2".to_owned(),
             format!("inputs.{key}"),
         ];

@@ -4,10 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, Key, Record, RunId, Tag, Timestamp};
+use super::{Digest, Key, Marked, Record, RunId, Tag, Timestamp};
 
 /// Where a set's boxes were built from.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Source {
     /// The commit, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -25,7 +25,7 @@ pub struct Source {
 
 /// One promotion: written as `plan.<tag>.<seq>` before the first tag moves and as
 /// `set.<tag>.<seq>` after the last one was read back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SetRecord {
     /// The tag that was promoted to.
     pub tag: Tag,
@@ -52,7 +52,7 @@ pub struct SetRecord {
 }
 
 /// One promotion of one tag.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SetName {
     /// The tag that was promoted to.
     pub tag: Tag,
@@ -97,8 +97,45 @@ impl fmt::Display for Source {
     }
 }
 
-/// One box of a set.
+/// A promotion that was begun. It says what [`SetRecord`] says, in a manifest of its own, so
+/// that deleting one never takes the other along.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PlanRecord(pub SetRecord);
+
+impl Record for PlanRecord {
+    const KIND: &'static str = "plan";
+}
+
+/// The announcement that a promotion's tags are to go. Its tag is `ends.<tag>.<seq>`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Ending {
+    /// The tag.
+    pub tag: Tag,
+    /// The count of the promotion that stands under it.
+    pub seq: u32,
+    /// When it was announced, by the registry's clock; when it was withdrawn, if there are no
+    /// images any more.
+    pub marked: Timestamp,
+    /// Why.
+    pub reason: String,
+    /// What stood under the tag then.
+    pub images: Vec<Marked>,
+}
+
+impl Ending {
+    /// Returns the promotion's name.
+    pub fn name(&self) -> SetName {
+        SetName { tag: self.tag.clone(), seq: self.seq }
+    }
+}
+
+impl Record for Ending {
+    const KIND: &'static str = "ends";
+}
+
+/// One box of a set.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SetBox {
     /// The box's name.
     pub name: String,

@@ -240,8 +240,7 @@ mod tests {
 
     fn names(judged: &[Judged]) -> Vec<String> {
         let kept = judged.iter().filter(|one| one.is_kept);
-        let mut names: Vec<String> =
-            kept.map(|one| format!("{}.{}", one.set.tag, one.set.seq)).collect();
+        let mut names: Vec<String> = kept.map(|one| format!("{}.{}", one.set.tag, one.set.seq)).collect();
         names.sort();
         names
     }
@@ -249,7 +248,8 @@ mod tests {
     /// Checks what of the one tag `main` is kept at time 1000, with a grace of 100 s.
     fn check_main(last: u32, sets: &[SetRecord], plans: &[SetRecord], expect: &[&str]) {
         let grace = Span::from_seconds(100);
-        let rules = Rules { last: Some(last), grace, only: Some("main".parse().unwrap()), ..Rules::default() };
+        let rules =
+            Rules { last: Some(last), grace, only: Some("main".parse().unwrap()), ..Rules::default() };
         assert_eq!(names(&judged(rules, sets, plans, &Refs::new())), expect);
     }
 
@@ -296,7 +296,12 @@ mod tests {
 
     #[test]
     fn of_a_pattern_the_tags_are_counted() {
-        let sets = [record("r1", 1, 10, "a"), record("r2", 1, 20, "b"), record("r2", 2, 25, "c"), record("r3", 1, 30, "d")];
+        let sets = [
+            record("r1", 1, 10, "a"),
+            record("r2", 1, 20, "b"),
+            record("r2", 2, 25, "c"),
+            record("r3", 1, 30, "d"),
+        ];
         check(Rules { last: Some(2), ..Rules::default() }, &sets, &["r2.2", "r3.1"]);
         let grace = Span::from_seconds(980);
         check(Rules { last: Some(1), grace, ..Rules::default() }, &sets, &["r2.1", "r3.1"]);
@@ -310,12 +315,13 @@ mod tests {
 
     #[test]
     fn tags_that_are_gone_do_not_count() {
-        let sets = vec![record("r1", 1, 10, "a"), record("r2", 1, 20, "b")];
+        let sets = vec![record("r0", 1, 5, "z"), record("r1", 1, 10, "a"), record("r2", 1, 20, "b")];
         let rules = Rules { last: Some(1), ..Rules::default() };
         let policies = Policies::from([("c".to_owned(), Keep::Rules(rules))]);
-        let there = BTreeSet::from(["r1".parse().unwrap()]);
+        let there = BTreeSet::from(["r0".parse().unwrap(), "r1".parse().unwrap()]);
         let judged = judge(sets, vec![], &there, &policies, &Refs::new(), Timestamp::from_unix(1000));
-        assert_eq!(names(&judged), ["r1.1"]);
+        // What was lost by hand keeps its images as long as it would have stayed.
+        assert_eq!(names(&judged), ["r1.1", "r2.1"]);
     }
 
     #[test]
@@ -325,7 +331,11 @@ mod tests {
             .map(|tag| record(tag, 1, 10, tag))
             .collect();
         let versions = Some(">=1.4".parse().unwrap());
-        check(Rules { versions, ..Rules::default() }, &sets, &["odd.1", "v1.4.0.1", "v1.4.1-rc.1.1", "v2.0.1"]);
+        check(
+            Rules { versions, ..Rules::default() },
+            &sets,
+            &["odd.1", "v1.4.0.1", "v1.4.1-rc.1.1", "v2.0.1"],
+        );
         let tags = Some(regex::Regex::new("^(?:v1.*)$").unwrap());
         check(Rules { tags, ..Rules::default() }, &sets, &["v1.3.9.1", "v1.4.0.1", "v1.4.1-rc.1.1"]);
     }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod attached;
 mod build;
 mod clean;
 mod clean_faults;
@@ -12,6 +13,7 @@ mod interrupt;
 mod lease;
 mod ledger;
 mod net;
+mod policies;
 mod promote;
 mod promote_faults;
 mod retention;

@@ -14,7 +14,7 @@ use boxwright::exec::{
     keys, promote,
 };
 use boxwright::model::{
-    Digest, Generation, Key, Lease, Record, RecordTag, Repository, Source, Span, Tag, Timestamp,
+    Digest, Generation, Keep, Key, Lease, Record, RecordTag, Repository, Rules, Source, Span, Tag, Timestamp,
 };
 use boxwright::plan::{Rollback, rollback};
 use boxwright::port::{Reference, Registry};
@@ -307,12 +307,26 @@ pub const DAY: u64 = 86_400;
 pub fn sweeping() -> CleanOptions {
     CleanOptions {
         repositories: ["base", "build", "lint", "test"].map(repository).to_vec(),
-        keep: BTreeMap::from([("main".to_owned(), Some((1, Span::from_seconds(DAY))))]),
+        policies: BTreeMap::from([("main".to_owned(), Keep::Rules(only_main()))]),
+        refs: BTreeMap::new(),
+        protected: BTreeMap::new(),
+        protectors: Vec::new(),
         grace: Span::from_seconds(DAY),
         settle: Span::from_seconds(60),
         ahead: Span::default(),
+        records: Span::from_seconds(30 * DAY),
+        max_delete: None,
+        min: 0,
+        planned: None,
+        is_thorough: false,
         apply: true,
     }
+}
+
+/// The last promotion of `main`, and replaced ones for a day.
+fn only_main() -> Rules {
+    let only = Some("main".parse().unwrap());
+    Rules { last: Some(1), grace: Span::from_seconds(DAY), only, ..Rules::default() }
 }
 
 /// Returns each box's digest and what became of it.

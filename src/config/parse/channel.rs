@@ -43,8 +43,10 @@ fn keep(field: &Field<'_>, pattern: &Regex, only: Option<Tag>) -> Result<Keep, C
             return Ok(Keep::Forever);
         }
         let Ok(age) = text.parse() else {
-            let mut error = field.error(format!("`{}` is neither \"forever\" nor a length of time", field.name));
-            error.hint = Some("write \"forever\", \"30d\", or rules such as { last = 3, grace = \"1d\" }".to_owned());
+            let mut error =
+                field.error(format!("`{}` is neither \"forever\" nor a length of time", field.name));
+            error.hint =
+                Some("write \"forever\", \"30d\", or rules such as { last = 3, grace = \"1d\" }".to_owned());
             return Err(error);
         };
         return Ok(Keep::Rules(Rules { age: Some(age), ..rules }));
