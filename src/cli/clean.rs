@@ -53,7 +53,7 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
         None => ahead(options, &session).await?,
     };
     let clean_options = clean_options(&loaded, &session, options, plan.as_ref(), ahead, terminal).await?;
-    let progress = session::progress(terminal);
+    let progress = session.progress();
     let emit = |event| progress.event(event);
     let report = clean(session.ports(), &session.setting, &clean_options, &emit).await?;
     if let Some(path) = &options.plan {

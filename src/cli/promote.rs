@@ -109,7 +109,7 @@ pub async fn carry_out(
     global: &Global,
     terminal: Terminal,
 ) -> Result<(), CliError> {
-    let progress = session::progress(terminal);
+    let progress = session.progress();
     let emit = |event| progress.event(event);
     let report = promote(session.ports(), &session.setting, content, options, &emit).await?;
     let PromoteOptions { tag, apply, .. } = options;

@@ -18,8 +18,8 @@ use crate::retention::{
     SweepEnd, SweepSaw, Sweeper, decide, has_ended, least_grace,
 };
 
-/// How a sweep goes about it.
-#[derive(Debug, Clone)]
+/// How a sweep goes about it. By default it does nothing, to no repository.
+#[derive(Debug, Clone, Default)]
 pub struct CleanOptions {
     /// The repositories to clean.
     pub repositories: Vec<Repository>,

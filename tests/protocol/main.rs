@@ -14,6 +14,7 @@ mod lease;
 mod ledger;
 mod net;
 mod policies;
+mod project;
 mod promote;
 mod promote_faults;
 mod retention;
