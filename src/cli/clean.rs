@@ -71,10 +71,10 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
                 old_records: report.records,
                 images: rows,
             };
-            terminal.result(&json::text(&out));
+            terminal.result(&json::text(&out))?;
         }
         Format::Human => {
-            terminal.result(&table(&rows).render());
+            terminal.result(&table(&rows).render())?;
             summary(&report, options, terminal);
         }
     }
