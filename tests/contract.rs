@@ -13,13 +13,18 @@ mod cases;
 mod process;
 #[path = "contract/restricted.rs"]
 mod restricted;
+#[path = "contract/transfers.rs"]
+mod transfers;
+
+use cases::*;
+use transfers::*;
 
 macro_rules! on_memory_and_real {
     ($memory:ident $real:ident: $($case:ident)*) => {
         mod $memory {
             $(#[tokio::test]
             async fn $case() {
-                crate::cases::$case(&boxwright::adapter::memory::MemoryRegistry::new(), "memory.example").await;
+                crate::$case(&boxwright::adapter::memory::MemoryRegistry::new(), "memory.example").await;
             })*
         }
 
@@ -27,7 +32,7 @@ macro_rules! on_memory_and_real {
             $(#[tokio::test]
             async fn $case() {
                 let server = crate::process::Server::start(&[]);
-                crate::cases::$case(&crate::process::client(), &server.host).await;
+                crate::$case(&crate::process::client(), &server.host).await;
             })*
         }
     };
@@ -44,7 +49,7 @@ macro_rules! contract {
             async fn $case() {
                 let home = tempfile::tempdir().unwrap();
                 let server = EmbeddedServer::start(home.path(), PortChoice::Any, None).await.unwrap();
-                crate::cases::$case(&crate::process::client(), &server.addr().to_string()).await;
+                crate::$case(&crate::process::client(), &server.addr().to_string()).await;
             })*
         }
     };
@@ -63,6 +68,12 @@ contract! {
     missing_parts_are_refused
     what_is_no_manifest_is_refused
     many_at_once
+    blobs_of_any_size_stream_both_ways
+    a_blob_that_is_not_what_it_says_is_refused
+    blobs_are_mounted_from_another_repository
+    referrers_are_listed
+    a_tag_goes_alone
+    a_tag_goes_and_its_image_stays_without_any
 }
 
 // What docker-registry does and the specification leaves open. The embedded registry shares

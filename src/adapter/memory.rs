@@ -12,9 +12,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use crate::model::{Digest, Document, RawManifest, Repository, Span, Tag, Timestamp};
-use crate::port::{Deleted, Failure, Reference, Registry, RegistryError, TagList};
+use super::untag;
+use crate::model::{Descriptor, Digest, Document, RawManifest, Repository, Span, Tag, Timestamp};
+use crate::port::{
+    Blob, BlobSource, BlobStream, Deleted, Deleting, Failure, Pushed, Reference, Registry, RegistryError,
+    TagList,
+};
 
 /// The methods of [`Registry`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,9 +30,12 @@ pub enum Verb {
     Get,
     Put,
     Tags,
+    Referrers,
+    Deleting,
     Delete,
     HasBlob,
     PutBlob,
+    OpenBlob,
     GetBlob,
 }
 
@@ -313,6 +321,36 @@ impl Registry for MemoryRegistry {
         })
     }
 
+    /// There is no list of its own in 2.8.2, so the tag that stands in for it is read.
+    async fn referrers(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+    ) -> Result<Vec<Descriptor>, RegistryError> {
+        self.serve(Verb::Referrers, Some(repository), Some(subject.to_string()), |state| {
+            let tag = Tag::of_referrers(subject);
+            let store = state.stores.get(repository);
+            let Some(raw) = store.and_then(|store| store.resolve(&Reference::Tag(tag))) else {
+                return Ok(Vec::new());
+            };
+            match raw.document() {
+                Ok(Document::Index(index)) => Ok(index.manifests),
+                _ => Err(Failure::Untrusted { detail: "its list of referrers is no index".to_owned() }),
+            }
+        })
+    }
+
+    async fn deleting(&self, repository: &Repository) -> Result<Deleting, RegistryError> {
+        self.serve(Verb::Deleting, Some(repository), None, |state| {
+            Ok(if state.read_only || !state.deletes { Deleting::Nothing } else { Deleting::Manifests })
+        })
+    }
+
+    async fn untag(&self, repository: &Repository, tag: &Tag) -> Result<Deleted, RegistryError> {
+        let delete = async |digest: Digest| self.delete(repository, &digest).await;
+        untag::by_throwaway(self, repository, tag, delete).await
+    }
+
     async fn delete(&self, repository: &Repository, digest: &Digest) -> Result<Deleted, RegistryError> {
         self.serve(Verb::Delete, Some(repository), Some(digest.to_string()), |state| {
             if state.read_only || !state.deletes {
@@ -333,11 +371,55 @@ impl Registry for MemoryRegistry {
         })
     }
 
-    async fn put_blob(&self, repository: &Repository, bytes: Bytes) -> Result<Digest, RegistryError> {
-        let digest = Digest::of(&bytes);
+    async fn push_blob(
+        &self,
+        repository: &Repository,
+        blob: &dyn BlobSource,
+        mount: Option<&Repository>,
+    ) -> Result<Pushed, RegistryError> {
+        let Blob { digest, .. } = blob.blob();
+        let request = format!("{:?} {repository} {digest}", Verb::PutBlob);
+        let read = async || -> std::io::Result<Vec<u8>> {
+            let pieces: Vec<Bytes> = blob.open(0).await?.try_collect().await?;
+            Ok(pieces.concat())
+        };
+        let source = |error: std::io::Error| RegistryError {
+            request: request.clone(),
+            failure: Failure::Source { detail: error.to_string() },
+        };
+        let bytes = Bytes::from(read().await.map_err(source)?);
         self.serve(Verb::PutBlob, Some(repository), Some(digest.to_string()), |state| {
+            let elsewhere = mount.and_then(|from| state.stores.get(from)?.blobs.get(digest).cloned());
+            let (bytes, how) = match elsewhere {
+                Some(bytes) => (bytes, Pushed::Mounted),
+                None => (bytes, Pushed::Sent),
+            };
+            if Digest::of(&bytes) != *digest {
+                return Err(refused("DIGEST_INVALID", "provided digest did not match uploaded content"));
+            }
             state.writable(repository)?.blobs.insert(digest.clone(), bytes);
-            Ok(digest)
+            Ok(how)
+        })
+    }
+
+    async fn open_blob(
+        &self,
+        repository: &Repository,
+        blob: &Blob,
+        from: u64,
+    ) -> Result<Option<BlobStream<'_, RegistryError>>, RegistryError> {
+        let Blob { digest, size } = blob;
+        self.serve(Verb::OpenBlob, Some(repository), Some(digest.to_string()), |state| {
+            let blob = state.stores.get(repository).and_then(|store| store.blobs.get(digest));
+            let Some(bytes) = blob.cloned() else { return Ok(None) };
+            if bytes.len() as u64 != *size {
+                return Err(Failure::Untrusted {
+                    detail: format!("{} bytes in place of {size}", bytes.len()),
+                });
+            }
+            let from = usize::try_from(from).unwrap_or(usize::MAX).min(bytes.len());
+            let rest = bytes.slice(from..);
+            Ok(Some(stream::iter((!rest.is_empty()).then_some(Ok(rest))).boxed()))
         })
     }
 

@@ -10,3 +10,4 @@ pub mod memory;
 pub mod registry;
 pub mod remote;
 pub mod secrets;
+pub mod untag;

@@ -49,7 +49,7 @@ impl FromStr for ImageName {
 
     fn from_str(text: &str) -> Result<Self, ImageNameError> {
         let error = |reason: String| ImageNameError { text: super::printable(text, 120), reason };
-        let read: oci_client::Reference = text.parse().map_err(|why| error(format!("{why}")))?;
+        let read: oci_spec::distribution::Reference = text.parse().map_err(|why| error(format!("{why}")))?;
         let repository = Repository::new(read.registry(), read.repository());
         let repository = repository.map_err(|why| error(why.to_string()))?;
         let tag = read.tag().map(str::parse::<Tag>).transpose().map_err(|why| error(why.to_string()))?;

@@ -16,6 +16,7 @@ mod secret;
 mod stored;
 mod tag;
 mod text;
+mod throwaway;
 mod time;
 
 pub use chunk::{CHUNK, FileHasher};
@@ -36,4 +37,5 @@ pub use secret::{SecretSource, SecretValue};
 pub use stored::StoredInputs;
 pub use tag::{ContentTag, Tag, TagError};
 pub use text::printable;
+pub use throwaway::throwaway;
 pub use time::{Span, SpanError, Timestamp};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Generation, Key};
+use super::{Digest, Generation, Key};
 
 /// A tag: at most 128 of `[A-Za-z0-9_.-]`, not starting with `.` or `-`
 /// (OCI distribution-spec, "Pulling manifests").
@@ -33,6 +33,13 @@ impl Tag {
     /// Returns the tag as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Returns the tag whose index lists what refers to `subject`, in registries that keep no
+    /// such list themselves (distribution-spec, "Referrers Tag Schema").
+    pub fn of_referrers(subject: &Digest) -> Self {
+        let (algorithm, hex) = (subject.algorithm(), subject.hex());
+        Self(format!("{algorithm}-{}", &hex[..hex.len().min(64)]).into())
     }
 }
 

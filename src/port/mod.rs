@@ -2,19 +2,23 @@
 //!
 //! Everything above (`exec`) talks to these; everything below (`adapter`) implements them.
 
+mod blob;
 mod clock;
 mod context;
 mod engine;
 mod registry;
 mod remote;
 mod secrets;
+mod wait;
 
+pub use blob::{Blob, BlobSource, BlobStream, Whole};
 pub use clock::Clock;
 pub use context::{Context, ContextError, ContextFilter, Scan, Visit};
 pub use engine::{
     AgentForward, BuildEvent, BuildRequest, ContextImage, Engine, EngineError, ImageId, PushEvent, RunOutput,
     RunRequest, StepState,
 };
-pub use registry::{Deleted, Failure, Reference, Registry, RegistryError, TagList};
+pub use registry::{Deleted, Deleting, Failure, Pushed, Reference, Registry, RegistryError, TagList};
 pub use remote::{Remote, RemoteError};
 pub use secrets::{SecretError, Secrets};
+pub use wait::Wait;

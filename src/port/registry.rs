@@ -6,7 +6,8 @@ use std::fmt;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::model::{Digest, RawManifest, Repository, Tag, Timestamp};
+use super::blob::{Blob, BlobSource, BlobStream, Whole};
+use crate::model::{Descriptor, Digest, RawManifest, Repository, Tag, Timestamp};
 
 /// An OCI registry (distribution-spec 1.1).
 ///
@@ -38,14 +39,55 @@ pub trait Registry: Send + Sync {
     /// Lists all tags, completely or not at all.
     async fn tags(&self, repository: &Repository) -> Result<TagList, RegistryError>;
 
+    /// Lists the manifests that name `subject` as their subject (distribution-spec, "Listing
+    /// Referrers"): by the registry's own list, else by the tag that stands in for it.
+    async fn referrers(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+    ) -> Result<Vec<Descriptor>, RegistryError>;
+
+    /// Asks what can be deleted here. Nothing is deleted to find out.
+    async fn deleting(&self, repository: &Repository) -> Result<Deleting, RegistryError>;
+
     /// Deletes a manifest and with it every tag that points to it.
     async fn delete(&self, repository: &Repository, digest: &Digest) -> Result<Deleted, RegistryError>;
 
-    /// Asks whether a blob is there.
+    /// Removes one tag; what it points to and all its other tags stay. Where a tag cannot be
+    /// removed alone this is `Unsupported` and nothing has changed.
+    async fn untag(&self, repository: &Repository, tag: &Tag) -> Result<Deleted, RegistryError>;
+
+    /// Asks whether a blob is there. A registry may say yes and have lost it: only reading it
+    /// settles that, so a yes is good for skipping an upload and for nothing else.
     async fn has_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, RegistryError>;
 
+    /// Uploads a blob of any size; one that is there is uploaded again. With `mount`, a
+    /// repository of the same registry that holds it, the registry is first asked to take it
+    /// from there.
+    async fn push_blob(
+        &self,
+        repository: &Repository,
+        blob: &dyn BlobSource,
+        mount: Option<&Repository>,
+    ) -> Result<Pushed, RegistryError>;
+
     /// Uploads a small blob and returns its digest.
-    async fn put_blob(&self, repository: &Repository, bytes: Bytes) -> Result<Digest, RegistryError>;
+    async fn put_blob(&self, repository: &Repository, bytes: Bytes) -> Result<Digest, RegistryError> {
+        let whole = Whole::new(bytes);
+        self.push_blob(repository, &whole, None).await?;
+        Ok(whole.blob().digest.clone())
+    }
+
+    /// Opens a blob of any size for reading from byte `from` on.
+    ///
+    /// Read from the start, the stream ends in an error instead of its last piece if size or
+    /// digest are not `blob`'s. Read from anywhere else, whoever reads has to hash.
+    async fn open_blob(
+        &self,
+        repository: &Repository,
+        blob: &Blob,
+        from: u64,
+    ) -> Result<Option<BlobStream<'_, RegistryError>>, RegistryError>;
 
     /// Reads a blob of at most `limit` bytes.
     async fn get_blob(
@@ -96,6 +138,28 @@ pub struct TagList {
     pub invalid: Vec<String>,
 }
 
+/// What can be deleted in a repository. A wider delete never stands in for a narrower one:
+/// what cannot be deleted is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deleting {
+    /// A tag alone; and a manifest, with all its tags.
+    Tags,
+    /// A manifest, with all its tags. A single tag is removed by giving it to a manifest made
+    /// for that, which is then deleted.
+    Manifests,
+    /// Nothing.
+    Nothing,
+}
+
+/// How a blob came to be where it was pushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// Its bytes were sent.
+    Sent,
+    /// The registry took it from another repository of its own.
+    Mounted,
+}
+
 /// How a delete ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deleted {
@@ -103,7 +167,7 @@ pub enum Deleted {
     Gone,
     /// It was not there.
     WasGone,
-    /// This registry does not delete (405, or deletion switched off).
+    /// This registry does not delete that (405, or deletion switched off).
     Unsupported,
 }
 
@@ -158,6 +222,12 @@ pub enum Failure {
         /// What is wrong with it.
         detail: String,
     },
+    /// What was to be sent could not be read, or is not what it was said to be.
+    #[error("the source of the upload fails: {detail}")]
+    Source {
+        /// What is wrong with it.
+        detail: String,
+    },
     /// Credentials could not be obtained from the user's configuration or helper.
     #[error("credentials cannot be read: {detail}")]
     Credentials {
@@ -170,12 +240,15 @@ impl Failure {
     /// Tells whether the same request may succeed a little later.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 522),
+            Self::Status { status, .. } => {
+                matches!(status, 408 | 425 | 429 | 499 | 500 | 502 | 503 | 504 | 520..=524)
+            }
             Self::Unreachable { .. } => true,
             Self::Unauthorized { .. }
             | Self::Denied { .. }
             | Self::Unsupported { .. }
             | Self::Untrusted { .. }
+            | Self::Source { .. }
             | Self::Credentials { .. } => false,
         }
     }

@@ -13,7 +13,7 @@ pub fn tag(text: &str) -> Reference {
     Reference::Tag(text.parse().unwrap())
 }
 
-fn by_digest(manifest: &RawManifest) -> Reference {
+pub fn by_digest(manifest: &RawManifest) -> Reference {
     Reference::Digest(manifest.digest().clone())
 }
 
@@ -38,7 +38,7 @@ pub fn image(media_type: MediaType, layer: &str) -> RawManifest {
     RawManifest::new(media_type, text)
 }
 
-fn index(media_type: MediaType, children: &[&RawManifest]) -> RawManifest {
+pub fn index(media_type: MediaType, children: &[&RawManifest]) -> RawManifest {
     let children: Vec<_> = children
         .iter()
         .map(|child| {
@@ -70,14 +70,14 @@ async fn push_image(
     registry.put(to, at, image).await.unwrap();
 }
 
-async fn tags(registry: &dyn Registry, repository: &Repository) -> Vec<String> {
+pub async fn tags(registry: &dyn Registry, repository: &Repository) -> Vec<String> {
     let list = registry.tags(repository).await.unwrap();
     assert_eq!(list.invalid, [""; 0]);
     list.tags.iter().map(Tag::to_string).collect()
 }
 
 /// Checks a refusal: a 400 with this code.
-fn refused<T: std::fmt::Debug>(result: Result<T, RegistryError>, code: &str) {
+pub fn refused<T: std::fmt::Debug>(result: Result<T, RegistryError>, code: &str) {
     match result {
         Err(RegistryError { failure: Failure::Status { status: 400, detail }, .. }) => {
             assert!(detail.starts_with(&format!("{code}: ")), "{detail}");

@@ -6,8 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use boxwright::adapter::memory::{Asked, Fault, MemoryRegistry, Verb};
-use boxwright::model::{Digest, RawManifest, Repository, Span, Tag, Timestamp};
-use boxwright::port::{Clock, Deleted, Failure, Reference, Registry, RegistryError, TagList};
+use boxwright::adapter::untag::by_throwaway;
+use boxwright::model::{Descriptor, Digest, RawManifest, Repository, Span, Tag, Timestamp};
+use boxwright::port::{
+    Blob, BlobSource, BlobStream, Clock, Deleted, Deleting, Failure, Pushed, Reference, Registry,
+    RegistryError, TagList,
+};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::time::Instant;
@@ -179,6 +183,26 @@ impl Registry for Net {
         self.memory.tags(repository).await
     }
 
+    async fn referrers(
+        &self,
+        repository: &Repository,
+        subject: &Digest,
+    ) -> Result<Vec<Descriptor>, RegistryError> {
+        self.pass(Verb::Referrers, Some(repository), Some(subject.to_string())).await;
+        self.memory.referrers(repository, subject).await
+    }
+
+    async fn deleting(&self, repository: &Repository) -> Result<Deleting, RegistryError> {
+        self.pass(Verb::Deleting, Some(repository), None).await;
+        self.memory.deleting(repository).await
+    }
+
+    /// In its single steps, like everything else.
+    async fn untag(&self, repository: &Repository, tag: &Tag) -> Result<Deleted, RegistryError> {
+        let delete = async |digest: Digest| self.delete(repository, &digest).await;
+        by_throwaway(self, repository, tag, delete).await
+    }
+
     async fn delete(&self, repository: &Repository, digest: &Digest) -> Result<Deleted, RegistryError> {
         self.pass(Verb::Delete, Some(repository), Some(digest.to_string())).await;
         self.memory.delete(repository, digest).await
@@ -189,9 +213,24 @@ impl Registry for Net {
         self.memory.has_blob(repository, digest).await
     }
 
-    async fn put_blob(&self, repository: &Repository, bytes: Bytes) -> Result<Digest, RegistryError> {
+    async fn push_blob(
+        &self,
+        repository: &Repository,
+        blob: &dyn BlobSource,
+        mount: Option<&Repository>,
+    ) -> Result<Pushed, RegistryError> {
         self.pass(Verb::PutBlob, Some(repository), None).await;
-        self.memory.put_blob(repository, bytes).await
+        self.memory.push_blob(repository, blob, mount).await
+    }
+
+    async fn open_blob(
+        &self,
+        repository: &Repository,
+        blob: &Blob,
+        from: u64,
+    ) -> Result<Option<BlobStream<'_, RegistryError>>, RegistryError> {
+        self.pass(Verb::OpenBlob, Some(repository), Some(blob.digest.to_string())).await;
+        self.memory.open_blob(repository, blob, from).await
     }
 
     async fn get_blob(

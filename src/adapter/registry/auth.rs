@@ -21,7 +21,9 @@ use tokio::time::Instant;
 
 use super::answer::Answer;
 use super::challenge::{self, Challenge};
-use super::wire::{Host, Request, Wire, locked};
+use super::host::Host;
+use super::request::Request;
+use super::wire::{Wire, locked};
 use super::{address, realm};
 use crate::adapter::credentials::{Credential, Credentials, Secret};
 use crate::model::printable;
@@ -58,14 +60,16 @@ pub(super) struct Authorizer {
 }
 
 impl Authorizer {
-    /// Sends `request`; a 401 is answered once by fresh authorization for `scope`.
+    /// Sends `request`; a 401 is answered once by fresh authorization for `scope`, words that
+    /// are separated by spaces. Of a piped body nothing is left to send: its 401 is returned,
+    /// and what is sent next has the fresh authorization.
     pub(super) async fn send(
         &self,
         request: &Request,
         scope: &str,
         deadline: Instant,
     ) -> Result<Answer, RegistryError> {
-        let host = self.wire.host(&request.url);
+        let host = self.wire.host(&request.url)?;
         let first = self.authorization(&host, request, scope, None, deadline).await?;
         let answer = self.wire.send(&with(request, first.as_ref()), deadline).await?;
         if answer.status != StatusCode::UNAUTHORIZED {
@@ -75,7 +79,7 @@ impl Authorizer {
         let scheme = self.checked(challenge, request)?;
         *locked(&host.auth.scheme) = Some(scheme);
         let second = self.authorization(&host, request, scope, first.as_ref(), deadline).await?;
-        if second.is_none() || second == first {
+        if second.is_none() || second == first || request.is_piped() {
             return Ok(answer);
         }
         self.wire.send(&with(request, second.as_ref()), deadline).await
@@ -119,7 +123,10 @@ impl Authorizer {
                 {
                     return Ok(Some(token.header.clone()));
                 }
-                let token = self.fetch(token_request(realm, service, scope, &credential), deadline).await?;
+                let is_foreign = realm.host_str() != request.url.host_str();
+                let is_guarded = is_foreign && !self.wire.is_internal(&request.url);
+                let asking = token_request(realm, service, scope, &credential).guarded(is_guarded);
+                let token = self.fetch(asking, deadline).await?;
                 return Ok(Some(slot.insert(token).header.clone()));
             }
         };
@@ -149,9 +156,7 @@ fn token_request(mut realm: Url, service: Option<String>, scope: &str, credentia
     if let Some(service) = &service {
         params.push(("service", service));
     }
-    if !scope.is_empty() {
-        params.push(("scope", scope));
-    }
+    params.extend(scope.split_ascii_whitespace().map(|scope| ("scope", scope)));
     if let Credential::IdentityToken(token) = credential {
         params.extend([("grant_type", "refresh_token"), ("client_id", "boxwright")]);
         params.push(("refresh_token", token.expose()));

@@ -59,6 +59,7 @@ mod tests {
                 .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
                 .collect::<HeaderMap>(),
             body: bytes::Bytes::new(),
+            rest: None,
         };
         let date = ("date", "Sat, 21 Nov 2026 07:44:00 GMT");
         clock.observe(&answer(200, &[]));

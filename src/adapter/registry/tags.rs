@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 
 use super::answer::Answer;
-use super::wire::Request;
+use super::request::Request;
 use super::{HttpRegistry, Right, address};
 use crate::model::{Repository, Tag, printable};
 use crate::port::{RegistryError, TagList};
@@ -74,7 +74,7 @@ fn read(answer: &Answer) -> Result<Vec<String>, RegistryError> {
 }
 
 /// Returns the next page's URL, which must be on the same server.
-fn next(answer: &Answer) -> Result<Option<Url>, RegistryError> {
+pub(super) fn next(answer: &Answer) -> Result<Option<Url>, RegistryError> {
     let mut links = Vec::new();
     for value in answer.headers.get_all(LINK) {
         links.push(value.to_str().map_err(|_| answer.untrusted("its Link is no text"))?);
