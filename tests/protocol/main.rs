@@ -9,6 +9,7 @@ mod clean_faults;
 mod clean_races;
 mod engine;
 mod interrupt;
+mod kills;
 mod lease;
 mod ledger;
 mod net;
