@@ -13,6 +13,7 @@ use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal};
 use crate::config::Keep;
 use crate::exec::{CleanOptions, CleanReport, Deletion, LedgerError, clean};
 use crate::model::{Span, Timestamp};
+use crate::retention::least_grace;
 
 #[derive(Serialize)]
 struct Report {
@@ -49,11 +50,12 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
             (channel.name.clone(), keep)
         })
         .collect();
+    let settle = session.settle(&loaded);
     let clean_options = CleanOptions {
         repositories: session.repositories(&loaded)?,
         keep,
-        grace: loaded.project.retention.grace,
-        settle: session.settle(&loaded),
+        grace: least_grace(loaded.project.retention.grace, settle),
+        settle,
         ahead,
         apply: options.yes,
     };

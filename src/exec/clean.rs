@@ -9,7 +9,7 @@ use crate::model::{Digest, Marker, Record, RecordTag, Repository, Span, Tag, Tim
 use crate::port::{Deleted, Registry, RegistryError};
 use crate::retention::{
     Answer, Clean, Condemned, Deletion, Doomed, Keep, Policy, SweepAction, SweepEnd, SweepSaw, Sweeper,
-    has_ended, least_grace,
+    has_ended,
 };
 
 /// How a sweep goes about it.
@@ -187,8 +187,7 @@ impl Sweep<'_> {
     async fn rest(&mut self) -> Result<SweepSaw, CleanError> {
         let Some(look) = &self.look else { return Ok(SweepSaw::Unsettled) };
         let observed = self.survey(look.now).rest(&look.leases).await?;
-        let grace = least_grace(self.options.grace, self.options.settle);
-        let policy = Policy { grace, now: look.now, today: look.today };
+        let policy = Policy { grace: self.options.grace, now: look.now, today: look.today };
         Ok(SweepSaw::Observed(Box::new(observed), policy))
     }
 
