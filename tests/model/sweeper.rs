@@ -246,8 +246,15 @@ fn harm_of(state: &State, me: usize, tag: At, id: Id) -> Option<Harm> {
     if of.is_unread {
         return Some(Harm::Unread);
     }
-    let needed =
-        state.store.tagged().any(|one| state.store.has(one) && state.store.image(one).base == Some(id));
+    // What was condemned just now goes later; nobody may use it any more.
+    let is_fresh = |child: Id| {
+        let image = state.store.image(child);
+        let mark = &state.store.markers[usize::from(image.key)][usize::from(image.generation)].now;
+        mark.as_ref().is_some_and(|mark| mark.day == state.day)
+    };
+    let mut children =
+        state.store.tagged().filter(|one| state.store.has(*one) && state.store.image(*one).base == Some(id));
+    let needed = children.any(|child| !is_fresh(child));
     if needed {
         return Some(Harm::Order);
     }
