@@ -242,6 +242,7 @@ impl<'a> Run<'a> {
             repositories: BOXES.map(|name| Repository::new(&self.host, name).unwrap()).to_vec(),
             policies: BTreeMap::from([("main".to_owned(), Keep::Rules(rules))]),
             grace,
+            records: Span::from_seconds(30 * 86_400),
             apply: true,
             ..CleanOptions::default()
         };
