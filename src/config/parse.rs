@@ -7,6 +7,7 @@ use regex::Regex;
 
 use super::document::{ConfigError, Field, Section, Source, nearest};
 use super::lint;
+use super::mirror::Mirrors;
 use super::pin::PinFormat;
 use super::project::{
     BoxSpec, Channel, ContextSource, Keep, Pin, PinSource, Project, RegistryChoice, Retention,
@@ -23,6 +24,7 @@ pub fn parse(file: &str, text: &str) -> Result<Project, ConfigError> {
     root.allow(&[
         "registry",
         "ledger",
+        "mirror",
         "epoch",
         "temporary",
         "clean",
@@ -69,6 +71,7 @@ pub fn parse(file: &str, text: &str) -> Result<Project, ConfigError> {
     let project = Project {
         registry,
         ledger: text_or(&root, "ledger", "boxwright-ledger")?,
+        mirrors: Mirrors::read(optional(&root, "mirror")?.as_ref())?,
         lease,
         retention: retention(optional(&root, "clean")?.as_ref())?,
         epoch: text_or(&root, "epoch", "")?,

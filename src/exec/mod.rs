@@ -4,6 +4,7 @@
 mod build;
 mod carry;
 mod clean;
+mod copy;
 mod event;
 mod explain;
 mod findings;
@@ -26,6 +27,7 @@ mod survey;
 
 pub use build::{BoxReport, BuildError, BuildOptions, BuildReport, Outcome, build};
 pub use clean::{CleanError, CleanOptions, CleanReport, clean};
+pub use copy::{CopyError, Place, copy};
 pub use event::{Emit, Event};
 pub use explain::{Against, Compared, Difference, ExplainError, Parent, against, compare};
 pub use findings::Remark;
