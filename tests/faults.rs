@@ -31,6 +31,8 @@ mod proxy;
 mod retries;
 #[path = "faults/scene.rs"]
 mod scene;
+#[path = "faults/tls.rs"]
+mod tls;
 #[path = "faults/tokens.rs"]
 mod tokens;
 #[path = "faults/untag.rs"]
