@@ -98,6 +98,14 @@ impl Engine for Labeller {
         Ok(0)
     }
 
+    async fn name(&self, _: &ImageId, _: &str) -> Result<(), EngineError> {
+        unreachable!("these tests name no image")
+    }
+
+    async fn find(&self, _: &str) -> Result<Option<ImageId>, EngineError> {
+        unreachable!("these tests look for no image")
+    }
+
     async fn push(
         &self,
         image: &ImageId,
@@ -208,7 +216,7 @@ impl World {
 
     async fn build(&self) -> (Vec<Keyed>, BuildReport) {
         let boxes = self.keys();
-        let options = BuildOptions { jobs: 2, wait: Span::default(), no_cache: false };
+        let options = BuildOptions { jobs: 2, wait: Span::default(), no_cache: false, local: false };
         let emit = |event| self.events.lock().unwrap().push(event);
         let cancel = CancellationToken::new();
         let report =

@@ -36,6 +36,9 @@ struct Row {
 pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
     let loaded = session::load(global)?;
     let session = Session::open(&loaded, global).await?;
+    if options.yes {
+        session.may_write("cleaning")?;
+    }
     let ahead = ahead(options, &session).await?;
     let keep: BTreeMap<String, Option<(u32, Span)>> = loaded
         .project

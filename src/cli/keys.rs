@@ -16,7 +16,7 @@ pub async fn run(options: &Boxes, global: &Global, terminal: Terminal) -> Result
         Format::Json => {
             let boxes = boxes.iter().map(|keyed| BoxRow::new(keyed, &keyed.wanted.tag)).collect();
             let run = global.run.as_ref().map(ToString::to_string).unwrap_or_default();
-            terminal.result(&json::text(&Report { schema: 1, run, boxes, findings: None }));
+            terminal.result(&json::text(&Report { schema: 1, run, boxes, ci: None, findings: None }));
         }
         Format::Human => {
             let mut table = Table::new(&["BOX", "TAG", "ENTRIES", "STANDS ON"]);

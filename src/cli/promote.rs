@@ -65,6 +65,9 @@ pub async fn run(options: &Promote, global: &Global, terminal: Terminal) -> Resu
     };
     let apply = !options.plan && (options.yes || !channel.immutable);
     let mut session = Session::open(&loaded, global).await?;
+    if apply {
+        session.may_write("a promotion")?;
+    }
     let specs = loaded.project.boxes_of(&channel.name);
     let computed = session.compute(&loaded, specs, global, terminal).await?;
     let promote_options = PromoteOptions {
