@@ -216,7 +216,7 @@ impl World {
 
     async fn build(&self) -> (Vec<Keyed>, BuildReport) {
         let boxes = self.keys();
-        let options = BuildOptions { jobs: 2, wait: Span::default(), no_cache: false, local: false };
+        let options = BuildOptions { jobs: 2, wait: Span::default(), no_cache: false };
         let emit = |event| self.events.lock().unwrap().push(event);
         let cancel = CancellationToken::new();
         let report =
@@ -234,7 +234,9 @@ impl World {
             allow_older: false,
             apply: true,
         };
-        exec::promote(self.ports(), &self.setting, &self.keys(), &options, &|_| {}).await.unwrap();
+        exec::promote(self.ports(), &self.setting, exec::Content::Boxes(&self.keys()), &options, &|_| {})
+            .await
+            .unwrap();
     }
 
     /// Compares a box with what `text` names.

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use tokio_util::sync::CancellationToken;
-
 use super::advice::{self, Missing};
 use super::args::{Build, Format, Global, Push, Tell};
 use super::ci::{self, BoxFact, Outputs, Trust};
@@ -14,7 +12,9 @@ use super::session::{self, Computed, Loaded, Session};
 use super::table::Table;
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal};
 use super::{at, interrupt};
-use crate::exec::{BoxReport, BuildOptions, BuildReport, Keyed, Ledger, Outcome, Reason, build, reasons};
+use crate::exec::{
+    BoxReport, BuildOptions, BuildReport, Keyed, Ledger, Outcome, Reason, build, build_local, reasons,
+};
 
 pub async fn run(options: &Build, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
     let cancel = interrupt::token();
@@ -31,13 +31,16 @@ pub async fn run(options: &Build, global: &Global, terminal: Terminal) -> Result
     shut(&mut session, options)?;
     let specs = loaded.choose(&options.boxes)?;
     let computed = session.compute(&loaded, specs, global, terminal).await?;
-    let build_options = BuildOptions {
-        jobs: usize::from(options.jobs),
-        wait: options.wait,
-        no_cache: options.no_cache,
-        local: options.local,
+    let build_options =
+        BuildOptions { jobs: usize::from(options.jobs), wait: options.wait, no_cache: options.no_cache };
+    let (ports, setting, boxes) = (session.ports(), &session.setting, &computed.boxes);
+    let progress = session.progress();
+    let emit = |event| progress.event(event);
+    let report = match options.local {
+        true => build_local(ports, setting, boxes, &build_options, &emit, &cancel).await?,
+        false => build(ports, setting, boxes, &build_options, &emit, &cancel).await?,
     };
-    let report = carry_out(&session, &loaded, &computed, &build_options, global, terminal, &cancel).await?;
+    show(&report, &session, &loaded, &computed, global, terminal).await;
     tell(&report, &computed, &session, &options.tell)?;
     let can_push = report.can_push;
     let code = end(session, report).await?;
@@ -68,22 +71,18 @@ fn shut(session: &mut Session, options: &Build) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Builds and prints the result.
-pub async fn carry_out(
+/// Prints the result, and what to do about boxes that may not be built here.
+pub async fn show(
+    report: &BuildReport,
     session: &Session,
     loaded: &Loaded,
     computed: &Computed,
-    options: &BuildOptions,
     global: &Global,
     terminal: Terminal,
-    cancel: &CancellationToken,
-) -> Result<BuildReport, CliError> {
-    let progress = session::progress(terminal);
-    let emit = |event| progress.event(event);
-    let report = build(session.ports(), &session.setting, &computed.boxes, options, &emit, cancel).await?;
+) {
     match global.format {
-        Format::Json => terminal.result(&json::text(&as_json(&report, &computed.boxes, session))),
-        Format::Human => terminal.result(&table(&report, &computed.boxes).render()),
+        Format::Json => terminal.result(&json::text(&as_json(report, &computed.boxes, session))),
+        Format::Human => terminal.result(&table(report, &computed.boxes).render()),
     }
     for (name, one) in &report.boxes {
         if let Outcome::Failed(why) = &one.outcome {
@@ -91,7 +90,7 @@ pub async fn carry_out(
         }
     }
     let is_forbidden =
-        |keyed: &&Keyed| matches!(outcome(&report, keyed), Some(Outcome::Forbidden(_) | Outcome::Skipped(_)));
+        |keyed: &&Keyed| matches!(outcome(report, keyed), Some(Outcome::Forbidden(_) | Outcome::Skipped(_)));
     if report.boxes.values().any(|one| matches!(one.outcome, Outcome::Forbidden(_))) {
         let missing: Vec<&Keyed> = computed.boxes.iter().filter(is_forbidden).collect();
         let told = reasons(
@@ -110,7 +109,6 @@ pub async fn carry_out(
             .collect();
         advice::say(&missing, computed, session, terminal);
     }
-    Ok(report)
 }
 
 fn outcome<'a>(report: &'a BuildReport, keyed: &Keyed) -> Option<&'a Outcome> {

@@ -10,9 +10,10 @@ use crate::adapter::revision::RevisionError;
 use crate::config::{ConfigError, nearest};
 use crate::exec::{
     BuildError, CleanError, ExplainError, InputsError, KeysError, LedgerError, LockError, PromoteError,
-    RebuildError, RunError,
+    ProtectError, RebuildError, RunError,
 };
 use crate::inputs::DockerignoreError;
+use crate::plan::Refusal;
 use crate::port::{ContextError, EngineError, Failure, RegistryError};
 
 /// Exit codes, as documented in `--help`.
@@ -57,6 +58,8 @@ pub enum CliError {
     #[error(transparent)]
     Clean(#[from] CleanError),
     #[error(transparent)]
+    Protect(#[from] ProtectError),
+    #[error(transparent)]
     Explain(#[from] ExplainError),
     #[error(transparent)]
     Run(#[from] RunError),
@@ -92,7 +95,8 @@ impl CliError {
             | Self::Usage(_)
             | Self::Unknown { .. }
             | Self::Config(_)
-            | Self::Setting(_) => exit::USAGE,
+            | Self::Setting(_)
+            | Self::Start(_) => exit::USAGE,
             Self::Keys(error) => keys(error),
             Self::Lock(error) => match error {
                 LockError::Keys(error) => keys(error),
@@ -108,7 +112,7 @@ impl CliError {
                 RevisionError::Git { .. } | RevisionError::Directory(_) => exit::FAILED,
             },
             Self::OtherTrust { .. } | Self::Untrusted { .. } | Self::NoPush => exit::REFUSED,
-            Self::Start(_) | Self::Embedded(_) | Self::CutOff => exit::FAILED,
+            Self::Embedded(_) | Self::CutOff => exit::FAILED,
             Self::Build(error) => build(error),
             Self::Promote(error) => match error {
                 PromoteError::Build(error) => build(error),
@@ -121,7 +125,14 @@ impl CliError {
                 }
                 PromoteError::Partly { .. } => exit::PARTLY,
             },
+            Self::Protect(error) => match error {
+                ProtectError::Unreadable(_) => exit::UNREACHABLE,
+                ProtectError::Empty { .. } => exit::REFUSED,
+            },
             Self::Clean(error) => match error {
+                CleanError::TooMany { .. } | CleanError::TooFew { .. } | CleanError::Moved { .. } => {
+                    exit::REFUSED
+                }
                 CleanError::Ledger(error) => ledger(error),
                 CleanError::Registry(error) => registry(error),
                 CleanError::Unreadable { .. }
@@ -190,10 +201,10 @@ impl CliError {
             Self::Promote(PromoteError::Partly { .. }) => {
                 "run the same command again: it goes on where it stopped"
             }
-            Self::Promote(PromoteError::Refused(crate::plan::Refusal::Older { .. })) => {
-                "--allow-older promotes it nevertheless"
-            }
-            Self::Promote(PromoteError::Refused(crate::plan::Refusal::Local { .. })) => {
+            Self::Promote(PromoteError::Refused(
+                Refusal::Older { .. } | Refusal::Withdrawn { .. } | Refusal::Behind { .. },
+            )) => "--allow-older promotes it nevertheless",
+            Self::Promote(PromoteError::Refused(Refusal::Local { .. })) => {
                 "run it without --source, on boxes that were built without"
             }
             Self::Promote(PromoteError::Conflict { .. }) => {
@@ -203,7 +214,14 @@ impl CliError {
             Self::Build(BuildError::Unknown { .. }) => {
                 "nothing was built or pushed; run the command again when the registry answers"
             }
-            Self::Clean(_) => "nothing was deleted",
+            Self::Promote(PromoteError::Refused(Refusal::Ending { .. })) => {
+                "if it is to stay, change the channel's `keep`; the sweeps after that let it be promoted again"
+            }
+            Self::Clean(CleanError::TooMany { .. }) => {
+                "nothing was deleted; if this is meant, --max-delete allows more"
+            }
+            Self::Clean(CleanError::Moved { .. }) => "nothing was deleted; make a new plan",
+            Self::Clean(_) | Self::Protect(_) => "nothing was deleted",
             _ => return None,
         };
         Some(text.to_owned())

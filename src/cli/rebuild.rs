@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, IsTerminal, Write};
 
 use super::args::{Boxes, Global, Rebuild};
-use super::build::{carry_out, clash, end, tell};
+use super::build::{clash, end, show, tell};
 use super::error::{CliError, exit};
 use super::interrupt;
 use super::session::{self, Loaded, Session};
 use super::terminal::{NOTE, Terminal, paint};
-use crate::exec::{BuildOptions, Keyed, Replaced, replace};
+use crate::exec::{BuildOptions, Keyed, Replaced, build, replace};
 use crate::model::Span;
 
 pub async fn run(options: &Rebuild, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
@@ -27,7 +27,7 @@ pub async fn run(options: &Rebuild, global: &Global, terminal: Terminal) -> Resu
     let computed = session.compute(&loaded, specs, global, terminal).await?;
     let chosen: Vec<&Keyed> =
         computed.boxes.iter().filter(|keyed| names.contains(&keyed.wanted.name)).collect();
-    let progress = session::progress(terminal);
+    let progress = session.progress();
     let emit = |event| progress.event(event);
     let found = replace(session.ports(), &session.setting, &chosen, false, &emit).await?;
     for line in words(&found, &session.setting.registry) {
@@ -53,9 +53,10 @@ pub async fn run(options: &Rebuild, global: &Global, terminal: Terminal) -> Resu
         wait: Span::default(),
         // What a step fetches is what this is about.
         no_cache: true,
-        local: false,
     };
-    let report = carry_out(&session, &loaded, &computed, &build_options, global, terminal, &cancel).await?;
+    let boxes = &computed.boxes;
+    let report = build(session.ports(), &session.setting, boxes, &build_options, &emit, &cancel).await?;
+    show(&report, &session, &loaded, &computed, global, terminal).await;
     tell(&report, &computed, &session, &options.tell)?;
     end(session, report).await
 }

@@ -5,6 +5,7 @@
 //! Deliberately absent: reading files, the environment, the network.
 
 mod document;
+mod hosts;
 mod init;
 mod lint;
 mod lock;
@@ -15,12 +16,13 @@ mod template;
 mod yaml;
 
 pub use document::{ConfigError, nearest};
+pub use hosts::{HostSpec, parse_hosts};
 pub use init::{Found, FoundStage, first_config};
 pub use lint::SECRET_HINT;
 pub use lock::{Lock, LockedPin};
 pub use parse::{host_platform, parse};
 pub use pin::{PinError, PinFormat, extract};
 pub use project::{
-    BoxSpec, Channel, ContextSource, Keep, Pin, PinSource, Project, RegistryChoice, Retention,
+    BoxSpec, Channel, ContextSource, Pin, PinSource, Project, Protect, RegistryChoice, Retention,
 };
 pub use template::{Template, TemplateError};

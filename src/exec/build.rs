@@ -16,8 +16,8 @@ use super::make::{Made, Maker};
 use super::probe::observe_all;
 use super::schedule::{Finished, in_order};
 use super::secrets::{self, NoSecret};
+use super::stored;
 use super::{Ports, Setting};
-use super::{local, stored};
 use crate::model::{Digest, Generation, Key, Span, Timestamp};
 use crate::plan::{Seen, State};
 use crate::retention::{Run, RunAction, RunSaw};
@@ -31,8 +31,6 @@ pub struct BuildOptions {
     pub wait: Span,
     /// Whether to ignore the engine's build cache.
     pub no_cache: bool,
-    /// Whether to build for this machine alone: nothing is leased, pushed or recorded.
-    pub local: bool,
 }
 
 /// What became of a box.
@@ -116,9 +114,6 @@ pub async fn build(
     cancel: &CancellationToken,
 ) -> Result<BuildReport, BuildError> {
     let maker = Maker::new(ports, setting, options, emit);
-    if options.local {
-        return local::build(maker, boxes, cancel).await;
-    }
     let (reports, seen, current) = (BTreeMap::new(), interrupted(boxes), interrupted(boxes));
     let mut work = Work { maker, boxes, reports, seen, current, can_push: false, cancel };
     let mut run = Run::default();

@@ -5,22 +5,30 @@ use std::collections::BTreeMap;
 
 use tokio_util::sync::CancellationToken;
 
-use super::build::{BuildError, BuildReport, Outcome, interrupted, merge, probe, run_all, sizes};
+use super::build::{
+    BuildError, BuildOptions, BuildReport, Outcome, interrupted, merge, probe, run_all, sizes,
+};
+use super::event::Emit;
 use super::keys::Keyed;
 use super::make::{Made, Maker, Parents, chain, stands};
 use super::run::local_name;
 use super::secrets;
+use super::{Ports, Setting};
 use crate::plan::Seen;
 use crate::port::EngineError;
 use crate::retention::Judged;
 
 /// Builds what is missing of `boxes`, which are parents first and complete.
-pub(super) async fn build(
-    maker: Maker<'_>,
+pub async fn build_local(
+    ports: Ports<'_>,
+    setting: &Setting,
     boxes: &[Keyed],
+    options: &BuildOptions,
+    emit: Emit<'_>,
     cancel: &CancellationToken,
 ) -> Result<BuildReport, BuildError> {
-    let Maker { ports, setting, .. } = maker;
+    let mut maker = Maker::new(ports, setting, options, emit);
+    maker.is_local = true;
     let seen = tokio::select! {
         biased;
         () = cancel.cancelled() => interrupted(boxes),

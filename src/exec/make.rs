@@ -54,6 +54,8 @@ pub(super) struct Maker<'a> {
     pub setting: &'a Setting,
     pub ledger: Ledger<'a>,
     pub options: &'a BuildOptions,
+    /// Whether what it makes stays in the engine.
+    pub is_local: bool,
     /// The leases taken so far, each renewing the one before.
     leases: Mutex<Vec<Held>>,
     /// Held while a lease is renewed, so that boxes made at once do it once.
@@ -71,6 +73,7 @@ impl<'a> Maker<'a> {
             setting,
             ledger,
             options,
+            is_local: false,
             leases: Mutex::default(),
             renewing,
             engine: OnceCell::new(),
@@ -96,7 +99,7 @@ impl<'a> Maker<'a> {
 
     /// Makes one box, whose parents stand.
     pub async fn make(&self, keyed: &Keyed, first: &Seen, parents: &Parents) -> Result<Made, Outcome> {
-        if self.options.local {
+        if self.is_local {
             return local::make(self, keyed, first, parents).await;
         }
         let mut job = Job::new(stands(first, parents, keyed), !self.leases().is_empty());

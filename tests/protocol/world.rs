@@ -2,56 +2,27 @@
 //! `test` stands on `build`, which stands on `base`, as does `lint`.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::sync::{Arc, Mutex};
 
-use boxwright::adapter::context::DiskContext;
 use boxwright::adapter::memory::{Asked, Verb};
-use boxwright::config::{self, Lock};
 use boxwright::exec::{
-    BuildError, BuildOptions, BuildReport, CleanError, CleanOptions, CleanReport, Event, Keyed, Ports,
-    PromoteError, PromoteOptions, PromoteReport, Setting, Tree, build, clean, keys, promote,
+    BuildError, BuildOptions, BuildReport, CleanError, CleanOptions, CleanReport, Content, Event, History,
+    Keyed, Ledger, Ports, PromoteError, PromoteOptions, PromoteReport, Setting, build, clean, history,
+    promote,
 };
 use boxwright::model::{
-    Digest, Generation, Key, Lease, Record, RecordTag, Repository, Source, Span, Tag, Timestamp,
+    Digest, Generation, Keep, Key, Lease, Record, RecordTag, Repository, Rules, Source, Span, Tag, Timestamp,
 };
+use boxwright::plan::{Rollback, rollback};
 use boxwright::port::{Reference, Registry};
-use tempfile::TempDir;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::engine::FakeEngine;
 use super::net::{FakeClock, Net, done};
-
-/// Reads from disk, and remembers nothing.
-static CONTEXT: std::sync::LazyLock<DiskContext> = std::sync::LazyLock::new(DiskContext::default);
-static SECRETS: std::sync::LazyLock<boxwright::adapter::secrets::LocalSecrets> =
-    std::sync::LazyLock::new(|| boxwright::adapter::secrets::LocalSecrets::new("/"));
+use super::project::{SECRETS, boxes};
 
 pub const HOST: &str = "r.example";
-
-const PROJECT: &str = r#"
-registry = "r.example"
-ledger = "ledger"
-
-[box.base]
-target = "base"
-
-[box.build]
-dockerfile = "child.Dockerfile"
-contexts = { parent = "box:base" }
-args = { NAME = "build" }
-
-[box.lint]
-dockerfile = "child.Dockerfile"
-contexts = { parent = "box:base" }
-args = { NAME = "lint" }
-
-[box.test]
-dockerfile = "child.Dockerfile"
-contexts = { parent = "box:build" }
-args = { NAME = "test" }
-"#;
 
 /// The registry, the project, and everybody's view of time.
 pub struct World {
@@ -67,13 +38,13 @@ impl World {
 
     /// A world in which only these boxes are asked for.
     pub fn of(names: &[&str]) -> Self {
-        Self { boxes: boxes("v1", names), net: Arc::new(Net::new()), began: Instant::now() }
+        Self { boxes: boxes(HOST, "v1", names), net: Arc::new(Net::new()), began: Instant::now() }
     }
 
     /// The same registry with another content of the base box.
     pub fn with_content(&self, content: &str) -> Self {
         let names: Vec<&str> = self.boxes.iter().map(|keyed| keyed.wanted.name.as_str()).collect();
-        Self { boxes: boxes(content, &names), net: Arc::clone(&self.net), began: self.began }
+        Self { boxes: boxes(HOST, content, &names), net: Arc::clone(&self.net), began: self.began }
     }
 
     /// The same project on a copy of the registry, as it is after the last request.
@@ -102,7 +73,7 @@ impl World {
                 lease: Span::from_seconds(2 * 86_400),
                 source: Source { revision: Some("c0ffee".to_owned()), ..Source::default() },
             },
-            build: BuildOptions { jobs: 2, wait: Span::from_seconds(600), no_cache: false, local: false },
+            build: BuildOptions { jobs: 2, wait: Span::from_seconds(600), no_cache: false },
             events: Mutex::default(),
         }
     }
@@ -183,28 +154,6 @@ impl World {
     }
 }
 
-/// Computes the keys of the boxes in `names` on a fresh directory.
-fn boxes(content: &str, names: &[&str]) -> Vec<Keyed> {
-    let root = TempDir::new().unwrap();
-    let write = |name: &str, text: &str| fs::write(root.path().join(name), text).unwrap();
-    write("content", content);
-    write("Dockerfile", "FROM scratch AS base\nCOPY content /content\n");
-    write("child.Dockerfile", "ARG NAME\nFROM parent\nARG NAME\nRUN echo $NAME\n");
-    let project = config::parse("boxwright.toml", PROJECT).unwrap();
-    let specs: Vec<_> = project.closure(names).into_iter().cloned().collect();
-    let root = root.path().canonicalize().unwrap();
-    let (lock, args) = (Lock::default(), BTreeMap::new());
-    let tree = Tree {
-        context: &*CONTEXT,
-        root: &root,
-        project: &project,
-        lock: &lock,
-        args: &args,
-        sources: &BTreeMap::new(),
-    };
-    keys(tree, &specs, HOST).unwrap()
-}
-
 pub fn repository(name: &str) -> Repository {
     Repository::new(HOST, name).unwrap()
 }
@@ -239,7 +188,31 @@ impl Run<'_> {
 
     pub async fn promote_with(&self, options: &PromoteOptions) -> Result<PromoteReport, PromoteError> {
         let emit = |event| self.events.lock().unwrap().push(event);
-        promote(self.ports(), &self.setting, &self.world.boxes, options, &emit).await
+        promote(self.ports(), &self.setting, Content::Boxes(&self.world.boxes), options, &emit).await
+    }
+
+    /// Promotes the last promotion of another tag.
+    pub async fn promote_from(
+        &self,
+        from: &str,
+        options: &PromoteOptions,
+    ) -> Result<PromoteReport, PromoteError> {
+        let past = self.history(from).await;
+        let taken = Rollback { set: past.sets[0].clone(), withdrawn: None };
+        promote(self.ports(), &self.setting, Content::Set(&taken), options, &|_| {}).await
+    }
+
+    /// Brings back what stood under a tag before.
+    pub async fn roll_back(&self, tag: &str) -> Result<PromoteReport, PromoteError> {
+        let past = self.history(tag).await;
+        let back = rollback(&past.sets, &past.unfinished).expect("something stood before");
+        let options = PromoteOptions { allow_older: true, ..to(tag) };
+        promote(self.ports(), &self.setting, Content::Set(&back), &options, &|_| {}).await
+    }
+
+    pub async fn history(&self, tag: &str) -> History {
+        let ledger = repository("ledger");
+        history(Ledger::new(&*self.world.net, &ledger), &tag.parse().unwrap()).await.unwrap()
     }
 
     pub async fn clean(&self) -> Result<CleanReport, CleanError> {
@@ -281,12 +254,19 @@ pub const DAY: u64 = 86_400;
 pub fn sweeping() -> CleanOptions {
     CleanOptions {
         repositories: ["base", "build", "lint", "test"].map(repository).to_vec(),
-        keep: BTreeMap::from([("main".to_owned(), Some((1, Span::from_seconds(DAY))))]),
+        policies: BTreeMap::from([("main".to_owned(), Keep::Rules(only_main()))]),
         grace: Span::from_seconds(DAY),
         settle: Span::from_seconds(60),
-        ahead: Span::default(),
+        records: Span::from_seconds(30 * DAY),
         apply: true,
+        ..CleanOptions::default()
     }
+}
+
+/// The last promotion of `main`, and replaced ones for a day.
+fn only_main() -> Rules {
+    let only = Some("main".parse().unwrap());
+    Rules { last: Some(1), grace: Span::from_seconds(DAY), only, ..Rules::default() }
 }
 
 /// Returns each box's digest and what became of it.
