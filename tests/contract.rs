@@ -9,6 +9,7 @@
 
 #[path = "contract/cases.rs"]
 mod cases;
+#[allow(dead_code, reason = "shared with the faults")]
 #[path = "contract/process.rs"]
 mod process;
 #[path = "contract/restricted.rs"]

@@ -16,6 +16,8 @@ mod engine;
 mod exhaustive;
 #[path = "faults/lists.rs"]
 mod lists;
+#[path = "faults/mended.rs"]
+mod mended;
 #[path = "faults/peer.rs"]
 mod peer;
 #[path = "faults/places.rs"]
@@ -31,6 +33,8 @@ mod proxy;
 mod retries;
 #[path = "faults/scene.rs"]
 mod scene;
+#[path = "faults/seen_late.rs"]
+mod seen_late;
 #[path = "faults/tokens.rs"]
 mod tokens;
 #[path = "faults/untag.rs"]

@@ -34,6 +34,12 @@ impl Server {
         self.directory.path()
     }
 
+    /// Removes the blobs that no manifest needs; the process knows nothing of it.
+    pub fn collect(&self) {
+        let output = script("collect", self.directory.path(), self.name, &[]);
+        assert!(output.status.success(), "scripts/registry collect fails: {}", output.status);
+    }
+
     fn start_in(directory: Arc<TempDir>, name: &'static str, options: &[&str]) -> Self {
         // Made first: a start that fails half-way is stopped as well.
         let mut server = Self { host: String::new(), name, directory };
