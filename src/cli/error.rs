@@ -77,14 +77,15 @@ impl CliError {
             | Self::Usage(_)
             | Self::Unknown { .. }
             | Self::Config(_)
-            | Self::Setting(_) => exit::USAGE,
+            | Self::Setting(_)
+            | Self::Start(_) => exit::USAGE,
             Self::Keys(error) => keys(error),
             Self::Lock(error) => match error {
                 LockError::Keys(error) => keys(error),
                 LockError::Registry { .. } | LockError::Remote { .. } => exit::UNREACHABLE,
                 LockError::NoImage { .. } | LockError::NoRef { .. } => exit::FAILED,
             },
-            Self::Start(_) | Self::Embedded(_) | Self::CutOff => exit::FAILED,
+            Self::Embedded(_) | Self::CutOff => exit::FAILED,
             Self::Build(error) => build(error),
             Self::Promote(error) => match error {
                 PromoteError::Build(error) => build(error),

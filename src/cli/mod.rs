@@ -9,6 +9,7 @@ mod error;
 mod explain;
 mod findings;
 mod guard;
+mod hosts;
 mod init;
 mod interrupt;
 mod json;

@@ -9,6 +9,7 @@ mod engine;
 mod registry;
 mod remote;
 mod secrets;
+mod wait;
 
 pub use blob::{Blob, BlobSource, BlobStream, Whole};
 pub use clock::Clock;
@@ -20,3 +21,4 @@ pub use engine::{
 pub use registry::{Deleted, Deleting, Failure, Pushed, Reference, Registry, RegistryError, TagList};
 pub use remote::{Remote, RemoteError};
 pub use secrets::{SecretError, Secrets};
+pub use wait::Wait;
