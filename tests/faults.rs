@@ -33,8 +33,12 @@ mod proxy;
 mod retries;
 #[path = "faults/scene.rs"]
 mod scene;
+#[path = "faults/secure.rs"]
+mod secure;
 #[path = "faults/seen_late.rs"]
 mod seen_late;
+#[path = "faults/tls.rs"]
+mod tls;
 #[path = "faults/tokens.rs"]
 mod tokens;
 #[path = "faults/untag.rs"]

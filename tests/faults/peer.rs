@@ -1,6 +1,7 @@
 //! A scripted HTTP server on loopback, and clients with short limits.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 
@@ -166,7 +167,14 @@ pub type Script = Arc<Mutex<dyn FnMut(&Seen, usize) -> Reply + Send>>;
 impl Peer {
     /// Starts a server; `script` gets each request with the number of those before it.
     pub async fn start(script: impl FnMut(&Seen, usize) -> Reply + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), script).await
+    }
+
+    pub async fn start_at(
+        at: SocketAddr,
+        script: impl FnMut(&Seen, usize) -> Reply + Send + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(at).await.unwrap();
         let host = listener.local_addr().unwrap().to_string();
         let log: Arc<Mutex<Vec<Seen>>> = Arc::default();
         let (script, shared): (Script, _) = (Arc::new(Mutex::new(script)), log.clone());
