@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "faults/canary.rs"]
+mod canary;
 #[path = "faults/digests.rs"]
 mod digests;
 #[path = "faults/disk.rs"]
@@ -37,6 +39,8 @@ mod scene;
 mod secure;
 #[path = "faults/seen_late.rs"]
 mod seen_late;
+#[path = "faults/streams.rs"]
+mod streams;
 #[path = "faults/tls.rs"]
 mod tls;
 #[path = "faults/tokens.rs"]

@@ -61,7 +61,7 @@ fn script(verb: &str, directory: &Path, name: &str, options: &[&str]) -> Output 
     let mut command = Command::new(script);
     command.arg(verb).arg(directory).args(["--name", name]).args(options);
     // Collecting garbage at every few megabytes costs more than all the rest.
-    command.env("GOGC", "off").env("GOMEMLIMIT", "256MiB");
+    command.env("GOGC", "off").env("GOMEMLIMIT", "256MiB").env("GOMAXPROCS", "1");
     command.stderr(std::process::Stdio::inherit()).output().expect("scripts/registry can be run")
 }
 

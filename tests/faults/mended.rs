@@ -166,6 +166,18 @@ async fn a_dripping_registry_is_left() {
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
 }
 
+/// 11: one that is only slow is waited for.
+#[tokio::test]
+async fn a_slow_registry_is_waited_for() {
+    let server = Server::start(&[]);
+    let proxy = Proxy::start(&server.host, |_, _| Fault::Late(Duration::from_millis(200))).await;
+    let at = proxy.repository("a");
+    let digest = push(&client(), &at, &"t".parse().unwrap(), image(&Default::default(), "slow")).await;
+    assert_eq!(client().head(&at, &tag("t")).await.unwrap(), Some(digest));
+    // Nothing was asked twice: both blobs, the manifest, and the look at it.
+    assert_eq!(proxy.lines().len(), 6, "{:#?}", proxy.lines());
+}
+
 /// 6: a PUT whose answer is lost, or comes as an error, has taken effect and is repeated.
 #[tokio::test]
 async fn puts_that_took_effect_are_repeated() {

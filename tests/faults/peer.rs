@@ -9,7 +9,9 @@ use boxwright::adapter::credentials::{Credential, Credentials, Secret};
 use boxwright::adapter::registry::{Declared, HttpRegistry, Limits};
 use boxwright::model::{MediaType, RawManifest, Repository};
 use boxwright::port::{Failure, Reference, RegistryError};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufStream};
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufStream,
+};
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
@@ -26,10 +28,12 @@ pub struct Seen {
 
 impl Seen {
     /// Reads the head of a request; `None` when the client has gone away.
-    pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Self> {
+    pub async fn read(stream: &mut (impl AsyncBufRead + Unpin)) -> Option<Self> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await.ok()?);
+            if stream.read_until(b'\n', &mut head).await.ok()? == 0 {
+                return None;
+            }
         }
         let text = String::from_utf8(head).unwrap();
         let mut lines = text.lines();
