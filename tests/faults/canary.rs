@@ -154,6 +154,7 @@ async fn a_password_is_shown_to_its_registry_alone() {
                 let hosts = [proxy.host.as_str()];
                 let registry = Arc::new(client_with(credentials(home.path(), &hosts), limits()));
                 let ending = Run::new(&registry, &proxy.host, &contents, "one").act(scenario).await;
+                assert_clean(&ending.told, name);
                 let text = format!("{ending:?}");
                 assert_clean(&text, name);
                 let sent: Vec<Seen> = proxy.seen();
