@@ -41,8 +41,8 @@ mod secure;
 mod seen_late;
 #[path = "faults/streams.rs"]
 mod streams;
-#[path = "faults/tls.rs"]
-mod tls;
+#[path = "faults/network.rs"]
+mod network;
 #[path = "faults/tokens.rs"]
 mod tokens;
 #[path = "faults/untag.rs"]

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::peer::{declared_client, limits, manifest, tag};
-use crate::tls::{Authority, ONE, is_outside};
+use crate::network::{Authority, ONE, is_outside};
 
 /// What becomes of a request.
 #[derive(Debug, Clone, Copy, PartialEq)]
