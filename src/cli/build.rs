@@ -23,8 +23,8 @@ pub async fn run(options: &Build, global: &Global, terminal: Terminal) -> Result
     let report =
         build(session.ports(), &session.setting, &computed.boxes, &build_options, &emit, &cancel).await?;
     match global.format {
-        Format::Json => terminal.result(&json::text(&as_json(&report, &computed.boxes, &session))),
-        Format::Human => terminal.result(&table(&report, &computed.boxes).render()),
+        Format::Json => terminal.result(&json::text(&as_json(&report, &computed.boxes, &session)))?,
+        Format::Human => terminal.result(&table(&report, &computed.boxes).render())?,
     }
     // An engine that answered is not asked again; one that never did is why boxes failed.
     let engine = match code(&report) {

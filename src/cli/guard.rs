@@ -12,8 +12,8 @@ pub async fn run(options: &Boxes, global: &Global, terminal: Terminal) -> Result
     let mut session = Session::open(&loaded, global).await?;
     let planned = ask(&mut session, &loaded, options, global, terminal).await?;
     match global.format {
-        Format::Json => terminal.result(&json::text(&report(&planned, &session))),
-        Format::Human => terminal.result(&table(&planned).render()),
+        Format::Json => terminal.result(&json::text(&report(&planned, &session)))?,
+        Format::Human => terminal.result(&table(&planned).render())?,
     }
     let missing: Vec<&str> = planned.missing().map(|row| row.name.as_str()).collect();
     let code = if missing.is_empty() {

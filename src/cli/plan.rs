@@ -73,9 +73,9 @@ pub async fn run(options: &Plan, global: &Global, terminal: Terminal) -> Result<
     let mut session = Session::open(&loaded, global).await?;
     let planned = ask(&mut session, &loaded, &options.boxes, global, terminal).await?;
     match global.format {
-        Format::Json => terminal.result(&json::text(&report(&planned, &session))),
+        Format::Json => terminal.result(&json::text(&report(&planned, &session)))?,
         Format::Human => {
-            terminal.result(&table(&planned).render());
+            terminal.result(&table(&planned).render())?;
             findings::say(&planned.computed, terminal, |remark| remark.line.is_some());
             let since: BTreeSet<&str> = planned.moved.values().map(|one| one.since.as_str()).collect();
             if !since.is_empty() {

@@ -338,7 +338,7 @@ fn greet(registry: Arc<HttpRegistry>, host: &str) {
 }
 
 /// The run and its attempt: from the flag or its variable, from the CI, else a new one.
-fn run(global: &Global) -> (RunId, u32) {
+pub fn run(global: &Global) -> (RunId, u32) {
     let from_ci = ci::run_of(|name| std::env::var(name).ok());
     match (&global.run, from_ci) {
         (Some(run), _) => (run.clone(), 1),

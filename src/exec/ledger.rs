@@ -8,7 +8,7 @@ use futures_util::{StreamExt, TryStreamExt};
 
 use crate::model::{
     Digest, EMPTY_BLOB, Ending, Key, Lease, PlanRecord, RawManifest, Record, RecordError, RecordTag,
-    Repository, RunId, SetRecord, Span, Tag, Timestamp,
+    Repository, RunId, RunRecord, SetRecord, Span, Tag, Timestamp,
 };
 use crate::plan::Past;
 use crate::port::{Clock, Deleted, Failure, Reference, Registry, RegistryError};
@@ -295,6 +295,18 @@ impl<'a> Ledger<'a> {
             .try_filter_map(|lease| std::future::ready(Ok(lease)))
             .try_collect()
             .await
+    }
+
+    /// Tells whether the job that took a lease has ended, by its run's record.
+    pub async fn has_ended(&self, lease: &Lease) -> Result<bool, LedgerError> {
+        let tag = RecordTag::Run { run: lease.run.clone(), attempt: lease.attempt };
+        let tag = tag.tag().map_err(|error| self.bad_tag("run", error))?;
+        match self.read::<RunRecord>(&tag).await {
+            Ok(record) => Ok(record.is_some_and(|record| record.leases.contains(&lease.nonce))),
+            // A newer boxwright's: whether it has ended cannot be told.
+            Err(LedgerError::Record { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads the last finished and the last begun promotion of a tag.
