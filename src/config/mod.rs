@@ -25,6 +25,6 @@ pub use mirror::Mirrors;
 pub use parse::{host_platform, parse};
 pub use pin::{PinError, PinFormat, extract};
 pub use project::{
-    BoxSpec, Channel, ContextSource, Keep, Pin, PinSource, Project, RegistryChoice, Retention,
+    BoxSpec, Channel, ContextSource, Pin, PinSource, Project, Protect, RegistryChoice, Retention,
 };
 pub use template::{Template, TemplateError};

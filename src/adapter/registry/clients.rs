@@ -14,7 +14,8 @@ pub(super) struct Clients {
     limits: Limits,
     lookup: Lookup,
     internal: Internal,
-    made: Mutex<BTreeMap<Kind, Client>>,
+    /// By their kind, and whether they speak plain http only.
+    made: Mutex<BTreeMap<(Kind, bool), Client>>,
     own: BTreeMap<String, Client>,
 }
 
@@ -60,8 +61,8 @@ impl Clients {
     }
 
     /// Returns the client for a URL; a guarded one stays out of the private network unless the
-    /// user declared the host. Most commands need one of them, and each reads all of the
-    /// system's certificates, so they are made when they are needed.
+    /// user declared the host. Most commands need one of them, and for https each reads
+    /// all of the system's certificates, so they are made when they are needed.
     pub(super) fn of(&self, url: &Url, is_guarded: bool) -> Result<Client, reqwest::Error> {
         if let Some(own) = self.own.get(&address::host(url)) {
             return Ok(own.clone());
@@ -71,16 +72,22 @@ impl Clients {
             (false, true) => Kind::Guarded,
             (false, false) => Kind::Usual,
         };
+        let is_plain = url.scheme() == "http";
         let mut made = locked(&self.made);
-        if let Some(client) = made.get(&kind) {
+        if let Some(client) = made.get(&(kind, is_plain)) {
             return Ok(client.clone());
         }
-        let client = match kind {
-            Kind::Usual => self.builder(false).build()?,
-            Kind::Direct => self.builder(false).no_proxy().build()?,
-            Kind::Guarded => self.builder(true).build()?,
+        let mut builder = match kind {
+            Kind::Usual => self.builder(false),
+            Kind::Direct => self.builder(false).no_proxy(),
+            Kind::Guarded => self.builder(true),
         };
-        made.insert(kind, client.clone());
+        if is_plain {
+            // Nobody's word is needed where no certificate is shown.
+            builder = builder.tls_certs_only([]);
+        }
+        let client = builder.build()?;
+        made.insert((kind, is_plain), client.clone());
         Ok(client)
     }
 
