@@ -1,5 +1,6 @@
 //! What registries do wrong, and what may not come of it: each fault is played by a scripted
-//! server, or by a proxy in front of a real registry. The numbers in comments are the rows of the project's table of faults.
+//! server, or by a proxy in front of a real registry. The numbers in comments are the rows of the
+//! project's table of faults, `faults/table.tsv`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -20,6 +21,8 @@ mod exhaustive;
 mod lists;
 #[path = "faults/mended.rs"]
 mod mended;
+#[path = "faults/network.rs"]
+mod network;
 #[path = "faults/peer.rs"]
 mod peer;
 #[path = "faults/places.rs"]
@@ -41,8 +44,8 @@ mod secure;
 mod seen_late;
 #[path = "faults/streams.rs"]
 mod streams;
-#[path = "faults/network.rs"]
-mod network;
+#[path = "faults/tls.rs"]
+mod tls;
 #[path = "faults/tokens.rs"]
 mod tokens;
 #[path = "faults/untag.rs"]

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::peer::{ANN, Reply, Seen, declared_client, limits, manifest, tag, unreachable, untrusted};
 use crate::network::{Authority, INSIDE, ONE, TWO, TlsPeer, is_outside, plain};
+use crate::peer::{ANN, Reply, Seen, declared_client, limits, manifest, tag, unreachable, untrusted};
 
 fn at(host: &str) -> Repository {
     Repository::new(host, "a").unwrap()

@@ -3,17 +3,17 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use axum::http::{Method, Request, Response, StatusCode};
 use boxwright::adapter::credentials::Credentials;
 use boxwright::model::{Digest, Repository};
 use boxwright::port::Registry;
 use bytes::Bytes;
 use h2::Reason;
-use http::{Method, Request, Response, StatusCode};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::peer::{declared_client, limits, manifest, tag};
 use crate::network::{Authority, ONE, is_outside};
+use crate::peer::{declared_client, limits, manifest, tag};
 
 /// What becomes of a request.
 #[derive(Debug, Clone, Copy, PartialEq)]

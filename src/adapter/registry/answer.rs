@@ -23,6 +23,8 @@ pub(super) struct Answer {
     pub(super) rest: Option<Rest>,
     /// What its request showed, and nobody is to be told.
     pub(super) shown: Shown,
+    /// What one must be allowed to do for another answer.
+    pub(super) scope: Option<String>,
 }
 
 impl Answer {
@@ -55,9 +57,13 @@ impl Answer {
     /// Turns an answer that is no success into its error.
     pub(super) fn failure(&self) -> RegistryError {
         let detail = self.detail();
+        let scoped = |detail: String| match &self.scope {
+            Some(scope) => format!("{detail}; it takes {scope}"),
+            None => detail,
+        };
         let failure = match self.status.as_u16() {
-            401 => Failure::Unauthorized { detail },
-            403 => Failure::Denied { detail },
+            401 => Failure::Unauthorized { detail: scoped(detail) },
+            403 => Failure::Denied { detail: scoped(detail) },
             405 => Failure::Unsupported { detail },
             400..500 if self.has_code("UNSUPPORTED") => Failure::Unsupported { detail },
             status => Failure::Status { status, detail },
@@ -146,6 +152,7 @@ mod tests {
             body: Bytes::copy_from_slice(body.as_bytes()),
             rest: None,
             shown: Default::default(),
+            scope: None,
         }
     }
 

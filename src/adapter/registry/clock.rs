@@ -61,6 +61,7 @@ mod tests {
             body: bytes::Bytes::new(),
             rest: None,
             shown: Default::default(),
+            scope: None,
         };
         let date = ("date", "Sat, 21 Nov 2026 07:44:00 GMT");
         clock.observe(&answer(200, &[]));

@@ -113,6 +113,7 @@ mod tests {
             body: bytes::Bytes::new(),
             rest: None,
             shown: Default::default(),
+            scope: None,
         };
         asked_wait(&answer, &Limits::default()).map(|wait| wait.as_secs())
     }

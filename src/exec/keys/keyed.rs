@@ -23,8 +23,8 @@ pub struct Keyed {
     pub manifest: InputManifest,
     pub(in crate::exec) source: DockerfileSource,
     pub(in crate::exec) analysis: Analysis,
-    /// Outside images by digest, by the names the Dockerfile gives them.
-    pub(super) images: BTreeMap<String, String>,
+    /// Where outside images are got, by digest, by the names the Dockerfile gives them.
+    pub(super) pulled: BTreeMap<String, String>,
     pub(super) root: PathBuf,
     pub(super) dockerfile: PathBuf,
     /// Directories by the names the Dockerfile gives them.
@@ -90,7 +90,7 @@ impl Keyed {
                 (None, Some(ContextSource::Box(parent))) => {
                     parents.get(parent).map(|(repository, digest)| format!("{repository}@{digest}"))
                 }
-                (None, _) => self.images.get(name).cloned(),
+                (None, _) => self.pulled.get(name).cloned(),
             };
             replacements.extend(reference.map(|reference| (found.origin.clone(), reference)));
         }
