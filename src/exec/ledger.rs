@@ -109,6 +109,8 @@ impl Held {
     }
 }
 
+/// How often a record that was written is read until it shows.
+const READS: u32 = 5;
 /// Records that are read at once.
 const AT_ONCE: usize = 32;
 
@@ -156,8 +158,19 @@ impl<'a> Ledger<'a> {
         }
     }
 
+    /// Reads until what was written shows: a registry may need a moment, and that it shows
+    /// nothing says nothing.
     async fn read_back(&self, tag: &Tag, manifest: &RawManifest) -> Result<(), LedgerError> {
-        let found = self.registry.head(self.repository, &tag.clone().into()).await?;
+        let mut pause = Duration::from_millis(50);
+        let mut found = self.registry.head(self.repository, &tag.clone().into()).await?;
+        for _ in 1..READS {
+            if found.is_some() {
+                break;
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 3;
+            found = self.registry.head(self.repository, &tag.clone().into()).await?;
+        }
         if found.as_ref() != Some(manifest.digest()) {
             return Err(LedgerError::NotOurs {
                 repository: self.repository.clone(),
