@@ -28,9 +28,9 @@ pub async fn by_throwaway<R: Registry + ?Sized>(
     registry.put_blob(repository, Bytes::from_static(EMPTY_BLOB)).await?;
     registry.put(repository, &at, &stand_in).await?;
     match delete(stand_in.digest().clone()).await? {
-        Deleted::Unsupported => {
+        kept @ (Deleted::Unsupported | Deleted::Refused { .. }) => {
             registry.put(repository, &at, &stood).await?;
-            Ok(Deleted::Unsupported)
+            Ok(kept)
         }
         Deleted::Gone | Deleted::WasGone => Ok(Deleted::Gone),
     }

@@ -178,6 +178,7 @@ fn rows(report: &CleanReport) -> Vec<Row> {
             Some(Deletion::Done) => ("deleted", marked),
             Some(Deletion::Changed) => ("keep", "changed since it was condemned".to_owned()),
             Some(Deletion::Unsupported) => ("keep", "the registry does not delete".to_owned()),
+            Some(Deletion::Refused(why)) => ("keep", format!("cannot be deleted: {why}")),
             Some(Deletion::Failed(why)) => ("failed", why.clone()),
         };
         let Seen { repository, tag, digest } = &doomed.seen;
@@ -234,7 +235,7 @@ fn code(report: &CleanReport, options: &Clean) -> u8 {
     let any = |wanted: fn(&Deletion) -> bool| report.deletions.iter().any(wanted);
     if any(|one| matches!(one, Deletion::Failed(_))) {
         exit::PARTLY
-    } else if options.strict && any(|one| matches!(one, Deletion::Unsupported)) {
+    } else if options.strict && any(|one| matches!(one, Deletion::Unsupported | Deletion::Refused(_))) {
         exit::REFUSED
     } else {
         exit::DONE

@@ -48,6 +48,8 @@ fn settings(spec: &HostSpec) -> Result<HostSettings, CliError> {
         ca: spec.ca.as_ref().map(read).transpose()?,
         identity,
         is_direct: spec.is_direct,
+        provider: spec.provider,
+        api: spec.api.clone(),
     })
 }
 

@@ -18,7 +18,7 @@ use crate::adapter::embedded::{EmbeddedServer, PortChoice};
 use crate::adapter::engine::{AuthSource, DockerEngine, Login};
 use crate::adapter::git::{self, Worktree};
 use crate::adapter::readonly::ReadOnly;
-use crate::adapter::registry::{HttpRegistry, Limits};
+use crate::adapter::registry::{AwsKeys, HttpRegistry, Limits};
 use crate::adapter::secrets::LocalSecrets;
 use crate::config::{self, BoxSpec, Lock, Project, RegistryChoice};
 use crate::exec::{Event, Keyed, Ports, Setting, Tree, keys};
@@ -276,6 +276,7 @@ impl Session {
         let declared = hosts::declared(|name| std::env::var_os(name))?;
         let mut client = HttpRegistry::new(Arc::clone(&credentials), declared, Limits::default())?;
         let progress = Arc::new(Progress::new(Terminal::new(global)));
+        client = client.signing(AwsKeys::from_environment(|name| std::env::var(name).ok()));
         let shown = Arc::clone(&progress);
         client = client.telling(Arc::new(move |wait| shown.event(Event::Held(wait))));
         if let Some(cache) = cache() {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::document::{ConfigError, Field, Section, Source};
-use crate::model::Repository;
+use crate::model::{Provider, Repository};
 
 /// What is declared about one host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,6 +22,10 @@ pub struct HostSpec {
     pub token_host: Option<String>,
     /// It is reached without the environment's proxy.
     pub is_direct: bool,
+    /// Who runs it, where its name does not say so.
+    pub provider: Option<Provider>,
+    /// Where its provider's own API is, where that is not the usual place.
+    pub api: Option<String>,
 }
 
 /// Reads `hosts.toml`: sections `[host."registry.example:5000"]`; `file` is the name errors
@@ -35,7 +39,16 @@ pub fn parse_hosts(file: &str, text: &str) -> Result<BTreeMap<String, HostSpec>,
 }
 
 fn host(name: &str, section: &Section<'_>) -> Result<(String, HostSpec), ConfigError> {
-    section.allow(&["plain-http", "ca", "client-certificate", "client-key", "token-host", "proxy"])?;
+    section.allow(&[
+        "plain-http",
+        "ca",
+        "client-certificate",
+        "client-key",
+        "token-host",
+        "proxy",
+        "provider",
+        "api",
+    ])?;
     if !is_host(name) {
         let mut error =
             section.error(format!("`{}` is not a registry host", crate::model::printable(name, 80)));
@@ -54,12 +67,28 @@ fn host(name: &str, section: &Section<'_>) -> Result<(String, HostSpec), ConfigE
         Some(field) => return Err(field.error(format!("`{}` is not a host's name", field.name))),
         None => None,
     };
+    let provider = match section.field("provider") {
+        Some(field) => Some(field.str()?.parse().map_err(|()| {
+            let names = Provider::NAMES.map(|(name, _)| name).join(", ");
+            field.error(format!("`{}` is none of {names}", field.name))
+        })?),
+        None => None,
+    };
+    let api = match section.field("api") {
+        Some(field) if field.str()?.starts_with("https://") || flag("plain-http", false)? => {
+            Some(field.str()?.to_owned())
+        }
+        Some(field) => return Err(field.error(format!("`{}` must begin with https://", field.name))),
+        None => None,
+    };
     let spec = HostSpec {
         plain_http: flag("plain-http", false)?,
         ca: path("ca")?,
         client,
         token_host,
         is_direct: !flag("proxy", true)?,
+        provider,
+        api,
     };
     if spec.plain_http && (spec.ca.is_some() || spec.client.is_some()) {
         return Err(section.error("certificates do not go with `plain-http`"));
@@ -95,6 +124,8 @@ mod tests {
             client-key = "/etc/ssl/me.key"
             token-host = "git.example"
             proxy = false
+            provider = "harbor"
+            api = "https://api.example/v3"
             [host."10.0.0.1:5000"]
             plain-http = true
         "#;
@@ -107,6 +138,8 @@ mod tests {
             client: Some(("/etc/ssl/me.pem".into(), "/etc/ssl/me.key".into())),
             token_host: Some("git.example".to_owned()),
             is_direct: true,
+            provider: Some(Provider::Harbor),
+            api: Some("https://api.example/v3".to_owned()),
         };
         assert_eq!(hosts["registry.example:5000"], full);
         assert_eq!(parse_hosts("hosts.toml", "").unwrap(), BTreeMap::new());
@@ -124,6 +157,8 @@ mod tests {
             ("[host.\"a.example\"]\ntoken-host = \"b.example:1\"", "2:14", "is not a host's name"),
             ("[host.\"a.example\"]\nplain-http = true\nca = \"/k\"", "1:7", "do not go with"),
             ("[host.\"a.example\"]\nproxy = \"no\"", "2:9", "expected true or false"),
+            ("[host.\"a.example\"]\nprovider = \"Harbor\"", "2:12", "is none of distribution, ghcr, harbor"),
+            ("[host.\"a.example\"]\napi = \"http://b.example\"", "2:7", "must begin with https://"),
             ("[host", "1:6", ""),
         ] {
             let error = parse_hosts("hosts.toml", text).unwrap_err();

@@ -8,14 +8,16 @@ use super::ledger::{Ledger, LedgerError};
 use super::old;
 use super::promote::record_tag;
 use super::survey::{Leases, Survey};
+use super::undo::{Gone, undo};
+use super::within::{moved, within};
 use super::{Ports, Setting};
 use crate::model::{
     Digest, Ending, Marker, Record, RecordTag, Repository, SetName, Share, Span, Tag, Timestamp,
 };
 use crate::port::{Deleted, Registry, RegistryError};
 use crate::retention::{
-    Action, Answer, Clean, Condemned, Deletion, Doomed, Observed, Policies, Policy, Refs, SweepAction,
-    SweepEnd, SweepSaw, Sweeper, decide, has_ended,
+    Action, Answer, Clean, Condemned, Deletion, Doomed, Policies, Policy, Refs, SweepAction, SweepEnd,
+    SweepSaw, Sweeper, decide, has_ended,
 };
 
 /// How a sweep goes about it. By default it does nothing, to no repository.
@@ -144,8 +146,20 @@ pub async fn clean(
     emit: Emit<'_>,
 ) -> Result<CleanReport, CleanError> {
     let ledger = Ledger::new(ports.registry, &setting.ledger);
-    let mut sweep =
-        Sweep { ports, ledger, options, emit, look: None, expired: 0, records: 0, sent: None, error: None };
+    let (gone, stays) = (Vec::new(), BTreeMap::new());
+    let mut sweep = Sweep {
+        ports,
+        ledger,
+        options,
+        emit,
+        look: None,
+        expired: 0,
+        records: 0,
+        sent: None,
+        gone,
+        stays,
+        error: None,
+    };
     let mut sweeper = Sweeper::new(options.apply);
     let end = loop {
         let action = sweeper.next();
@@ -155,11 +169,17 @@ pub async fn clean(
         let saw = sweep.act(&action, sweeper.clean()).await;
         sweeper = sweeper.observe(saw);
     };
+    let mut deletions = sweeper.deletions().to_vec();
+    for image in undo(ports.registry, &sweep.gone, &sweep.stays, emit).await {
+        if let Some(deletion) = deletions.get_mut(image) {
+            *deletion = Deletion::Changed;
+        }
+    }
     match (end, sweep.error) {
         (SweepEnd::Done, _) => Ok(CleanReport {
             clean: sweeper.clean().clone(),
             now: sweep.look.map(|look| look.now).unwrap_or_default(),
-            deletions: sweeper.deletions().to_vec(),
+            deletions,
             expired: sweep.expired,
             records: sweep.records,
             is_applied: options.apply,
@@ -181,6 +201,10 @@ struct Sweep<'a> {
     records: usize,
     /// The image whose deletion was sent last.
     sent: Option<usize>,
+    /// What was deleted with all its tags.
+    gone: Vec<Gone>,
+    /// The tags that stay, of the repositories in which something goes.
+    stays: BTreeMap<String, BTreeSet<Tag>>,
     error: Option<CleanError>,
 }
 
@@ -251,6 +275,11 @@ impl Sweep<'_> {
             return Err(CleanError::Moved { what: moved(gone, &clean) });
         }
         within(&clean, &observed, self.options)?;
+        self.stays.clear();
+        for Doomed { seen, .. } in &clean.delete {
+            let all = || observed.tags(&seen.repository).cloned().collect();
+            self.stays.entry(seen.repository.clone()).or_insert_with(all).remove(&seen.tag);
+        }
         Ok(SweepSaw::Observed(Box::new(observed), policy))
     }
 
@@ -315,7 +344,7 @@ impl Sweep<'_> {
                 Deleted::Gone | Deleted::WasGone if matches!(record, RecordTag::Lease { .. }) => {
                     self.expired += 1
                 }
-                Deleted::Gone | Deleted::WasGone => {}
+                Deleted::Gone | Deleted::WasGone | Deleted::Refused { .. } => {}
                 Deleted::Unsupported => return Ok(()),
             }
         }
@@ -356,12 +385,16 @@ impl Sweep<'_> {
                 return SweepSaw::Answered(match answer {
                     Ok(Deleted::Gone | Deleted::WasGone) => Answer::Taken,
                     Ok(Deleted::Unsupported) => Answer::Unsupported,
+                    Ok(Deleted::Refused { why }) => Answer::Refused(why),
                     Err(error) => Answer::Failed(error.to_string()),
                 });
             }
         };
         if self.sent == Some(at) && matches!((asked, &found), (Asked::Digest, Ok(None))) {
             (self.emit)(Event::Deleted { reference: format!("{repository}:{}", seen.tag) });
+            if !only_tag {
+                self.gone(Some(at), repository, &seen.digest);
+            }
             self.parts(repository, parts).await;
         }
         found.map_or_else(|error| SweepSaw::Failed(error.to_string()), SweepSaw::Holds)
@@ -370,46 +403,25 @@ impl Sweep<'_> {
 
 impl Sweep<'_> {
     /// Deletes the children of an index that is gone. What stays is no more than untagged.
-    async fn parts(&self, repository: &Repository, parts: &[Digest]) {
+    async fn parts(&mut self, repository: &Repository, parts: &[Digest]) {
         for part in parts {
-            if let Err(error) = self.ports.registry.delete(repository, part).await {
-                let text = format!("{repository}@{part} has lost its index and its tag, and stays: {error}");
-                (self.emit)(Event::Note { text });
-            }
+            let why = match self.ports.registry.delete(repository, part).await {
+                Ok(Deleted::Gone | Deleted::WasGone) => {
+                    self.gone(None, repository, part);
+                    continue;
+                }
+                Ok(Deleted::Unsupported) => "the registry does not delete".to_owned(),
+                Ok(Deleted::Refused { why }) => why,
+                Err(error) => error.to_string(),
+            };
+            let text = format!("{repository}@{part} has lost its index and its tag, and stays: {why}");
+            (self.emit)(Event::Note { text });
         }
     }
-}
 
-/// Tells what became of something that was planned.
-fn moved(planned: &Action, clean: &Clean) -> String {
-    let Action { repository, tag, .. } = planned;
-    let kept = clean.kept.iter().find(|kept| kept.seen.repository == *repository && kept.seen.tag == *tag);
-    match kept {
-        Some(kept) => format!("{repository}:{tag} is kept, {}", kept.reason),
-        None => format!("{repository}:{tag} is no longer what it was"),
+    fn gone(&mut self, image: Option<usize>, repository: &Repository, digest: &Digest) {
+        self.gone.push(Gone { image, repository: repository.clone(), digest: digest.clone() });
     }
-}
-
-/// Refuses what a mistaken policy would let go.
-fn within(clean: &Clean, observed: &Observed, options: &CleanOptions) -> Result<(), CleanError> {
-    let (counts, going) = (observed.counts(), clean.going());
-    let (all, sum) = (counts.values().sum(), going.values().sum());
-    if let Some(share) = options.max_delete.filter(|share| share.is_exceeded(sum, all)) {
-        return Err(CleanError::TooMany { going: sum, all, share });
-    }
-    for (repository, going) in going {
-        let all = counts.get(repository).copied().unwrap_or_default();
-        let left = all.saturating_sub(going);
-        if usize::try_from(options.min).is_ok_and(|min| left < min) {
-            return Err(CleanError::TooFew {
-                repository: repository.to_owned(),
-                left,
-                all,
-                min: options.min,
-            });
-        }
-    }
-    Ok(())
 }
 
 /// What is asked about an image.

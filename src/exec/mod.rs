@@ -31,6 +31,8 @@ mod secrets;
 mod sources;
 mod stored;
 mod survey;
+mod undo;
+mod within;
 
 pub use build::{BoxReport, BuildError, BuildOptions, BuildReport, Outcome, build};
 pub use clean::{CleanError, CleanOptions, CleanReport, clean};

@@ -49,6 +49,7 @@ pub(super) async fn remove(
         let Some(digest) = ledger.digest(tag).await? else { continue };
         match ledger.delete(&digest).await? {
             Deleted::Gone | Deleted::WasGone => removed += 1,
+            Deleted::Refused { .. } => {}
             Deleted::Unsupported => break,
         }
     }

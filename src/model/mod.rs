@@ -11,6 +11,7 @@ mod keep;
 mod key;
 mod manifest;
 mod platform;
+mod provider;
 mod record;
 mod repository;
 mod secret;
@@ -31,6 +32,7 @@ pub use manifest::{
     Descriptor, Document, Image, Index, MANIFEST_LIMIT, ManifestError, MediaType, RawManifest,
 };
 pub use platform::{Platform, PlatformError};
+pub use provider::{Provider, ecr_account};
 pub use record::{
     EMPTY_BLOB, Lease, Marked, Marker, Record, RecordError, RecordTag, RunBox, RunId, RunIdError, RunRecord,
     empty_digest,

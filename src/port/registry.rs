@@ -53,6 +53,17 @@ pub trait Registry: Send + Sync {
     /// Deletes a manifest and with it every tag that points to it.
     async fn delete(&self, repository: &Repository, digest: &Digest) -> Result<Deleted, RegistryError>;
 
+    /// Tells whether what was deleted can be brought back, for a while.
+    fn restores(&self, _: &Repository) -> bool {
+        false
+    }
+
+    /// Brings back a manifest that was deleted through this very port, with all the tags it had;
+    /// `false` if that cannot be done.
+    async fn restore(&self, _: &Repository, _: &Digest) -> Result<bool, RegistryError> {
+        Ok(false)
+    }
+
     /// Removes one tag; what it points to and all its other tags stay. Where a tag cannot be
     /// removed alone this is `Unsupported` and nothing has changed.
     async fn untag(&self, repository: &Repository, tag: &Tag) -> Result<Deleted, RegistryError>;
@@ -161,7 +172,7 @@ pub enum Pushed {
 }
 
 /// How a delete ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Deleted {
     /// It is gone.
     Gone,
@@ -169,6 +180,12 @@ pub enum Deleted {
     WasGone,
     /// This registry does not delete that (405, or deletion switched off).
     Unsupported,
+    /// This registry deletes, but not this one, however often it is asked: it is needed, or
+    /// protected, or the last of its kind. Nothing has changed.
+    Refused {
+        /// What it said.
+        why: String,
+    },
 }
 
 /// A request that failed, named so that a person can repeat it.

@@ -51,6 +51,8 @@ pub struct Sweeper {
     clean: Arc<Clean>,
     /// What must stay because an image that needs it could not be deleted.
     needed: BTreeSet<Digest>,
+    /// What must stay because an image that needs it is one that the registry does not delete.
+    spared: BTreeSet<Digest>,
     deletions: Vec<Deletion>,
 }
 
@@ -100,6 +102,8 @@ pub enum Deletion {
     Changed,
     /// The registry does not delete.
     Unsupported,
+    /// The registry deletes, but not this one, or not one that needs it.
+    Refused(String),
     /// It did not work.
     Failed(String),
 }
@@ -111,6 +115,8 @@ pub enum Answer {
     Taken,
     /// It does not delete.
     Unsupported,
+    /// It does not delete this one.
+    Refused(String),
     /// It failed, or did not answer.
     Failed(String),
 }
@@ -175,6 +181,7 @@ impl Sweeper {
             looked: Duration::ZERO,
             clean: Arc::default(),
             needed: BTreeSet::new(),
+            spared: BTreeSet::new(),
             deletions: Vec::new(),
         }
     }
@@ -252,6 +259,9 @@ impl Sweeper {
             (At::Writing(Write::Delete(image)), SweepSaw::Answered(Answer::Unsupported)) => {
                 self.end(image, Deletion::Unsupported)
             }
+            (At::Writing(Write::Delete(image)), SweepSaw::Answered(Answer::Refused(why))) => {
+                self.end(image, Deletion::Refused(why))
+            }
             (At::Writing(Write::Delete(image)), SweepSaw::Answered(answer)) => {
                 At::Finding { image, answer: Some(answer) }
             }
@@ -261,7 +271,7 @@ impl Sweeper {
                 let deletion = match answer {
                     None => Deletion::Changed,
                     Some(Answer::Failed(why)) => Deletion::Failed(why),
-                    Some(Answer::Taken | Answer::Unsupported) => {
+                    Some(Answer::Taken | Answer::Unsupported | Answer::Refused(_)) => {
                         Deletion::Failed("the registry took the delete, but it is still there".to_owned())
                     }
                 };
@@ -306,11 +316,16 @@ impl Sweeper {
     /// Goes on to the first image from `image` on that may be deleted.
     fn heading(&mut self, image: usize) -> At {
         for image in image..self.clean.delete.len() {
-            if self.doomed(image).is_some_and(|doomed| !self.needed.contains(&doomed.seen.digest)) {
+            let digest = self.doomed(image).map(|doomed| &doomed.seen.digest);
+            let is_in = |digests: &BTreeSet<Digest>| digest.is_none_or(|digest| digests.contains(digest));
+            let deletion = if is_in(&self.needed) {
+                Deletion::Failed("an image that needs it could not be deleted".to_owned())
+            } else if is_in(&self.spared) {
+                Deletion::Refused("an image that needs it stays".to_owned())
+            } else {
                 return At::Heading(image);
-            }
-            let why = "an image that needs it could not be deleted".to_owned();
-            self.note(image, Deletion::Failed(why));
+            };
+            self.note(image, deletion);
         }
         At::Ended(SweepEnd::Done)
     }
@@ -322,8 +337,11 @@ impl Sweeper {
 
     fn note(&mut self, image: usize, deletion: Deletion) {
         let clean = Arc::clone(&self.clean);
-        if let Some(doomed) = clean.delete.get(image).filter(|_| deletion != Deletion::Done) {
-            self.needed.extend(doomed.needs.iter().cloned());
+        let needs = clean.delete.get(image).into_iter().flat_map(|doomed| doomed.needs.iter().cloned());
+        match deletion {
+            Deletion::Done => {}
+            Deletion::Unsupported | Deletion::Refused(_) => self.spared.extend(needs),
+            Deletion::Changed | Deletion::Failed(_) => self.needed.extend(needs),
         }
         self.deletions.push(deletion);
     }

@@ -161,6 +161,35 @@ async fn a_lease_that_lasts_too_long_keeps_nothing() {
     }
 }
 
+/// What a registry will not delete stays with what it needs; the others go, and nothing failed.
+#[tokio::test(start_paused = true)]
+async fn where_one_image_is_refused_the_others_go() {
+    let world = unleased().await;
+    world.net.refuse(world.stands("lint").unwrap());
+    world.run("sweep").clean().await.unwrap();
+    world.pass(DAY).await;
+    for _ in 0..2 {
+        let report = world.run("sweep").clean().await.unwrap();
+        for (doomed, deletion) in report.clean.delete.iter().zip(&report.deletions) {
+            let why = match deletion {
+                Deletion::Refused(why) => why,
+                other => {
+                    assert_eq!(*other, Deletion::Done, "{}", doomed.seen.repository);
+                    assert!(["build", "test"].contains(&doomed.seen.repository.as_str()));
+                    continue;
+                }
+            };
+            let expect = match doomed.seen.repository.as_str() {
+                "lint" => "more than 5000 downloads",
+                "base" => "an image that needs it stays",
+                other => panic!("{other}: {why}"),
+            };
+            assert_eq!(why, expect);
+        }
+        check_stands(&world, &["base", "lint"]);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn where_nothing_can_be_deleted_it_is_said() {
     let world = prepared().await;

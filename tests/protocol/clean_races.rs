@@ -232,3 +232,45 @@ async fn a_build_that_is_longer_than_a_sweep_keeps_its_parents() {
     assert!(outcome(&report.unwrap()).iter().all(|(_, word)| *word == "built"));
     check_stands(&world, &BOXES);
 }
+
+/// Somebody moves a tag that has to stay onto a digest between the last look and its deletion.
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_is_moved_onto_what_is_deleted_is_brought_back() {
+    for can_restore in [true, false] {
+        let world = unleased().await;
+        let (lint, build) = (world.stands("lint").unwrap(), world.stands("build").unwrap());
+        let at = repository("lint");
+        let held = done(world.net.memory.get(&at, &lint.clone().into())).unwrap().unwrap();
+        // Any other image, under a tag that is not ours.
+        let other = boxwright::model::throwaway("other");
+        done(world.net.memory.put_blob(&at, bytes::Bytes::from_static(boxwright::model::EMPTY_BLOB)))
+            .unwrap();
+        let nightly: boxwright::model::Tag = "nightly".parse().unwrap();
+        done(world.net.memory.put(&at, &nightly.clone().into(), &other)).unwrap();
+        world.run("sweep").clean().await.unwrap();
+        world.pass(DAY).await;
+        if can_restore {
+            world.net.keep_deleted();
+        }
+        let (moved, text) = (nightly.clone(), lint.to_string());
+        world.net.before(
+            move |asked| is(asked, Verb::Delete, "lint", &text),
+            move |memory| done(memory.put(&repository("lint"), &moved.into(), &held)).unwrap(),
+        );
+        let run = world.run("sweep");
+        let report = run.clean().await.unwrap();
+        let image = report.clean.delete.iter().position(|doomed| doomed.seen.digest == lint).unwrap();
+        let found = done(world.net.memory.head(&at, &nightly.into())).unwrap();
+        assert!(world.stands("build") != Some(build), "what was alone is gone");
+        if can_restore {
+            assert_eq!((found.as_ref(), &report.deletions[image]), (Some(&lint), &Deletion::Changed));
+            // The next sweep sees the tag.
+            let report = run.clean().await.unwrap();
+            assert!(report.clean.delete.is_empty(), "{:?}", report.clean.delete);
+            assert_eq!(world.stands("lint"), Some(lint));
+        } else {
+            // As it is wherever nothing can be brought back.
+            assert_eq!((found, &report.deletions[image]), (None, &Deletion::Done));
+        }
+    }
+}

@@ -18,6 +18,7 @@ use futures_util::FutureExt;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+type Deletions = Vec<(Repository, RawManifest, Vec<Tag>)>;
 type Hook = Box<dyn FnMut(&Asked, &MemoryRegistry) + Send>;
 
 /// Where a process is killed: before or after the effect of one of its writes.
@@ -81,6 +82,10 @@ pub struct Net {
     began: Instant,
     base: Timestamp,
     hook: Mutex<Option<Hook>>,
+    /// What is never deleted.
+    refused: Mutex<Option<Digest>>,
+    /// What was deleted, with its tags, where that can be brought back.
+    deleted: Mutex<Option<Deletions>>,
     /// How long each request takes, one after the other and then from the start.
     latency: Mutex<(Vec<Duration>, usize)>,
 }
@@ -100,7 +105,28 @@ impl Net {
         let base = done(memory.now("r.example")).unwrap();
         memory.clear_log();
         let (hook, latency) = (Mutex::new(None), Mutex::new((vec![Duration::ZERO], 0)));
-        Self { gates: Gates::default(), memory, began: Instant::now(), base, hook, latency }
+        let (refused, deleted) = (Mutex::new(None), Mutex::new(None));
+        Self { gates: Gates::default(), memory, began: Instant::now(), base, hook, refused, deleted, latency }
+    }
+
+    /// Keeps what is deleted from now on, so that it can be brought back.
+    pub fn keep_deleted(&self) {
+        *self.deleted.lock().unwrap() = Some(Vec::new());
+    }
+
+    /// Deletes this one never.
+    pub fn refuse(&self, digest: Digest) {
+        *self.refused.lock().unwrap() = Some(digest);
+    }
+
+    fn note_deleted(&self, repository: &Repository, digest: &Digest) {
+        let Some(deleted) = &mut *self.deleted.lock().unwrap() else { return };
+        let Ok(Some(raw)) = done(self.memory.get(repository, &digest.clone().into())) else { return };
+        let mut tags: Vec<Tag> = done(self.memory.tags(repository)).unwrap().tags.into_iter().collect();
+        tags.retain(|tag| {
+            done(self.memory.head(repository, &tag.clone().into())).unwrap().as_ref() == Some(digest)
+        });
+        deleted.push((repository.clone(), raw, tags));
     }
 
     /// Calls `hook` before each request from now on; what it does itself goes unseen.
@@ -262,7 +288,29 @@ impl Registry for Net {
 
     async fn delete(&self, repository: &Repository, digest: &Digest) -> Result<Deleted, RegistryError> {
         self.pass(Verb::Delete, Some(repository), Some(digest.to_string())).await;
+        if self.refused.lock().unwrap().as_ref() == Some(digest) {
+            return Ok(Deleted::Refused { why: "more than 5000 downloads".to_owned() });
+        }
+        self.note_deleted(repository, digest);
         self.gates.pass(self.memory.delete(repository, digest)).await
+    }
+
+    fn restores(&self, _: &Repository) -> bool {
+        self.deleted.lock().unwrap().is_some()
+    }
+
+    async fn restore(&self, repository: &Repository, digest: &Digest) -> Result<bool, RegistryError> {
+        let deleted = self.deleted.lock().unwrap().take().unwrap();
+        let is_it =
+            |(at, raw, _): &&(Repository, RawManifest, Vec<Tag>)| at == repository && raw.digest() == digest;
+        let found = deleted.iter().find(is_it);
+        for tag in found.iter().flat_map(|(_, _, tags)| tags) {
+            let (_, raw, _) = found.unwrap();
+            self.memory.put(repository, &tag.clone().into(), raw).await?;
+        }
+        let was_there = found.is_some();
+        *self.deleted.lock().unwrap() = Some(deleted);
+        Ok(was_there)
     }
 
     async fn has_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, RegistryError> {

@@ -1,7 +1,7 @@
 //! What a registry answered, and what may be concluded from it.
 
 use bytes::Bytes;
-use reqwest::header::{HeaderMap, HeaderName};
+use reqwest::header::{HeaderMap, HeaderName, RETRY_AFTER};
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 
@@ -63,6 +63,8 @@ impl Answer {
         };
         let failure = match self.status.as_u16() {
             401 => Failure::Unauthorized { detail: scoped(detail) },
+            // A limit is no refusal.
+            403 if self.header(RETRY_AFTER).is_some() => Failure::Status { status: 403, detail },
             403 => Failure::Denied { detail: scoped(detail) },
             405 => Failure::Unsupported { detail },
             400..500 if self.has_code("UNSUPPORTED") => Failure::Unsupported { detail },
@@ -83,6 +85,19 @@ impl Answer {
     /// Tells whether the registry gave this error code (distribution-spec, "Error codes").
     pub(super) fn has_code(&self, code: &str) -> bool {
         self.errors().is_some_and(|errors| errors.iter().any(|error| error.code == code))
+    }
+
+    /// The same, where an API has one message in place of a registry's errors.
+    pub(super) fn message(&self) -> String {
+        #[derive(Deserialize)]
+        struct Body {
+            #[serde(alias = "detail", alias = "Message")]
+            message: String,
+        }
+        match serde_json::from_slice::<Body>(&self.body) {
+            Ok(body) => printable(&self.shown.taken_out_of(&body.message), 300),
+            Err(_) => self.detail(),
+        }
     }
 
     fn errors(&self) -> Option<Vec<ErrorEntry>> {

@@ -185,12 +185,12 @@ fn with(request: &Request, authorization: Option<&HeaderValue>) -> Request {
     }
 }
 
-fn basic_header(user: &str, password: &Secret) -> Option<HeaderValue> {
+pub(super) fn basic_header(user: &str, password: &Secret) -> Option<HeaderValue> {
     let pair = STANDARD.encode(format!("{user}:{}", password.expose()));
     secret_header(&format!("Basic {pair}"))
 }
 
-fn secret_header(text: &str) -> Option<HeaderValue> {
+pub(super) fn secret_header(text: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(text).ok()?;
     value.set_sensitive(true);
     Some(value)

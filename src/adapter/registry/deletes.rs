@@ -15,14 +15,6 @@ use crate::model::{Digest, Repository, Tag};
 use crate::port::{Deleted, Deleting, Failure, Reference, RegistryError};
 
 impl HttpRegistry {
-    pub(super) async fn delete_manifest(
-        &self,
-        repository: &Repository,
-        digest: &Digest,
-    ) -> Result<Deleted, RegistryError> {
-        self.delete_at(repository, &Reference::Digest(digest.clone())).await
-    }
-
     /// Asks for the deletion of what is nowhere: the answer tells whether deletes are answered.
     pub(super) async fn find_deleting(&self, repository: &Repository) -> Result<Deleting, RegistryError> {
         let answered = locked(&self.deleting).get(repository).copied();
@@ -75,9 +67,26 @@ impl HttpRegistry {
         untag::by_throwaway(self, repository, tag, delete).await
     }
 
-    /// Deletes, and where the answer leaves open what has happened looks.
-    async fn delete_at(&self, repository: &Repository, at: &Reference) -> Result<Deleted, RegistryError> {
-        let error = match self.send_delete(repository, at).await {
+    /// Deletes by the distribution API.
+    pub(super) async fn delete_at(
+        &self,
+        repository: &Repository,
+        at: &Reference,
+    ) -> Result<Deleted, RegistryError> {
+        let sent = self.send_delete(repository, at).await;
+        self.conclude(repository, at, sent, meaning).await
+    }
+
+    /// Tells how a delete of `at` ended: by `meaning` of the answer, and where that leaves open
+    /// what has happened by looking.
+    pub(super) async fn conclude(
+        &self,
+        repository: &Repository,
+        at: &Reference,
+        sent: Result<Answer, RegistryError>,
+        meaning: impl Fn(&Answer) -> Result<Deleted, RegistryError>,
+    ) -> Result<Deleted, RegistryError> {
+        let error = match sent {
             Ok(answer) => match meaning(&answer) {
                 Ok(Deleted::WasGone) => {
                     return match self.head_manifest(repository, at).await? {
@@ -100,14 +109,18 @@ impl HttpRegistry {
         }
     }
 
-    async fn send_delete(&self, repository: &Repository, at: &Reference) -> Result<Answer, RegistryError> {
+    pub(super) async fn send_delete(
+        &self,
+        repository: &Repository,
+        at: &Reference,
+    ) -> Result<Answer, RegistryError> {
         let request = self.manifest_request(Method::DELETE, repository, at)?.once();
         self.send(request, repository, Right::Delete).await
     }
 }
 
-/// What the answer to a delete says.
-fn meaning(answer: &Answer) -> Result<Deleted, RegistryError> {
+/// What the answer to a delete by the distribution API says.
+pub(super) fn meaning(answer: &Answer) -> Result<Deleted, RegistryError> {
     match answer.status {
         StatusCode::OK | StatusCode::ACCEPTED | StatusCode::NO_CONTENT => Ok(Deleted::Gone),
         StatusCode::METHOD_NOT_ALLOWED => Ok(Deleted::Unsupported),

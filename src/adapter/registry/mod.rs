@@ -8,7 +8,7 @@
 //! blobs of any size, with the `hash` of all bytes; `session` follows redirects; `auth` (with
 //! `challenge` and `realm`) authorizes; `wire` sends, with the waits of `retry`; `host` knows one
 //! server: its `clock`, and the `gate` that lets through as much as it bears. What was `shown`
-//! to a server is told to nobody.
+//! to a server is told to nobody. `provider` holds what registries have of their own.
 
 mod address;
 mod answer;
@@ -26,6 +26,7 @@ mod hash;
 mod host;
 mod limits;
 mod manifests;
+mod provider;
 mod realm;
 mod referrers;
 mod remembered;
@@ -50,17 +51,19 @@ use tokio::time::Instant;
 use self::answer::Answer;
 use self::auth::Authorizer;
 use self::host::Host;
+use self::provider::Providers;
 use self::remembered::Remembered;
 use self::request::Request;
 use self::wire::Wire;
 use super::credentials::Credentials;
-use crate::model::{Descriptor, Digest, RawManifest, Repository, Tag, Timestamp, printable};
+use crate::model::{Descriptor, Digest, Provider, RawManifest, Repository, Tag, Timestamp, printable};
 use crate::port::{
     Blob, BlobSource, BlobStream, Deleted, Deleting, Failure, Pushed, Reference, Registry, RegistryError,
     TagList, Wait,
 };
 
 pub use self::limits::Limits;
+pub use self::provider::AwsKeys;
 
 /// Is told whenever a host is waited for.
 pub type OnWait = Arc<dyn Fn(Wait) + Send + Sync>;
@@ -85,6 +88,10 @@ pub struct HostSettings {
     pub identity: Option<Vec<u8>>,
     /// It is reached without the environment's proxy.
     pub is_direct: bool,
+    /// Who runs it, where its name does not say so.
+    pub provider: Option<Provider>,
+    /// Where its provider's own API is, where that is not the usual place.
+    pub api: Option<String>,
 }
 
 /// What was declared about a host cannot be used.
@@ -105,6 +112,7 @@ pub struct HttpRegistry {
     /// Whether deletes are answered, by repository.
     deleting: Mutex<HashMap<Repository, bool>>,
     remembered: Option<Remembered>,
+    providers: Providers,
 }
 
 /// What a request needs to be allowed to do.
@@ -143,8 +151,9 @@ impl HttpRegistry {
         };
         let plain = those(|settings| settings.plain);
         let secure = those(|settings| settings.ca.is_some() || settings.identity.is_some());
+        let providers = Providers::new(&declared);
         let authorizer = Authorizer { wire, credentials, realms };
-        Ok(Self { authorizer, plain, secure, deleting: Mutex::default(), remembered: None })
+        Ok(Self { authorizer, plain, secure, deleting: Mutex::default(), remembered: None, providers })
     }
 
     /// Tells of each wait that a person would notice.
@@ -158,6 +167,13 @@ impl HttpRegistry {
     #[must_use]
     pub fn remembering(self, directory: PathBuf) -> Self {
         Self { remembered: Some(Remembered::new(directory)), ..self }
+    }
+
+    /// Signs what is asked of Amazon's own API.
+    #[must_use]
+    pub fn signing(mut self, keys: Option<AwsKeys>) -> Self {
+        self.providers.aws = keys;
+        self
     }
 
     fn root(&self, host: &str) -> Result<Url, RegistryError> {
@@ -253,15 +269,23 @@ impl Registry for HttpRegistry {
     }
 
     async fn deleting(&self, repository: &Repository) -> Result<Deleting, RegistryError> {
-        self.find_deleting(repository).await
+        self.provider_deleting(repository).await
     }
 
     async fn untag(&self, repository: &Repository, tag: &Tag) -> Result<Deleted, RegistryError> {
-        self.remove_tag(repository, tag).await
+        self.provider_untag(repository, tag).await
     }
 
     async fn delete(&self, repository: &Repository, digest: &Digest) -> Result<Deleted, RegistryError> {
-        self.delete_manifest(repository, digest).await
+        self.provider_delete(repository, digest).await
+    }
+
+    fn restores(&self, repository: &Repository) -> bool {
+        self.provider(repository) == Provider::Ghcr
+    }
+
+    async fn restore(&self, repository: &Repository, digest: &Digest) -> Result<bool, RegistryError> {
+        self.provider_restore(repository, digest).await
     }
 
     async fn has_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, RegistryError> {

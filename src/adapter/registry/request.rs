@@ -30,6 +30,8 @@ pub(super) struct Request {
     /// The longest body that a success may have; `None` leaves it unread.
     pub(super) limit: Option<usize>,
     pub(super) repeat: Repeat,
+    /// How long it may be told to wait; by default as long as [`super::Limits`] say.
+    pub(super) patience: Option<Duration>,
     /// Must not reach into the private network.
     pub(super) is_guarded: bool,
 }
@@ -49,7 +51,16 @@ pub(super) type Pipe = Arc<Mutex<Option<mpsc::Receiver<io::Result<Bytes>>>>>;
 impl Request {
     pub(super) fn new(method: Method, url: Url) -> Self {
         let (headers, body) = (HeaderMap::new(), Payload::Bytes(Bytes::new()));
-        Self { method, url, headers, body, limit: Some(SMALL), repeat: Repeat::Freely, is_guarded: false }
+        Self {
+            method,
+            url,
+            headers,
+            body,
+            limit: Some(SMALL),
+            repeat: Repeat::Freely,
+            patience: None,
+            is_guarded: false,
+        }
     }
 
     pub(super) fn limit(self, limit: usize) -> Self {
@@ -74,6 +85,10 @@ impl Request {
 
     pub(super) fn guarded(self, is_guarded: bool) -> Self {
         Self { is_guarded, ..self }
+    }
+
+    pub(super) fn patient(self, patience: Duration) -> Self {
+        Self { patience: Some(patience), ..self }
     }
 
     pub(super) fn once(self) -> Self {

@@ -24,6 +24,13 @@ pub(super) enum Repeat {
 }
 
 impl Repeat {
+    /// Tells whether a request may be sent again after this answer. A 403 that names a time is
+    /// a limit, and what was asked was not done (docs.github.com, "Rate limits for the REST API").
+    pub(super) fn allows_after(self, answer: &Answer) -> bool {
+        let is_limit = answer.status == StatusCode::FORBIDDEN && answer.header(RETRY_AFTER).is_some();
+        self.allows(answer.status) || (is_limit && self != Self::Never)
+    }
+
     /// Tells whether a request answered with `status` may be sent again.
     pub(super) fn allows(self, status: StatusCode) -> bool {
         match self {
@@ -73,7 +80,7 @@ pub(super) fn backoff(tries: u32, limits: &Limits) -> Duration {
 
 /// Returns how long the registry asks to be left alone, clamped (RFC 9110, section 10.2.3);
 /// `None` if it does not ask, or asks for nonsense.
-pub(super) fn asked_wait(answer: &Answer, limits: &Limits) -> Option<Duration> {
+pub(super) fn asked_wait(answer: &Answer, longest: Duration) -> Option<Duration> {
     let text = answer.header(RETRY_AFTER)?.trim();
     let wait = match text.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
@@ -83,7 +90,7 @@ pub(super) fn asked_wait(answer: &Answer, limits: &Limits) -> Option<Duration> {
             Timestamp::from_http_date(text)?.since(now).duration()
         }
     };
-    Some(wait.min(limits.longest_wait))
+    Some(wait.min(longest))
 }
 
 /// Returns a number in [0, 1). The standard library seeds its hash maps well enough for that.
@@ -115,7 +122,7 @@ mod tests {
             shown: Default::default(),
             scope: None,
         };
-        asked_wait(&answer, &Limits::default()).map(|wait| wait.as_secs())
+        asked_wait(&answer, Limits::default().longest_wait).map(|wait| wait.as_secs())
     }
 
     #[test]

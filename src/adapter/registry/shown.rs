@@ -33,6 +33,9 @@ impl Shown {
             }
         }
         secrets.extend(refresh_token(request));
+        secrets.extend(login(request));
+        let session = request.headers.get("x-amz-security-token").and_then(|value| value.to_str().ok());
+        secrets.extend(session.map(str::to_owned));
         let mut forms: Vec<String> = secrets.iter().flat_map(|secret| forms(secret)).collect();
         forms.retain(|form| form.len() >= SHORTEST);
         forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
@@ -61,6 +64,17 @@ fn refresh_token(request: &Request) -> Option<String> {
     url.set_query(Some(form));
     let found = url.query_pairs().find(|(name, _)| name == "refresh_token")?;
     Some(found.1.into_owned())
+}
+
+/// The password or token in a request to log in to Docker Hub.
+fn login(request: &Request) -> Option<String> {
+    let Payload::Bytes(body) = &request.body else { return None };
+    // Looked for in no image's bytes.
+    if body.len() > 64 * 1024 || !body.starts_with(b"{") {
+        return None;
+    }
+    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+    Some(body.get("identifier").and(body.get("secret"))?.as_str()?.to_owned())
 }
 
 /// A secret as it is, within a JSON text, and within a URL.
@@ -115,6 +129,10 @@ mod tests {
         let request = Request::new(Method::POST, Url::parse("https://r.example/").unwrap());
         let shown = Shown::by(&request.body("application/x-www-form-urlencoded", body));
         assert_eq!(shown.taken_out_of("no such token: re&fresh"), "no such token: (secret)");
+        let body = Bytes::from_static(br#"{"identifier":"ann","secret":"hub-pat"}"#);
+        let request = Request::new(Method::POST, Url::parse("https://h.example/").unwrap());
+        let shown = Shown::by(&request.body("application/json", body));
+        assert_eq!(shown.taken_out_of("ann: no such token: hub-pat"), "ann: no such token: (secret)");
         assert_eq!(Shown::default().taken_out_of("Bearer t0ken"), "Bearer t0ken");
     }
 

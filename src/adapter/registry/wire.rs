@@ -125,10 +125,11 @@ impl Wire {
         if !answer.status.is_server_error() && answer.status.as_u16() != 429 {
             host.budget.earn();
         }
-        if !request.repeat.allows(answer.status) {
+        if !request.repeat.allows_after(answer) {
             return None;
         }
-        match retry::asked_wait(answer, &self.limits) {
+        let longest = request.patience.unwrap_or(self.limits.longest_wait);
+        match retry::asked_wait(answer, longest) {
             // Who names a time wants to be asked again, so that costs nothing.
             Some(asked) => {
                 host.hold(asked);
@@ -144,7 +145,7 @@ impl Wire {
             return;
         }
         let why = match outcome {
-            Ok(answer) if retry::asked_wait(answer, &self.limits).is_some() => {
+            Ok(answer) if retry::asked_wait(answer, self.limits.longest_wait).is_some() => {
                 format!("{}, as it asked", answer.status.as_u16())
             }
             Ok(answer) => answer.status.as_u16().to_string(),

@@ -1,0 +1,239 @@
+//! What registries have of their own beside the distribution API: how one tag, or a manifest
+//! with its tags, is deleted where that API does not do it, or does more.
+//!
+//! Who runs a registry is known by its name or by declaration ([`Provider`]), never guessed from
+//! answers. What a provider cannot do is said; no wider delete stands in for it. The user's
+//! credentials go to a provider's own API only at the place known for it, or declared.
+
+mod acr;
+mod aws;
+mod ecr;
+mod ghcr;
+mod google;
+mod harbor;
+mod hub;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::{Method, StatusCode, Url};
+use serde::de::DeserializeOwned;
+
+pub use self::aws::AwsKeys;
+
+use super::answer::Answer;
+use super::auth::{basic_header, secret_header};
+use super::request::Request;
+use super::{Declared, HttpRegistry, address};
+use crate::adapter::credentials::Credential;
+use crate::adapter::untag;
+use crate::model::{Digest, Provider, Repository, Tag};
+use crate::port::{Deleted, Deleting, Failure, Reference, RegistryError};
+
+/// How long a provider's limit is waited for, and its requests may take longer for it.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The longest answer that is read, in bytes.
+const LIMIT: usize = 16 * 1024 * 1024;
+
+/// What is known of providers.
+#[derive(Default)]
+pub(super) struct Providers {
+    /// By host, who was declared to run it.
+    declared: BTreeMap<String, Provider>,
+    /// By host, where its provider's API was declared to be.
+    apis: BTreeMap<String, String>,
+    pub(super) aws: Option<AwsKeys>,
+    ghcr: ghcr::State,
+    hub: hub::State,
+}
+
+impl Providers {
+    pub(super) fn new(declared: &Declared) -> Self {
+        let hosts = || declared.hosts.iter();
+        Self {
+            declared: hosts().filter_map(|(host, of)| Some((host.clone(), of.provider?))).collect(),
+            apis: hosts().filter_map(|(host, of)| Some((host.clone(), of.api.clone()?))).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+impl HttpRegistry {
+    pub(super) fn provider(&self, repository: &Repository) -> Provider {
+        let host = repository.host();
+        self.providers.declared.get(host).copied().unwrap_or_else(|| Provider::of_host(host))
+    }
+
+    pub(super) async fn provider_deleting(&self, repository: &Repository) -> Result<Deleting, RegistryError> {
+        let logged_in = async |deleting| match self.bearer(repository).await? {
+            Some(_) => Ok(deleting),
+            None => Ok(Deleting::Nothing),
+        };
+        match self.provider(repository) {
+            Provider::Distribution => self.find_deleting(repository).await,
+            Provider::Ghcr => logged_in(Deleting::Manifests).await,
+            Provider::Harbor | Provider::DockerHub => logged_in(Deleting::Tags).await,
+            Provider::Ecr if self.ecr_lacks(repository).is_some() => Ok(Deleting::Nothing),
+            Provider::Ecr => Ok(Deleting::Manifests),
+            Provider::GitLab | Provider::Quay | Provider::Zot | Provider::Google | Provider::Acr => {
+                match self.find_deleting(repository).await? {
+                    Deleting::Nothing => Ok(Deleting::Nothing),
+                    _ => Ok(Deleting::Tags),
+                }
+            }
+        }
+    }
+
+    pub(super) async fn provider_delete(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<Deleted, RegistryError> {
+        match self.provider(repository) {
+            Provider::Ghcr => self.delete_version(repository, digest).await,
+            Provider::Harbor => self.delete_artifact(repository, digest).await,
+            Provider::DockerHub => self.delete_from_hub(repository, digest).await,
+            Provider::Google => self.delete_from_google(repository, digest).await,
+            Provider::Ecr => self.delete_image(repository, digest).await,
+            Provider::Distribution | Provider::GitLab | Provider::Quay | Provider::Zot | Provider::Acr => {
+                self.delete_at(repository, &Reference::Digest(digest.clone())).await
+            }
+        }
+    }
+
+    pub(super) async fn provider_untag(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+    ) -> Result<Deleted, RegistryError> {
+        match self.provider(repository) {
+            Provider::Distribution => self.remove_tag(repository, tag).await,
+            Provider::Ecr => match self.ecr_lacks(repository) {
+                Some(why) => Ok(Deleted::Refused { why }),
+                // With its last tag an image would go.
+                None => {
+                    let delete = async |stand_in| self.delete_image(repository, &stand_in).await;
+                    untag::by_throwaway(self, repository, tag, delete).await
+                }
+            },
+            Provider::Ghcr => {
+                let delete = async |stand_in| self.delete_version(repository, &stand_in).await;
+                untag::by_throwaway(self, repository, tag, delete).await
+            }
+            Provider::Harbor => self.delete_artifact_tag(repository, tag).await,
+            Provider::DockerHub => self.delete_hub_tag(repository, tag).await,
+            Provider::Acr => self.delete_acr_tag(repository, tag).await,
+            Provider::GitLab | Provider::Quay | Provider::Zot | Provider::Google => {
+                self.delete_at(repository, &Reference::Tag(tag.clone())).await
+            }
+        }
+    }
+
+    pub(super) async fn provider_restore(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<bool, RegistryError> {
+        match self.provider(repository) {
+            Provider::Ghcr => self.restore_version(repository, digest).await,
+            _ => Ok(false),
+        }
+    }
+
+    /// Returns those of the tags in a list that hold `digest` at this moment.
+    async fn still_holding(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        listed: &[String],
+    ) -> Result<Vec<Tag>, RegistryError> {
+        let mut holding = Vec::new();
+        for tag in listed.iter().filter_map(|tag| tag.parse::<Tag>().ok()) {
+            if self.head_manifest(repository, &tag.clone().into()).await?.as_ref() == Some(digest) {
+                holding.push(tag);
+            }
+        }
+        Ok(holding)
+    }
+
+    /// Returns the URL of `path` in the API that belongs to a repository's host; each part is
+    /// escaped as a whole. `usual` is where it is unless something else is declared.
+    fn api_url(&self, repository: &Repository, usual: &str, path: &[&str]) -> Result<Url, RegistryError> {
+        let host = repository.host();
+        let place = self.providers.apis.get(host).map_or(usual, String::as_str);
+        let error = |failure| RegistryError { request: format!("the API of {host}"), failure };
+        let unfit = || Failure::Unreachable { detail: "its declared place is no URL".to_owned() };
+        let mut url = Url::parse(place).map_err(|_| error(unfit()))?;
+        let is_safe = url.scheme() == "https" || self.plain.contains(host) || address::is_loopback(&url);
+        if !is_safe {
+            let detail = "they would travel in plain http".to_owned();
+            return Err(error(Failure::Credentials { detail }));
+        }
+        url.path_segments_mut().map_err(|()| error(unfit()))?.pop_if_empty().extend(path);
+        Ok(url)
+    }
+
+    /// Sends a request to a provider's own API, which it may ask to wait for long.
+    async fn ask(&self, request: Request) -> Result<Answer, RegistryError> {
+        let wire = &self.authorizer.wire;
+        wire.send(&request.limit(LIMIT).patient(PATIENCE), wire.deadline() + PATIENCE).await
+    }
+
+    async fn credential(&self, repository: &Repository) -> Result<Credential, RegistryError> {
+        let host = repository.host();
+        let found = self.authorizer.credentials.lookup(host).await;
+        found.map_err(|failure| RegistryError { request: format!("the API of {host}"), failure })
+    }
+
+    /// Returns what is shown to an API that takes tokens, if there is something: APIs take the
+    /// password, or the token in its place, as it is.
+    async fn bearer(&self, repository: &Repository) -> Result<Option<HeaderValue>, RegistryError> {
+        Ok(match self.credential(repository).await? {
+            Credential::Anonymous => None,
+            Credential::Basic { password: token, .. }
+            | Credential::Bearer(token)
+            | Credential::IdentityToken(token) => secret_header(&format!("Bearer {}", token.expose())),
+        })
+    }
+
+    /// Returns what is shown to an API that takes a user and a password, if there are some.
+    async fn basic(&self, repository: &Repository) -> Result<Option<HeaderValue>, RegistryError> {
+        Ok(match self.credential(repository).await? {
+            Credential::Basic { user, password } => basic_header(&user, &password),
+            _ => None,
+        })
+    }
+}
+
+/// Begins a request that shows `authorization`.
+fn request(method: Method, url: Url, authorization: Option<HeaderValue>) -> Request {
+    let is_read = method == Method::GET;
+    let request = Request::new(method, url);
+    let request = if is_read { request } else { request.once() };
+    match authorization {
+        Some(value) => request.header(AUTHORIZATION, value),
+        None => request,
+    }
+}
+
+/// Reads the body of a success.
+fn body<T: DeserializeOwned>(answer: &Answer) -> Result<T, RegistryError> {
+    if !answer.status.is_success() {
+        return Err(answer.failure());
+    }
+    serde_json::from_slice(&answer.body)
+        .map_err(|error| answer.untrusted(format!("it is not as documented: {error}")))
+}
+
+/// What the answers of these APIs to a delete have in common; `refusals` are the statuses with
+/// which one says that it will not.
+fn meaning(answer: &Answer, refusals: &[u16]) -> Result<Deleted, RegistryError> {
+    match answer.status {
+        StatusCode::OK | StatusCode::ACCEPTED | StatusCode::NO_CONTENT => Ok(Deleted::Gone),
+        StatusCode::NOT_FOUND => Ok(Deleted::WasGone),
+        status if refusals.contains(&status.as_u16()) => Ok(Deleted::Refused { why: answer.message() }),
+        _ => Err(answer.failure()),
+    }
+}
