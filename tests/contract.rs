@@ -11,6 +11,7 @@
 mod cases;
 #[path = "contract/copies.rs"]
 mod copies;
+#[allow(dead_code, reason = "shared with the faults")]
 #[path = "contract/process.rs"]
 mod process;
 #[path = "contract/restricted.rs"]

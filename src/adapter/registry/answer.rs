@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::hash::Hash;
 use super::request::Rest;
+use super::shown::Shown;
 use crate::model::{Digest, printable};
 use crate::port::{Failure, RegistryError};
 
@@ -20,6 +21,8 @@ pub(super) struct Answer {
     pub(super) body: Bytes,
     /// What comes after that, if the request left it unread.
     pub(super) rest: Option<Rest>,
+    /// What its request showed, and nobody is to be told.
+    pub(super) shown: Shown,
     /// What one must be allowed to do for another answer.
     pub(super) scope: Option<String>,
 }
@@ -70,7 +73,7 @@ impl Answer {
 
     /// Refuses the answer.
     pub(super) fn untrusted(&self, detail: impl Into<String>) -> RegistryError {
-        self.error(Failure::Untrusted { detail: detail.into() })
+        self.error(Failure::Untrusted { detail: self.shown.taken_out_of(&detail.into()) })
     }
 
     fn error(&self, failure: Failure) -> RegistryError {
@@ -101,7 +104,7 @@ impl Answer {
         if said.is_empty() {
             return self.status.canonical_reason().unwrap_or("no explanation").to_owned();
         }
-        printable(&said, 300)
+        printable(&self.shown.taken_out_of(&said), 300)
     }
 }
 
@@ -148,6 +151,7 @@ mod tests {
             headers: HeaderMap::new(),
             body: Bytes::copy_from_slice(body.as_bytes()),
             rest: None,
+            shown: Default::default(),
             scope: None,
         }
     }

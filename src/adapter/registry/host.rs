@@ -16,6 +16,7 @@ use super::gate::{Gate, Pass};
 use super::limits::Limits;
 use super::request::{Request, Rest, SMALL, before};
 use super::retry::Budget;
+use super::shown::Shown;
 use super::wire::locked;
 
 pub(super) struct Host {
@@ -116,7 +117,8 @@ impl Host {
             (status, Some(pass)) if !status.is_server_error() => pass.answered(),
             _ => {}
         }
-        let mut answer = Answer { method, url, status, headers, body: Bytes::new(), rest: None, scope: None };
+        let (body, shown) = (Bytes::new(), Shown::by(request));
+        let mut answer = Answer { method, url, status, headers, body, rest: None, shown, scope: None };
         let mut rest = Rest::new(response, idle);
         match request.limit {
             None if status.is_success() => answer.rest = Some(rest),

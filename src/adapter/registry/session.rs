@@ -63,6 +63,9 @@ pub(super) fn target(answer: &Answer, registry: &Url) -> Result<Url, RegistryErr
     if address::is_internal(&url) && !address::is_internal(registry) {
         return refused("an internal address");
     }
+    if !address::same_origin(&url, &answer.url) && answer.shown.is_in(&url) {
+        return refused("another host, with the credentials in the address");
+    }
     Ok(url)
 }
 
@@ -81,6 +84,7 @@ mod tests {
             headers: HeaderMap::from_iter([(LOCATION, HeaderValue::from_str(location).unwrap())]),
             body: bytes::Bytes::new(),
             rest: None,
+            shown: Default::default(),
             scope: None,
         };
         target(&answer, &url).map(String::from).map_err(|error| error.to_string())
