@@ -44,6 +44,9 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
     let loaded = session::load(global)?;
     let plan = options.apply.as_deref().map(PlanFile::read).transpose()?;
     let session = Session::open(&loaded, global).await?;
+    if options.yes || plan.is_some() {
+        session.may_write("cleaning")?;
+    }
     let ledger = session.setting.ledger.to_string();
     let ahead = match &plan {
         Some(plan) if plan.ledger != ledger => {

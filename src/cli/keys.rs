@@ -1,6 +1,7 @@
 //! `keys`: each box's key, offline.
 
 use super::args::{Boxes, Format, Global};
+use super::ci;
 use super::error::{CliError, exit};
 use super::json::{self, BoxRow, Report};
 use super::session::{self, compute_keys};
@@ -22,8 +23,8 @@ pub async fn run(options: &Boxes, global: &Global, terminal: Terminal) -> Result
                 ..BoxRow::new(keyed, &keyed.wanted.tag)
             };
             let boxes = boxes.iter().map(row).collect();
-            let run = session::run(global).0.to_string();
-            terminal.result(&json::text(&Report { schema: 1, run, boxes, findings: None }))?;
+            let run = session::run(global, &ci::observe()).0.to_string();
+            terminal.result(&json::text(&Report { schema: 1, run, boxes, ci: None, findings: None }))?;
         }
         Format::Human => {
             let mut table = Table::new(&["BOX", "TAG", "ENTRIES", "STANDS ON"]);

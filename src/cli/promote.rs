@@ -39,6 +39,9 @@ pub async fn run(options: &Promote, global: &Global, terminal: Terminal) -> Resu
     let channel = channel_of(&loaded, &options.tag)?;
     let apply = !options.plan && (options.yes || !channel.immutable);
     let mut session = Session::open(&loaded, global).await?;
+    if apply {
+        session.may_write("a promotion")?;
+    }
     let specs = loaded.project.boxes_of(&channel.name);
     let promote_options = PromoteOptions {
         tag: options.tag.clone(),

@@ -32,7 +32,7 @@ pub async fn run(options: &Run, global: &Global, terminal: Terminal) -> Result<u
     let computed = session.compute(&loaded, loaded.choose(&names)?, global, terminal.hushed()).await?;
     let keyed = computed.boxes.iter().find(|keyed| keyed.wanted.name == options.name);
     let keyed = keyed.ok_or_else(|| CliError::Usage(format!("there is no box `{}`", options.name)))?;
-    let digest = prepare(session.ports(), &session.setting, keyed).await?;
+    let image = prepare(session.ports(), &session.setting, keyed).await?;
     let source = std::env::current_dir().map_err(|source| CliError::Io {
         action: "find",
         path: ".".into(),
@@ -41,8 +41,7 @@ pub async fn run(options: &Run, global: &Global, terminal: Terminal) -> Result<u
     let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let user = format!("{}:{}", rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let request = RunRequest {
-        repository: keyed.wanted.repository.clone(),
-        digest,
+        image,
         platform: keyed.spec.platform.clone(),
         command: options.command.clone(),
         source,

@@ -7,6 +7,7 @@ use std::io::{ErrorKind, IsTerminal, Write};
 use anstyle::{AnsiColor, Style};
 
 use super::args::{Color, Global};
+use super::ci;
 use super::error::CliError;
 
 /// The process's outputs.
@@ -16,6 +17,8 @@ pub struct Terminal {
     pub verbose: bool,
     /// Whether stderr is a terminal on which lines can be redrawn.
     pub is_live: bool,
+    /// Whether a runner of GitHub Actions, or of what resembles it, reads along for commands.
+    pub is_read_for_commands: bool,
     color: Color,
 }
 
@@ -33,7 +36,21 @@ impl Terminal {
             quiet: global.quiet,
             verbose: global.verbose,
             is_live: std::io::stderr().is_terminal() && !is_dumb && !is_ci,
+            is_read_for_commands: std::env::var("GITHUB_ACTIONS").is_ok_and(|value| value == "true"),
             color: global.color,
+        }
+    }
+
+    /// Makes sure that nothing in a text is taken for a workflow command.
+    fn safe(self, text: &str) -> std::borrow::Cow<'_, str> {
+        if self.is_read_for_commands { ci::harmless(text).into() } else { text.into() }
+    }
+
+    /// Marks an error for a CI that shows such marks; elsewhere nothing is written.
+    pub fn annotate(self, title: &str, place: Option<(&str, u32)>, message: &str) {
+        if self.is_read_for_commands {
+            let line = ci::annotation(title, place, message) + "\n";
+            let _ = std::io::stderr().write_all(line.as_bytes());
         }
     }
 
@@ -60,7 +77,7 @@ impl Terminal {
         let stdout = std::io::stdout();
         let choice = self.choice(stdout.is_terminal());
         let mut out = anstream::AutoStream::new(stdout.lock(), choice);
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        match out.write_all(self.safe(text).as_bytes()).and_then(|()| out.flush()) {
             Err(source) if source.kind() != ErrorKind::BrokenPipe => Err(CliError::Output(source)),
             _ => Ok(()),
         }
@@ -89,7 +106,7 @@ impl Terminal {
         let stderr = std::io::stderr();
         let choice = self.choice(stderr.is_terminal());
         let mut err = anstream::AutoStream::new(stderr.lock(), choice);
-        let _ = err.write_all(line.as_bytes()).and_then(|()| err.write_all(b"\n"));
+        let _ = err.write_all(self.safe(line).as_bytes()).and_then(|()| err.write_all(b"\n"));
     }
 }
 

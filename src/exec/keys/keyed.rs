@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{Directory, KeysError, joined};
 use crate::config::{BoxSpec, ContextSource};
 use crate::inputs::{Analysis, DockerfileSource, InputManifest, NeedKind, Reads, rewrite};
-use crate::model::{Digest, Key, Repository};
+use crate::model::Key;
 use crate::plan::Wanted;
 use crate::port::BuildRequest;
 
@@ -74,10 +74,10 @@ impl Keyed {
         entries.chain(dockerfile).chain(self.directory_paths(top)).collect()
     }
 
-    /// Writes the request for a build on parents with these digests, by their names.
+    /// Writes the request for a build on these images of its parents, by the parents' names.
     pub fn request(
         &self,
-        parents: &BTreeMap<String, (Repository, Digest)>,
+        parents: &BTreeMap<String, String>,
         labels: BTreeMap<String, String>,
         no_cache: bool,
     ) -> Result<BuildRequest, KeysError> {
@@ -87,9 +87,7 @@ impl Keyed {
             let name = found.origin.name();
             let reference = match (contexts.get(name), self.spec.contexts.get(name)) {
                 (Some(directory), _) => Some(directory.reference.clone()),
-                (None, Some(ContextSource::Box(parent))) => {
-                    parents.get(parent).map(|(repository, digest)| format!("{repository}@{digest}"))
-                }
+                (None, Some(ContextSource::Box(parent))) => parents.get(parent).cloned(),
                 (None, _) => self.pulled.get(name).cloned(),
             };
             replacements.extend(reference.map(|reference| (found.origin.clone(), reference)));
