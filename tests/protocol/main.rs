@@ -13,6 +13,7 @@ mod kills;
 mod lease;
 mod ledger;
 mod net;
+mod pauses;
 mod project;
 mod promote;
 mod promote_faults;
