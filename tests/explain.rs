@@ -98,6 +98,14 @@ impl Engine for Labeller {
         Ok(0)
     }
 
+    async fn name(&self, _: &ImageId, _: &str) -> Result<(), EngineError> {
+        unreachable!("these tests name no image")
+    }
+
+    async fn find(&self, _: &str) -> Result<Option<ImageId>, EngineError> {
+        unreachable!("these tests look for no image")
+    }
+
     async fn push(
         &self,
         image: &ImageId,
@@ -226,7 +234,9 @@ impl World {
             allow_older: false,
             apply: true,
         };
-        exec::promote(self.ports(), &self.setting, &self.keys(), &options, &|_| {}).await.unwrap();
+        exec::promote(self.ports(), &self.setting, exec::Content::Boxes(&self.keys()), &options, &|_| {})
+            .await
+            .unwrap();
     }
 
     /// Compares a box with what `text` names.

@@ -21,10 +21,10 @@ use std::time::{Duration, Instant};
 use boxwright::adapter::clock::BootClock;
 use boxwright::adapter::registry::HttpRegistry;
 use boxwright::exec::{
-    BuildOptions, BuildReport, CleanOptions, Deletion, Keyed, Outcome, Ports, PromoteError, PromoteOptions,
-    Setting, build, clean, promote,
+    BuildOptions, BuildReport, CleanOptions, Content, Deletion, Keyed, Outcome, Ports, PromoteError,
+    PromoteOptions, Setting, build, clean, promote,
 };
-use boxwright::model::{Digest, Key, Repository, Source, Span, Tag};
+use boxwright::model::{Digest, Keep, Key, Repository, Rules, Source, Span, Tag};
 use boxwright::port::Registry;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -35,7 +35,7 @@ use project::{SECRETS, boxes};
 
 const BOXES: [&str; 2] = ["base", "build"];
 /// Tags that stand beside those under test, in each repository.
-const PADDING: usize = 30;
+const PADDING: usize = 20;
 const ROUNDS: u64 = 100;
 
 struct Scene {
@@ -118,20 +118,21 @@ impl Scene {
         };
         let ports =
             Ports { registry: &*self.registry, engine: &engine, clock: &BootClock, secrets: &*SECRETS };
-        promote(ports, &self.setting(run), boxes, &options, &|_| {}).await.map(drop)
+        promote(ports, &self.setting(run), Content::Boxes(boxes), &options, &|_| {}).await.map(drop)
     }
 
     /// Sweeps twice without a grace: the second one deletes what the first one condemned.
     async fn sweep_twice(&self) -> usize {
         let mut deleted = 0;
         for _ in 0..2 {
+            let rules = Rules { last: Some(1), only: Some("main".parse().unwrap()), ..Rules::default() };
             let options = CleanOptions {
                 repositories: BOXES.map(|name| self.repository(name)).to_vec(),
-                keep: BTreeMap::from([("main".to_owned(), Some((1, Span::default())))]),
+                policies: BTreeMap::from([("main".to_owned(), Keep::Rules(rules))]),
                 grace: Span::default(),
-                settle: Span::default(),
-                ahead: Span::default(),
+                records: Span::from_seconds(30 * 86_400),
                 apply: true,
+                ..CleanOptions::default()
             };
             let engine = self.engine(&[]);
             let ports =

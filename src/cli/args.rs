@@ -1,10 +1,12 @@
 //! The command line.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::model::{RunId, Span, Tag};
+use crate::model::{RunId, Share, Span, Tag, TagError};
 
 /// Builds the container images a CI runs in, only when they are missing, and promotes them
 /// by digest.
@@ -93,10 +95,18 @@ pub enum Command {
     /// Build and push what is missing, parents first, and lease what is used
     #[command(after_help = "Examples:\n  boxwright build                  all boxes\n  \
         boxwright build test             the box test and what it stands on\n  \
-        boxwright build --jobs 4 --wait 0s")]
+        boxwright build --jobs 4 --wait 0s\n  \
+        boxwright build --at 4f3c2a1 test  as that commit has it, from a clone of the repository\n  \
+        boxwright build --local          for this machine alone, where nothing may be pushed")]
     Build(Build),
     /// Fail if a box is missing: for jobs that may not build, such as those of a fork
-    Guard(Boxes),
+    Guard(Guard),
+    /// Make new images of boxes whose recipe has not changed, such as for updates of what they install
+    #[command(
+        after_help = "Examples:\n  boxwright rebuild base --dependants    ask, then rebuild base and all that stands on it\n  \
+        boxwright rebuild base --yes           without asking, as a cron does"
+    )]
+    Rebuild(Rebuild),
     /// Print what a box's key is made of, and what differs from an image that stands
     #[command(
         after_help = "Examples:\n  boxwright explain build                        all inputs; works offline\n  \
@@ -108,11 +118,17 @@ pub enum Command {
     #[command(after_help = "Examples:\n  boxwright run build -- make check\n  boxwright run test")]
     Run(Run),
     /// Give the boxes' images a tag such as main or r2026.07, all of them together
-    #[command(after_help = "Examples:\n  boxwright promote main\n  boxwright promote r2026.07 --yes")]
+    #[command(after_help = "Examples:\n  boxwright promote main\n  boxwright promote r2026.07 --yes\n  \
+        boxwright promote r2026.07 --from main --yes   what main holds, by digest; needs no checkout")]
     Promote(Promote),
+    /// Promote again what stood under a tag before; other tags stay
+    Rollback(Rollback),
+    /// Say who promoted what to a tag, when, from which revision, and what stood there before
+    Log(Log),
     /// Find what nothing keeps: mark it, and delete what was marked a while ago
     #[command(after_help = "Examples:\n  boxwright clean                  say what would happen\n  \
-        boxwright clean --yes            do it\n  boxwright clean --now +3d        say what would happen in three days")]
+        boxwright clean --yes            do it\n  \
+        boxwright clean --plan FILE      let another job do it: boxwright clean --apply FILE\n  boxwright clean --now +3d        say what would happen in three days")]
     Clean(Clean),
     /// Serve the embedded registry until interrupted
     #[command(subcommand)]
@@ -152,6 +168,8 @@ pub struct Plan {
     /// Exit with 10 if anything would be built
     #[arg(long)]
     pub check: bool,
+    #[command(flatten)]
+    pub tell: Tell,
 }
 
 #[derive(Debug, Args)]
@@ -167,6 +185,59 @@ pub struct Build {
     /// Ignore the engine's build cache
     #[arg(long)]
     pub no_cache: bool,
+    /// When to lease and push: if this run is trusted and the registry takes it; or else fail; or not at all
+    #[arg(long, value_enum, default_value = "auto", env = "BOXWRIGHT_PUSH")]
+    pub push: Push,
+    /// Build what is missing for this machine alone, where `boxwright run` finds it; write nothing to the registry
+    #[arg(long, conflicts_with = "push")]
+    pub local: bool,
+    /// Build from this commit, branch or tag, in a directory of its own; what is not here is asked of origin
+    #[arg(long, value_name = "REVISION", conflicts_with = "sources")]
+    pub at: Option<String>,
+    #[command(flatten)]
+    pub tell: Tell,
+}
+
+/// When a build leases and pushes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Push {
+    Auto,
+    Always,
+    Never,
+}
+
+/// Where a command tells later jobs what it found.
+#[derive(Debug, Args)]
+pub struct Tell {
+    /// Write a file of variables for later jobs, such as GitLab's dotenv report
+    #[arg(long, value_name = "FILE", env = "BOXWRIGHT_DOTENV")]
+    pub dotenv: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Guard {
+    #[command(flatten)]
+    pub boxes: Boxes,
+    #[command(flatten)]
+    pub tell: Tell,
+}
+
+#[derive(Debug, Args)]
+pub struct Rebuild {
+    /// The boxes
+    #[arg(value_name = "BOX", required = true)]
+    pub names: Vec<String>,
+    /// Rebuild what stands on them as well
+    #[arg(long)]
+    pub dependants: bool,
+    /// Do it without asking; without a terminal nothing is done otherwise
+    #[arg(long)]
+    pub yes: bool,
+    /// How many boxes to build at once
+    #[arg(short, long, default_value_t = 2, env = "BOXWRIGHT_JOBS", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: u16,
+    #[command(flatten)]
+    pub tell: Tell,
 }
 
 #[derive(Debug, Args)]
@@ -214,6 +285,51 @@ pub struct Promote {
     /// Let boxes of an older revision replace those of a newer one
     #[arg(long)]
     pub allow_older: bool,
+    /// Promote the images of another promotion, by digest: the last one of TAG, or its one with this count
+    #[arg(long, value_name = "TAG[@COUNT]")]
+    pub from: Option<From>,
+}
+
+/// A promotion to promote from: `main`, or `main@12`.
+#[derive(Debug, Clone)]
+pub struct From {
+    pub tag: Tag,
+    /// The last one if there is none.
+    pub seq: Option<u32>,
+}
+
+impl FromStr for From {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (tag, seq) = match text.split_once('@') {
+            Some((tag, seq)) => (tag, Some(seq.parse().map_err(|_| format!("`{seq}` is not a count"))?)),
+            None => (text, None),
+        };
+        Ok(Self { tag: tag.parse().map_err(|error: TagError| error.to_string())?, seq })
+    }
+}
+
+impl fmt::Display for From {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tag.fmt(f)?;
+        self.seq.map_or(Ok(()), |seq| write!(f, "@{seq}"))
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Rollback {
+    /// The tag
+    pub tag: Tag,
+    /// Do it; without this nothing is written
+    #[arg(long)]
+    pub yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Log {
+    /// The tag
+    pub tag: Tag,
 }
 
 #[derive(Debug, Args)]
@@ -221,6 +337,15 @@ pub struct Clean {
     /// Do it; without this nothing is written or deleted
     #[arg(long)]
     pub yes: bool,
+    /// Write what would be done to a file, for another call to do with --apply
+    #[arg(long, value_name = "FILE", conflicts_with = "yes")]
+    pub plan: Option<PathBuf>,
+    /// Do what an earlier call planned: exactly that, or nothing (21) if the registry has moved
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["yes", "plan", "now"])]
+    pub apply: Option<PathBuf>,
+    /// Refuse (21) if more than this share of all tags would go, instead of the configuration's
+    #[arg(long, value_name = "SHARE", env = "BOXWRIGHT_MAX_DELETE")]
+    pub max_delete: Option<Share>,
     /// See the registry as at a later time, +DURATION or TIME: leases that end until then count as ended
     #[arg(long, value_name = "TIME|+DURATION")]
     pub now: Option<String>,

@@ -6,11 +6,14 @@ use std::path::PathBuf;
 use crate::adapter::credentials::SettingError;
 use crate::adapter::embedded::EmbeddedError;
 use crate::adapter::registry::StartError;
+use crate::adapter::revision::RevisionError;
 use crate::config::{ConfigError, nearest};
 use crate::exec::{
     BuildError, CleanError, ExplainError, InputsError, KeysError, LedgerError, LockError, PromoteError,
-    RunError,
+    ProtectError, RebuildError, RunError,
 };
+use crate::inputs::DockerignoreError;
+use crate::plan::Refusal;
 use crate::port::{ContextError, EngineError, Failure, RegistryError};
 
 /// Exit codes, as documented in `--help`.
@@ -32,6 +35,9 @@ pub enum CliError {
     NoConfig { directory: PathBuf },
     #[error("failed to {action} {}", path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
+    /// The result was not taken in, by a full disk perhaps.
+    #[error("failed to write the result")]
+    Output(#[source] io::Error),
     #[error("{0}")]
     Usage(String),
     #[error("there is no {what} `{name}`")]
@@ -55,11 +61,26 @@ pub enum CliError {
     #[error(transparent)]
     Clean(#[from] CleanError),
     #[error(transparent)]
+    Protect(#[from] ProtectError),
+    #[error(transparent)]
     Explain(#[from] ExplainError),
     #[error(transparent)]
     Run(#[from] RunError),
     #[error(transparent)]
     Engine(#[from] EngineError),
+    #[error(transparent)]
+    Rebuild(#[from] RebuildError),
+    #[error(transparent)]
+    Revision(#[from] RevisionError),
+    /// A revision whose configuration would have more than the present one is given.
+    #[error("boxwright.toml of {revision} {what}")]
+    OtherTrust { revision: String, what: String },
+    /// An event that anybody can cause, and a command that writes.
+    #[error("{what} is refused: this run is not trusted: {why}")]
+    Untrusted { what: &'static str, why: String },
+    /// `--push always`, and no push.
+    #[error("nothing may be pushed from here, and --push always asks for it")]
+    NoPush,
     /// A worker ended without a result.
     #[error("a part of boxwright stopped unexpectedly")]
     CutOff,
@@ -85,7 +106,16 @@ impl CliError {
                 LockError::Registry { .. } | LockError::Remote { .. } => exit::UNREACHABLE,
                 LockError::NoImage { .. } | LockError::NoRef { .. } => exit::FAILED,
             },
-            Self::Embedded(_) | Self::CutOff => exit::FAILED,
+            Self::Rebuild(error) => match error {
+                RebuildError::Ledger(error) => ledger(error),
+                RebuildError::Unknown { .. } => exit::UNREACHABLE,
+            },
+            Self::Revision(error) => match error {
+                RevisionError::Unknown { .. } => exit::USAGE,
+                RevisionError::Git { .. } | RevisionError::Directory(_) => exit::FAILED,
+            },
+            Self::OtherTrust { .. } | Self::Untrusted { .. } | Self::NoPush => exit::REFUSED,
+            Self::Embedded(_) | Self::Output(_) | Self::CutOff => exit::FAILED,
             Self::Build(error) => build(error),
             Self::Promote(error) => match error {
                 PromoteError::Build(error) => build(error),
@@ -98,7 +128,14 @@ impl CliError {
                 }
                 PromoteError::Partly { .. } => exit::PARTLY,
             },
+            Self::Protect(error) => match error {
+                ProtectError::Unreadable(_) => exit::UNREACHABLE,
+                ProtectError::Empty { .. } => exit::REFUSED,
+            },
             Self::Clean(error) => match error {
+                CleanError::TooMany { .. } | CleanError::TooFew { .. } | CleanError::Moved { .. } => {
+                    exit::REFUSED
+                }
                 CleanError::Ledger(error) => ledger(error),
                 CleanError::Registry(error) => registry(error),
                 CleanError::Unreadable { .. }
@@ -109,9 +146,29 @@ impl CliError {
             Self::Explain(error) => explain(error),
             Self::Run(RunError::Missing { .. }) => exit::MISSING,
             Self::Run(RunError::Unknown { .. }) => exit::UNREACHABLE,
+            Self::Run(RunError::Engine(error)) => engine(error),
             Self::Engine(error) => engine(error),
             Self::Interrupted => exit::INTERRUPTED,
         }
+    }
+
+    /// Returns the file and the line that it is about, where it is about one. The file is named
+    /// from the directory of the configuration.
+    pub fn place(&self) -> Option<(String, u32)> {
+        let place = match self {
+            Self::Config(error) => Some((error.file.as_str(), u32::try_from(error.line).ok()?)),
+            Self::Keys(error) | Self::Lock(LockError::Keys(error)) => match error {
+                KeysError::Dockerfile { source, .. } => source.place(),
+                KeysError::Dockerignore { source: DockerignoreError::Pattern { file, line, .. }, .. }
+                | KeysError::NothingMatches { file, line, .. }
+                | KeysError::Image { file, line, .. }
+                | KeysError::Undeclared { file, line, .. }
+                | KeysError::Trigger { file, line, .. } => Some((file.as_str(), *line)),
+                _ => None,
+            },
+            _ => None,
+        };
+        place.map(|(file, line)| (file.to_owned(), line))
     }
 
     /// Returns what to do about it, where something can be said.
@@ -119,6 +176,15 @@ impl CliError {
         let text = match self {
             Self::NoConfig { .. } => "`boxwright init` writes one from the Dockerfiles it finds",
             Self::Config(error) => return error.hint.clone(),
+            Self::Untrusted { .. } => {
+                "a run by an event that takes write access does it, or a person at a terminal"
+            }
+            Self::NoPush => {
+                "the credentials need the right to push; without --push always present boxes are used"
+            }
+            Self::OtherTrust { .. } => {
+                "look at what it changes; if it is as it should be, check that revision out and build there"
+            }
             Self::Unknown { name, known, .. } => return Some(meant(name, known)),
             Self::Keys(error) => return keys_hint(error),
             Self::Explain(ExplainError::NoInputs { .. }) => {
@@ -138,10 +204,10 @@ impl CliError {
             Self::Promote(PromoteError::Partly { .. }) => {
                 "run the same command again: it goes on where it stopped"
             }
-            Self::Promote(PromoteError::Refused(crate::plan::Refusal::Older { .. })) => {
-                "--allow-older promotes it nevertheless"
-            }
-            Self::Promote(PromoteError::Refused(crate::plan::Refusal::Local { .. })) => {
+            Self::Promote(PromoteError::Refused(
+                Refusal::Older { .. } | Refusal::Withdrawn { .. } | Refusal::Behind { .. },
+            )) => "--allow-older promotes it nevertheless",
+            Self::Promote(PromoteError::Refused(Refusal::Local { .. })) => {
                 "run it without --source, on boxes that were built without"
             }
             Self::Promote(PromoteError::Conflict { .. }) => {
@@ -151,7 +217,14 @@ impl CliError {
             Self::Build(BuildError::Unknown { .. }) => {
                 "nothing was built or pushed; run the command again when the registry answers"
             }
-            Self::Clean(_) => "nothing was deleted",
+            Self::Promote(PromoteError::Refused(Refusal::Ending { .. })) => {
+                "if it is to stay, change the channel's `keep`; the sweeps after that let it be promoted again"
+            }
+            Self::Clean(CleanError::TooMany { .. }) => {
+                "nothing was deleted; if this is meant, --max-delete allows more"
+            }
+            Self::Clean(CleanError::Moved { .. }) => "nothing was deleted; make a new plan",
+            Self::Clean(_) | Self::Protect(_) => "nothing was deleted",
             _ => return None,
         };
         Some(text.to_owned())

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use boxwright::model::{ContentTag, Generation, SetBox, SetRecord, Source, Timestamp};
-use boxwright::plan::{Member, Past, Promoter, PromoterAction, PromoterEnd, PromoterSaw, Why, promotion};
+use boxwright::plan::{
+    Member, Past, Promoter, PromoterAction, PromoterEnd, PromoterSaw, Why, Wish, promotion,
+};
 
 use super::registry::{At, Cell, GENERATIONS, Id, NAMES, Rec, RecBox, Request, Store};
 use super::world::{Config, Guard, Harm, State, Step, World};
@@ -286,7 +288,14 @@ fn resolve(config: &Config, state: &mut State, view: &Store, me: usize) {
     let record = |at: (usize, &Rec)| record(config, at.0 as u32 + 1, at.1);
     let (set, plan) = (now(&view.sets).map(record), now(&view.plans).map(record));
     let past = Past { set: set.as_ref(), plan: plan.as_ref() };
-    let planned = promotion(&NAMES.main, false, false, &Source::default(), members, past);
+    let wish = Wish {
+        tag: &NAMES.main,
+        immutable: false,
+        allow_older: false,
+        source: &Source::default(),
+        from: None,
+    };
+    let planned = promotion(&wish, members, past);
     let promoter = &mut state.promoters[me];
     let Ok(planned) = planned else {
         return promoter.observe(PromoterSaw::Failed { is_refused: false });
@@ -323,6 +332,8 @@ fn record(config: &Config, seq: u32, rec: &Rec) -> SetRecord {
         promoted: Timestamp::default(),
         run: "r".parse().unwrap(),
         source: Source::default(),
+        from: None,
+        withdrawn: None,
         boxes: rec.boxes.iter().map(one).collect(),
     }
 }

@@ -398,7 +398,7 @@ fn observed(config: &Config, view: &Store, leased: u8) -> Option<Observed> {
             needs = BTreeSet::new();
         }
         let key = (!image.is_foreign).then(|| NAMES.key(image.key));
-        observed.nodes.insert(digest, Node { needs, key });
+        observed.nodes.insert(digest, Node { needs, key, ..Node::default() });
     }
     Some(observed)
 }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod attached;
 mod build;
 mod clean;
 mod clean_faults;
@@ -14,10 +15,12 @@ mod lease;
 mod ledger;
 mod net;
 mod pauses;
+mod policies;
 mod project;
 mod promote;
 mod promote_faults;
 mod retention;
+mod rollback;
 mod together;
 mod unknown;
 mod world;
