@@ -1,4 +1,4 @@
-//! Hundreds of rounds of sweeps against builds and promotions on the real docker-registry, whose
+//! Over a hundred rounds of sweeps against builds and promotions on the real docker-registry, whose
 //! DELETE untags in a second step. Repositories are padded with tags, each of which the registry
 //! looks at before it untags, so that the window is wide. What stands afterwards is read from
 //! the registry directly.
@@ -36,7 +36,7 @@ use project::{SECRETS, boxes};
 const BOXES: [&str; 2] = ["base", "build"];
 /// Tags that stand beside those under test, in each repository.
 const PADDING: usize = 20;
-const ROUNDS: u64 = 100;
+const ROUNDS: u64 = 60;
 
 struct Scene {
     server: Server,

@@ -55,6 +55,7 @@ fn a_rerun_finishes_what_was_killed() {
         world.replace("ci/Dockerfile", "RUN echo base > /base #", "RUN echo base > /base\n#");
     }
     world.commit();
+    world.boxwright(&["build", "--wait", "0s"]).good();
     // A promotion: the lease, the plan, three tags, the set record.
     for count in 1..=5 {
         let tag = format!("r1.{count}");
