@@ -14,6 +14,7 @@ mod kills;
 mod lease;
 mod ledger;
 mod net;
+mod pauses;
 mod policies;
 mod project;
 mod promote;
