@@ -8,8 +8,8 @@ use crate::adapter::embedded::EmbeddedError;
 use crate::adapter::registry::StartError;
 use crate::config::{ConfigError, nearest};
 use crate::exec::{
-    BuildError, CleanError, ExplainError, InputsError, KeysError, LedgerError, LockError, PromoteError,
-    ProtectError, RunError,
+    BuildError, CleanError, CopyError, ExplainError, InputsError, KeysError, LedgerError, LockError,
+    PromoteError, ProtectError, RunError,
 };
 use crate::plan::Refusal;
 use crate::port::{ContextError, EngineError, Failure, RegistryError};
@@ -96,6 +96,12 @@ impl CliError {
                 PromoteError::Registry(error) => registry(error),
                 PromoteError::Lapsed { .. } => exit::UNREACHABLE,
                 PromoteError::Missing { .. } => exit::MISSING,
+                PromoteError::Copy { source, .. } => match source {
+                    CopyError::Registry(error) => registry(error),
+                    CopyError::Gone { .. } => exit::MISSING,
+                    CopyError::Unreadable { .. } => exit::UNREACHABLE,
+                    CopyError::Contended { .. } => exit::REFUSED,
+                },
                 PromoteError::Refused(_) | PromoteError::ReadOnly | PromoteError::Conflict { .. } => {
                     exit::REFUSED
                 }
@@ -145,7 +151,7 @@ impl CliError {
                 "is the engine running, and may you use its socket? `docker version` tells; DOCKER_HOST names another one"
             }
             Self::Promote(PromoteError::Missing { .. }) => "run `boxwright build` on this revision first",
-            Self::Promote(PromoteError::Partly { .. }) => {
+            Self::Promote(PromoteError::Partly { .. } | PromoteError::Copy { .. }) => {
                 "run the same command again: it goes on where it stopped"
             }
             Self::Promote(PromoteError::Refused(

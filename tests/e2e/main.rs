@@ -24,5 +24,6 @@ mod run;
 mod secrets;
 mod sources;
 mod together;
+mod walk;
 mod witness;
 mod world;
