@@ -44,6 +44,9 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
     let loaded = session::load(global)?;
     let plan = options.apply.as_deref().map(PlanFile::read).transpose()?;
     let session = Session::open(&loaded, global).await?;
+    if options.yes || plan.is_some() {
+        session.may_write("cleaning")?;
+    }
     let ledger = session.setting.ledger.to_string();
     let ahead = match &plan {
         Some(plan) if plan.ledger != ledger => {
@@ -71,10 +74,10 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
                 old_records: report.records,
                 images: rows,
             };
-            terminal.result(&json::text(&out));
+            terminal.result(&json::text(&out))?;
         }
         Format::Human => {
-            terminal.result(&table(&rows).render());
+            terminal.result(&table(&rows).render())?;
             summary(&report, options, terminal);
         }
     }

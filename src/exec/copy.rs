@@ -1,230 +1,168 @@
-//! Copies images to another repository, of the same registry or another one: whole, with
-//! their children and with what is attached to them.
+//! Copying an image to another repository, of the same registry or of another one.
 //!
-//! What a manifest needs goes before it, so a manifest that is there is whole, and a copy that
-//! was cut off goes on where it stopped. Within a registry blobs are mounted; between two they
-//! pass through as they come, and are hashed on the way.
+//! Content first: blobs, children, the manifest, and the tag last. The bytes are the same, so
+//! are the digests. Blobs that are said to be there are not sent; when the registry then lacks
+//! one, nothing that it said is believed any more, and all are sent once.
 
-use std::collections::BTreeSet;
 use std::io;
 
 use async_trait::async_trait;
-use futures_util::future::BoxFuture;
-use futures_util::{FutureExt, StreamExt, TryStreamExt};
+use futures_util::future::{BoxFuture, FutureExt as _};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use crate::model::{Descriptor, Digest, Document, MediaType, RawManifest, Repository, Tag};
-use crate::port::{Blob, BlobSource, BlobStream, Reference, Registry, RegistryError};
+use crate::model::{Digest, Document, ManifestError, RawManifest, Repository, Tag};
+use crate::port::{Blob, BlobSource, BlobStream, Failure, Reference, Registry, RegistryError};
 
 /// Blobs that are moved at once.
 const AT_ONCE: usize = 4;
-/// How often a list of referrers is written until it holds what others wrote as well.
-const TRIES: usize = 5;
 
-/// Why an image was not copied.
+/// How deep indexes may lie in indexes.
+const DEEPEST: usize = 4;
+
+/// A repository and the registry that it is in.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    /// The registry.
+    pub registry: &'a dyn Registry,
+    /// The repository.
+    pub repository: &'a Repository,
+}
+
+/// Why an image was not copied. No tag was moved.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
-    /// A registry did not answer as needed.
+    /// A registry did not do as asked.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// Something that the image needs is gone.
-    #[error("{repository} has lost {digest}")]
-    Gone {
-        /// The repository.
+    /// There is no such image, or a part of it is missing.
+    #[error("{repository} has no {what}")]
+    Missing {
+        /// Where.
         repository: Repository,
-        /// What is gone.
-        digest: Digest,
+        /// What: a manifest, or a blob.
+        what: String,
     },
-    /// A manifest could not be understood, so what it needs is unknown.
-    #[error("{repository}@{digest} cannot be understood: {why}")]
-    Unreadable {
-        /// The repository.
-        repository: Repository,
-        /// The manifest.
-        digest: Digest,
-        /// Why.
-        why: String,
-    },
-    /// The list of what refers to an image is written over again and again.
+    /// A manifest cannot be read.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The list of what refers to an image is written over by others, again and again.
     #[error("{repository}:{tag} is written over by others again and again")]
     Contended {
-        /// The repository.
+        /// Where.
         repository: Repository,
         /// The list's tag.
         tag: Tag,
     },
+    /// Indexes lie in indexes.
+    #[error("index {digest} lies deeper than {DEEPEST} indexes")]
+    TooDeep {
+        /// The one that does.
+        digest: Digest,
+    },
 }
 
-/// Copies from one repository to another.
-pub(super) struct Copier<'a> {
-    registry: &'a dyn Registry,
-    from: &'a Repository,
-    to: &'a Repository,
-    /// Tags of the source that name what they are attached to.
-    attached: Vec<(Digest, Tag)>,
+/// Copies the image at `at`, and gives it `tag`; returns its digest.
+pub async fn copy(
+    from: Place<'_>,
+    at: &Reference,
+    to: Place<'_>,
+    tag: Option<&Tag>,
+) -> Result<Digest, CopyError> {
+    let raw = find(from, at).await?;
+    manifest(from, to, &raw, DEEPEST).await?;
+    if let Some(tag) = tag {
+        to.registry.put(to.repository, &Reference::Tag(tag.clone()), &raw).await?;
+    }
+    Ok(raw.digest().clone())
 }
 
-impl<'a> Copier<'a> {
-    pub async fn new(
-        registry: &'a dyn Registry,
-        from: &'a Repository,
-        to: &'a Repository,
-    ) -> Result<Self, CopyError> {
-        let tags = registry.tags(from).await?.tags;
-        // The lists of referrers are made anew: what they list may be there in part.
-        let is_list = |tag: &Tag, subject: &Digest| *tag == Tag::of_referrers(subject);
-        let attached = tags.into_iter().filter_map(|tag| Some((tag.subject()?, tag)));
-        let attached = attached.filter(|(subject, tag)| !is_list(tag, subject)).collect();
-        Ok(Self { registry, from, to, attached })
-    }
+async fn find(from: Place<'_>, at: &Reference) -> Result<RawManifest, CopyError> {
+    let found = from.registry.get(from.repository, at).await?;
+    found.ok_or_else(|| missing(from, format!("manifest {at}")))
+}
 
-    /// Copies an image and puts it under a tag, unless that holds something else.
-    pub async fn image(&self, digest: &Digest, tag: &Tag) -> Result<(), CopyError> {
-        let raw = self.manifest(digest).await?;
-        if self.registry.head(self.to, &tag.clone().into()).await?.is_none() {
-            self.registry.put(self.to, &tag.clone().into(), &raw).await?;
-        }
-        self.attachments(raw).await
-    }
+fn missing(from: Place<'_>, what: String) -> CopyError {
+    CopyError::Missing { repository: from.repository.clone(), what }
+}
 
-    /// Copies a manifest by digest, what it needs first; returns it.
-    fn manifest<'s>(&'s self, digest: &'s Digest) -> BoxFuture<'s, Result<RawManifest, CopyError>> {
-        async move {
-            let at = Reference::Digest(digest.clone());
-            let raw = self.registry.get(self.from, &at).await?.ok_or_else(|| self.gone(digest))?;
-            if self.registry.head(self.to, &at).await?.is_some() {
-                return Ok(raw);
-            }
-            match self.read(&raw)? {
-                Document::Image(image) => {
-                    let mut seen = BTreeSet::new();
-                    let parts = std::iter::once(image.config).chain(image.layers);
-                    let parts = parts.filter(|part| !is_elsewhere(part) && seen.insert(part.digest.clone()));
-                    futures_util::stream::iter(parts.map(Ok::<_, CopyError>))
-                        .try_for_each_concurrent(AT_ONCE, |part| async move { self.blob(&part).await })
-                        .await?;
+/// Copies a manifest and all it needs.
+fn manifest<'a>(
+    from: Place<'a>,
+    to: Place<'a>,
+    raw: &'a RawManifest,
+    depth: usize,
+) -> BoxFuture<'a, Result<(), CopyError>> {
+    async move {
+        let at = Reference::Digest(raw.digest().clone());
+        match raw.document()? {
+            Document::Index(index) => {
+                let depth = depth
+                    .checked_sub(1)
+                    .ok_or_else(|| CopyError::TooDeep { digest: raw.digest().clone() })?;
+                for child in &index.manifests {
+                    let child = find(from, &Reference::Digest(child.digest.clone())).await?;
+                    manifest(from, to, &child, depth).await?;
                 }
-                Document::Index(index) => {
-                    let is_manifest = |child: &&Descriptor| child.media_type.parse::<MediaType>().is_ok();
-                    for child in index.manifests.iter().filter(is_manifest) {
-                        self.manifest(&child.digest).await?;
+                to.registry.put(to.repository, &at, raw).await?;
+            }
+            Document::Image(image) => {
+                let parts: Vec<Blob> =
+                    std::iter::once(&image.config).chain(&image.layers).map(Blob::from).collect();
+                blobs(from, to, &parts, true).await?;
+                match to.registry.put(to.repository, &at, raw).await {
+                    Err(error) if lacks_a_blob(&error) => {
+                        blobs(from, to, &parts, false).await?;
+                        to.registry.put(to.repository, &at, raw).await?;
                     }
+                    put => put?,
                 }
             }
-            self.registry.put(self.to, &at, &raw).await?;
-            Ok(raw)
         }
-        .boxed()
-    }
-
-    /// Copies what refers to a manifest and to its children, by list and by tag.
-    fn attachments(&self, raw: RawManifest) -> BoxFuture<'_, Result<(), CopyError>> {
-        async move {
-            let subject = raw.digest();
-            for referrer in self.registry.referrers(self.from, subject).await? {
-                let copied = self.manifest(&referrer.digest).await?;
-                self.list(subject, &referrer, &copied).await?;
-                self.attachments(copied).await?;
-            }
-            for (_, tag) in self.attached.iter().filter(|(of, _)| of == subject) {
-                let at = Reference::Tag(tag.clone());
-                let Some(found) = self.registry.head(self.from, &at).await? else { continue };
-                let copied = self.manifest(&found).await?;
-                self.registry.put(self.to, &at, &copied).await?;
-                self.attachments(copied).await?;
-            }
-            if let Document::Index(index) = self.read(&raw)? {
-                let is_manifest = |child: &&Descriptor| child.media_type.parse::<MediaType>().is_ok();
-                for child in index.manifests.iter().filter(is_manifest) {
-                    let at = Reference::Digest(child.digest.clone());
-                    let child = self.registry.get(self.to, &at).await?;
-                    self.attachments(child.ok_or_else(|| self.gone(subject))?).await?;
-                }
-            }
-            Ok(())
-        }
-        .boxed()
-    }
-
-    /// Makes sure that the target lists a referrer. A registry that keeps no list itself has one
-    /// under a tag, which others may write at the same moment: what they wrote is kept.
-    async fn list(
-        &self,
-        subject: &Digest,
-        referrer: &Descriptor,
-        copied: &RawManifest,
-    ) -> Result<(), CopyError> {
-        let tag = Tag::of_referrers(subject);
-        let mut entry = serde_json::json!(referrer);
-        if let Document::Image(image) = self.read(copied)? {
-            // As the specification wants it: what the list says is the referrer's own.
-            entry["annotations"] = serde_json::json!(image.annotations);
-        }
-        for _ in 0..TRIES {
-            let listed = self.registry.referrers(self.to, subject).await?;
-            if listed.iter().any(|one| one.digest == referrer.digest) {
-                return Ok(());
-            }
-            let raw = self.registry.get(self.to, &tag.clone().into()).await?;
-            let before = raw.as_ref().map(|raw| serde_json::from_slice::<serde_json::Value>(raw.bytes()));
-            let mut index = before.and_then(Result::ok).unwrap_or_else(|| {
-                serde_json::json!({ "schemaVersion": 2, "mediaType": MediaType::OciIndex.as_str(), "manifests": [] })
-            });
-            if let Some(manifests) = index["manifests"].as_array_mut() {
-                manifests.push(entry.clone());
-            }
-            let raw = RawManifest::new(MediaType::OciIndex, index.to_string());
-            self.registry.put(self.to, &tag.clone().into(), &raw).await?;
-        }
-        Err(CopyError::Contended { repository: self.to.clone(), tag })
-    }
-
-    async fn blob(&self, part: &Descriptor) -> Result<(), CopyError> {
-        if self.registry.has_blob(self.to, &part.digest).await? {
-            return Ok(());
-        }
-        let source = Remote { registry: self.registry, repository: self.from, blob: part.into() };
-        let mount = (self.from.host() == self.to.host()).then_some(self.from);
-        self.registry.push_blob(self.to, &source, mount).await?;
         Ok(())
     }
-
-    fn read(&self, raw: &RawManifest) -> Result<Document, CopyError> {
-        raw.document().map_err(|error| CopyError::Unreadable {
-            repository: self.from.clone(),
-            digest: raw.digest().clone(),
-            why: error.to_string(),
-        })
-    }
-
-    fn gone(&self, digest: &Digest) -> CopyError {
-        CopyError::Gone { repository: self.from.clone(), digest: digest.clone() }
-    }
+    .boxed()
 }
 
-/// Layers that may not be distributed are not in any registry of ours (image-spec, "Non-Distributable
-/// Layers").
-fn is_elsewhere(part: &Descriptor) -> bool {
-    part.media_type.contains("nondistributable") || part.media_type.contains("foreign")
+/// Moves blobs, but those that the registry says it has if that is believed.
+async fn blobs(from: Place<'_>, to: Place<'_>, parts: &[Blob], is_believed: bool) -> Result<(), CopyError> {
+    let mount = (from.repository.host() == to.repository.host() && is_believed).then_some(from.repository);
+    let one = async |blob: &Blob| -> Result<(), CopyError> {
+        if is_believed && to.registry.has_blob(to.repository, &blob.digest).await? {
+            return Ok(());
+        }
+        let source = Elsewhere { place: from, blob: blob.clone() };
+        to.registry.push_blob(to.repository, &source, mount).await?;
+        Ok(())
+    };
+    stream::iter(parts).map(one).buffer_unordered(AT_ONCE).try_collect().await
 }
 
-/// A blob of a registry, read as often as it is needed.
-struct Remote<'a> {
-    registry: &'a dyn Registry,
-    repository: &'a Repository,
+/// Tells whether a manifest was refused because a blob is not there (distribution-spec, "Error
+/// Codes").
+fn lacks_a_blob(error: &RegistryError) -> bool {
+    let codes = ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"];
+    matches!(&error.failure, Failure::Status { status: 400 | 404, detail }
+        if codes.iter().any(|code| detail.starts_with(code)))
+}
+
+/// A blob of a registry, to be uploaded to another one.
+struct Elsewhere<'a> {
+    place: Place<'a>,
     blob: Blob,
 }
 
 #[async_trait]
-impl BlobSource for Remote<'_> {
+impl BlobSource for Elsewhere<'_> {
     fn blob(&self) -> &Blob {
         &self.blob
     }
 
     async fn open(&self, from: u64) -> io::Result<BlobStream<'_, io::Error>> {
-        let opened = self.registry.open_blob(self.repository, &self.blob, from).await;
-        match opened.map_err(io::Error::other)? {
-            Some(stream) => Ok(stream.map(|piece| piece.map_err(io::Error::other)).boxed()),
-            None => Err(io::Error::new(io::ErrorKind::NotFound, format!("{} is gone", self.blob.digest))),
-        }
+        let Place { registry, repository } = self.place;
+        let opened = registry.open_blob(repository, &self.blob, from).await.map_err(io::Error::other)?;
+        let pieces = opened.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotFound, format!("{repository} has no blob {}", self.blob.digest))
+        })?;
+        Ok(pieces.map_err(io::Error::other).boxed())
     }
 }

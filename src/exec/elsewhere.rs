@@ -1,9 +1,9 @@
 //! Promotion to another registry, or to other repositories of the same one: the images are
 //! copied, then promoted there, with a ledger of its own.
 
+use super::attached::Copier;
 use super::build::{release, take_lease};
 use super::content::Content;
-use super::copy::Copier;
 use super::event::{Emit, Event};
 use super::ledger::Ledger;
 use super::promote::{PromoteError, PromoteOptions, PromoteReport, planned, promote, record};

@@ -1,6 +1,7 @@
 //! The only callers of the ports: each file carries out one protocol step by step, tells
 //! what it does as events, and prints nothing.
 
+mod attached;
 mod build;
 mod carry;
 mod clean;
@@ -14,6 +15,7 @@ mod findings;
 mod finish;
 mod keys;
 mod ledger;
+mod local;
 mod lock;
 mod log;
 mod make;
@@ -23,6 +25,7 @@ mod probe;
 mod promote;
 mod protect;
 mod reasons;
+mod rebuild;
 mod redact;
 mod run;
 mod schedule;
@@ -34,19 +37,21 @@ mod survey;
 pub use build::{BoxReport, BuildError, BuildOptions, BuildReport, Outcome, build};
 pub use clean::{CleanError, CleanOptions, CleanReport, clean};
 pub use content::Content;
-pub use copy::CopyError;
+pub use copy::{CopyError, Place, copy};
 pub use elsewhere::promote_to;
 pub use event::{Emit, Event};
 pub use explain::{Against, Compared, Difference, ExplainError, Parent, against, compare};
 pub use findings::Remark;
 pub use keys::{Keyed, KeysError, Tree, keys};
 pub use ledger::{Held, Leased, Ledger, LedgerError};
+pub use local::build_local;
 pub use lock::{LockError, LockReport, Moved, resolve};
 pub use log::{History, history};
 pub use probe::{observe, observe_all};
 pub use promote::{PromoteError, PromoteOptions, PromoteReport, promote};
 pub use protect::{ProtectError, protected, refs};
 pub use reasons::{Reason, Reasons, reasons};
+pub use rebuild::{RebuildError, Replaced, replace};
 pub use run::{RunError, prepare};
 pub use secrets::NoSecret;
 pub use sources::DirectoryError;

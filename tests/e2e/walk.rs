@@ -75,7 +75,7 @@ fn what_is_kept_stays_what_is_not_goes_and_everything_has_its_reason() {
     // As long as the leases last nothing goes, and after that exactly this.
     assert!(told(&world, &[]).values().all(|(action, _)| action == "keep"));
     let rows = told(&world, &["--now", "+4d"]);
-    let garbage = vec![format!("test:{}", test(&left, "tag")), signatures[1].clone()];
+    let garbage = [format!("test:{}", test(&left, "tag")), signatures[1].clone()];
     let of_pr: Vec<String> = BOXES.iter().map(|name| format!("{name}:pr-7")).collect();
     let going: Vec<&String> =
         rows.iter().filter(|(_, (action, _))| action != "keep").map(|(name, _)| name).collect();
