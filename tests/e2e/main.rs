@@ -25,5 +25,6 @@ mod run;
 mod secrets;
 mod sources;
 mod together;
+mod walk;
 mod witness;
 mod world;

@@ -8,6 +8,7 @@ mod build;
 mod clean;
 mod clean_faults;
 mod clean_races;
+mod copy;
 mod engine;
 mod interrupt;
 mod kills;
