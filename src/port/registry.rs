@@ -181,7 +181,7 @@ pub enum Deleted {
     /// This registry does not delete that (405, or deletion switched off).
     Unsupported,
     /// This registry deletes, but not this one, however often it is asked: it is needed, or
-    /// protected, or the last of its kind. Nothing has changed.
+    /// protected, or the last of its kind. It is as it was, but for tags that had to go first.
     Refused {
         /// What it said.
         why: String,

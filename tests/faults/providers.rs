@@ -233,7 +233,7 @@ fn answer(provider: Provider, seen: &Seen, store: &mut Store) -> Reply {
             return own(seen, store, path);
         }
     }
-    if seen.target == "/ecr/" {
+    if seen.target == "/ecr" {
         return ecr(seen, store);
     }
     if let Some(tag) = seen.target.strip_prefix("/acr/v1/acme/tools/box/_tags/") {
@@ -299,7 +299,7 @@ impl Fake {
         let shared = store.clone();
         let peer = Peer::start(move |seen, _| {
             let store = &mut *shared.lock().unwrap();
-            let is_delete = seen.method == "DELETE" || seen.target == "/ecr/";
+            let is_delete = seen.method == "DELETE" || seen.target == "/ecr";
             if is_delete && store.trouble == Trouble::Before {
                 return Reply::new(502);
             }
@@ -333,7 +333,7 @@ impl Fake {
         let api = match self.provider {
             Provider::Ghcr => "gh",
             Provider::DockerHub => "hub",
-            Provider::Ecr => "ecr/",
+            Provider::Ecr => "ecr",
             _ => "own",
         };
         let api = Some(format!("http://{}/{api}", self.peer.host));
@@ -472,6 +472,24 @@ async fn what_cannot_be_deleted_is_said() {
         let fake = Fake::new(provider).await;
         let client = fake.client_with(Credentials::anonymous());
         assert_eq!(client.deleting(&fake.at).await.unwrap(), Deleting::Nothing, "{provider}");
+    }
+}
+
+/// A provider's usual place is not shown what belongs to some other host.
+#[tokio::test]
+async fn credentials_go_to_no_place_that_was_not_declared() {
+    for provider in [Provider::Ghcr, Provider::DockerHub] {
+        let fake = Fake::new(provider).await;
+        let credential = Credential::Bearer(Secret::new("hunter2"));
+        let settings = HostSettings { provider: Some(provider), ..HostSettings::default() };
+        let declared = Declared { hosts: BTreeMap::from([(fake.peer.host.clone(), settings)]) };
+        let client = declared_client(Credentials::given(&fake.peer.host, credential), declared, limits());
+        // Docker Hub's is needed only once its registry has refused.
+        let error = match provider {
+            Provider::Ghcr => client.delete(&fake.at, &fake.digest).await.unwrap_err(),
+            _ => client.untag(&fake.at, &doomed()).await.unwrap_err(),
+        };
+        assert!(error.to_string().contains("declares no `api`"), "{error}");
     }
 }
 

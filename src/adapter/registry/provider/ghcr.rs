@@ -167,9 +167,12 @@ impl HttpRegistry {
         let place = if account.r#type == "Organization" {
             vec!["orgs".to_owned(), account.login]
         } else {
-            // A workflow's token is nobody's, and is answered 403.
             let own = self.ask(self.github(Method::GET, repository, &["user"]).await?).await?;
-            let own = body::<Account>(&own).ok();
+            let own = match own.status.as_u16() {
+                // A workflow's token is nobody's.
+                403 | 404 => None,
+                _ => Some(body::<Account>(&own)?),
+            };
             match own.is_some_and(|own| own.login.eq_ignore_ascii_case(&account.login)) {
                 true => vec!["user".to_owned()],
                 false => vec!["users".to_owned(), account.login],

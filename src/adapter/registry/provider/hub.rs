@@ -115,8 +115,7 @@ impl HttpRegistry {
 
     async fn hub_token(&self, repository: &Repository) -> Result<HeaderValue, RegistryError> {
         let mut slot = self.providers.hub.0.lock().await;
-        if let Some((token, until)) = slot.as_ref().filter(|(_, until)| Instant::now() < *until) {
-            let _ = until;
+        if let Some((token, _)) = slot.as_ref().filter(|(_, until)| Instant::now() < *until) {
             return Ok(token.clone());
         }
         let url = self.api_url(repository, API, &["v2", "auth", "token"])?;

@@ -67,14 +67,16 @@ impl HttpRegistry {
     }
 
     pub(super) async fn provider_deleting(&self, repository: &Repository) -> Result<Deleting, RegistryError> {
-        let logged_in = async |deleting| match self.bearer(repository).await? {
-            Some(_) => Ok(deleting),
-            None => Ok(Deleting::Nothing),
-        };
         match self.provider(repository) {
             Provider::Distribution => self.find_deleting(repository).await,
-            Provider::Ghcr => logged_in(Deleting::Manifests).await,
-            Provider::Harbor | Provider::DockerHub => logged_in(Deleting::Tags).await,
+            Provider::Ghcr => match self.bearer(repository).await? {
+                Some(_) => Ok(Deleting::Manifests),
+                None => Ok(Deleting::Nothing),
+            },
+            Provider::Harbor | Provider::DockerHub => match self.basic(repository).await? {
+                Some(_) => Ok(Deleting::Tags),
+                None => Ok(Deleting::Nothing),
+            },
             Provider::Ecr if self.ecr_lacks(repository).is_some() => Ok(Deleting::Nothing),
             Provider::Ecr => Ok(Deleting::Manifests),
             Provider::GitLab | Provider::Quay | Provider::Zot | Provider::Google | Provider::Acr => {
@@ -159,11 +161,20 @@ impl HttpRegistry {
     }
 
     /// Returns the URL of `path` in the API that belongs to a repository's host; each part is
-    /// escaped as a whole. `usual` is where it is unless something else is declared.
+    /// escaped as a whole. `usual` is where it is unless something else is declared; a place that
+    /// is known for one host is not shown another one's credentials.
     fn api_url(&self, repository: &Repository, usual: &str, path: &[&str]) -> Result<Url, RegistryError> {
         let host = repository.host();
-        let place = self.providers.apis.get(host).map_or(usual, String::as_str);
         let error = |failure| RegistryError { request: format!("the API of {host}"), failure };
+        let declared = self.providers.apis.get(host).map(String::as_str);
+        let place = match self.provider(repository) {
+            own @ (Provider::Ghcr | Provider::DockerHub) if Provider::of_host(host) != own => {
+                let detail =
+                    "where to show them is not known: hosts.toml declares no `api` for it".to_owned();
+                declared.ok_or_else(|| error(Failure::Credentials { detail }))?
+            }
+            _ => declared.unwrap_or(usual),
+        };
         let unfit = || Failure::Unreachable { detail: "its declared place is no URL".to_owned() };
         let mut url = Url::parse(place).map_err(|_| error(unfit()))?;
         let is_safe = url.scheme() == "https" || self.plain.contains(host) || address::is_loopback(&url);
