@@ -138,6 +138,9 @@ impl CliError {
                 "--against takes a promoted tag such as main, a content tag, a key of 32 hex digits, or a digest"
             }
             Self::Build(BuildError::Secret(_)) => "nothing was built",
+            Self::Build(BuildError::Beyond(_)) => {
+                "nothing was built; build on a later engine, or begin the Dockerfile with a line such as `# syntax=docker/dockerfile:1`, which fetches a frontend"
+            }
             Self::Lock(LockError::Registry { .. } | LockError::Remote { .. } | LockError::NoRef { .. }) => {
                 "nothing was written"
             }
@@ -278,6 +281,7 @@ fn build(error: &BuildError) -> u8 {
         BuildError::Ledger(error) => ledger(error),
         BuildError::Unknown { .. } => exit::UNREACHABLE,
         BuildError::Secret(_) => exit::USAGE,
+        BuildError::Beyond(_) => exit::FAILED,
     }
 }
 

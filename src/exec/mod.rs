@@ -1,6 +1,7 @@
 //! The only callers of the ports: each file carries out one protocol step by step, tells
 //! what it does as events, and prints nothing.
 
+mod beyond;
 mod build;
 mod carry;
 mod clean;
@@ -29,6 +30,7 @@ mod sources;
 mod stored;
 mod survey;
 
+pub use beyond::Beyond;
 pub use build::{BoxReport, BuildError, BuildOptions, BuildReport, Outcome, build};
 pub use clean::{CleanError, CleanOptions, CleanReport, clean};
 pub use content::Content;

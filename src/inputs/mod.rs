@@ -13,8 +13,8 @@ mod pattern;
 mod select;
 
 pub use dockerfile::{
-    Analysis, At, BoxInputs, DockerfileError, DockerfileSource, Finding, FindingKind, ImageOrigin, ImageUse,
-    Need, NeedKind, Reads, RewriteError, Secret, Source, StageBase, StageOutline, Trigger, analyse,
+    Analysis, At, BoxInputs, DockerfileError, DockerfileSource, Finding, FindingKind, Idle, ImageOrigin,
+    ImageUse, Need, NeedKind, Reads, RewriteError, Secret, Source, StageBase, StageOutline, Trigger, analyse,
     is_secret, outline, rewrite,
 };
 pub use dockerignore::{Dockerignore, DockerignoreError};

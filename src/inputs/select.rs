@@ -234,9 +234,10 @@ impl ContextFilter for Selection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inputs::At;
 
     fn source(path: &str) -> Source {
-        Source { path: path.to_owned(), glob: path.contains(['*', '?', '[']), line: 1 }
+        Source { path: path.to_owned(), glob: path.contains(['*', '?', '[']), at: At::default() }
     }
 
     fn selection(sources: &[&str], ignore: &str) -> Selection {

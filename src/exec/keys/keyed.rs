@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Directory, KeysError, joined};
 use crate::config::{BoxSpec, ContextSource};
-use crate::inputs::{Analysis, DockerfileSource, InputManifest, NeedKind, Reads, rewrite};
+use crate::inputs::{Analysis, DockerfileSource, InputManifest, Need, Reads, rewrite};
 use crate::model::{Digest, Key, Repository};
 use crate::plan::Wanted;
 use crate::port::BuildRequest;
@@ -58,10 +58,9 @@ impl Keyed {
         self.manifest.parents.iter().map(|(name, key)| (name.as_str(), of(name), key)).collect()
     }
 
-    /// Returns what the engine must be able to do, with the place that needs it.
-    pub fn needs(&self) -> impl Iterator<Item = (&NeedKind, String)> {
-        let file = self.source.name();
-        self.analysis.needs.iter().map(move |need| (&need.kind, format!("{file}:{}", need.line)))
+    /// Returns what the engine must be able to do, with the places that need it.
+    pub fn needs(&self) -> &[Need] {
+        &self.analysis.needs
     }
 
     /// Returns the paths that entered the key, relative to `top`, which they are below.
@@ -94,7 +93,7 @@ impl Keyed {
             };
             replacements.extend(reference.map(|reference| (found.origin.clone(), reference)));
         }
-        let dockerfile = rewrite(&self.source, &self.analysis.images, &replacements)
+        let dockerfile = rewrite(&self.source, &self.analysis, &replacements)
             .map_err(|source| KeysError::Rewrite { name: self.spec.name.clone(), source })?;
         Ok(BuildRequest {
             dockerfile,

@@ -11,7 +11,7 @@ use super::secrets;
 use super::sources::{self, Directory, DirectoryError, Local, joined};
 use crate::config::{BoxSpec, ContextSource, Lock, Project};
 use crate::inputs::{
-    Analysis, BoxInputs, BuildOptions, DockerfileSource, Dockerignore, FindingKind, ImageOrigin,
+    Analysis, At, BoxInputs, BuildOptions, DockerfileSource, Dockerignore, FindingKind, ImageOrigin,
     InputManifest, Reads, Selection, analyse, is_secret,
 };
 use crate::model::{ContentTag, Entry, Generation, ImageName, Key, Repository};
@@ -95,7 +95,7 @@ impl Tree<'_> {
         if !unused.is_empty() {
             return Err(KeysError::Unused { name: name(), file, args: unused });
         }
-        secrets::declared(spec, &analysis, &file)?;
+        secrets::declared(spec, &analysis)?;
         if !spec.allow.contains(&FindingKind::SecretArgument) {
             let args: Vec<String> =
                 analysis.arguments.keys().filter(|name| is_secret(name)).cloned().collect();
@@ -124,7 +124,7 @@ impl Tree<'_> {
         let images = self.images(spec, &source, &analysis)?;
         let root = self.inside(spec, &spec.context)?;
         let ignore = self.ignore(spec, &root, &dockerfile)?;
-        let entries = self.scan(spec, &root, &analysis.reads, ignore, source.name())?;
+        let entries = self.scan(spec, &root, &analysis.reads, ignore)?;
         secrets::outside_context(self.context, spec, self.root, &root, &entries)?;
         let parents: BTreeMap<String, Key> = spec
             .parents()
@@ -212,7 +212,6 @@ impl Tree<'_> {
         root: &Path,
         reads: &Reads,
         ignore: Dockerignore,
-        file: &str,
     ) -> Result<Vec<Entry>, KeysError> {
         let name = || spec.name.clone();
         if matches!(reads, Reads::Nothing) {
@@ -236,8 +235,8 @@ impl Tree<'_> {
             },
         };
         if let Some(source) = selection.missing(&entries).first() {
-            let (pattern, line) = (source.path.clone(), source.line);
-            return Err(KeysError::NothingMatches { name: name(), file: file.to_owned(), line, pattern });
+            let (pattern, at) = (source.path.clone(), source.at.clone());
+            return Err(KeysError::NothingMatches { name: name(), at, pattern });
         }
         Ok(entries)
     }
@@ -285,20 +284,18 @@ fn triggered(spec: &BoxSpec, analysis: &Analysis, done: &[Keyed]) -> Result<Opti
     for found in analysis.images.iter().filter(|found| found.keyword == "FROM") {
         let Some(ContextSource::Box(name)) = spec.contexts.get(found.origin.name()) else { continue };
         let Some(parent) = done.iter().find(|done| done.wanted.name == *name) else { continue };
-        let file = parent.source.name();
         for trigger in &parent.analysis.triggers {
             if let Some(from) = &trigger.from {
                 return Err(KeysError::Trigger {
                     name: spec.name.clone(),
                     parent: name.clone(),
-                    file: file.to_owned(),
-                    line: trigger.line,
+                    at: trigger.at.clone(),
                     from: from.clone(),
                 });
             }
             if trigger.reads && reads.is_none() {
-                let reason =
-                    format!("an ONBUILD trigger of parent {name} reads it ({file}:{})", trigger.line);
+                let At { file, line, .. } = &trigger.at;
+                let reason = format!("an ONBUILD trigger of parent {name} reads it ({file}:{line})");
                 reads = Some(Reads::Whole { reason, line: found.line });
             }
         }
@@ -322,9 +319,8 @@ pub(super) fn outside(
             (ImageOrigin::Context(_), None) => continue,
             (ImageOrigin::Outside(_), None) => name.parse().map_err(|why| KeysError::Image {
                 name: spec.name.clone(),
-                file: source.name().to_owned(),
-                line: found.line,
-                source: why,
+                at: source.at(found.span.start),
+                why,
             })?,
         };
         images.insert(name.to_owned(), image);

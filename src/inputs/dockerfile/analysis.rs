@@ -6,11 +6,11 @@ use super::canonical;
 use super::error::DockerfileError;
 use super::findings::{Finding, FindingKind};
 use super::globals::Globals;
-use super::images::ImageUse;
+use super::images::{Idle, ImageUse};
 use super::lines;
 use super::needs::{Need, NeedKind};
 use super::reads::Reads;
-use super::source::DockerfileSource;
+use super::source::{At, DockerfileSource};
 use super::stages::Stages;
 use super::triggers::{self, Trigger};
 use super::walk::Walk;
@@ -38,8 +38,8 @@ pub struct Secret {
     pub name: String,
     /// Whether the build fails without it.
     pub required: bool,
-    /// The line of its first use, from 1; of the first that needs it if one does.
-    pub line: u32,
+    /// Its first use; the first that needs it if one does.
+    pub at: At,
 }
 
 /// What a box's Dockerfile says about the box.
@@ -60,6 +60,8 @@ pub struct Analysis {
     pub reads: Reads,
     /// Every place at which a reachable stage names an image.
     pub images: Vec<ImageUse>,
+    /// The stages that are not reachable.
+    pub idle: Vec<Idle>,
     /// The secrets that reachable stages mount, by name.
     pub secrets: Vec<Secret>,
     /// The ssh agents that reachable stages mount, by id.
@@ -79,13 +81,16 @@ pub fn analyse(source: &DockerfileSource, inputs: &BoxInputs) -> Result<Analysis
     let stages = Stages::new(source, instructions, &globals, inputs, escape)?;
     let target = stages.target(source, inputs.target.as_deref())?;
     let reachable = stages.reachable(source, target)?;
-    let mut walk = Walk::new(source, inputs, &globals, &stages, escape);
     let asked = inputs.args.get("BUILDKIT_SYNTAX").map(|syntax| (syntax.clone(), 0));
-    if let Some((syntax, line)) = asked.or_else(|| directives.get("syntax").cloned()) {
+    let asked = asked.or_else(|| directives.get("syntax").cloned());
+    let mut walk = Walk::new(source, inputs, &globals, &stages, escape, asked.is_none());
+    if let Some((syntax, line)) = asked {
         if !is_docker_frontend(&syntax) {
             walk.reads.whole(line, format!("nothing is known about the frontend `{syntax}`"));
         }
-        walk.needs.push(Need { kind: NeedKind::Syntax(syntax), line });
+        let before = source.text().split_inclusive('\n').take((line as usize).saturating_sub(1));
+        let at = source.at(before.map(str::len).sum());
+        walk.needs.push(Need { kind: NeedKind::Syntax(syntax), at });
     }
     for &index in &reachable {
         walk.stage(index)?;
@@ -101,6 +106,10 @@ pub fn analyse(source: &DockerfileSource, inputs: &BoxInputs) -> Result<Analysis
             manifest::Instruction { text, line: Some(instruction.line) }
         }));
     }
+    let ends = stages.stages.iter().skip(1).map(|next| next.from.start).chain([source.text().len()]);
+    let idle = stages.stages.iter().zip(ends).enumerate().filter(|(index, _)| !reachable.contains(index));
+    let idle = idle.map(|(_, (stage, end))| Idle { span: stage.from.start..end, name: stage.name.clone() });
+    let idle = idle.collect();
     let triggers = triggers::of(source, &stages.stages[target].body)?;
     let target = match &stages.stages[target].name {
         Some(name) => name.clone(),
@@ -124,6 +133,7 @@ pub fn analyse(source: &DockerfileSource, inputs: &BoxInputs) -> Result<Analysis
         unused,
         reads: walk.reads.finish(),
         images: walk.images,
+        idle,
         secrets: walk.secrets.into_values().collect(),
         ssh: walk.ssh.into_values().collect(),
         needs: walk.needs,

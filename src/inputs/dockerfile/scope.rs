@@ -114,22 +114,23 @@ fn known(expansion: Expansion) -> Value {
     if expansion.unknown.is_some() { Value::Unknown } else { Value::Known(expansion.text) }
 }
 
-/// The names and values of an `ENV` instruction, in the new form or the old
+/// The names and values of an `ENV` or `LABEL` instruction, in the new form or the old
 /// (BuildKit, `parseNameVal`).
 pub(super) fn environment(instruction: &Instruction, escape: char) -> Result<Vec<(String, String)>, String> {
-    let text = instruction.args_text();
+    let (keyword, text) = (instruction.keyword, instruction.args_text());
     let words = quoted_words(text, escape);
     match words.first() {
-        None => return Err("ENV requires at least one argument".to_owned()),
+        None => return Err(format!("{keyword} requires at least one argument")),
         Some(first) if !first.contains('=') => {
             let (name, value) = text
                 .split_once(['\t', '\u{b}', '\u{c}', '\r', ' '])
-                .ok_or_else(|| "ENV must have two arguments".to_owned())?;
+                .ok_or_else(|| format!("{keyword} must have two arguments"))?;
             return Ok(vec![(name.to_owned(), value.trim_start().to_owned())]);
         }
         Some(_) => {}
     }
     let pairs = words.into_iter().map(|word| match word.split_once('=') {
+        Some(("", _)) => Err(format!("{keyword} names cannot be blank")),
         Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
         None => Err(format!("cannot find = in `{word}`; it must be of the form name=value")),
     });

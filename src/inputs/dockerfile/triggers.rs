@@ -3,13 +3,13 @@
 use super::error::DockerfileError;
 use super::instruction::Instruction;
 use super::mount::{self, Kind};
-use super::source::DockerfileSource;
+use super::source::{At, DockerfileSource};
 
 /// A trigger that reads something when another box is built on this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trigger {
-    /// Its line, from 1.
-    pub line: u32,
+    /// Where it stands.
+    pub at: At,
     /// Whether it can read the other build's context.
     pub reads: bool,
     /// The stage or image of the other build that it copies from.
@@ -21,12 +21,12 @@ pub struct Trigger {
 pub(super) fn of(source: &DockerfileSource, body: &[Instruction]) -> Result<Vec<Trigger>, DockerfileError> {
     let mut out = Vec::new();
     for trigger in body.iter().filter_map(|instruction| instruction.trigger.as_deref()) {
-        let line = trigger.line;
+        let at = source.at(trigger.start);
         match trigger.keyword {
             "COPY" | "ADD" => {
                 let from = trigger.flag("from").map(|flag| flag.value.clone());
                 let from = from.filter(|from| !from.is_empty());
-                out.push(Trigger { line, reads: from.is_none(), from });
+                out.push(Trigger { at, reads: from.is_none(), from });
             }
             "RUN" => {
                 for flag in trigger.flags.iter().filter(|flag| flag.name == "mount") {
@@ -34,7 +34,7 @@ pub(super) fn of(source: &DockerfileSource, body: &[Instruction]) -> Result<Vec<
                     let from = mount.from.map(|(name, _)| name);
                     let reads = mount.kind == Kind::Bind && from.is_none();
                     if reads || from.is_some() {
-                        out.push(Trigger { line, reads, from });
+                        out.push(Trigger { at: at.clone(), reads, from });
                     }
                 }
             }

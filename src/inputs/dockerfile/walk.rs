@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::analysis::{BoxInputs, Secret};
+use super::check;
 use super::error::DockerfileError;
 use super::findings::{self, Finding, FindingKind};
+use super::flags;
 use super::globals::{self, Globals};
 use super::images::{ImageOrigin, ImageUse};
 use super::instruction::Instruction;
@@ -25,6 +27,8 @@ pub(super) struct Walk<'a> {
     globals: &'a Globals,
     stages: &'a Stages,
     escape: char,
+    /// Whether the engine's own frontend reads the file.
+    is_own: bool,
     scopes: BTreeMap<usize, Scope>,
     /// Names that reachable stages declare or use from the global scope.
     pub names: BTreeSet<String>,
@@ -43,6 +47,7 @@ impl<'a> Walk<'a> {
         globals: &'a Globals,
         stages: &'a Stages,
         escape: char,
+        is_own: bool,
     ) -> Self {
         let secret_args = inputs.args.keys().filter(|name| findings::is_secret(name));
         let finding =
@@ -53,6 +58,7 @@ impl<'a> Walk<'a> {
             globals,
             stages,
             escape,
+            is_own,
             scopes: BTreeMap::new(),
             names: BTreeSet::new(),
             reads: Collector::default(),
@@ -75,11 +81,12 @@ impl<'a> Walk<'a> {
             Base::Context(_) | Base::Outside(_) | Base::Unknown { .. } => Scope::new(true),
         };
         for instruction in stages.effective(index) {
+            check::instruction(self.source, instruction, &scope, self.escape, self.is_own)?;
             self.instruction(instruction, index, &scope)?;
             scope.apply(self.source, instruction, self.globals, self.inputs, self.escape)?;
         }
         for instruction in &stage.body {
-            needs::instruction(instruction, &mut self.needs);
+            needs::instruction(self.source, instruction, &mut self.needs);
             findings::instruction(instruction, self.escape, &mut self.findings);
         }
         self.scopes.insert(index, scope);
@@ -87,6 +94,7 @@ impl<'a> Walk<'a> {
     }
 
     fn from(&mut self, from: &Instruction, base: &Base) -> Result<(), DockerfileError> {
+        flags::check(self.source, from, self.is_own)?;
         let words = from.words();
         let texts = words.first().map(|word| from.logical.text[word.clone()].to_owned());
         let platform = from.flag("platform").map(|flag| flag.value.clone());
@@ -151,14 +159,14 @@ impl<'a> Walk<'a> {
         if instruction.keyword == "RUN" {
             for flag in instruction.flags.iter().filter(|flag| flag.name == "mount") {
                 let mount = mount::read(self.source, instruction, flag)?;
-                let line = instruction.line;
+                let at = self.source.at(instruction.logical.offset(flag.raw.start));
                 let (known, name) = match mount.kind {
                     Kind::Secret => (&mut self.secrets, mount.secret()),
                     Kind::Ssh => (&mut self.ssh, Some(mount.agent())),
                     Kind::Bind | Kind::Cache | Kind::Tmpfs => continue,
                 };
                 let Some(name) = name else { continue };
-                let secret = Secret { name: name.to_owned(), required: mount.required, line };
+                let secret = Secret { name: name.to_owned(), required: mount.required, at };
                 let known = known.entry(name.to_owned()).or_insert_with(|| secret.clone());
                 // Of several uses the first one that needs it is told of.
                 if secret.required && !known.required {
