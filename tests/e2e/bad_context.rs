@@ -74,6 +74,23 @@ fn a_context_outside_the_repository() {
 }
 
 #[test]
+fn an_ignore_file_outside_the_repository() {
+    let world = world();
+    let outside = world.beside("ignore");
+    fs::write(&outside, "test/one.txt\n").unwrap();
+    for name in ["ci/.dockerignore", "ci/Dockerfile.dockerignore"] {
+        symlink(&outside, world.root.join(name)).unwrap();
+        world.without_engine(&["keys"]).fails(2, &["box base", name, "leads out of"]);
+        fs::remove_file(world.root.join(name)).unwrap();
+    }
+    // One that stays inside is read.
+    let keys = world.keys();
+    world.write("ci/ignored", "test/one.txt\n");
+    symlink("ignored", world.root.join("ci/.dockerignore")).unwrap();
+    assert_ne!(world.keys()[2], keys[2]);
+}
+
+#[test]
 fn a_file_that_may_not_be_read() {
     let world = world();
     fs::set_permissions(world.root.join("ci/test/one.txt"), fs::Permissions::from_mode(0o0)).unwrap();

@@ -197,9 +197,9 @@ impl Tree<'_> {
         let mut beside = dockerfile.as_os_str().to_owned();
         beside.push(".dockerignore");
         for path in [PathBuf::from(beside), root.join(".dockerignore")] {
-            if let Some(bytes) = self.read(spec, &path)? {
-                let shown = path.strip_prefix(self.root).unwrap_or(&path).display().to_string();
-                return Dockerignore::parse(&shown, &bytes)
+            let shown = path.strip_prefix(self.root).unwrap_or(&path);
+            if let Some(bytes) = self.read(spec, &self.inside(spec, shown)?)? {
+                return Dockerignore::parse(&shown.display().to_string(), &bytes)
                     .map_err(|source| KeysError::Dockerignore { name: spec.name.clone(), source });
             }
         }
