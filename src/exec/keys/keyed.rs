@@ -80,6 +80,7 @@ impl Keyed {
         labels: BTreeMap<String, String>,
         no_cache: bool,
     ) -> Result<BuildRequest, KeysError> {
+        let owned = |(name, value): (&String, &String)| (name.clone(), value.clone());
         let contexts = self.context_images();
         let mut replacements = BTreeMap::new();
         for found in &self.analysis.images {
@@ -100,7 +101,7 @@ impl Keyed {
             root: self.root.clone(),
             entries: self.manifest.entries.clone(),
             target: self.spec.target.clone(),
-            args: self.analysis.arguments.clone(),
+            args: self.analysis.arguments.iter().chain(&self.analysis.proxies).map(owned).collect(),
             labels,
             platform: self.spec.platform.clone(),
             network: self.spec.network.clone(),

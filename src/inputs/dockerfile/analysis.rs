@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::canonical;
 use super::error::DockerfileError;
 use super::findings::{Finding, FindingKind};
-use super::globals::Globals;
+use super::globals::{self, Globals};
 use super::images::{Idle, ImageUse};
 use super::lines;
 use super::needs::{Need, NeedKind};
@@ -54,6 +54,9 @@ pub struct Analysis {
     pub instructions: Vec<manifest::Instruction>,
     /// The given build arguments that the reachable stages can see; they enter the key.
     pub arguments: BTreeMap<String, String>,
+    /// Given proxy settings that no reachable stage declares. They are passed to the build and
+    /// enter no key, as they enter neither the engine's cache nor the image's history.
+    pub proxies: BTreeMap<String, String>,
     /// Given build arguments that no stage and no global `ARG` declares.
     pub unused: Vec<String>,
     /// What the reachable stages can read from the context.
@@ -116,6 +119,9 @@ pub fn analyse(source: &DockerfileSource, inputs: &BoxInputs) -> Result<Analysis
         None => format!("#{}", positions.get(&target).copied().unwrap_or_default()),
     };
     let arguments = walk.arguments(&used);
+    let is_open = |name: &String| globals::is_proxy(name) && !arguments.contains_key(name);
+    let proxies = inputs.args.iter().filter(|(name, _)| is_open(name));
+    let proxies = proxies.map(|(name, value)| (name.clone(), value.clone())).collect();
     let unused = walk.unused();
     for (line, remote) in &walk.reads.remotes {
         if !remote.checksum {
@@ -130,6 +136,7 @@ pub fn analyse(source: &DockerfileSource, inputs: &BoxInputs) -> Result<Analysis
         directives: directives.into_iter().map(|(name, (value, _))| (name, value)).collect(),
         instructions: canonical,
         arguments,
+        proxies,
         unused,
         reads: walk.reads.finish(),
         images: walk.images,

@@ -359,11 +359,12 @@ fn given_arguments_replace_defaults_and_enter_only_where_seen() {
 }
 
 #[test]
-fn proxies_never_enter_and_defaults_are_followed_all_the_way() {
+fn proxies_enter_where_declared_and_defaults_are_followed_all_the_way() {
     let text = "ARG A=1\nARG B=$A\nARG C=$B\nFROM x:$C\nARG HTTP_PROXY\nARG no_proxy=y";
     let args = [("A", "2"), ("HTTP_PROXY", "http://p"), ("no_proxy", "z"), ("FTP_PROXY", "f")];
     let analysis = analyse(&source(text), &inputs("", &args, &[])).unwrap();
-    assert_eq!(analysis.arguments.keys().collect::<Vec<_>>(), ["A"]);
+    assert_eq!(analysis.arguments.keys().collect::<Vec<_>>(), ["A", "HTTP_PROXY", "no_proxy"]);
+    assert_eq!(analysis.proxies.keys().collect::<Vec<_>>(), ["FTP_PROXY"]);
     assert_eq!(images(&analysis), "FROM x:2");
     assert_eq!(texts(&analysis)[..3], ["ARG A=1", "ARG B=$A", "ARG C=$B"]);
     assert!(analysis.unused.is_empty());

@@ -191,8 +191,7 @@ impl<'a> Walk<'a> {
 
     /// The given arguments that enter the key.
     pub fn arguments(&self, used: &BTreeSet<String>) -> BTreeMap<String, String> {
-        let enters =
-            |name: &str| !globals::is_proxy(name) && (used.contains(name) || globals::is_implicit(name));
+        let enters = |name: &str| used.contains(name) || globals::is_implicit(name);
         let given = self.inputs.args.iter().filter(|(name, _)| enters(name));
         given.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
