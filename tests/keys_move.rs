@@ -374,6 +374,42 @@ fn what_no_build_can_see_moves_nothing() {
     check(&changes, &[]);
 }
 
+/// What a parent hands on, its environment and its triggers, is known to its child's key.
+#[test]
+fn a_parent_does_not_widen_its_child() {
+    const FILES: [(&str, &str); 7] = [
+        (
+            "boxwright.toml",
+            "registry = \"registry.example\"\n[box.a]\ndockerfile = \"D1\"\n\
+             [box.b]\ndockerfile = \"D2\"\ncontexts = { p = \"box:a\" }\n",
+        ),
+        ("boxwright.lock", "version = 1\n"),
+        ("D1", "FROM scratch\nENV Q=f\nONBUILD COPY t /x/\n"),
+        ("D2", "FROM p\nCOPY $Q /x/\n"),
+        ("f", "f"),
+        ("g", "g"),
+        ("t", "t"),
+    ];
+    let root = TempDir::new().unwrap();
+    let at = At(root.path().to_owned());
+    FILES.iter().for_each(|(name, text)| at.put(name, text));
+    let before = found(root.path(), &DiskContext::default());
+    let changes: [(Change, &[&str]); 5] = [
+        (("a file that nothing reads", |at| at.put("g", "G")), &[]),
+        (("a file by the parent's variable", |at| at.put("f", "F")), &["b"]),
+        (("a file that a trigger copies", |at| at.put("t", "T")), &["b"]),
+        (("the parent's variable", |at| at.swap("D1", "Q=f", "Q=g")), &["a", "b"]),
+        (("the parent's trigger", |at| at.swap("D1", "COPY t", "COPY g")), &["a", "b"]),
+    ];
+    for ((what, change), moving) in changes {
+        change(&at);
+        let after = found(root.path(), &DiskContext::default());
+        let moved: Vec<&String> = before.keys().filter(|name| before[*name] != after[*name]).collect();
+        assert_eq!(moved, moving, "{what}");
+        FILES.iter().for_each(|(name, text)| at.put(name, text));
+    }
+}
+
 fn permissions(at: &At, directory: u32, file: u32) {
     for path in at.all().iter().rev().filter(|path| !path.is_symlink()) {
         let executable = fs::metadata(path).unwrap().permissions().mode() & 0o100 != 0;

@@ -85,6 +85,17 @@ impl Selection {
             .collect()
     }
 
+    /// The first source that a symbolic link is on the way to, or is itself.
+    pub fn through(&self, link: &RelPath) -> Option<&Source> {
+        let link = link.as_bytes();
+        let all = &self.sources.as_ref()?.all;
+        all.iter().find(|source| {
+            let path = source.path.as_bytes();
+            let is_glob = || matches!(Glob::new(path).relation(link), Relation::Matched | Relation::Above);
+            if source.glob { is_glob() } else { path == link || is_below(path, link) }
+        })
+    }
+
     fn ignores(&self, path: &[u8]) -> bool {
         if self.ignore.is_empty() {
             return false;

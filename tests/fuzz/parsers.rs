@@ -41,6 +41,7 @@ pub fn dockerfile(bytes: &[u8]) -> bool {
             platform: platform.clone(),
             args: BTreeMap::from([("A".to_owned(), "value".to_owned())]),
             contexts: context.map(str::to_owned).into_iter().collect(),
+            parents: BTreeMap::new(),
         };
         let analysis = match analyse(&source, &inputs) {
             Ok(analysis) => analysis,

@@ -10,9 +10,10 @@ use super::images::{Idle, ImageUse};
 use super::lines;
 use super::needs::{Need, NeedKind};
 use super::reads::Reads;
+use super::scope::Scope;
 use super::source::{At, DockerfileSource};
 use super::stages::Stages;
-use super::triggers::{self, Trigger};
+use super::triggers::Handed;
 use super::walk::Walk;
 use crate::inputs::manifest;
 use crate::model::Platform;
@@ -29,6 +30,8 @@ pub struct BoxInputs {
     /// Named contexts: names in `FROM` and `--from` behind which something else stands; the
     /// Dockerfile is rewritten to it.
     pub contexts: BTreeSet<String>,
+    /// What those of the named contexts hand on that are boxes analysed before.
+    pub parents: BTreeMap<String, Handed>,
 }
 
 /// A secret, or an ssh agent, that a reachable stage mounts.
@@ -71,8 +74,8 @@ pub struct Analysis {
     pub ssh: Vec<Secret>,
     /// What the engine must be able to do.
     pub needs: Vec<Need>,
-    /// What the target hands on to a build that stands on it and that such a build can read by.
-    pub triggers: Vec<Trigger>,
+    /// What the target hands on to a build that stands on it.
+    pub handed: Handed,
     /// Remarks.
     pub findings: Vec<Finding>,
 }
@@ -113,7 +116,10 @@ pub fn analyse(source: &DockerfileSource, inputs: &BoxInputs) -> Result<Analysis
     let idle = stages.stages.iter().zip(ends).enumerate().filter(|(index, _)| !reachable.contains(index));
     let idle = idle.map(|(_, (stage, end))| Idle { span: stage.from.start..end, name: stage.name.clone() });
     let idle = idle.collect();
-    let triggers = triggers::of(source, &stages.stages[target].body)?;
+    let scope = walk.scopes.get(&target).cloned().unwrap_or_else(|| Scope::new(true));
+    let handed = Handed::new(source, escape, &stages.stages[target].body, &scope);
+    // What it could not be read by is an error of this box, not of those that stand on it.
+    handed.copies()?;
     let target = match &stages.stages[target].name {
         Some(name) => name.clone(),
         None => format!("#{}", positions.get(&target).copied().unwrap_or_default()),
@@ -144,7 +150,7 @@ pub fn analyse(source: &DockerfileSource, inputs: &BoxInputs) -> Result<Analysis
         secrets: walk.secrets.into_values().collect(),
         ssh: walk.ssh.into_values().collect(),
         needs: walk.needs,
-        triggers,
+        handed,
         findings: walk.findings,
     })
 }

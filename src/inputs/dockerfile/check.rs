@@ -170,6 +170,7 @@ mod tests {
             platform: "linux/amd64".parse().unwrap(),
             args: BTreeMap::new(),
             contexts: BTreeSet::new(),
+            parents: BTreeMap::new(),
         };
         let source = DockerfileSource::new("D", text.as_bytes()).unwrap();
         let analysis = analyse(&source, &inputs).map_err(|error| error.to_string())?;

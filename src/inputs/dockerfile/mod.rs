@@ -38,4 +38,4 @@ pub use needs::{Need, NeedKind};
 pub use outline::{StageBase, StageOutline, outline};
 pub use reads::{Reads, Source};
 pub use source::{At, DockerfileSource};
-pub use triggers::Trigger;
+pub use triggers::Handed;

@@ -69,6 +69,15 @@ impl Collector {
         }
     }
 
+    /// Takes over what a parent's trigger reads, which `place` names. Whatever it fetches is
+    /// the parent's to remark on.
+    pub fn take(&mut self, other: Self, line: u32, place: &str) {
+        self.sources.extend(other.sources);
+        if let Some((reason, _)) = other.whole {
+            self.whole(line, format!("{place}: {reason}"));
+        }
+    }
+
     /// Adds what one instruction reads.
     pub fn add(
         &mut self,

@@ -13,6 +13,8 @@ use super::source::DockerfileSource;
 #[derive(Debug, Clone)]
 pub(super) struct Scope {
     values: BTreeMap<String, Variable>,
+    /// What `ENV` set, whatever an `ARG` of the same name did since.
+    env: BTreeMap<String, Value>,
     /// An outside image may define any other variable.
     open: bool,
 }
@@ -37,7 +39,7 @@ impl Env for Scope {
 impl Scope {
     /// The scope of a stage on the empty image, or on an image from outside.
     pub fn new(outside: bool) -> Self {
-        Self { values: BTreeMap::new(), open: outside }
+        Self { values: BTreeMap::new(), env: BTreeMap::new(), open: outside }
     }
 
     /// The scope of a stage on this one. Frontends differ in whether its arguments are
@@ -48,6 +50,15 @@ impl Scope {
             variable.value = Value::Unknown;
         }
         child
+    }
+
+    /// The scope of a stage in another file on the image that this stage leaves: images have
+    /// environments and no arguments.
+    pub fn handed(&self) -> Self {
+        let variable = |(name, value): (&String, &Value)| {
+            (name.clone(), Variable { value: value.clone(), from_env: true })
+        };
+        Self { values: self.env.iter().map(variable).collect(), env: self.env.clone(), open: self.open }
     }
 
     /// Expands a word as this scope sees it.
@@ -85,9 +96,10 @@ impl Scope {
                     let value = known(before.expand(escape, &value).map_err(syntax)?);
                     if name.unknown.is_some() {
                         // Any variable may have been set.
-                        *self = Self { values: BTreeMap::new(), open: true };
+                        *self = Self::new(true);
                         continue;
                     }
+                    self.env.insert(name.text.clone(), value.clone());
                     self.values.insert(name.text, Variable { value, from_env: true });
                 }
             }

@@ -13,6 +13,7 @@ fn inputs(target: &str, args: &[(&str, &str)], contexts: &[&str]) -> BoxInputs {
         platform: "linux/arm64/v8".parse().unwrap(),
         args: args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         contexts: contexts.iter().map(|name| (*name).to_owned()).collect(),
+        parents: BTreeMap::new(),
     }
 }
 
@@ -88,29 +89,67 @@ fn real_files_read_what_their_target_needs() {
 }
 
 #[test]
-fn triggers_for_the_next_build_are_told() {
-    let told = |text: &str, target: &str| -> Vec<(u32, bool, Option<String>)> {
+fn triggers_that_copy_from_elsewhere_are_told() {
+    let told = |text: &str, target: &str| -> Vec<(u32, String)> {
         let analysis = analyse(&source(text), &inputs(target, &[], &[])).unwrap();
-        analysis.triggers.into_iter().map(|trigger| (trigger.at.line, trigger.reads, trigger.from)).collect()
+        let copies = analysis.handed.copies().unwrap();
+        copies.into_iter().map(|(at, from)| (at.line, from)).collect()
     };
-    let from = |name: &str| Some(name.to_owned());
     for (text, expect) in [
-        ("FROM a\nCOPY a /", vec![]),
-        ("FROM a\nONBUILD RUN make\nONBUILD ENV A=b", vec![]),
-        ("FROM a\n\nONBUILD COPY a /", vec![(3, true, None)]),
-        ("FROM a\nONBUILD ADD https://x/y /", vec![(2, true, None)]),
-        ("FROM a\nONBUILD RUN --mount=target=/x make", vec![(2, true, None)]),
-        ("FROM a\nONBUILD RUN --mount=type=cache,target=/x make", vec![]),
-        ("FROM a\nONBUILD COPY --from=b:1 /x /", vec![(2, false, from("b:1"))]),
-        ("FROM a\nONBUILD RUN --mount=from=b,target=/x make", vec![(2, false, from("b"))]),
+        ("FROM a\nCOPY --from=b a /", None),
+        ("FROM a\nONBUILD RUN make\nONBUILD COPY a /", None),
+        ("FROM a\nONBUILD RUN --mount=target=/x make", None),
+        ("FROM a\nONBUILD COPY --from=b:1 /x /", Some((2, "b:1".to_owned()))),
+        ("FROM a\n\nONBUILD RUN --mount=from=b,target=/x make", Some((3, "b".to_owned()))),
         // Within the file they have run already.
-        ("FROM a AS x\nONBUILD COPY a /\nFROM x\nRUN b", vec![]),
+        ("FROM a AS x\nONBUILD COPY --from=b a /\nFROM x\nRUN b", None),
     ] {
-        assert_eq!(told(text, ""), expect, "{text}");
+        assert_eq!(told(text, ""), expect.into_iter().collect::<Vec<_>>(), "{text}");
     }
-    let two = "FROM a AS x\nONBUILD COPY a /\nFROM a AS y\nONBUILD COPY b /";
-    assert_eq!(told(two, "x"), [(2, true, None)]);
-    assert_eq!(told(two, "y"), [(4, true, None)]);
+}
+
+/// What a box on another one reads: of both only the file is known.
+#[test]
+fn what_a_parent_hands_on_is_known() {
+    for (parent, child, expect) in [
+        ("FROM x", "COPY a /", "a"),
+        ("FROM x\nONBUILD COPY f /", "COPY a /", "a f"),
+        ("FROM x\nONBUILD ADD https://x/y /", "RUN y", "-"),
+        ("FROM x\nONBUILD COPY . /", "COPY a /", "whole 1"),
+        ("FROM x\nONBUILD RUN --mount=source=s,target=/x y", "COPY a /", "a s"),
+        ("FROM x\nONBUILD RUN --mount=target=/x y", "COPY a /", "whole 1"),
+        ("FROM x\nENV Q=f\nONBUILD COPY $Q/a /", "COPY $Q /", "f f/a"),
+        ("FROM x\nONBUILD ENV Q=g\nONBUILD COPY $Q /", "COPY ${Q}/h /", "g g/h"),
+        ("FROM x\nONBUILD ARG V\nONBUILD COPY $V /", "RUN y", "given"),
+        // Other variables may come from the image below; of an empty one they do not.
+        ("FROM x\nENV Q=f", "COPY $R /", "whole 2"),
+        ("FROM scratch\nENV Q=f", "COPY $Q ${R:-r} /", "f r"),
+        ("FROM x AS y\nENV Q=f\nFROM y\nENV R=$Q/r", "COPY $R /", "f/r"),
+        // An image has no arguments, and an ARG does not change what ENV has set.
+        ("FROM scratch\nARG Q=f", "COPY a${Q} /", "a"),
+        ("FROM scratch\nENV Q=f\nARG Q=g", "COPY $Q /", "f"),
+        ("FROM x\nARG BUILDARCH\nENV Q=$BUILDARCH", "COPY $Q /", "whole 2"),
+        ("FROM x\nENV Q=g $N=f", "COPY $Q /", "whole 2"),
+        ("# escape=`\nFROM x\nONBUILD COPY f /", "COPY a /", "whole 1"),
+    ] {
+        let handed = run(parent).unwrap().handed;
+        let mut inputs = inputs("", &[("V", "given")], &["p"]);
+        inputs.parents.insert("p".to_owned(), handed);
+        let analysis = analyse(&source(&format!("FROM p\n{child}")), &inputs).unwrap();
+        assert_eq!(reads(&analysis), expect, "{parent} - {child}");
+        assert_eq!(analysis.unused.is_empty(), parent.contains("ARG V"), "{parent}");
+        // To copy from a box is not to stand on it.
+        let copies = analyse(&source("FROM scratch\nCOPY --from=p /x /"), &inputs).unwrap();
+        assert_eq!(reads(&copies), "-", "{parent}");
+    }
+    let mut inputs = inputs("", &[], &["p"]);
+    let handed =
+        run("FROM x\n\nONBUILD COPY . /\nONBUILD RUN --mount=type=secret,id=s,required y").unwrap().handed;
+    inputs.parents.insert("p".to_owned(), handed);
+    let analysis = analyse(&source("FROM p"), &inputs).unwrap();
+    let Reads::Whole { reason, .. } = &analysis.reads else { panic!("{:?}", analysis.reads) };
+    assert_eq!(reason, "Dockerfile:3 is an ONBUILD trigger of `p`: COPY reads the whole context");
+    assert_eq!((analysis.secrets[0].name.as_str(), analysis.secrets[0].required), ("s", true));
 }
 
 #[test]
