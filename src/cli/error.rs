@@ -166,11 +166,13 @@ impl CliError {
             Self::Config(error) => Some((error.file.as_str(), u32::try_from(error.line).ok()?)),
             Self::Keys(error) | Self::Lock(LockError::Keys(error)) => match error {
                 KeysError::Dockerfile { source, .. } => source.place(),
-                KeysError::Dockerignore { source: DockerignoreError::Pattern { file, line, .. }, .. }
-                | KeysError::NothingMatches { file, line, .. }
-                | KeysError::Image { file, line, .. }
-                | KeysError::Undeclared { file, line, .. }
-                | KeysError::Trigger { file, line, .. } => Some((file.as_str(), *line)),
+                KeysError::Dockerignore { source: DockerignoreError::Pattern { file, line, .. }, .. } => {
+                    Some((file.as_str(), *line))
+                }
+                KeysError::NothingMatches { at, .. }
+                | KeysError::Image { at, .. }
+                | KeysError::Undeclared { at, .. }
+                | KeysError::Trigger { at, .. } => Some((at.file.as_str(), at.line)),
                 _ => None,
             },
             _ => None,
@@ -201,6 +203,9 @@ impl CliError {
                 "--against takes a promoted tag such as main, a content tag, a key of 32 hex digits, or a digest"
             }
             Self::Build(BuildError::Secret(_)) => "nothing was built",
+            Self::Build(BuildError::Beyond(_)) => {
+                "nothing was built; build on a later engine, or begin the Dockerfile with a line such as `# syntax=docker/dockerfile:1`, which fetches a frontend"
+            }
             Self::Lock(LockError::Registry { .. } | LockError::Remote { .. } | LockError::NoRef { .. }) => {
                 "nothing was written"
             }
@@ -341,6 +346,7 @@ fn build(error: &BuildError) -> u8 {
         BuildError::Ledger(error) => ledger(error),
         BuildError::Unknown { .. } => exit::UNREACHABLE,
         BuildError::Secret(_) => exit::USAGE,
+        BuildError::Beyond(_) => exit::FAILED,
     }
 }
 

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::model::printable;
+use crate::model::{excerpt, printable};
 
 /// An error in a configuration file, with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,11 +30,7 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, line, column, text, message, .. } = self;
         writeln!(f, "{file}:{line}:{column}: {message}")?;
-        // Of a long line, the part that the place is in.
-        let skipped = if *column > 160 { column - 80 } else { 0 };
-        let shown: String = text.chars().skip(skipped).take(201).collect();
-        writeln!(f, "{line:>5} | {}", printable(&shown, 200))?;
-        write!(f, "      | {:>width$}", "^", width = column - skipped)
+        f.write_str(&excerpt(*line, *column, text))
     }
 }
 

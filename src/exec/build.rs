@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::beyond::{self, Beyond};
 use super::event::{Emit, Event};
 use super::finish::finish;
 use super::keys::Keyed;
@@ -99,6 +100,9 @@ pub enum BuildError {
     /// A box that is to be built cannot have a secret; nothing was built.
     #[error(transparent)]
     Secret(#[from] NoSecret),
+    /// A box that is to be built needs a later engine; nothing was built.
+    #[error(transparent)]
+    Beyond(#[from] Beyond),
 }
 
 /// How long a run that is stopped still waits for an answer.
@@ -201,6 +205,7 @@ impl Work<'_> {
                 self.seen = seen?;
                 if !self.maker.leases().is_empty() {
                     secrets::check(ports, self.boxes, &self.seen).await?;
+                    beyond::check(&self.maker, self.boxes, &self.seen).await?;
                 }
                 self.current = self.seen.clone();
                 return Ok(RunSaw::Probed);

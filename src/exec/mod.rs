@@ -2,6 +2,7 @@
 //! what it does as events, and prints nothing.
 
 mod attached;
+mod beyond;
 mod build;
 mod carry;
 mod clean;
@@ -34,6 +35,7 @@ mod sources;
 mod stored;
 mod survey;
 
+pub use beyond::Beyond;
 pub use build::{BoxReport, BuildError, BuildOptions, BuildReport, Outcome, build};
 pub use clean::{CleanError, CleanOptions, CleanReport, clean};
 pub use content::Content;

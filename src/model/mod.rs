@@ -40,6 +40,6 @@ pub use secret::{SecretSource, SecretValue};
 pub use set::{Ending, PlanRecord, SetBox, SetName, SetRecord, Source};
 pub use stored::StoredInputs;
 pub use tag::{ContentTag, Tag, TagError};
-pub use text::printable;
+pub use text::{excerpt, printable};
 pub use throwaway::{is_throwaway, throwaway};
 pub use time::{Span, SpanError, Timestamp};
