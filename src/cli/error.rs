@@ -9,12 +9,12 @@ use crate::adapter::registry::StartError;
 use crate::adapter::revision::RevisionError;
 use crate::config::{ConfigError, nearest};
 use crate::exec::{
-    BuildError, CleanError, ExplainError, InputsError, KeysError, LedgerError, LockError, PromoteError,
-    ProtectError, RebuildError, RunError,
+    BuildError, CleanError, ExplainError, InputsError, KeysError, LedgerError, LockError, NoSecret,
+    PromoteError, ProtectError, RebuildError, RunError,
 };
 use crate::inputs::DockerignoreError;
 use crate::plan::Refusal;
-use crate::port::{ContextError, EngineError, Failure, RegistryError};
+use crate::port::{ContextError, EngineError, Failure, RegistryError, SecretError};
 
 /// Exit codes, as documented in `--help`.
 pub mod exit {
@@ -330,6 +330,7 @@ fn build(error: &BuildError) -> u8 {
     match error {
         BuildError::Ledger(error) => ledger(error),
         BuildError::Unknown { .. } => exit::UNREACHABLE,
+        BuildError::Secret(NoSecret { source: SecretError::Withheld { .. }, .. }) => exit::REFUSED,
         BuildError::Secret(_) => exit::USAGE,
     }
 }
