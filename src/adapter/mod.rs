@@ -5,6 +5,7 @@ pub mod context;
 pub mod credentials;
 pub mod embedded;
 pub mod engine;
+pub mod files;
 pub mod git;
 pub mod memory;
 pub mod readonly;

@@ -40,7 +40,7 @@ pub async fn run(options: &Build, global: &Global, terminal: Terminal) -> Result
         true => build_local(ports, setting, boxes, &build_options, &emit, &cancel).await?,
         false => build(ports, setting, boxes, &build_options, &emit, &cancel).await?,
     };
-    show(&report, &session, &loaded, &computed, global, terminal).await;
+    show(&report, &session, &loaded, &computed, global, terminal).await?;
     tell(&report, &computed, &session, &options.tell)?;
     let can_push = report.can_push;
     let code = end(session, report).await?;
@@ -84,10 +84,10 @@ pub async fn show(
     computed: &Computed,
     global: &Global,
     terminal: Terminal,
-) {
+) -> Result<(), CliError> {
     match global.format {
-        Format::Json => terminal.result(&json::text(&as_json(report, &computed.boxes, session))),
-        Format::Human => terminal.result(&table(report, &computed.boxes).render()),
+        Format::Json => terminal.result(&json::text(&as_json(report, &computed.boxes, session)))?,
+        Format::Human => terminal.result(&table(report, &computed.boxes).render())?,
     }
     for (name, one) in &report.boxes {
         if let Outcome::Failed(why) = &one.outcome {
@@ -114,6 +114,7 @@ pub async fn show(
             .collect();
         advice::say(&missing, computed, session, terminal);
     }
+    Ok(())
 }
 
 fn outcome<'a>(report: &'a BuildReport, keyed: &Keyed) -> Option<&'a Outcome> {

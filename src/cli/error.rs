@@ -35,6 +35,9 @@ pub enum CliError {
     NoConfig { directory: PathBuf },
     #[error("failed to {action} {}", path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
+    /// The result was not taken in, by a full disk perhaps.
+    #[error("failed to write the result")]
+    Output(#[source] io::Error),
     #[error("{0}")]
     Usage(String),
     #[error("there is no {what} `{name}`")]
@@ -112,7 +115,7 @@ impl CliError {
                 RevisionError::Git { .. } | RevisionError::Directory(_) => exit::FAILED,
             },
             Self::OtherTrust { .. } | Self::Untrusted { .. } | Self::NoPush => exit::REFUSED,
-            Self::Embedded(_) | Self::CutOff => exit::FAILED,
+            Self::Embedded(_) | Self::Output(_) | Self::CutOff => exit::FAILED,
             Self::Build(error) => build(error),
             Self::Promote(error) => match error {
                 PromoteError::Build(error) => build(error),

@@ -13,8 +13,8 @@ pub async fn run(options: &Guard, global: &Global, terminal: Terminal) -> Result
     let mut session = Session::open(&loaded, global).await?;
     let planned = ask(&mut session, &loaded, &options.boxes, global, terminal).await?;
     match global.format {
-        Format::Json => terminal.result(&json::text(&report(&planned, &session))),
-        Format::Human => terminal.result(&table(&planned).render()),
+        Format::Json => terminal.result(&json::text(&report(&planned, &session)))?,
+        Format::Human => terminal.result(&table(&planned).render())?,
     }
     tell(&planned, &session, &options.tell)?;
     let missing: Vec<Missing<'_>> = planned

@@ -68,8 +68,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "boxwright", &mut script);
-            terminal.result(&String::from_utf8_lossy(&script));
-            Ok(exit::DONE)
+            terminal.result(&String::from_utf8_lossy(&script)).map(|()| exit::DONE)
         }
     };
     match result {

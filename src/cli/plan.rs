@@ -74,9 +74,9 @@ pub async fn run(options: &Plan, global: &Global, terminal: Terminal) -> Result<
     let mut session = Session::open(&loaded, global).await?;
     let planned = ask(&mut session, &loaded, &options.boxes, global, terminal).await?;
     match global.format {
-        Format::Json => terminal.result(&json::text(&report(&planned, &session))),
+        Format::Json => terminal.result(&json::text(&report(&planned, &session)))?,
         Format::Human => {
-            terminal.result(&table(&planned).render());
+            terminal.result(&table(&planned).render())?;
             findings::say(&planned.computed, terminal, |remark| remark.line.is_some());
             let since: BTreeSet<&str> = planned.moved.values().map(|one| one.since.as_str()).collect();
             if !since.is_empty() {
@@ -110,10 +110,7 @@ pub fn tell(planned: &Planned, session: &Session, to: &Tell) -> Result<(), CliEr
             image: digest.map(|digest| format!("{}@{digest}", keyed.wanted.repository)),
             result: if digest.is_some() { "present" } else { "missing" }.to_owned(),
             reason: row.reason.clone(),
-            size: match &seen.state {
-                State::Present { recorded, .. } => Some(recorded.size),
-                State::Missing | State::Broken { .. } | State::Unknown { .. } => None,
-            },
+            size: seen.size(),
             seconds: None,
         })
     };

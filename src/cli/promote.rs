@@ -128,10 +128,10 @@ pub async fn carry_out(
                 applied: *apply,
                 boxes: rows(&report, *apply),
             };
-            terminal.result(&json::text(&out));
+            terminal.result(&json::text(&out))?;
         }
         Format::Human => {
-            terminal.result(&table(&report, *apply).render());
+            terminal.result(&table(&report, *apply).render())?;
             terminal.say(&if report.was_done {
                 format!("nothing to do: {tag} stands as promotion {}", report.seq)
             } else if *apply {

@@ -47,6 +47,8 @@ pub async fn run(options: &Rebuild, global: &Global, terminal: Terminal) -> Resu
         session.close(false).await?;
         return Ok(exit::DONE);
     }
+    // A marker without a build makes everybody else build.
+    session.ports().engine.check().await?;
     replace(session.ports(), &session.setting, &chosen, true, &emit).await?;
     let build_options = BuildOptions {
         jobs: usize::from(options.jobs),
@@ -56,7 +58,7 @@ pub async fn run(options: &Rebuild, global: &Global, terminal: Terminal) -> Resu
     };
     let boxes = &computed.boxes;
     let report = build(session.ports(), &session.setting, boxes, &build_options, &emit, &cancel).await?;
-    show(&report, &session, &loaded, &computed, global, terminal).await;
+    show(&report, &session, &loaded, &computed, global, terminal).await?;
     tell(&report, &computed, &session, &options.tell)?;
     end(session, report).await
 }

@@ -406,7 +406,7 @@ fn greet(registry: Arc<HttpRegistry>, host: &str) {
 }
 
 /// The run and its attempt: from the flag or its variable, from the CI, else a new one.
-fn run(global: &Global, ci: &Ci) -> (RunId, u32) {
+pub fn run(global: &Global, ci: &Ci) -> (RunId, u32) {
     match (&global.run, &ci.run) {
         (Some(run), _) => (run.clone(), 1),
         (None, Some(found)) => found.clone(),

@@ -2,12 +2,13 @@
 //!
 //! A reader that went away is no error: what was done stays done, and the exit code says it.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
 
 use super::args::{Color, Global};
 use super::ci;
+use super::error::CliError;
 
 /// The process's outputs.
 #[derive(Debug, Clone, Copy)]
@@ -71,23 +72,26 @@ impl Terminal {
         }
     }
 
-    /// Writes a part of the result.
-    pub fn result(self, text: &str) {
+    /// Writes a part of the result. A file that did not take it in holds no result.
+    pub fn result(self, text: &str) -> Result<(), CliError> {
         let stdout = std::io::stdout();
         let choice = self.choice(stdout.is_terminal());
         let mut out = anstream::AutoStream::new(stdout.lock(), choice);
-        let _ = out.write_all(self.safe(text).as_bytes()).and_then(|()| out.flush());
+        match out.write_all(self.safe(text).as_bytes()).and_then(|()| out.flush()) {
+            Err(source) if source.kind() != ErrorKind::BrokenPipe => Err(CliError::Output(source)),
+            _ => Ok(()),
+        }
     }
 
     /// Writes bytes of a program in a box, as they are.
-    pub fn raw(self, bytes: &[u8], is_error: bool) {
-        let _ = if is_error {
+    pub fn raw(self, bytes: &[u8], is_error: bool) -> std::io::Result<()> {
+        if is_error {
             let mut err = std::io::stderr().lock();
             err.write_all(bytes).and_then(|()| err.flush())
         } else {
             let mut out = std::io::stdout().lock();
             out.write_all(bytes).and_then(|()| out.flush())
-        };
+        }
     }
 
     /// Writes a line about what goes on, unless told to be quiet.

@@ -1,6 +1,6 @@
 //! One box of a build: carries out what [`Job`] asks for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -204,12 +204,19 @@ impl<'a> Maker<'a> {
         while held.now(self.ports.clock) <= ours.lease.taken {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+        let mut ended: BTreeSet<String> = BTreeSet::new();
         loop {
             let now = held.now(self.ports.clock);
-            let others = self.ledger.live_leases(now).await?;
+            let mut others = self.ledger.live_leases(now).await?;
+            others.retain(|lease| !ended.contains(&lease.nonce));
             let Some(first) = goes_first(keyed.wanted.key(), &ours.lease, &others, now, patience) else {
                 return Ok(());
             };
+            // A lease outlives its run, for the sake of what the run used.
+            if self.ledger.has_ended(first).await? {
+                ended.insert(first.nonce.clone());
+                continue;
+            }
             let (name, run) = (keyed.wanted.name.clone(), first.run.to_string());
             (self.emit)(Event::Waiting { name, run, patience });
             if self.is_there_after(keyed, parents, held, first).await? {

@@ -23,8 +23,8 @@ pub struct Keyed {
     pub manifest: InputManifest,
     pub(in crate::exec) source: DockerfileSource,
     pub(in crate::exec) analysis: Analysis,
-    /// Outside images by digest, by the names the Dockerfile gives them.
-    pub(super) images: BTreeMap<String, String>,
+    /// Where outside images are got, by digest, by the names the Dockerfile gives them.
+    pub(super) pulled: BTreeMap<String, String>,
     pub(super) root: PathBuf,
     pub(super) dockerfile: PathBuf,
     /// Directories by the names the Dockerfile gives them.
@@ -88,7 +88,7 @@ impl Keyed {
             let reference = match (contexts.get(name), self.spec.contexts.get(name)) {
                 (Some(directory), _) => Some(directory.reference.clone()),
                 (None, Some(ContextSource::Box(parent))) => parents.get(parent).cloned(),
-                (None, _) => self.images.get(name).cloned(),
+                (None, _) => self.pulled.get(name).cloned(),
             };
             replacements.extend(reference.map(|reference| (found.origin.clone(), reference)));
         }
