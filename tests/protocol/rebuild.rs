@@ -66,6 +66,8 @@ async fn two_rebuilds_at_once_end_one_generation() {
     let world = World::of(&["base"]);
     let (one_run, two_run) = (world.run("one"), world.run("two"));
     one_run.build().await.unwrap();
+    // Both have looked before either has marked.
+    world.net.set_latency(&[5]);
     let (first, second) =
         tokio::join!(replaced(&world, &one_run, &["base"]), replaced(&world, &two_run, &["base"]));
     assert_eq!(first.unwrap(), second.unwrap());
