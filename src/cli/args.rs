@@ -119,7 +119,8 @@ pub enum Command {
     Run(Run),
     /// Give the boxes' images a tag such as main or r2026.07, all of them together
     #[command(after_help = "Examples:\n  boxwright promote main\n  boxwright promote r2026.07 --yes\n  \
-        boxwright promote r2026.07 --from main --yes   what main holds, by digest; needs no checkout")]
+        boxwright promote r2026.07 --from main --yes   what main holds, by digest; needs no checkout\n  \
+        boxwright promote r2026.07 --from r2026.07 --to registry.example/live --yes")]
     Promote(Promote),
     /// Promote again what stood under a tag before; other tags stay
     Rollback(Rollback),
@@ -288,6 +289,9 @@ pub struct Promote {
     /// Promote the images of another promotion, by digest: the last one of TAG, or its one with this count
     #[arg(long, value_name = "TAG[@COUNT]")]
     pub from: Option<From>,
+    /// Copy the images to another registry or path, with all that belongs to them, and promote there
+    #[arg(long, value_name = "HOST[/PATH]")]
+    pub to: Option<String>,
 }
 
 /// A promotion to promote from: `main`, or `main@12`.

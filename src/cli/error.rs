@@ -9,8 +9,8 @@ use crate::adapter::registry::StartError;
 use crate::adapter::revision::RevisionError;
 use crate::config::{ConfigError, nearest};
 use crate::exec::{
-    BuildError, CleanError, ExplainError, InputsError, KeysError, LedgerError, LockError, NoSecret,
-    PromoteError, ProtectError, RebuildError, RunError,
+    BuildError, CleanError, CopyError, ExplainError, InputsError, KeysError, LedgerError, LockError,
+    NoSecret, PromoteError, ProtectError, RebuildError, RunError,
 };
 use crate::inputs::DockerignoreError;
 use crate::plan::Refusal;
@@ -123,6 +123,12 @@ impl CliError {
                 PromoteError::Registry(error) => registry(error),
                 PromoteError::Lapsed { .. } => exit::UNREACHABLE,
                 PromoteError::Missing { .. } => exit::MISSING,
+                PromoteError::Copy { source, .. } => match source {
+                    CopyError::Registry(error) => registry(error),
+                    CopyError::Missing { .. } => exit::MISSING,
+                    CopyError::Manifest(_) | CopyError::TooDeep { .. } => exit::UNREACHABLE,
+                    CopyError::Contended { .. } => exit::REFUSED,
+                },
                 PromoteError::Refused(_) | PromoteError::ReadOnly | PromoteError::Conflict { .. } => {
                     exit::REFUSED
                 }
@@ -133,9 +139,10 @@ impl CliError {
                 ProtectError::Empty { .. } => exit::REFUSED,
             },
             Self::Clean(error) => match error {
-                CleanError::TooMany { .. } | CleanError::TooFew { .. } | CleanError::Moved { .. } => {
-                    exit::REFUSED
-                }
+                CleanError::TooMany { .. }
+                | CleanError::TooFew { .. }
+                | CleanError::NoProtector { .. }
+                | CleanError::Moved { .. } => exit::REFUSED,
                 CleanError::Ledger(error) => ledger(error),
                 CleanError::Registry(error) => registry(error),
                 CleanError::Unreadable { .. }
@@ -201,7 +208,7 @@ impl CliError {
                 "is the engine running, and may you use its socket? `docker version` tells; DOCKER_HOST names another one"
             }
             Self::Promote(PromoteError::Missing { .. }) => "run `boxwright build` on this revision first",
-            Self::Promote(PromoteError::Partly { .. }) => {
+            Self::Promote(PromoteError::Partly { .. } | PromoteError::Copy { .. }) => {
                 "run the same command again: it goes on where it stopped"
             }
             Self::Promote(PromoteError::Refused(

@@ -1,12 +1,14 @@
 //! The only callers of the ports: each file carries out one protocol step by step, tells
 //! what it does as events, and prints nothing.
 
+mod attached;
 mod build;
 mod carry;
 mod clean;
 mod closure;
 mod content;
 mod copy;
+mod elsewhere;
 mod event;
 mod explain;
 mod findings;
@@ -36,6 +38,7 @@ pub use build::{BoxReport, BuildError, BuildOptions, BuildReport, Outcome, build
 pub use clean::{CleanError, CleanOptions, CleanReport, clean};
 pub use content::Content;
 pub use copy::{CopyError, Place, copy};
+pub use elsewhere::promote_to;
 pub use event::{Emit, Event};
 pub use explain::{Against, Compared, Difference, ExplainError, Parent, against, compare};
 pub use findings::Remark;
