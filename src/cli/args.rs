@@ -190,7 +190,7 @@ pub struct Build {
     #[arg(long, value_enum, default_value = "auto", env = "BOXWRIGHT_PUSH")]
     pub push: Push,
     /// Build what is missing for this machine alone, where `boxwright run` finds it; write nothing to the registry
-    #[arg(long, conflicts_with = "push")]
+    #[arg(long)]
     pub local: bool,
     /// Build from this commit, branch or tag, in a directory of its own; what is not here is asked of origin
     #[arg(long, value_name = "REVISION", conflicts_with = "sources")]

@@ -10,11 +10,11 @@ use crate::adapter::revision::RevisionError;
 use crate::config::{ConfigError, nearest};
 use crate::exec::{
     BuildError, CleanError, CopyError, ExplainError, InputsError, KeysError, LedgerError, LockError,
-    PromoteError, ProtectError, RebuildError, RunError,
+    NoSecret, PromoteError, ProtectError, RebuildError, RunError,
 };
 use crate::inputs::DockerignoreError;
 use crate::plan::Refusal;
-use crate::port::{ContextError, EngineError, Failure, RegistryError};
+use crate::port::{ContextError, EngineError, Failure, RegistryError, SecretError};
 
 /// Exit codes, as documented in `--help`.
 pub mod exit {
@@ -345,6 +345,7 @@ fn build(error: &BuildError) -> u8 {
     match error {
         BuildError::Ledger(error) => ledger(error),
         BuildError::Unknown { .. } => exit::UNREACHABLE,
+        BuildError::Secret(NoSecret { source: SecretError::Withheld { .. }, .. }) => exit::REFUSED,
         BuildError::Secret(_) => exit::USAGE,
         BuildError::Beyond(_) => exit::FAILED,
     }
