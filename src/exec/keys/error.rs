@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::DirectoryError;
-use crate::config::PinError;
+use crate::config::ConfigError;
 use crate::inputs::{At, DockerfileError, DockerignoreError, RewriteError};
 use crate::model::{ImageNameError, RepositoryError, TagError};
 use crate::port::ContextError;
@@ -72,22 +72,20 @@ pub enum KeysError {
         pattern: String,
     },
     /// A pinned file is not there.
-    #[error("pin {pin}: there is no {}", path.display())]
+    #[error("pin {pin}")]
     PinFile {
         /// The pin.
         pin: String,
-        /// The file.
-        path: PathBuf,
+        /// The file, and where the configuration names it.
+        source: ConfigError,
     },
     /// A pinned file does not hold the value.
-    #[error("pin {pin}: {} {source}", path.display())]
+    #[error("pin {pin}")]
     PinValue {
         /// The pin.
         pin: String,
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: PinError,
+        /// What is wrong: in the file, or in what the configuration looks for in it.
+        source: ConfigError,
     },
     /// Files that must agree do not.
     #[error("pin {pin}: {} holds `{first}`, but {} holds `{second}`", first_path.display(), second_path.display())]
