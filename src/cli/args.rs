@@ -95,10 +95,18 @@ pub enum Command {
     /// Build and push what is missing, parents first, and lease what is used
     #[command(after_help = "Examples:\n  boxwright build                  all boxes\n  \
         boxwright build test             the box test and what it stands on\n  \
-        boxwright build --jobs 4 --wait 0s")]
+        boxwright build --jobs 4 --wait 0s\n  \
+        boxwright build --at 4f3c2a1 test  as that commit has it, from a clone of the repository\n  \
+        boxwright build --local          for this machine alone, where nothing may be pushed")]
     Build(Build),
     /// Fail if a box is missing: for jobs that may not build, such as those of a fork
-    Guard(Boxes),
+    Guard(Guard),
+    /// Make new images of boxes whose recipe has not changed, such as for updates of what they install
+    #[command(
+        after_help = "Examples:\n  boxwright rebuild base --dependants    ask, then rebuild base and all that stands on it\n  \
+        boxwright rebuild base --yes           without asking, as a cron does"
+    )]
+    Rebuild(Rebuild),
     /// Print what a box's key is made of, and what differs from an image that stands
     #[command(
         after_help = "Examples:\n  boxwright explain build                        all inputs; works offline\n  \
@@ -111,7 +119,8 @@ pub enum Command {
     Run(Run),
     /// Give the boxes' images a tag such as main or r2026.07, all of them together
     #[command(after_help = "Examples:\n  boxwright promote main\n  boxwright promote r2026.07 --yes\n  \
-        boxwright promote r2026.07 --from main --yes   what main holds, by digest; needs no checkout")]
+        boxwright promote r2026.07 --from main --yes   what main holds, by digest; needs no checkout\n  \
+        boxwright promote r2026.07 --from r2026.07 --to registry.example/live --yes")]
     Promote(Promote),
     /// Promote again what stood under a tag before; other tags stay
     Rollback(Rollback),
@@ -160,6 +169,8 @@ pub struct Plan {
     /// Exit with 10 if anything would be built
     #[arg(long)]
     pub check: bool,
+    #[command(flatten)]
+    pub tell: Tell,
 }
 
 #[derive(Debug, Args)]
@@ -175,6 +186,59 @@ pub struct Build {
     /// Ignore the engine's build cache
     #[arg(long)]
     pub no_cache: bool,
+    /// When to lease and push: if this run is trusted and the registry takes it; or else fail; or not at all
+    #[arg(long, value_enum, default_value = "auto", env = "BOXWRIGHT_PUSH")]
+    pub push: Push,
+    /// Build what is missing for this machine alone, where `boxwright run` finds it; write nothing to the registry
+    #[arg(long, conflicts_with = "push")]
+    pub local: bool,
+    /// Build from this commit, branch or tag, in a directory of its own; what is not here is asked of origin
+    #[arg(long, value_name = "REVISION", conflicts_with = "sources")]
+    pub at: Option<String>,
+    #[command(flatten)]
+    pub tell: Tell,
+}
+
+/// When a build leases and pushes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Push {
+    Auto,
+    Always,
+    Never,
+}
+
+/// Where a command tells later jobs what it found.
+#[derive(Debug, Args)]
+pub struct Tell {
+    /// Write a file of variables for later jobs, such as GitLab's dotenv report
+    #[arg(long, value_name = "FILE", env = "BOXWRIGHT_DOTENV")]
+    pub dotenv: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Guard {
+    #[command(flatten)]
+    pub boxes: Boxes,
+    #[command(flatten)]
+    pub tell: Tell,
+}
+
+#[derive(Debug, Args)]
+pub struct Rebuild {
+    /// The boxes
+    #[arg(value_name = "BOX", required = true)]
+    pub names: Vec<String>,
+    /// Rebuild what stands on them as well
+    #[arg(long)]
+    pub dependants: bool,
+    /// Do it without asking; without a terminal nothing is done otherwise
+    #[arg(long)]
+    pub yes: bool,
+    /// How many boxes to build at once
+    #[arg(short, long, default_value_t = 2, env = "BOXWRIGHT_JOBS", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: u16,
+    #[command(flatten)]
+    pub tell: Tell,
 }
 
 #[derive(Debug, Args)]
@@ -225,6 +289,9 @@ pub struct Promote {
     /// Promote the images of another promotion, by digest: the last one of TAG, or its one with this count
     #[arg(long, value_name = "TAG[@COUNT]")]
     pub from: Option<From>,
+    /// Copy the images to another registry or path, with all that belongs to them, and promote there
+    #[arg(long, value_name = "HOST[/PATH]")]
+    pub to: Option<String>,
 }
 
 /// A promotion to promote from: `main`, or `main@12`.

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use crate::adapter::credentials::SettingError;
 use crate::adapter::embedded::EmbeddedError;
 use crate::adapter::registry::StartError;
+use crate::adapter::revision::RevisionError;
 use crate::config::{ConfigError, nearest};
 use crate::exec::{
-    BuildError, CleanError, ExplainError, InputsError, KeysError, LedgerError, LockError, PromoteError,
-    ProtectError, RunError,
+    BuildError, CleanError, CopyError, ExplainError, InputsError, KeysError, LedgerError, LockError,
+    PromoteError, ProtectError, RebuildError, RunError,
 };
+use crate::inputs::DockerignoreError;
 use crate::plan::Refusal;
 use crate::port::{ContextError, EngineError, Failure, RegistryError};
 
@@ -33,6 +35,9 @@ pub enum CliError {
     NoConfig { directory: PathBuf },
     #[error("failed to {action} {}", path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
+    /// The result was not taken in, by a full disk perhaps.
+    #[error("failed to write the result")]
+    Output(#[source] io::Error),
     #[error("{0}")]
     Usage(String),
     #[error("there is no {what} `{name}`")]
@@ -63,6 +68,19 @@ pub enum CliError {
     Run(#[from] RunError),
     #[error(transparent)]
     Engine(#[from] EngineError),
+    #[error(transparent)]
+    Rebuild(#[from] RebuildError),
+    #[error(transparent)]
+    Revision(#[from] RevisionError),
+    /// A revision whose configuration would have more than the present one is given.
+    #[error("boxwright.toml of {revision} {what}")]
+    OtherTrust { revision: String, what: String },
+    /// An event that anybody can cause, and a command that writes.
+    #[error("{what} is refused: this run is not trusted: {why}")]
+    Untrusted { what: &'static str, why: String },
+    /// `--push always`, and no push.
+    #[error("nothing may be pushed from here, and --push always asks for it")]
+    NoPush,
     /// A worker ended without a result.
     #[error("a part of boxwright stopped unexpectedly")]
     CutOff,
@@ -88,7 +106,16 @@ impl CliError {
                 LockError::Registry { .. } | LockError::Remote { .. } => exit::UNREACHABLE,
                 LockError::NoImage { .. } | LockError::NoRef { .. } => exit::FAILED,
             },
-            Self::Embedded(_) | Self::CutOff => exit::FAILED,
+            Self::Rebuild(error) => match error {
+                RebuildError::Ledger(error) => ledger(error),
+                RebuildError::Unknown { .. } => exit::UNREACHABLE,
+            },
+            Self::Revision(error) => match error {
+                RevisionError::Unknown { .. } => exit::USAGE,
+                RevisionError::Git { .. } | RevisionError::Directory(_) => exit::FAILED,
+            },
+            Self::OtherTrust { .. } | Self::Untrusted { .. } | Self::NoPush => exit::REFUSED,
+            Self::Embedded(_) | Self::Output(_) | Self::CutOff => exit::FAILED,
             Self::Build(error) => build(error),
             Self::Promote(error) => match error {
                 PromoteError::Build(error) => build(error),
@@ -96,6 +123,12 @@ impl CliError {
                 PromoteError::Registry(error) => registry(error),
                 PromoteError::Lapsed { .. } => exit::UNREACHABLE,
                 PromoteError::Missing { .. } => exit::MISSING,
+                PromoteError::Copy { source, .. } => match source {
+                    CopyError::Registry(error) => registry(error),
+                    CopyError::Missing { .. } => exit::MISSING,
+                    CopyError::Manifest(_) | CopyError::TooDeep { .. } => exit::UNREACHABLE,
+                    CopyError::Contended { .. } => exit::REFUSED,
+                },
                 PromoteError::Refused(_) | PromoteError::ReadOnly | PromoteError::Conflict { .. } => {
                     exit::REFUSED
                 }
@@ -106,9 +139,10 @@ impl CliError {
                 ProtectError::Empty { .. } => exit::REFUSED,
             },
             Self::Clean(error) => match error {
-                CleanError::TooMany { .. } | CleanError::TooFew { .. } | CleanError::Moved { .. } => {
-                    exit::REFUSED
-                }
+                CleanError::TooMany { .. }
+                | CleanError::TooFew { .. }
+                | CleanError::NoProtector { .. }
+                | CleanError::Moved { .. } => exit::REFUSED,
                 CleanError::Ledger(error) => ledger(error),
                 CleanError::Registry(error) => registry(error),
                 CleanError::Unreadable { .. }
@@ -119,9 +153,34 @@ impl CliError {
             Self::Explain(error) => explain(error),
             Self::Run(RunError::Missing { .. }) => exit::MISSING,
             Self::Run(RunError::Unknown { .. }) => exit::UNREACHABLE,
+            Self::Run(RunError::Engine(error)) => engine(error),
             Self::Engine(error) => engine(error),
             Self::Interrupted => exit::INTERRUPTED,
         }
+    }
+
+    /// Returns the file and the line that it is about, where it is about one. The file is named
+    /// from the directory of the configuration.
+    pub fn place(&self) -> Option<(String, u32)> {
+        let place = match self {
+            Self::Config(error) => Some((error.file.as_str(), u32::try_from(error.line).ok()?)),
+            Self::Keys(error) | Self::Lock(LockError::Keys(error)) => match error {
+                KeysError::Dockerfile { source, .. } => source.place(),
+                KeysError::Dockerignore { source: DockerignoreError::Pattern { file, line, .. }, .. } => {
+                    Some((file.as_str(), *line))
+                }
+                KeysError::NothingMatches { at, .. }
+                | KeysError::Image { at, .. }
+                | KeysError::Undeclared { at, .. }
+                | KeysError::Trigger { at, .. } => Some((at.file.as_str(), at.line)),
+                KeysError::PinFile { source, .. } | KeysError::PinValue { source, .. } => {
+                    Some((source.file.as_str(), u32::try_from(source.line).ok()?))
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        place.map(|(file, line)| (file.to_owned(), line))
     }
 
     /// Returns what to do about it, where something can be said.
@@ -129,6 +188,15 @@ impl CliError {
         let text = match self {
             Self::NoConfig { .. } => "`boxwright init` writes one from the Dockerfiles it finds",
             Self::Config(error) => return error.hint.clone(),
+            Self::Untrusted { .. } => {
+                "a run by an event that takes write access does it, or a person at a terminal"
+            }
+            Self::NoPush => {
+                "the credentials need the right to push; without --push always present boxes are used"
+            }
+            Self::OtherTrust { .. } => {
+                "look at what it changes; if it is as it should be, check that revision out and build there"
+            }
             Self::Unknown { name, known, .. } => return Some(meant(name, known)),
             Self::Keys(error) => return keys_hint(error),
             Self::Explain(ExplainError::NoInputs { .. }) => {
@@ -148,7 +216,7 @@ impl CliError {
                 "is the engine running, and may you use its socket? `docker version` tells; DOCKER_HOST names another one"
             }
             Self::Promote(PromoteError::Missing { .. }) => "run `boxwright build` on this revision first",
-            Self::Promote(PromoteError::Partly { .. }) => {
+            Self::Promote(PromoteError::Partly { .. } | PromoteError::Copy { .. }) => {
                 "run the same command again: it goes on where it stopped"
             }
             Self::Promote(PromoteError::Refused(

@@ -2,11 +2,13 @@
 //!
 //! A reader that went away is no error: what was done stays done, and the exit code says it.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
 
 use super::args::{Color, Global};
+use super::ci;
+use super::error::CliError;
 
 /// The process's outputs.
 #[derive(Debug, Clone, Copy)]
@@ -15,6 +17,8 @@ pub struct Terminal {
     pub verbose: bool,
     /// Whether stderr is a terminal on which lines can be redrawn.
     pub is_live: bool,
+    /// Whether a runner of GitHub Actions, or of what resembles it, reads along for commands.
+    pub is_read_for_commands: bool,
     color: Color,
 }
 
@@ -32,7 +36,21 @@ impl Terminal {
             quiet: global.quiet,
             verbose: global.verbose,
             is_live: std::io::stderr().is_terminal() && !is_dumb && !is_ci,
+            is_read_for_commands: std::env::var("GITHUB_ACTIONS").is_ok_and(|value| value == "true"),
             color: global.color,
+        }
+    }
+
+    /// Makes sure that nothing in a text is taken for a workflow command.
+    fn safe(self, text: &str) -> std::borrow::Cow<'_, str> {
+        if self.is_read_for_commands { ci::harmless(text).into() } else { text.into() }
+    }
+
+    /// Marks an error for a CI that shows such marks; elsewhere nothing is written.
+    pub fn annotate(self, title: &str, place: Option<(&str, u32)>, message: &str) {
+        if self.is_read_for_commands {
+            let line = ci::annotation(title, place, message) + "\n";
+            let _ = std::io::stderr().write_all(line.as_bytes());
         }
     }
 
@@ -54,23 +72,26 @@ impl Terminal {
         }
     }
 
-    /// Writes a part of the result.
-    pub fn result(self, text: &str) {
+    /// Writes a part of the result. A file that did not take it in holds no result.
+    pub fn result(self, text: &str) -> Result<(), CliError> {
         let stdout = std::io::stdout();
         let choice = self.choice(stdout.is_terminal());
         let mut out = anstream::AutoStream::new(stdout.lock(), choice);
-        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        match out.write_all(self.safe(text).as_bytes()).and_then(|()| out.flush()) {
+            Err(source) if source.kind() != ErrorKind::BrokenPipe => Err(CliError::Output(source)),
+            _ => Ok(()),
+        }
     }
 
     /// Writes bytes of a program in a box, as they are.
-    pub fn raw(self, bytes: &[u8], is_error: bool) {
-        let _ = if is_error {
+    pub fn raw(self, bytes: &[u8], is_error: bool) -> std::io::Result<()> {
+        if is_error {
             let mut err = std::io::stderr().lock();
             err.write_all(bytes).and_then(|()| err.flush())
         } else {
             let mut out = std::io::stdout().lock();
             out.write_all(bytes).and_then(|()| out.flush())
-        };
+        }
     }
 
     /// Writes a line about what goes on, unless told to be quiet.
@@ -85,7 +106,7 @@ impl Terminal {
         let stderr = std::io::stderr();
         let choice = self.choice(stderr.is_terminal());
         let mut err = anstream::AutoStream::new(stderr.lock(), choice);
-        let _ = err.write_all(line.as_bytes()).and_then(|()| err.write_all(b"\n"));
+        let _ = err.write_all(self.safe(line).as_bytes()).and_then(|()| err.write_all(b"\n"));
     }
 }
 

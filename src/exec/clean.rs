@@ -15,7 +15,7 @@ use crate::model::{
 use crate::port::{Deleted, Registry, RegistryError};
 use crate::retention::{
     Action, Answer, Clean, Condemned, Deletion, Doomed, Observed, Policies, Policy, Refs, SweepAction,
-    SweepEnd, SweepSaw, Sweeper, decide, has_ended, least_grace,
+    SweepEnd, SweepSaw, Sweeper, decide, has_ended,
 };
 
 /// How a sweep goes about it. By default it does nothing, to no repository.
@@ -102,6 +102,12 @@ pub enum CleanError {
         repository: Repository,
         /// The tag.
         tag: Tag,
+    },
+    /// A repository that is to protect digests holds none, so it is probably not the one meant.
+    #[error("{repository} holds no tags; what it was to protect is unknown")]
+    NoProtector {
+        /// The repository.
+        repository: Repository,
     },
     /// More would go than is allowed.
     #[error("{going} of {all} tags would go, which is more than {share}")]
@@ -242,8 +248,7 @@ impl Sweep<'_> {
     async fn rest(&mut self) -> Result<SweepSaw, CleanError> {
         let Some(look) = &self.look else { return Ok(SweepSaw::Unsettled) };
         let mut observed = self.survey(look.now).rest(&look.leases).await?;
-        let grace = least_grace(self.options.grace, self.options.settle);
-        let policy = Policy { grace, now: look.now, today: look.today };
+        let policy = Policy { grace: self.options.grace, now: look.now, today: look.today };
         observed.only = self.options.planned.clone();
         let clean = decide(&observed, policy);
         if let Some(planned) = &self.options.planned

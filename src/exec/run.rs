@@ -3,8 +3,11 @@
 use super::keys::Keyed;
 use super::probe::observe;
 use super::{Ports, Setting};
-use crate::model::Digest;
-use crate::plan::State;
+use crate::plan::{State, Wanted};
+use crate::port::{EngineError, RunImage};
+
+/// Where no registry is: an image of this name is in the engine or nowhere.
+const NOWHERE: &str = "boxwright.invalid/local";
 
 /// Why a box cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -25,16 +28,32 @@ pub enum RunError {
         /// The request that failed and how.
         why: String,
     },
+    /// The engine did not say.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
 }
 
-/// Returns the digest of the box's image that stands.
-pub async fn prepare(ports: Ports<'_>, setting: &Setting, keyed: &Keyed) -> Result<Digest, RunError> {
+/// Names the image of a box that was built for this machine alone.
+pub(super) fn local_name(wanted: &Wanted) -> String {
+    format!("{NOWHERE}/{}:{}", wanted.repository.name(), wanted.tag)
+}
+
+/// Returns the box's image: the one that stands, else one that was built for this machine.
+pub async fn prepare(ports: Ports<'_>, setting: &Setting, keyed: &Keyed) -> Result<RunImage, RunError> {
     let name = keyed.wanted.name.clone();
     let seen = observe(ports.registry, &setting.ledger, &keyed.wanted, &keyed.spec.platform).await;
-    match seen.state {
-        State::Present { digest, .. } => Ok(digest),
-        State::Missing => Err(RunError::Missing { name, why: "no image has its key".to_owned() }),
-        State::Broken { why } => Err(RunError::Missing { name, why }),
-        State::Unknown { why } => Err(RunError::Unknown { name, why }),
+    let why = match seen.state {
+        State::Present { digest, .. } => {
+            return Ok(RunImage::Pushed { repository: keyed.wanted.repository.clone(), digest });
+        }
+        State::Unknown { why } => return Err(RunError::Unknown { name, why }),
+        State::Missing => "no image has its key".to_owned(),
+        State::Broken { why } => why,
+    };
+    match ports.engine.find(&local_name(&keyed.wanted)).await {
+        Ok(Some(image)) => Ok(RunImage::Local(image)),
+        // Without an engine nothing was built here.
+        Ok(None) | Err(EngineError::Unreachable { .. }) => Err(RunError::Missing { name, why }),
+        Err(error) => Err(error.into()),
     }
 }
