@@ -173,6 +173,9 @@ impl CliError {
                 | KeysError::Image { at, .. }
                 | KeysError::Undeclared { at, .. }
                 | KeysError::Trigger { at, .. } => Some((at.file.as_str(), at.line)),
+                KeysError::PinFile { source, .. } | KeysError::PinValue { source, .. } => {
+                    Some((source.file.as_str(), u32::try_from(source.line).ok()?))
+                }
                 _ => None,
             },
             _ => None,
