@@ -107,6 +107,18 @@ pub enum Command {
     /// Run a command in a box, on the current directory
     #[command(after_help = "Examples:\n  boxwright run build -- make check\n  boxwright run test")]
     Run(Run),
+    /// Write boxes into one file: an OCI layout in a tar, which `docker load` takes too
+    #[command(after_help = "Examples:\n  boxwright export -o boxes.tar\n  \
+        boxwright export build test -o boxes.tar.zst --compress zstd\n  \
+        boxwright export test -o - | docker load")]
+    Export(Export),
+    /// Check an archive that `export` wrote and load its images into the engine, or push them
+    #[command(after_help = "Examples:\n  boxwright import boxes.tar               load into the engine\n  \
+        boxwright import boxes.tar --push        into the registry, under the tags of their keys\n  \
+        curl -sf https://example.org/boxes.tar.zst | boxwright import -\n\n\
+        Nothing of an archive is used before all of it was read and checked. A plain file is read in\n\
+        place; standard input and compressed files are unpacked to a temporary file (TMPDIR) first.")]
+    Import(Import),
     /// Give the boxes' images a tag such as main or r2026.07, all of them together
     #[command(after_help = "Examples:\n  boxwright promote main\n  boxwright promote r2026.07 --yes")]
     Promote(Promote),
@@ -199,6 +211,34 @@ pub struct Run {
     /// The command; without one the image's own
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Export {
+    #[command(flatten)]
+    pub boxes: Boxes,
+    /// The file, which appears when it is complete; - is standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Compress the whole archive; layers mostly are compressed already
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub compress: Option<Compress>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Compress {
+    Gzip,
+    Zstd,
+}
+
+#[derive(Debug, Args)]
+pub struct Import {
+    /// The archive, plain or compressed; - is standard input
+    #[arg(value_name = "FILE")]
+    pub archive: PathBuf,
+    /// Push the images to the registry instead; their keys have to be those of the inputs here
+    #[arg(long)]
+    pub push: bool,
 }
 
 #[derive(Debug, Args)]

@@ -22,10 +22,7 @@ pub async fn run(options: &Build, global: &Global, terminal: Terminal) -> Result
     let emit = |event| progress.event(event);
     let report =
         build(session.ports(), &session.setting, &computed.boxes, &build_options, &emit, &cancel).await?;
-    match global.format {
-        Format::Json => terminal.result(&json::text(&as_json(&report, &computed.boxes, &session))),
-        Format::Human => terminal.result(&table(&report, &computed.boxes).render()),
-    }
+    print(&report, &computed.boxes, &session, global, terminal);
     // An engine that answered is not asked again; one that never did is why boxes failed.
     let engine = match code(&report) {
         exit::FAILED => session.ports().engine.check().await.map(drop),
@@ -39,7 +36,16 @@ pub async fn run(options: &Build, global: &Global, terminal: Terminal) -> Result
     Ok(code(&report))
 }
 
-fn code(report: &BuildReport) -> u8 {
+/// Prints what became of the boxes.
+pub fn print(report: &BuildReport, boxes: &[Keyed], session: &Session, global: &Global, terminal: Terminal) {
+    match global.format {
+        Format::Json => terminal.result(&json::text(&as_json(report, boxes, session))),
+        Format::Human => terminal.result(&table(report, boxes).render()),
+    }
+}
+
+/// Returns the exit code for what became of the boxes.
+pub fn code(report: &BuildReport) -> u8 {
     let outcomes = || report.boxes.values().map(|report| &report.outcome);
     if outcomes().any(|outcome| matches!(outcome, Outcome::Failed(_))) {
         exit::FAILED

@@ -7,8 +7,10 @@ mod ci;
 mod clean;
 mod error;
 mod explain;
+mod export;
 mod findings;
 mod guard;
+mod import;
 mod init;
 mod interrupt;
 mod json;
@@ -52,6 +54,8 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Build(options) => build::run(options, global, terminal).await,
         Command::Guard(options) => guard::run(options, global, terminal).await,
         Command::Explain(options) => explain::run(options, global, terminal).await,
+        Command::Export(options) => export::run(options, global, terminal).await,
+        Command::Import(options) => import::run(options, global, terminal).await,
         Command::Run(options) => run::run(options, global, terminal).await,
         Command::Promote(options) => promote::run(options, global, terminal).await,
         Command::Clean(options) => clean::run(options, global, terminal).await,

@@ -80,6 +80,7 @@ impl Progress {
             Event::Build { name, event } => self.build(&name, event),
             Event::Pushing { name, reference } => self.line(&box_line(&name, "pushing", &reference)),
             Event::Push { name, event } => self.push(&name, event),
+            Event::Moved { what, sent, total } => self.moved(what, sent, total),
             Event::Built { name, digest, adopted, seconds } => {
                 self.end_bar(&name);
                 let whose = if adopted { "another run's image, " } else { "" };
@@ -104,6 +105,22 @@ impl Progress {
             Event::Deleted { reference } => self.line(&format!("{} {reference}", paint(BAD, "deleted"))),
             Event::Note { text } => self.line(&paint(NOTE, text)),
         }
+    }
+
+    /// Shows what belongs to no single box on a line of its own.
+    fn moved(&self, what: &str, sent: u64, total: u64) {
+        let is_new = !self.state.lock().unwrap_or_else(PoisonError::into_inner).contains_key(what);
+        if is_new {
+            self.start_bar(what);
+        }
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.live(state.entry(what.to_owned()).or_default(), &format!("{} of {}", size(sent), size(total)));
+    }
+
+    /// Takes away every line that is redrawn.
+    pub fn end(&self) {
+        let state = std::mem::take(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        state.into_values().filter_map(|of_box| of_box.bar).for_each(|bar| bar.finish_and_clear());
     }
 
     fn build(&self, name: &str, event: BuildEvent) {

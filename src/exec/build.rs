@@ -13,7 +13,7 @@ use super::event::{Emit, Event};
 use super::finish::finish;
 use super::keys::Keyed;
 use super::ledger::{Held, Leased, Ledger, LedgerError};
-use super::make::{Made, Maker};
+use super::make::{Made, Maker, Origin};
 use super::probe::observe_all;
 use super::schedule::{Finished, in_order};
 use super::secrets::{self, NoSecret};
@@ -107,6 +107,19 @@ pub async fn build(
     emit: Emit<'_>,
     cancel: &CancellationToken,
 ) -> Result<BuildReport, BuildError> {
+    build_from(ports, setting, boxes, options, Origin::Engine, emit, cancel).await
+}
+
+/// Has what is missing of `boxes` made by the engine, or takes it from an archive.
+pub(super) async fn build_from(
+    ports: Ports<'_>,
+    setting: &Setting,
+    boxes: &[Keyed],
+    options: &BuildOptions,
+    origin: Origin<'_>,
+    emit: Emit<'_>,
+    cancel: &CancellationToken,
+) -> Result<BuildReport, BuildError> {
     let ledger = Ledger::new(ports.registry, &setting.ledger);
     let keys: Vec<Key> = boxes.iter().map(|keyed| keyed.wanted.key().clone()).collect();
     let held = take_lease(ports, setting, ledger, keys, emit).await?;
@@ -122,12 +135,13 @@ pub async fn build(
         },
     };
     if held.is_some()
+        && matches!(origin, Origin::Engine)
         && let Err(error) = secrets::check(ports, boxes, &seen).await
     {
         release(ledger, held.as_slice(), emit).await;
         return Err(error.into());
     }
-    let maker = Maker::new(ports, setting, ledger, options, held, emit);
+    let maker = Maker::new(ports, setting, ledger, options, origin, held, emit);
     let mut reports: BTreeMap<String, BoxReport> = BTreeMap::new();
     let mut current = seen.clone();
     for round in 1..=ROUNDS {

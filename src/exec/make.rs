@@ -8,15 +8,16 @@ use tokio::sync::OnceCell;
 
 use super::build::{BuildOptions, Outcome};
 use super::event::{Emit, Event};
+use super::import::{self, Upload};
 use super::keys::Keyed;
 use super::ledger::{Held, Ledger, LedgerError};
 use super::probe::{self, observe};
 use super::secrets;
 use super::{Ports, Setting};
 use crate::inputs::NeedKind;
-use crate::model::{Digest, Generation, Key, Lease, Repository, Span};
-use crate::plan::{Seen, State};
-use crate::port::{BuildRequest, EngineError, ImageId};
+use crate::model::{ArchivedBox, Digest, Generation, Key, Lease, Repository, Span};
+use crate::plan::{Recorded, Seen, State};
+use crate::port::{Archive, BuildRequest, EngineError, ImageId};
 use crate::retention::goes_first;
 
 /// How often a box is begun anew because something moved while it was made.
@@ -41,6 +42,21 @@ pub(super) struct Made {
     pub seconds: f64,
 }
 
+/// Where the images of missing boxes come from.
+#[derive(Clone, Copy)]
+pub(super) enum Origin<'a> {
+    /// The engine builds them.
+    Engine,
+    /// They were built elsewhere.
+    Archive(&'a dyn Archive),
+}
+
+/// An image that is not in the registry yet.
+enum Image<'a> {
+    Built(ImageId),
+    Archived(&'a dyn Archive, &'a ArchivedBox),
+}
+
 /// The boxes that one stands on, by name.
 type Parents = BTreeMap<String, Made>;
 
@@ -50,6 +66,7 @@ pub(super) struct Maker<'a> {
     setting: &'a Setting,
     ledger: Ledger<'a>,
     options: &'a BuildOptions,
+    origin: Origin<'a>,
     /// The leases taken so far, each renewing the one before.
     leases: Mutex<Vec<Held>>,
     /// Held while a lease is renewed, so that boxes made at once do it once.
@@ -64,12 +81,13 @@ impl<'a> Maker<'a> {
         setting: &'a Setting,
         ledger: Ledger<'a>,
         options: &'a BuildOptions,
+        origin: Origin<'a>,
         held: Option<Held>,
         emit: Emit<'a>,
     ) -> Self {
         let leases = Mutex::new(held.into_iter().collect());
         let renewing = tokio::sync::Mutex::new(());
-        Self { ports, setting, ledger, options, leases, renewing, engine: OnceCell::new(), emit }
+        Self { ports, setting, ledger, options, origin, leases, renewing, engine: OnceCell::new(), emit }
     }
 
     /// Returns the leases taken so far, the one that is held now last; none without the
@@ -99,7 +117,7 @@ impl<'a> Maker<'a> {
                 let reason = "another run has built it";
                 return Ok(Made { outcome: Outcome::Used, ..made(keyed, digest, &seen, reason) });
             }
-            let image = self.build(keyed, seen.generation, parents, &reason).await?;
+            let image = self.image(keyed, seen.generation, parents, &reason).await?;
             self.renew().await.map_err(|error| failed(&error))?;
             // Somebody may have got there while we built, or condemned the generation.
             let now = self.look(keyed).await?;
@@ -110,7 +128,10 @@ impl<'a> Maker<'a> {
             if let Ok(digest) = fits(&now, parents, keyed) {
                 return Ok(Made { adopted: true, ..made(keyed, digest, &now, &reason) });
             }
-            let pushed = self.push(keyed, &image, now.generation).await?;
+            let pushed = match &image {
+                Image::Built(image) => self.push(keyed, image, now.generation).await?,
+                Image::Archived(archive, one) => self.upload(keyed, *archive, one, parents).await?,
+            };
             let now = self.look_for_push(keyed).await?;
             match fits(&now, parents, keyed) {
                 Ok(digest) => {
@@ -121,6 +142,47 @@ impl<'a> Maker<'a> {
             }
         }
         Err(Outcome::Failed(format!("gave up after {TRIES} tries: {reason}")))
+    }
+
+    async fn image(
+        &self,
+        keyed: &Keyed,
+        generation: Generation,
+        parents: &Parents,
+        reason: &str,
+    ) -> Result<Image<'a>, Outcome> {
+        let archive = match self.origin {
+            Origin::Engine => return self.build(keyed, generation, parents, reason).await.map(Image::Built),
+            Origin::Archive(archive) => archive,
+        };
+        let (one, labels) = import::find(archive, &keyed.wanted.name).await.map_err(Outcome::Failed)?;
+        if one.tag.generation() != generation {
+            let (archived, current) = (one.tag.generation().0, generation.0);
+            let why = format!("the archive holds generation {archived} of its key, and {current} is current");
+            return Err(Outcome::Failed(why));
+        }
+        let recorded = Recorded { parents: labels.parents, size: 0 };
+        agrees(&recorded, parents, keyed).map_err(Outcome::Failed)?;
+        Ok(Image::Archived(archive, one))
+    }
+
+    /// Sends an archived image, its tag last and under a lease that is long enough.
+    async fn upload(
+        &self,
+        keyed: &Keyed,
+        archive: &dyn Archive,
+        one: &ArchivedBox,
+        parents: &Parents,
+    ) -> Result<Digest, Outcome> {
+        let failed = |error: &dyn std::fmt::Display| Outcome::Failed(error.to_string());
+        let repository = &keyed.wanted.repository;
+        let parents = parents.iter().map(|(name, made)| (name.as_str(), &made.repository)).collect();
+        let upload = Upload { ports: self.ports, archive, one, repository, parents, emit: self.emit };
+        let name = keyed.wanted.name.clone();
+        (self.emit)(Event::Pushing { name, reference: format!("{repository}:{}", one.tag) });
+        upload.content(false).await.map_err(|error| failed(&error))?;
+        self.renew().await.map_err(|error| failed(&error))?;
+        upload.tag(&one.tag.tag()).await.map_err(|error| failed(&error))
     }
 
     async fn build(
@@ -302,18 +364,19 @@ fn known(seen: &Seen) -> Result<&Seen, Outcome> {
 /// Returns the digest that stands if it can be used with these parents, else why not.
 fn fits(seen: &Seen, parents: &Parents, keyed: &Keyed) -> Result<Digest, String> {
     match &seen.state {
-        State::Present { digest, recorded } => {
-            for (name, parent) in parents {
-                let key = keyed.parents.get(name);
-                if let Some(why) = key.and_then(|key| recorded.disagrees(name, key, &parent.digest)) {
-                    return Err(why);
-                }
-            }
-            Ok(digest.clone())
-        }
+        State::Present { digest, recorded } => agrees(recorded, parents, keyed).map(|()| digest.clone()),
         State::Missing => Err("no image has this key".to_owned()),
         State::Broken { why } | State::Unknown { why } => Err(why.clone()),
     }
+}
+
+/// Checks that an image was made on the parents that stand.
+fn agrees(recorded: &Recorded, parents: &Parents, keyed: &Keyed) -> Result<(), String> {
+    let disagrees = |(name, parent): (&String, &Made)| {
+        let key = keyed.parents.get(name)?;
+        recorded.disagrees(name, key, &parent.digest)
+    };
+    parents.iter().find_map(disagrees).map_or(Ok(()), Err)
 }
 
 fn made(keyed: &Keyed, digest: Digest, seen: &Seen, reason: &str) -> Made {

@@ -10,7 +10,7 @@ use crate::plan::State;
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// Its image is not there.
-    #[error("box {name} cannot be run: {why}")]
+    #[error("box {name} cannot be used: {why}")]
     Missing {
         /// The box.
         name: String,
@@ -27,14 +27,24 @@ pub enum RunError {
     },
 }
 
+impl RunError {
+    /// Says why a box that is not present cannot be used.
+    pub(super) fn from_state(name: String, state: State) -> Self {
+        match state {
+            State::Broken { why } => Self::Missing { name, why },
+            State::Unknown { why } => Self::Unknown { name, why },
+            State::Missing | State::Present { .. } => {
+                Self::Missing { name, why: "no image has its key".to_owned() }
+            }
+        }
+    }
+}
+
 /// Returns the digest of the box's image that stands.
 pub async fn prepare(ports: Ports<'_>, setting: &Setting, keyed: &Keyed) -> Result<Digest, RunError> {
-    let name = keyed.wanted.name.clone();
     let seen = observe(ports.registry, &setting.ledger, &keyed.wanted, &keyed.spec.platform).await;
     match seen.state {
         State::Present { digest, .. } => Ok(digest),
-        State::Missing => Err(RunError::Missing { name, why: "no image has its key".to_owned() }),
-        State::Broken { why } => Err(RunError::Missing { name, why }),
-        State::Unknown { why } => Err(RunError::Unknown { name, why }),
+        state => Err(RunError::from_state(keyed.wanted.name.clone(), state)),
     }
 }

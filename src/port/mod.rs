@@ -2,6 +2,7 @@
 //!
 //! Everything above (`exec`) talks to these; everything below (`adapter`) implements them.
 
+mod archive;
 mod blob;
 mod clock;
 mod context;
@@ -10,6 +11,7 @@ mod registry;
 mod remote;
 mod secrets;
 
+pub use archive::Archive;
 pub use blob::{Blob, BlobSource, BlobStream, Whole};
 pub use clock::Clock;
 pub use context::{Context, ContextError, ContextFilter, Scan, Visit};

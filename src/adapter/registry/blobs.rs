@@ -29,7 +29,8 @@ impl HttpRegistry {
         limit: usize,
     ) -> Result<Option<Bytes>, RegistryError> {
         let remembered = self.remembered.as_ref();
-        if let Some(bytes) = remembered.and_then(|kept| kept.read(digest)).filter(|kept| kept.len() <= limit) {
+        if let Some(bytes) = remembered.and_then(|kept| kept.read(digest)).filter(|kept| kept.len() <= limit)
+        {
             return Ok(Some(bytes));
         }
         let request = self.request(Method::GET, repository, &format!("blobs/{digest}"))?.limit(limit);
