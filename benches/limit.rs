@@ -6,6 +6,8 @@
 //! limit stat DIR             two threads that list and stat
 //! limit tree FILE            one file in chunks of 8 MiB, on two threads
 //! limit head URL...          one HEAD per URL on kept connections, up to 32 at once
+//! limit use DIR TAG URL...   what a build that finds everything cannot do without: list and stat
+//!                            DIR, put an artefact under the URL TAG and read it back, then head
 //! limit delay ADDRESS        forwards a port to ADDRESS, 25 ms later each way; prints the port
 //! limit race ROUNDS          runs the commands on stdin in turn, ROUNDS times each; one
 //!                            `NAME<TAB>COMMAND` a line, out come `NAME<TAB>MEDIAN<TAB>PEAK`:
@@ -42,6 +44,15 @@ fn main() {
         "stat" => walk(Path::new(&arguments[1]), false),
         "tree" => tree(Path::new(&arguments[1])),
         "head" => runtime().block_on(head((1..arguments.len()).map(text).collect())),
+        "use" => {
+            walk(Path::new(&arguments[1]), false);
+            let urls = (3..arguments.len()).map(text).collect();
+            runtime().block_on(async {
+                put(&text(2)).await;
+                head(vec![text(2)]).await;
+                head(urls).await;
+            });
+        }
         "delay" => runtime().block_on(delay(text(1).parse().unwrap())),
         "race" => race(text(1).parse().unwrap()),
         other => panic!("no limit is named {other}"),
@@ -219,6 +230,30 @@ async fn head(urls: Vec<String>) {
         found += task.await.unwrap();
     }
     println!("{found} of {} stand", urls.len());
+}
+
+/// Puts the smallest artefact there is; its one blob must stand.
+async fn put(url: &str) {
+    let empty = "{\"mediaType\":\"application/vnd.oci.empty.v1+json\",\"size\":2,\
+         \"digest\":\"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a\"}";
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    let body = format!(
+        "{{\"schemaVersion\":2,\"mediaType\":\"{media_type}\",\"artifactType\":\"application/x\",\
+         \"config\":{empty},\"layers\":[{empty}]}}"
+    );
+    let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut stream = TcpStream::connect(host).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let request = format!(
+        "PUT /{path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: {media_type}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "{url}: cut off");
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 201"), "{url}: {}", String::from_utf8_lossy(&answer));
 }
 
 /// Forwards connections; every piece of data arrives 25 ms after it was sent, in each direction.

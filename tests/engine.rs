@@ -446,7 +446,8 @@ async fn a_refused_push_tells_why() {
     match engine().push(&image.unwrap(), &repository, &"t".parse().unwrap(), &|_| {}).await {
         Err(EngineError::Transfer { action: "push", reference, detail }) => {
             assert_eq!(reference, format!("{repository}:t"));
-            assert!(detail.contains("405"), "{detail}");
+            // Engine 20.10 names the status, later ones its meaning.
+            assert!(detail.contains("405") || detail.contains("Method not allowed"), "{detail}");
         }
         other => panic!("{other:?}"),
     }

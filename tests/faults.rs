@@ -1,20 +1,36 @@
 //! What registries do wrong, and what may not come of it: each fault is played by a scripted
-//! server. The numbers in comments are the rows of the project's table of faults.
+//! server, or by a proxy in front of a real registry. The numbers in comments are the rows of the project's table of faults.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "faults/digests.rs"]
 mod digests;
+#[path = "faults/disk.rs"]
+mod disk;
 #[path = "faults/downloads.rs"]
 mod downloads;
+#[allow(dead_code, reason = "shared with the tests of the protocols")]
+#[path = "protocol/engine.rs"]
+mod engine;
+#[path = "faults/exhaustive.rs"]
+mod exhaustive;
 #[path = "faults/lists.rs"]
 mod lists;
 #[path = "faults/peer.rs"]
 mod peer;
 #[path = "faults/places.rs"]
 mod places;
+#[allow(dead_code, reason = "shared with the contract")]
+#[path = "contract/process.rs"]
+mod process;
+#[path = "protocol/project.rs"]
+mod project;
+#[path = "faults/proxy.rs"]
+mod proxy;
 #[path = "faults/retries.rs"]
 mod retries;
+#[path = "faults/scene.rs"]
+mod scene;
 #[path = "faults/tokens.rs"]
 mod tokens;
 #[path = "faults/untag.rs"]

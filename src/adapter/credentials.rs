@@ -166,15 +166,15 @@ impl Credentials {
             (None, (None, None)) => None,
             (None, _) => return Err(SettingError::HalfAPair),
         };
-        let docker = match path("DOCKER_CONFIG")? {
-            Some(directory) => Some(directory),
-            None => path("HOME")?.map(|home| home.join(".docker")),
-        };
-        let podman = match path("REGISTRY_AUTH_FILE")? {
-            Some(file) => Some(file),
-            None => path("XDG_RUNTIME_DIR")?.map(|run| run.join("containers/auth.json")),
-        };
-        let files = docker.map(|directory| directory.join("config.json")).into_iter().chain(podman).collect();
+        let home = path("HOME")?;
+        let docker = path("DOCKER_CONFIG")?.or_else(|| Some(home.as_ref()?.join(".docker")));
+        let below = |directory: PathBuf| directory.join("containers/auth.json");
+        let run = path("XDG_RUNTIME_DIR")?.map(below);
+        let user = path("XDG_CONFIG_HOME")?.or_else(|| Some(home?.join(".config"))).map(below);
+        let docker = docker.map(|directory| directory.join("config.json"));
+        // Whoever names Podman's file means it. Else what pushes is a Docker Engine, so its
+        // configuration goes before Podman's, in the order of containers-auth.json(5).
+        let files = [path("REGISTRY_AUTH_FILE")?, docker, run, user].into_iter().flatten().collect();
         let given = credential.map(|credential| (host.to_owned(), credential));
         let path = set("PATH").unwrap_or_default();
         Ok(Self { given, files, path, ..Self::anonymous() })
@@ -183,8 +183,9 @@ impl Credentials {
     /// Finds what to show to the registry at `host` (as in references: `docker.io`, `ghcr.io`,
     /// `127.0.0.1:5000`).
     ///
-    /// The environment comes first, then Docker's configuration, then Podman's; a host that
-    /// none of them knows is met anonymously.
+    /// The environment comes first, then `REGISTRY_AUTH_FILE`, Docker's configuration and
+    /// Podman's; in each of them a host's own helper, the store, and what the file holds. A host
+    /// that none of them knows is met anonymously.
     ///
     /// # Errors
     /// [`Failure::Credentials`] if a configuration cannot be read or a helper fails: going on
@@ -235,16 +236,17 @@ impl Credentials {
         if let Some(name) = config.get("credHelpers").and_then(|helpers| helper(helpers.get(key)?)) {
             return self.ask(&name, key).await;
         }
+        // Where a store is configured, what the file itself holds is left from before it was.
+        if let Some(name) = config.get("credsStore").and_then(helper)
+            && let Some(found) = self.ask(&name, key).await?
+        {
+            return Ok(Some(found));
+        }
         // The crate would run helpers as well, but neither check their names nor end them.
         let auths = serde_json::json!({ "auths": config.get("auths") }).to_string();
         match get_credential_from_reader(auths.as_bytes(), key) {
             Ok(found) => Ok(Some(found.into())),
-            Err(CredentialRetrievalError::NoCredentialConfigured) => {
-                match config.get("credsStore").and_then(helper) {
-                    Some(name) => self.ask(&name, key).await,
-                    None => Ok(None),
-                }
-            }
+            Err(CredentialRetrievalError::NoCredentialConfigured) => Ok(None),
             Err(error) => Err(error.to_string()),
         }
     }

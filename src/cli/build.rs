@@ -18,7 +18,7 @@ pub async fn run(options: &Build, global: &Global, terminal: Terminal) -> Result
     let computed = session.compute(&loaded, specs, global, terminal).await?;
     let build_options =
         BuildOptions { jobs: usize::from(options.jobs), wait: options.wait, no_cache: options.no_cache };
-    let progress = session::progress(terminal);
+    let progress = session.progress();
     let emit = |event| progress.event(event);
     let report =
         build(session.ports(), &session.setting, &computed.boxes, &build_options, &emit, &cancel).await?;

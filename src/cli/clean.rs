@@ -57,7 +57,7 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
         ahead,
         apply: options.yes,
     };
-    let progress = session::progress(terminal);
+    let progress = session.progress();
     let emit = |event| progress.event(event);
     let report = clean(session.ports(), &session.setting, &clean_options, &emit).await?;
     let rows = rows(&report);

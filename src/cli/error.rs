@@ -84,19 +84,21 @@ impl CliError {
             | Self::Usage(_)
             | Self::Unknown { .. }
             | Self::Config(_)
-            | Self::Setting(_) => exit::USAGE,
+            | Self::Setting(_)
+            | Self::Start(_) => exit::USAGE,
             Self::Keys(error) => keys(error),
             Self::Lock(error) => match error {
                 LockError::Keys(error) => keys(error),
                 LockError::Registry { .. } | LockError::Remote { .. } => exit::UNREACHABLE,
                 LockError::NoImage { .. } | LockError::NoRef { .. } => exit::FAILED,
             },
-            Self::Start(_) | Self::Embedded(_) | Self::CutOff => exit::FAILED,
+            Self::Embedded(_) | Self::CutOff => exit::FAILED,
             Self::Build(error) => build(error),
             Self::Promote(error) => match error {
                 PromoteError::Build(error) => build(error),
                 PromoteError::Ledger(error) => ledger(error),
                 PromoteError::Registry(error) => registry(error),
+                PromoteError::Lapsed { .. } => exit::UNREACHABLE,
                 PromoteError::Missing { .. } => exit::MISSING,
                 PromoteError::Refused(_) | PromoteError::ReadOnly | PromoteError::Conflict { .. } => {
                     exit::REFUSED
@@ -108,7 +110,8 @@ impl CliError {
                 CleanError::Registry(error) => registry(error),
                 CleanError::Unreadable { .. }
                 | CleanError::InvalidTag { .. }
-                | CleanError::Dangling { .. } => exit::UNREACHABLE,
+                | CleanError::Dangling { .. }
+                | CleanError::Late => exit::UNREACHABLE,
             },
             Self::Explain(error) => explain(error),
             Self::Export(error) => match error {

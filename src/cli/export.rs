@@ -65,7 +65,7 @@ pub async fn run(options: &Export, global: &Global, terminal: Terminal) -> Resul
     let computed = session.compute(&loaded, loaded.choose(&options.boxes)?, global, terminal).await?;
     let boxes: Vec<&Keyed> =
         computed.boxes.iter().filter(|keyed| is_wanted(&options.boxes, &keyed.wanted.name)).collect();
-    let progress = session::progress(terminal);
+    let progress = session.progress();
     let emit = |event| progress.event(event);
     let (sink, pieces) = mpsc::channel(8);
     let (output, compress) = (options.output.clone(), options.compress);

@@ -3,6 +3,7 @@
 use super::args::{Boxes, Format, Global, Import};
 use super::error::{CliError, exit};
 use super::export::{ArchiveRow, Report, table};
+use super::progress::Progress;
 use super::session::{self, Session};
 use super::terminal::Terminal;
 use super::{build, interrupt, json};
@@ -22,7 +23,7 @@ pub async fn run(options: &Import, global: &Global, terminal: Terminal) -> Resul
     if options.push {
         return into_registry(&archive, global, terminal).await;
     }
-    let progress = session::progress(terminal);
+    let progress = Progress::new(terminal);
     let emit = |event| progress.event(event);
     let engine = session::engine_alone()?;
     tokio::select! {
@@ -45,7 +46,7 @@ async fn into_registry(archive: &ArchiveFile, global: &Global, terminal: Termina
     let specs = loaded.choose(&Boxes { names, channel: None })?;
     let mut session = Session::open(&loaded, global).await?;
     let computed = session.compute(&loaded, specs, global, terminal).await?;
-    let progress = session::progress(terminal);
+    let progress = session.progress();
     let emit = |event| progress.event(event);
     let report = push(session.ports(), &session.setting, &computed.boxes, archive, &emit, &cancel).await;
     let report = match report {

@@ -10,6 +10,7 @@ mod explain;
 mod export;
 mod findings;
 mod guard;
+mod hosts;
 mod import;
 mod init;
 mod interrupt;

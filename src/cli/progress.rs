@@ -10,7 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal, paint};
 use crate::exec::Event;
 use crate::model::printable;
-use crate::port::{BuildEvent, PushEvent, StepState};
+use crate::port::{BuildEvent, PushEvent, StepState, Wait};
 
 /// What is kept of a step's log in case it fails, in bytes; of a longer one its end.
 const LOG_LIMIT: usize = 16 * 1024 * 1024;
@@ -103,6 +103,10 @@ impl Progress {
             }
             Event::Condemned { reference } => self.line(&format!("{} {reference}", paint(NOTE, "condemned"))),
             Event::Deleted { reference } => self.line(&format!("{} {reference}", paint(BAD, "deleted"))),
+            Event::Held(Wait { host, span, why }) => {
+                let text = format!("waiting {} for {host}: {why}", duration(span.as_secs_f64()));
+                self.line(&paint(NOTE, text));
+            }
             Event::Note { text } => self.line(&paint(NOTE, text)),
         }
     }

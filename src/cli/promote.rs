@@ -74,7 +74,7 @@ pub async fn run(options: &Promote, global: &Global, terminal: Terminal) -> Resu
         allow_older: options.allow_older,
         apply,
     };
-    let progress = session::progress(terminal);
+    let progress = session.progress();
     let emit = |event| progress.event(event);
     let report = promote(session.ports(), &session.setting, &computed.boxes, &promote_options, &emit).await?;
     match global.format {

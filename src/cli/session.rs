@@ -9,17 +9,17 @@ use futures_util::FutureExt;
 use super::args::{Boxes, Global};
 use super::error::CliError;
 use super::terminal::Terminal;
-use super::{ci, findings, progress::Progress, sources};
+use super::{ci, findings, hosts, progress::Progress, sources};
 use crate::adapter::clock::BootClock;
 use crate::adapter::context::DiskContext;
 use crate::adapter::credentials::{Credential, Credentials, SECRET_VARIABLES};
 use crate::adapter::embedded::{EmbeddedServer, PortChoice};
 use crate::adapter::engine::{AuthSource, DockerEngine, Login};
 use crate::adapter::git::{self, Worktree};
-use crate::adapter::registry::{Declared, HttpRegistry, Limits};
+use crate::adapter::registry::{HttpRegistry, Limits};
 use crate::adapter::secrets::LocalSecrets;
 use crate::config::{self, BoxSpec, Lock, Project, RegistryChoice};
-use crate::exec::{Keyed, Ports, Setting, Tree, keys};
+use crate::exec::{Event, Keyed, Ports, Setting, Tree, keys};
 use crate::model::{Repository, RunId};
 use crate::port::Registry as _;
 
@@ -228,6 +228,7 @@ pub struct Session {
     engine: DockerEngine,
     embedded: Option<EmbeddedServer>,
     secrets: LocalSecrets,
+    progress: Arc<Progress>,
 }
 
 impl Session {
@@ -245,7 +246,11 @@ impl Session {
             .map_err(|error| CliError::Usage(format!("ledger: {error}")))?;
         let credentials = Credentials::from_environment(ledger.host(), |name| std::env::var_os(name))?;
         let credentials = Arc::new(credentials.hiding(hidden(&loaded.project)));
-        let mut client = HttpRegistry::new(Arc::clone(&credentials), Declared::default(), Limits::default())?;
+        let declared = hosts::declared(|name| std::env::var_os(name))?;
+        let mut client = HttpRegistry::new(Arc::clone(&credentials), declared, Limits::default())?;
+        let progress = Arc::new(Progress::new(Terminal::new(global)));
+        let shown = Arc::clone(&progress);
+        client = client.telling(Arc::new(move |wait| shown.event(Event::Held(wait))));
         if let Some(cache) = cache() {
             client = client.remembering(cache.join("blobs"));
         }
@@ -261,7 +266,13 @@ impl Session {
             lease: loaded.project.lease,
             source: crate::model::Source::default(),
         };
-        Ok(Self { setting, registry: client, engine, embedded, secrets: LocalSecrets::new(&loaded.root) })
+        let secrets = LocalSecrets::new(&loaded.root);
+        Ok(Self { setting, registry: client, engine, embedded, secrets, progress })
+    }
+
+    /// Returns the printer of this command's events.
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
     }
 
     /// Lends the adapters to the protocols.
@@ -369,9 +380,4 @@ fn logins(credentials: Arc<Credentials>) -> AuthSource {
         }
         .boxed()
     })
-}
-
-/// Makes the printer that shows a command's events.
-pub fn progress(terminal: Terminal) -> Progress {
-    Progress::new(terminal)
 }

@@ -5,6 +5,7 @@
 //! Deliberately absent: reading files, the environment, the network.
 
 mod document;
+mod hosts;
 mod init;
 mod lint;
 mod lock;
@@ -15,6 +16,7 @@ mod template;
 mod yaml;
 
 pub use document::{ConfigError, nearest};
+pub use hosts::{HostSpec, parse_hosts};
 pub use init::{Found, FoundStage, first_config};
 pub use lint::SECRET_HINT;
 pub use lock::{Lock, LockedPin};

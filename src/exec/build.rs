@@ -1,11 +1,10 @@
-//! The build protocol: lease all keys, probe, build what is missing parents first, push,
-//! read back, adopt what stands.
+//! A build: carries out what [`Run`] asks for, box by box what [`super::make`] does.
 //!
 //! A box that is there has every side effect of one that is built: its key is leased and it
 //! enters the run's record. Nothing is reported as standing before it was read back.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +20,7 @@ use super::stored;
 use super::{Ports, Setting};
 use crate::model::{Digest, Generation, Key, Span, Timestamp};
 use crate::plan::{Seen, State};
+use crate::retention::{Run, RunAction, RunSaw};
 
 /// How a build goes about it.
 #[derive(Debug, Clone)]
@@ -95,8 +95,8 @@ pub enum BuildError {
     Secret(#[from] NoSecret),
 }
 
-/// How often a run starts over because what it had read was moved under it.
-const ROUNDS: usize = 3;
+/// How long a run that is stopped still waits for an answer.
+const LAST: Duration = Duration::from_secs(2);
 
 /// Builds what is missing of `boxes`, which are parents first and complete.
 pub async fn build(
@@ -120,64 +120,150 @@ pub(super) async fn build_from(
     emit: Emit<'_>,
     cancel: &CancellationToken,
 ) -> Result<BuildReport, BuildError> {
-    let ledger = Ledger::new(ports.registry, &setting.ledger);
-    let keys: Vec<Key> = boxes.iter().map(|keyed| keyed.wanted.key().clone()).collect();
-    let held = take_lease(ports, setting, ledger, keys, emit).await?;
-    let seen = tokio::select! {
-        biased;
-        () = cancel.cancelled() => interrupted(boxes),
-        seen = probe(ports, setting, boxes) => match seen {
-            Ok(seen) => seen,
-            Err(error) => {
-                release(ledger, held.as_slice(), emit).await;
-                return Err(error);
+    let maker = Maker::new(ports, setting, options, origin, emit);
+    let (reports, seen, current) = (BTreeMap::new(), interrupted(boxes), interrupted(boxes));
+    let mut work = Work { maker, boxes, reports, seen, current, cancel };
+    let mut run = Run::default();
+    let mut error = None;
+    loop {
+        let action = run.next();
+        if matches!(action, RunAction::Report | RunAction::Stop) {
+            break;
+        }
+        // A registry that takes its time does not hold up a run that is stopped.
+        let late = async {
+            cancel.cancelled().await;
+            tokio::time::sleep(LAST).await;
+        };
+        let saw = tokio::select! {
+            biased;
+            saw = work.act(action) => saw.unwrap_or_else(|why| {
+                error = Some(why);
+                RunSaw::Failed
+            }),
+            () = late => RunSaw::Interrupted,
+        };
+        run = run.observe(saw);
+    }
+    if let (RunAction::Stop, Some(error)) = (run.next(), error) {
+        return Err(error);
+    }
+    if work.reports.is_empty() {
+        merge(&mut work.reports, boxes, &work.seen, BTreeMap::new(), true);
+    }
+    Ok(work.report())
+}
+
+/// A run at work.
+struct Work<'a> {
+    maker: Maker<'a>,
+    boxes: &'a [Keyed],
+    reports: BTreeMap<String, BoxReport>,
+    /// What the first look saw.
+    seen: BTreeMap<String, Seen>,
+    /// What the last look saw.
+    current: BTreeMap<String, Seen>,
+    cancel: &'a CancellationToken,
+}
+
+impl Work<'_> {
+    async fn act(&mut self, action: RunAction) -> Result<RunSaw, BuildError> {
+        let Maker { ports, setting, ledger, emit, .. } = self.maker;
+        Ok(match action {
+            RunAction::Lease => {
+                let keys = self.boxes.iter().map(|keyed| keyed.wanted.key().clone()).collect();
+                let held = take_lease(ports, setting, ledger, keys, emit).await?;
+                let is_held = held.is_some();
+                self.maker.holds(held.into_iter().collect());
+                RunSaw::Leased { is_held }
             }
-        },
-    };
-    if held.is_some()
-        && matches!(origin, Origin::Engine)
-        && let Err(error) = secrets::check(ports, boxes, &seen).await
-    {
-        release(ledger, held.as_slice(), emit).await;
-        return Err(error.into());
+            RunAction::Probe => return self.probe().await,
+            RunAction::Make => self.make().await,
+            RunAction::Clock => RunSaw::Clock { is_short: self.maker.is_short() },
+            RunAction::Renew => {
+                self.maker.renew().await?;
+                RunSaw::Renewed
+            }
+            RunAction::Look => {
+                self.current = look(ports, setting, self.boxes).await;
+                RunSaw::Looked { has_moved: self.reports.iter().any(|(name, one)| self.has_moved(name, one)) }
+            }
+            RunAction::Settle { is_lost } => self.settle(is_lost).await?,
+            RunAction::Release => {
+                release(ledger, &self.maker.leases(), emit).await;
+                RunSaw::Released
+            }
+            RunAction::Report | RunAction::Stop => RunSaw::Released,
+        })
     }
-    let maker = Maker::new(ports, setting, ledger, options, origin, held, emit);
-    let mut reports: BTreeMap<String, BoxReport> = BTreeMap::new();
-    let mut current = seen.clone();
-    for round in 1..=ROUNDS {
+
+    async fn probe(&mut self) -> Result<RunSaw, BuildError> {
+        let Maker { ports, setting, .. } = self.maker;
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => {}
+            seen = probe(ports, setting, self.boxes) => {
+                self.seen = seen?;
+                if matches!(self.maker.origin, Origin::Engine) && !self.maker.leases().is_empty() {
+                    secrets::check(ports, self.boxes, &self.seen).await?;
+                }
+                self.current = self.seen.clone();
+                return Ok(RunSaw::Probed);
+            }
+        }
+        merge(&mut self.reports, self.boxes, &self.seen, BTreeMap::new(), true);
+        Ok(RunSaw::Interrupted)
+    }
+
+    async fn make(&mut self) -> RunSaw {
+        let Self { maker, boxes, current, reports, cancel, .. } = self;
         let leases = maker.leases().len();
-        let finished = run_all(&maker, boxes, &current, &reports, options, emit, cancel).await;
-        merge(&mut reports, boxes, &seen, finished, cancel.is_cancelled());
+        let finished = run_all(maker, boxes, current, reports, cancel).await;
+        merge(reports, boxes, &self.seen, finished, cancel.is_cancelled());
         if cancel.is_cancelled() {
-            break;
+            return RunSaw::Interrupted;
         }
-        // Success is reported under a live lease; where it had lapsed all is looked at anew.
-        maker.renew().await?;
-        let was_renewed = maker.leases().len() > leases;
         let has_built = reports.values().any(|report| report.outcome == Outcome::Built);
-        if !(has_built || was_renewed) || round == ROUNDS {
-            break;
-        }
-        // Another run may have moved a tag after we read it back: adopt what stands now.
-        let again = look(ports, setting, boxes).await;
-        let stands = |(name, report): (&String, &BoxReport)| {
-            let now = again.get(name).and_then(|seen| seen.state.digest());
-            report.digest.is_none() || report.digest.as_ref() == now
-        };
-        if reports.iter().all(stands) {
-            break;
-        }
-        current = again;
+        RunSaw::Made { has_built, is_lapsed: maker.leases().len() > leases }
     }
-    if !cancel.is_cancelled() {
-        let is_built = |keyed: &&Keyed| {
-            reports.get(&keyed.wanted.name).is_some_and(|report| report.outcome == Outcome::Built)
-        };
-        stored::remember(ledger, boxes.iter().filter(is_built).collect(), emit).await;
+
+    /// Tells whether a box that is to be reported does not stand as it did.
+    fn has_moved(&self, name: &str, report: &BoxReport) -> bool {
+        let now = self.current.get(name).and_then(|seen| seen.state.digest());
+        report.digest.is_some() && report.digest.as_ref() != now
     }
-    let mut report = BuildReport { boxes: reports, lease_until: None, is_interrupted: cancel.is_cancelled() };
-    report.lease_until = finish(ports, setting, ledger, boxes, &report, &maker.leases(), emit).await?;
-    Ok(report)
+
+    async fn settle(&mut self, is_lost: bool) -> Result<RunSaw, BuildError> {
+        let Maker { ports, setting, ledger, emit, .. } = self.maker;
+        if is_lost {
+            let lost = |(name, one): (&String, &BoxReport)| self.has_moved(name, one).then(|| name.clone());
+            let lost: Vec<String> = self.reports.iter().filter_map(lost).collect();
+            for name in lost {
+                if let Some(report) = self.reports.get_mut(&name) {
+                    report.reason = "it was moved or removed again and again".to_owned();
+                    report.outcome = Outcome::Failed(report.reason.clone());
+                    report.digest = None;
+                }
+            }
+        }
+        if !self.cancel.is_cancelled() {
+            let is_built = |keyed: &&Keyed| {
+                self.reports.get(&keyed.wanted.name).is_some_and(|one| one.outcome == Outcome::Built)
+            };
+            stored::remember(ledger, self.boxes.iter().filter(is_built).collect(), emit).await;
+        }
+        let (report, leases) = (self.report(), self.maker.leases());
+        let leases = finish(ports, setting, ledger, self.boxes, &report, leases, emit).await?;
+        let is_held = !leases.is_empty();
+        self.maker.holds(leases);
+        Ok(RunSaw::Settled { is_held })
+    }
+
+    fn report(&self) -> BuildReport {
+        let lease_until = self.maker.leases().last().map(|held| held.lease.expiry);
+        let is_interrupted = self.cancel.is_cancelled();
+        BuildReport { boxes: self.reports.clone(), lease_until, is_interrupted }
+    }
 }
 
 /// Takes a lease, or finds out that this registry takes no writes from us.
@@ -243,10 +329,9 @@ async fn run_all(
     boxes: &[Keyed],
     seen: &BTreeMap<String, Seen>,
     reports: &BTreeMap<String, BoxReport>,
-    options: &BuildOptions,
-    emit: Emit<'_>,
     cancel: &CancellationToken,
 ) -> BTreeMap<String, Finished<Made>> {
+    let (options, emit) = (maker.options, maker.emit);
     let nodes: Vec<(&str, Vec<&str>)> = boxes
         .iter()
         .map(|keyed| (keyed.wanted.name.as_str(), keyed.wanted.parents.iter().map(String::as_str).collect()))

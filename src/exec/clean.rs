@@ -1,16 +1,16 @@
-//! The sweep protocol: read leases, wait, read everything else; condemn in one run, delete
-//! in a later one. Any read that fails ends it before the first delete.
-
-use std::collections::BTreeSet;
-use std::time::Duration;
+//! Sweeps: carries out what [`Sweeper`] asks for. Any read that fails ends one before its first
+//! delete.
 
 use super::event::{Emit, Event};
 use super::ledger::{Ledger, LedgerError};
-use super::survey::Survey;
+use super::survey::{Leases, Survey};
 use super::{Ports, Setting};
-use crate::model::{Digest, Marker, RecordTag, Repository, Span, Tag, Timestamp};
-use crate::port::{Deleted, Reference, RegistryError};
-use crate::retention::{Clean, Doomed, Keep, Policy, Seen, decide};
+use crate::model::{Digest, Marker, Record, RecordTag, Repository, Span, Tag, Timestamp};
+use crate::port::{Deleted, Registry, RegistryError};
+use crate::retention::{
+    Answer, Clean, Condemned, Deletion, Doomed, Keep, Policy, SweepAction, SweepEnd, SweepSaw, Sweeper,
+    has_ended, least_grace,
+};
 
 /// How a sweep goes about it.
 #[derive(Debug, Clone)]
@@ -42,19 +42,6 @@ pub struct CleanReport {
     pub expired: usize,
     /// Whether anything was written or deleted.
     pub is_applied: bool,
-}
-
-/// What became of one deletion.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Deletion {
-    /// It is gone.
-    Done,
-    /// It changed since it was decided on, and was left alone.
-    Changed,
-    /// The registry does not delete.
-    Unsupported,
-    /// It did not work.
-    Failed(String),
 }
 
 /// Why a sweep deleted nothing.
@@ -92,13 +79,10 @@ pub enum CleanError {
         /// The tag.
         tag: Tag,
     },
+    /// It was suspended, so that what it had read is no longer true.
+    #[error("it is too long since everything was read")]
+    Late,
 }
-
-/// How often everything is read anew because something was deleted while it was read.
-const TRIES: usize = 3;
-/// How long after its last look a sweep may delete. Markers are forgotten much later, so no
-/// sweep that was suspended meets an image that was built after its marker was forgotten.
-const DEADLINE: Duration = Duration::from_secs(2 * 3600);
 
 /// Finds out what nothing keeps; condemns it, and deletes what was condemned long enough ago.
 pub async fn clean(
@@ -107,156 +91,190 @@ pub async fn clean(
     options: &CleanOptions,
     emit: Emit<'_>,
 ) -> Result<CleanReport, CleanError> {
-    let sweep = Sweep { ports, ledger: Ledger::new(ports.registry, &setting.ledger), options };
-    let (mut clean, mut now) = sweep.decide(Duration::ZERO).await?;
-    let mut looked = ports.clock.elapsed();
-    if options.apply && !clean.delete.is_empty() {
-        // Before anything is deleted everything is read again, leases first.
-        looked = ports.clock.elapsed();
-        (clean, now) = sweep.decide(options.settle.duration()).await?;
-    }
-    let mut report = CleanReport { clean, now, deletions: Vec::new(), expired: 0, is_applied: options.apply };
-    if !options.apply {
-        return Ok(report);
-    }
-    sweep.condemn(&report.clean, emit).await?;
-    // What may still fail as a whole goes before the first image.
-    report.expired = sweep.forget(&report.clean).await?;
-    let mut needed: BTreeSet<&Digest> = BTreeSet::new();
-    for doomed in &report.clean.delete {
-        let outcome = sweep.delete(doomed, &needed, looked, emit).await;
-        if outcome != Deletion::Done {
-            needed.extend(&doomed.needs);
+    let ledger = Ledger::new(ports.registry, &setting.ledger);
+    let mut sweep = Sweep { ports, ledger, options, emit, look: None, expired: 0, sent: None, error: None };
+    let mut sweeper = Sweeper::new(options.apply);
+    let end = loop {
+        let action = sweeper.next();
+        if let SweepAction::End(end) = action {
+            break end;
         }
-        report.deletions.push(outcome);
+        let saw = sweep.act(&action, sweeper.clean()).await;
+        sweeper = sweeper.observe(saw);
+    };
+    match (end, sweep.error) {
+        (SweepEnd::Done, _) => Ok(CleanReport {
+            clean: sweeper.clean().clone(),
+            now: sweep.look.map(|look| look.now).unwrap_or_default(),
+            deletions: sweeper.deletions().to_vec(),
+            expired: sweep.expired,
+            is_applied: options.apply,
+        }),
+        (SweepEnd::Failed, Some(error)) => Err(error),
+        (SweepEnd::Failed | SweepEnd::Late, _) => Err(CleanError::Late),
     }
-    Ok(report)
 }
 
+/// Carries out a sweep's actions.
 struct Sweep<'a> {
     ports: Ports<'a>,
     ledger: Ledger<'a>,
     options: &'a CleanOptions,
+    emit: Emit<'a>,
+    /// The look that is under way, or was the last.
+    look: Option<Look>,
+    expired: usize,
+    /// The image whose deletion was sent last.
+    sent: Option<usize>,
+    error: Option<CleanError>,
+}
+
+struct Look {
+    /// The registry's time when it began.
+    today: Timestamp,
+    /// The time that counts as now.
+    now: Timestamp,
+    leases: Leases,
 }
 
 impl Sweep<'_> {
-    async fn decide(&self, settle: Duration) -> Result<(Clean, Timestamp), CleanError> {
-        let mut tries = 1;
-        loop {
-            let today = self.ledger.now().await?;
-            let now = today.after(self.options.ahead);
-            let CleanOptions { repositories, keep, grace, .. } = self.options;
-            let survey = Survey {
-                registry: self.ports.registry,
-                ledger: self.ledger,
-                repositories,
-                keep,
-                now,
-                settle,
-            };
-            match survey.read().await {
-                Ok(observed) => return Ok((decide(&observed, Policy { grace: *grace, now, today }), now)),
-                // Another sweep may have deleted it, or a run given up its lease.
-                Err(CleanError::Dangling { .. } | CleanError::Unreadable { .. }) if tries < TRIES => {
-                    tries += 1
-                }
-                Err(error) => return Err(error),
+    async fn act(&mut self, action: &SweepAction, clean: &Clean) -> SweepSaw {
+        let done = match *action {
+            SweepAction::Clock => return SweepSaw::Clock(self.ports.clock.elapsed()),
+            SweepAction::Leases => self.leases().await.map(|()| SweepSaw::Done),
+            SweepAction::Wait => {
+                tokio::time::sleep(self.options.settle.duration()).await;
+                Ok(SweepSaw::Done)
             }
+            SweepAction::Rest => self.rest().await,
+            SweepAction::Condemn(at) => match clean.condemn.get(at) {
+                Some(condemned) => self.condemn(condemned).await.map(|()| SweepSaw::Done),
+                None => Ok(SweepSaw::Done),
+            },
+            SweepAction::Retire(at) => match clean.retire.get(at) {
+                Some(marker) => self.mark(marker).await.map(|()| SweepSaw::Done),
+                None => Ok(SweepSaw::Done),
+            },
+            SweepAction::EndedLeases => self.ended_leases().await.map(|()| SweepSaw::Done),
+            SweepAction::Forget(at) => match clean.forget.get(at) {
+                Some(marker) => self.forget(marker).await.map(|()| SweepSaw::Done),
+                None => Ok(SweepSaw::Done),
+            },
+            SweepAction::Head(at) => return self.image(clean, at, Asked::Tag).await,
+            SweepAction::Delete(at) => return self.image(clean, at, Asked::Deletion).await,
+            SweepAction::Find(at) => return self.image(clean, at, Asked::Digest).await,
+            SweepAction::End(_) => Ok(SweepSaw::Done),
+        };
+        done.unwrap_or_else(|error| {
+            let saw = match &error {
+                // Another sweep may have deleted it, or a run given up its lease.
+                CleanError::Dangling { .. } | CleanError::Unreadable { .. } => SweepSaw::Unsettled,
+                _ => SweepSaw::Failed(error.to_string()),
+            };
+            self.error = Some(error);
+            saw
+        })
+    }
+
+    async fn leases(&mut self) -> Result<(), CleanError> {
+        let today = self.ledger.now().await?;
+        let now = today.after(self.options.ahead);
+        let leases = self.survey(now).leases().await?;
+        self.look = Some(Look { today, now, leases });
+        Ok(())
+    }
+
+    async fn rest(&mut self) -> Result<SweepSaw, CleanError> {
+        let Some(look) = &self.look else { return Ok(SweepSaw::Unsettled) };
+        let observed = self.survey(look.now).rest(&look.leases).await?;
+        let grace = least_grace(self.options.grace, self.options.settle);
+        let policy = Policy { grace, now: look.now, today: look.today };
+        Ok(SweepSaw::Observed(Box::new(observed), policy))
+    }
+
+    fn survey(&self, now: Timestamp) -> Survey<'_> {
+        let CleanOptions { repositories, keep, .. } = self.options;
+        Survey { registry: self.ports.registry, ledger: self.ledger, repositories, keep, now }
+    }
+
+    async fn condemn(&self, condemned: &Condemned) -> Result<(), CleanError> {
+        let marker = Marker {
+            key: condemned.key.clone(),
+            generation: condemned.generation,
+            // The registry's true time, however far ahead this sweep looks.
+            marked: self.ledger.now().await?,
+            reason: "no policy, lease or tag keeps it".to_owned(),
+            images: condemned.images.clone(),
+        };
+        self.mark(&marker).await?;
+        for image in &condemned.images {
+            (self.emit)(Event::Condemned { reference: format!("{}:{}", image.repository, image.tag) });
+        }
+        Ok(())
+    }
+
+    async fn mark(&self, marker: &Marker) -> Result<(), CleanError> {
+        let record = RecordTag::Over { key: marker.key.clone(), generation: marker.generation };
+        let tag = record.tag().map_err(|error| self.ledger.bad_tag(&record.to_string(), error))?;
+        match self.ledger.write(&tag, marker).await {
+            // Another sweep's marker ends the generation as well as ours.
+            Err(LedgerError::NotOurs { .. }) if self.ledger.read::<Marker>(&tag).await?.is_some() => Ok(()),
+            written => Ok(written.map(drop)?),
         }
     }
 
-    async fn condemn(&self, clean: &Clean, emit: Emit<'_>) -> Result<(), CleanError> {
-        for condemned in &clean.condemn {
-            let record = RecordTag::Over { key: condemned.key.clone(), generation: condemned.generation };
-            let tag = record.tag().map_err(|error| self.ledger.bad_tag(&record.to_string(), error))?;
-            let marker = Marker {
-                key: condemned.key.clone(),
-                generation: condemned.generation,
-                // The registry's true time, however far ahead this sweep looks.
-                marked: self.ledger.now().await?,
-                reason: "no policy, lease or tag keeps it".to_owned(),
-                images: condemned.images.clone(),
-            };
-            match self.ledger.write(&tag, &marker).await {
-                // Another sweep's marker ends the generation as well as ours.
-                Err(LedgerError::NotOurs { .. }) if self.ledger.read::<Marker>(&tag).await?.is_some() => {}
-                written => drop(written?),
+    /// Removes leases that have ended, by the registry's true time.
+    async fn ended_leases(&mut self) -> Result<(), CleanError> {
+        let now = self.ledger.now().await?;
+        for (record, tag) in self.ledger.list().await? {
+            if !matches!(&record, RecordTag::Lease { expiry, .. } if has_ended(*expiry, now)) {
+                continue;
             }
-            for image in &condemned.images {
-                emit(Event::Condemned { reference: format!("{}:{}", image.repository, image.tag) });
+            let Some(digest) = self.ledger.digest(&tag).await? else { continue };
+            match self.ledger.delete(&digest).await? {
+                Deleted::Gone | Deleted::WasGone => self.expired += 1,
+                Deleted::Unsupported => break,
             }
         }
         Ok(())
     }
 
-    async fn delete(
-        &self,
-        doomed: &Doomed,
-        needed: &BTreeSet<&Digest>,
-        looked: Duration,
-        emit: Emit<'_>,
-    ) -> Deletion {
-        let Seen { repository: name, tag, digest } = &doomed.seen;
-        let Some(repository) = self.options.repositories.iter().find(|repository| repository.name() == name)
-        else {
-            return Deletion::Changed;
-        };
-        if needed.contains(digest) {
-            return Deletion::Failed("an image that needs it could not be deleted".to_owned());
-        }
-        if self.ports.clock.elapsed().saturating_sub(looked) >= DEADLINE {
-            return Deletion::Failed("it is too long since everything was read".to_owned());
-        }
-        let (at_tag, at_digest) = (Reference::Tag(tag.clone()), Reference::Digest(digest.clone()));
-        let registry = self.ports.registry;
-        match registry.head(repository, &at_tag).await {
-            Ok(Some(now)) if now == *digest => {}
-            Ok(Some(_)) => return Deletion::Changed,
-            Ok(None) => {
-                return match registry.head(repository, &at_digest).await {
-                    Ok(None) => Deletion::Done,
-                    Ok(Some(_)) => Deletion::Changed,
-                    Err(error) => Deletion::Failed(error.to_string()),
-                };
-            }
-            Err(error) => return Deletion::Failed(error.to_string()),
-        }
-        let answer = registry.delete(repository, digest).await;
-        if matches!(answer, Ok(Deleted::Unsupported)) {
-            return Deletion::Unsupported;
-        }
-        // Whatever it answered: gone is what can no longer be found.
-        match (registry.head(repository, &at_digest).await, answer) {
-            (Ok(None), _) => {
-                emit(Event::Deleted { reference: format!("{repository}:{tag}") });
-                Deletion::Done
-            }
-            (Ok(Some(_)), Ok(_)) => {
-                Deletion::Failed("the registry took the delete, but it is still there".to_owned())
-            }
-            (Ok(Some(_)) | Err(_), Err(error)) => Deletion::Failed(error.to_string()),
-            (Err(error), Ok(_)) => Deletion::Failed(error.to_string()),
-        }
+    /// Deletes the marker that was read, not one that was written over it since.
+    async fn forget(&self, marker: &Marker) -> Result<(), CleanError> {
+        self.ledger.delete(marker.to_manifest().digest()).await?;
+        Ok(())
     }
 
-    /// Removes leases that have ended, by the registry's true time, and markers that every
-    /// sweeper is past; returns how many leases.
-    async fn forget(&self, clean: &Clean) -> Result<usize, CleanError> {
-        let now = self.ledger.now().await?;
-        let mut expired = 0;
-        for (record, tag) in self.ledger.list().await? {
-            let is_lease = matches!(&record, RecordTag::Lease { expiry, .. } if *expiry < now);
-            let is_settled = matches!(&record, RecordTag::Over { key, generation }
-                if clean.settled.contains(&(key.clone(), *generation)));
-            if !is_lease && !is_settled {
-                continue;
+    async fn image(&mut self, clean: &Clean, at: usize, asked: Asked) -> SweepSaw {
+        let Some(Doomed { seen, .. }) = clean.delete.get(at) else { return SweepSaw::Holds(None) };
+        let mut all = self.options.repositories.iter();
+        let Some(repository) = all.find(|repository| repository.name() == seen.repository) else {
+            return SweepSaw::Failed("its repository is none of ours".to_owned());
+        };
+        let registry: &dyn Registry = self.ports.registry;
+        let found = match asked {
+            Asked::Tag => registry.head(repository, &seen.tag.clone().into()).await,
+            Asked::Digest => registry.head(repository, &seen.digest.clone().into()).await,
+            Asked::Deletion => {
+                self.sent = Some(at);
+                return SweepSaw::Answered(match registry.delete(repository, &seen.digest).await {
+                    Ok(Deleted::Gone | Deleted::WasGone) => Answer::Taken,
+                    Ok(Deleted::Unsupported) => Answer::Unsupported,
+                    Err(error) => Answer::Failed(error.to_string()),
+                });
             }
-            let Some(digest) = self.ledger.digest(&tag).await? else { continue };
-            match self.ledger.delete(&digest).await? {
-                Deleted::Gone | Deleted::WasGone => expired += usize::from(is_lease),
-                Deleted::Unsupported => break,
-            }
+        };
+        if self.sent == Some(at) && matches!((asked, &found), (Asked::Digest, Ok(None))) {
+            (self.emit)(Event::Deleted { reference: format!("{repository}:{}", seen.tag) });
         }
-        Ok(expired)
+        found.map_or_else(|error| SweepSaw::Failed(error.to_string()), SweepSaw::Holds)
     }
+}
+
+/// What is asked about an image.
+#[derive(Clone, Copy)]
+enum Asked {
+    Tag,
+    Digest,
+    Deletion,
 }

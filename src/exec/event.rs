@@ -1,7 +1,7 @@
 //! What the protocols tell while they run.
 
 use crate::model::{Digest, Span, Timestamp};
-use crate::port::{BuildEvent, PushEvent};
+use crate::port::{BuildEvent, PushEvent, Wait};
 
 /// Takes events; printers implement it.
 pub type Emit<'a> = &'a (dyn Fn(Event) + Send + Sync);
@@ -120,6 +120,8 @@ pub enum Event {
         /// The reference.
         reference: String,
     },
+    /// A registry is left alone for a while.
+    Held(Wait),
     /// Something a person should know.
     Note {
         /// What.

@@ -13,35 +13,34 @@ use crate::model::{Key, RecordTag, RunBox, RunRecord, Timestamp};
 const TRIES: usize = 5;
 
 /// Gives up the claim on keys that do not stand, so that nobody waits for them, and writes
-/// the run's record; returns until when what stands is leased.
+/// the run's record; returns the leases that are held then.
 pub(super) async fn finish(
     ports: Ports<'_>,
     setting: &Setting,
     ledger: Ledger<'_>,
     boxes: &[Keyed],
     report: &BuildReport,
-    leases: &[Held],
+    leases: Vec<Held>,
     emit: Emit<'_>,
-) -> Result<Option<Timestamp>, LedgerError> {
+) -> Result<Vec<Held>, LedgerError> {
     // Without a lease we may not write.
-    let Some(held) = leases.last() else { return Ok(None) };
+    let Some(now) = leases.last().map(|held| held.now(ports.clock)) else { return Ok(leases) };
     let standing: Vec<Key> = boxes
         .iter()
         .filter(|keyed| report.boxes.get(&keyed.wanted.name).is_some_and(|one| one.digest.is_some()))
         .map(|keyed| keyed.wanted.key().clone())
         .collect();
-    let mut until = Some(held.lease.expiry);
+    let mut holds = leases;
     if standing.len() < boxes.len() {
-        until = None;
+        let before = std::mem::take(&mut holds);
         if !standing.is_empty() {
             let Setting { run, attempt, lease, .. } = setting;
-            let fresh = ledger.lease(run, *attempt, standing, *lease, ports.clock).await?.held()?;
-            until = Some(fresh.lease.expiry);
+            holds.push(ledger.lease(run, *attempt, standing, *lease, ports.clock).await?.held()?);
         }
-        release(ledger, leases, emit).await;
+        release(ledger, &before, emit).await;
     }
-    record(setting, ledger, boxes, report, held.now(ports.clock)).await?;
-    Ok(until)
+    record(setting, ledger, boxes, report, now).await?;
+    Ok(holds)
 }
 
 /// Writes what the run used. Parallel jobs of one run share the record: each adds its boxes.

@@ -13,12 +13,14 @@ use tokio_util::sync::CancellationToken;
 use super::build::{BuildError, BuildOptions, BuildReport, Outcome, build_from};
 use super::event::{Emit, Event};
 use super::keys::Keyed;
-use super::make::Origin;
+use super::make::{Maker, Origin, Parents, disagrees};
 use super::pack::{Blobs, PackError, pack};
 use super::probe::{CONFIG_LIMIT, Labels, Unread, read_labels};
 use super::{Ports, Setting};
-use crate::model::{ArchivedBox, Digest, Image, Key, Repository, Span, Tag, children};
+use crate::model::{ArchivedBox, Digest, Generation, Image, Key, Repository, Span, children};
+use crate::plan::Recorded;
 use crate::port::{Archive, BlobStream, Engine, EngineError, Failure, PushEvent, Reference, RegistryError};
+use crate::retention::JobSaw;
 
 /// Blobs of one image that are sent at once.
 const AT_ONCE: usize = 4;
@@ -133,16 +135,6 @@ pub async fn push(
     }
 }
 
-/// Finds a box in an archive, and what its image says of itself.
-pub(super) async fn find<'a>(
-    archive: &'a dyn Archive,
-    name: &str,
-) -> Result<(&'a ArchivedBox, Labels), String> {
-    let found = archive.contents().images().find(|(one, _)| one.name == name);
-    let (one, image) = found.ok_or("it is not in the archive, and not in the registry")?;
-    Ok((one, labels_of(archive, one, image).await?))
-}
-
 /// Reads an image's labels, which have to hold the key and generation of its tag.
 async fn labels_of(archive: &dyn Archive, one: &ArchivedBox, image: &Image) -> Result<Labels, String> {
     let digest = &image.config.digest;
@@ -171,20 +163,75 @@ async fn labels_of(archive: &dyn Archive, one: &ArchivedBox, image: &Image) -> R
     Ok(labels)
 }
 
-/// One box of an archive on its way into a repository.
+/// One box of an archive on its way into its repository.
 pub(super) struct Upload<'a> {
-    pub ports: Ports<'a>,
-    pub archive: &'a dyn Archive,
-    pub one: &'a ArchivedBox,
-    pub repository: &'a Repository,
+    ports: Ports<'a>,
+    archive: &'a dyn Archive,
+    one: &'a ArchivedBox,
+    repository: &'a Repository,
     /// The repositories of the boxes it stands on, by name: their layers are there already.
-    pub parents: BTreeMap<&'a str, &'a Repository>,
-    pub emit: Emit<'a>,
+    parents: BTreeMap<String, Repository>,
+    emit: Emit<'a>,
 }
 
-impl Upload<'_> {
-    /// Sends what the registry says it lacks, or everything; then what no tag shows.
-    pub async fn content(&self, everything: bool) -> Result<(), RegistryError> {
+impl<'a> Upload<'a> {
+    /// Sends everything of a box that no tag shows, if its image was made for these parents.
+    pub async fn send(
+        maker: &Maker<'a>,
+        archive: &'a dyn Archive,
+        keyed: &'a Keyed,
+        generation: Generation,
+        parents: &Parents,
+    ) -> Result<Self, String> {
+        let found = archive.contents().images().find(|(one, _)| one.name == keyed.wanted.name);
+        let (one, image) = found.ok_or("it is neither in the archive nor in the registry")?;
+        let labels = labels_of(archive, one, image).await?;
+        let archived = one.tag.generation();
+        if archived != generation {
+            let (archived, current) = (archived.0, generation.0);
+            return Err(format!(
+                "the archive holds generation {archived} of its key, and {current} is current"
+            ));
+        }
+        let recorded = Recorded { parents: labels.parents, size: 0 };
+        if let Some(why) = disagrees(&recorded, parents, keyed) {
+            return Err(why);
+        }
+        let Maker { ports, emit, .. } = *maker;
+        let repository = &keyed.wanted.repository;
+        emit(Event::Pushing { name: one.name.clone(), reference: format!("{repository}:{}", one.tag) });
+        let parents = parents.iter().map(|(name, made)| (name.clone(), made.repository.clone())).collect();
+        let upload = Self { ports, archive, one, repository, parents, emit };
+        upload.content(false).await.map_err(|error| error.to_string())?;
+        Ok(upload)
+    }
+
+    /// Writes the tag, which makes the image visible. A registry that has lost a blob which it
+    /// said it has gets everything once more.
+    pub async fn show(&self) -> Result<JobSaw, String> {
+        match self.tag().await {
+            Ok(digest) => Ok(JobSaw::Pushed(digest)),
+            Err(error) if error.failure.is_passing() => Ok(JobSaw::Lost(error.to_string())),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    async fn tag(&self) -> Result<Digest, RegistryError> {
+        let root = &self.one.root.digest;
+        let Some(raw) = self.archive.contents().manifests().get(root) else { return Ok(root.clone()) };
+        let at = Reference::from(self.one.tag.tag());
+        match self.ports.registry.put(self.repository, &at, raw).await {
+            Err(RegistryError { failure: Failure::Status { status: 400 | 404, .. }, .. }) => {
+                self.content(true).await?;
+                self.ports.registry.put(self.repository, &at, raw).await?;
+            }
+            other => other?,
+        }
+        Ok(root.clone())
+    }
+
+    /// Sends what the registry says it lacks, or everything; then the children of an index.
+    async fn content(&self, everything: bool) -> Result<(), RegistryError> {
         let contents = self.archive.contents();
         let blobs: Vec<&Digest> = self.wanted().collect();
         let sent = stream::iter(blobs).map(|digest| self.blob(digest, everything));
@@ -196,22 +243,6 @@ impl Upload<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Writes the tag, which makes the image visible. A registry that has lost a blob which it
-    /// said it has gets everything once more.
-    pub async fn tag(&self, tag: &Tag) -> Result<Digest, RegistryError> {
-        let root = &self.one.root.digest;
-        let Some(raw) = self.archive.contents().manifests().get(root) else { return Ok(root.clone()) };
-        let at = Reference::from(tag.clone());
-        match self.ports.registry.put(self.repository, &at, raw).await {
-            Err(RegistryError { failure: Failure::Status { status: 400 | 404, .. }, .. }) => {
-                self.content(true).await?;
-                self.ports.registry.put(self.repository, &at, raw).await?;
-            }
-            other => other?,
-        }
-        Ok(root.clone())
     }
 
     /// The blobs of this box alone.
@@ -226,7 +257,7 @@ impl Upload<'_> {
         if everything || !registry.has_blob(self.repository, digest).await? {
             let contents = self.archive.contents();
             let has = |name: &str| contents.blobs_of(name).any(|of_parent| of_parent == digest);
-            let from = self.parents.iter().find(|(name, _)| has(name)).map(|(_, repository)| *repository);
+            let from = self.parents.iter().find(|(name, _)| has(name)).map(|(_, repository)| repository);
             registry.push_blob(self.repository, blob, from.filter(|_| !everything)).await?;
         }
         let (layer, sent) = (digest.short().to_owned(), blob.blob().size);

@@ -63,7 +63,10 @@ pub struct Held {
     pub lease: Lease,
     /// Its record's digest.
     pub digest: Digest,
-    /// Elapsed time when it was taken.
+    /// Elapsed time when the registry was asked for its time: what is left counts from here, for
+    /// this machine may have been suspended before the answer was read.
+    asked: Duration,
+    /// Elapsed time when its answer was there.
     taken: Duration,
     span: Span,
 }
@@ -95,7 +98,7 @@ impl Held {
 
     /// Returns what is left of it, by a clock that counts suspended time.
     pub fn left(&self, clock: &dyn Clock) -> Span {
-        let gone = clock.elapsed().saturating_sub(self.taken).as_secs();
+        let gone = clock.elapsed().saturating_sub(self.asked).as_secs();
         Span::from_seconds(self.span.seconds().saturating_sub(gone))
     }
 
@@ -239,6 +242,7 @@ impl<'a> Ledger<'a> {
         span: Span,
         clock: &dyn Clock,
     ) -> Result<Leased, LedgerError> {
+        let asked = clock.elapsed();
         let now = self.now().await?;
         let taken = clock.elapsed();
         let lease =
@@ -257,7 +261,7 @@ impl<'a> Ledger<'a> {
             let _ = self.delete(&digest).await;
             return Err(error);
         }
-        Ok(Leased::Held(Held { lease, digest, taken, span }))
+        Ok(Leased::Held(Held { lease, digest, asked, taken, span }))
     }
 
     /// Reads all leases that are live at `now`, for whoever wants to know whom to wait for.

@@ -1,4 +1,4 @@
-//! One box of a build: use it, wait for it, or build, push and read it back.
+//! One box of a build: carries out what [`Job`] asks for.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,26 +8,20 @@ use tokio::sync::OnceCell;
 
 use super::build::{BuildOptions, Outcome};
 use super::event::{Emit, Event};
-use super::import::{self, Upload};
+use super::import::Upload;
 use super::keys::Keyed;
 use super::ledger::{Held, Ledger, LedgerError};
 use super::probe::{self, observe};
 use super::secrets;
 use super::{Ports, Setting};
 use crate::inputs::NeedKind;
-use crate::model::{ArchivedBox, Digest, Generation, Key, Lease, Repository, Span};
+use crate::model::{Digest, Generation, Key, Lease, Repository, Span};
 use crate::plan::{Recorded, Seen, State};
 use crate::port::{Archive, BuildRequest, EngineError, ImageId};
-use crate::retention::goes_first;
+use crate::retention::{Job, JobAction, JobEnd, JobSaw, Judged, Stands, goes_first};
 
-/// How often a box is begun anew because something moved while it was made.
-const TRIES: usize = 4;
-/// How often an image is pushed before the push has failed.
-const PUSHES: u64 = 3;
 /// How often a box that another run builds is looked for.
 const POLL: Duration = Duration::from_secs(2);
-/// How often a pushed tag is read until it shows.
-const READS: u32 = 5;
 
 /// A box that stands.
 #[derive(Debug, Clone)]
@@ -51,43 +45,53 @@ pub(super) enum Origin<'a> {
     Archive(&'a dyn Archive),
 }
 
-/// An image that is not in the registry yet.
+/// An image that its tag does not show yet.
 enum Image<'a> {
+    /// It is in the engine.
     Built(ImageId),
-    Archived(&'a dyn Archive, &'a ArchivedBox),
+    /// All but its manifest is in the registry.
+    Sent(Upload<'a>),
 }
 
 /// The boxes that one stands on, by name.
-type Parents = BTreeMap<String, Made>;
+pub(super) type Parents = BTreeMap<String, Made>;
 
 /// Makes the boxes of one run.
 pub(super) struct Maker<'a> {
-    ports: Ports<'a>,
-    setting: &'a Setting,
-    ledger: Ledger<'a>,
-    options: &'a BuildOptions,
-    origin: Origin<'a>,
+    pub ports: Ports<'a>,
+    pub setting: &'a Setting,
+    pub ledger: Ledger<'a>,
+    pub options: &'a BuildOptions,
+    pub origin: Origin<'a>,
     /// The leases taken so far, each renewing the one before.
     leases: Mutex<Vec<Held>>,
     /// Held while a lease is renewed, so that boxes made at once do it once.
     renewing: tokio::sync::Mutex<()>,
     engine: OnceCell<String>,
-    emit: Emit<'a>,
+    pub emit: Emit<'a>,
 }
 
 impl<'a> Maker<'a> {
     pub fn new(
         ports: Ports<'a>,
         setting: &'a Setting,
-        ledger: Ledger<'a>,
         options: &'a BuildOptions,
         origin: Origin<'a>,
-        held: Option<Held>,
         emit: Emit<'a>,
     ) -> Self {
-        let leases = Mutex::new(held.into_iter().collect());
+        let ledger = Ledger::new(ports.registry, &setting.ledger);
         let renewing = tokio::sync::Mutex::new(());
-        Self { ports, setting, ledger, options, origin, leases, renewing, engine: OnceCell::new(), emit }
+        Self {
+            ports,
+            setting,
+            ledger,
+            options,
+            origin,
+            leases: Mutex::default(),
+            renewing,
+            engine: OnceCell::new(),
+            emit,
+        }
     }
 
     /// Returns the leases taken so far, the one that is held now last; none without the
@@ -96,93 +100,58 @@ impl<'a> Maker<'a> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Returns whether too little is left of the lease that is held now.
+    pub fn is_short(&self) -> bool {
+        self.leases().last().is_some_and(|held| held.is_short(self.ports.clock))
+    }
+
+    /// Notes that these leases are held now, and no others.
+    pub fn holds(&self, leases: Vec<Held>) {
+        *self.leases.lock().unwrap_or_else(PoisonError::into_inner) = leases;
+    }
+
     /// Makes one box, whose parents stand.
-    pub async fn make(&self, keyed: &Keyed, first: &Seen, parents: &Parents) -> Result<Made, Outcome> {
-        let failed = |error: &dyn std::fmt::Display| Outcome::Failed(error.to_string());
-        // What an earlier look could not tell is looked at again below.
-        let mut reason = match fits(first, parents, keyed) {
-            Ok(digest) => {
-                return Ok(Made { outcome: Outcome::Used, ..made(keyed, digest, first, "present") });
-            }
-            Err(why) => why,
-        };
-        if self.leases().is_empty() {
-            return Err(Outcome::Forbidden(format!("{reason}, and this registry takes no push from here")));
-        }
-        for _ in 0..TRIES {
-            self.wait_for_others(keyed, parents).await.map_err(|error| failed(&error))?;
-            // The first look may be long past: parents were built since, or others waited for.
-            let seen = self.look(keyed).await?;
-            if let Ok(digest) = fits(&seen, parents, keyed) {
-                let reason = "another run has built it";
-                return Ok(Made { outcome: Outcome::Used, ..made(keyed, digest, &seen, reason) });
-            }
-            let image = self.image(keyed, seen.generation, parents, &reason).await?;
-            self.renew().await.map_err(|error| failed(&error))?;
-            // Somebody may have got there while we built, or condemned the generation.
-            let now = self.look(keyed).await?;
-            if now.generation != seen.generation {
-                reason = "its generation was condemned while it was built".to_owned();
-                continue;
-            }
-            if let Ok(digest) = fits(&now, parents, keyed) {
-                return Ok(Made { adopted: true, ..made(keyed, digest, &now, &reason) });
-            }
-            let pushed = match &image {
-                Image::Built(image) => self.push(keyed, image, now.generation).await?,
-                Image::Archived(archive, one) => self.upload(keyed, *archive, one, parents).await?,
-            };
-            let now = self.look_for_push(keyed).await?;
-            match fits(&now, parents, keyed) {
-                Ok(digest) => {
-                    let adopted = digest != pushed;
-                    return Ok(Made { adopted, ..made(keyed, digest, &now, &reason) });
+    pub async fn make(&self, keyed: &'a Keyed, first: &Seen, parents: &Parents) -> Result<Made, Outcome> {
+        let mut job = Job::new(stands(first, parents, keyed), !self.leases().is_empty());
+        let mut image = None;
+        loop {
+            let saw = match job.next() {
+                JobAction::Wait => self
+                    .wait_for_others(keyed, parents)
+                    .await
+                    .map(|()| JobSaw::Waited)
+                    .map_err(|e| e.to_string()),
+                JobAction::Look { pause } => {
+                    if !pause.is_zero() {
+                        tokio::time::sleep(pause).await;
+                    }
+                    Ok(JobSaw::Stands(self.look(keyed, parents).await))
                 }
-                Err(why) => reason = format!("after the push: {why}"),
-            }
+                JobAction::Build { generation, reason } => {
+                    let built = match self.origin {
+                        Origin::Engine => {
+                            self.build(keyed, generation, parents, &reason).await.map(Image::Built)
+                        }
+                        Origin::Archive(archive) => {
+                            Upload::send(self, archive, keyed, generation, parents).await.map(Image::Sent)
+                        }
+                    };
+                    built.map(|built| {
+                        image = Some(built);
+                        JobSaw::Built
+                    })
+                }
+                JobAction::Clock => Ok(JobSaw::Clock { is_short: self.is_short() }),
+                JobAction::Lease => self.renew().await.map(|()| JobSaw::Leased).map_err(|e| e.to_string()),
+                JobAction::Push { generation } => match &image {
+                    Some(Image::Built(image)) => self.push(keyed, image, generation).await,
+                    Some(Image::Sent(upload)) => upload.show().await,
+                    None => Err("nothing was built".to_owned()),
+                },
+                JobAction::End(end) => return made(keyed, end),
+            };
+            job = job.observe(saw.unwrap_or_else(JobSaw::Failed));
         }
-        Err(Outcome::Failed(format!("gave up after {TRIES} tries: {reason}")))
-    }
-
-    async fn image(
-        &self,
-        keyed: &Keyed,
-        generation: Generation,
-        parents: &Parents,
-        reason: &str,
-    ) -> Result<Image<'a>, Outcome> {
-        let archive = match self.origin {
-            Origin::Engine => return self.build(keyed, generation, parents, reason).await.map(Image::Built),
-            Origin::Archive(archive) => archive,
-        };
-        let (one, labels) = import::find(archive, &keyed.wanted.name).await.map_err(Outcome::Failed)?;
-        if one.tag.generation() != generation {
-            let (archived, current) = (one.tag.generation().0, generation.0);
-            let why = format!("the archive holds generation {archived} of its key, and {current} is current");
-            return Err(Outcome::Failed(why));
-        }
-        let recorded = Recorded { parents: labels.parents, size: 0 };
-        agrees(&recorded, parents, keyed).map_err(Outcome::Failed)?;
-        Ok(Image::Archived(archive, one))
-    }
-
-    /// Sends an archived image, its tag last and under a lease that is long enough.
-    async fn upload(
-        &self,
-        keyed: &Keyed,
-        archive: &dyn Archive,
-        one: &ArchivedBox,
-        parents: &Parents,
-    ) -> Result<Digest, Outcome> {
-        let failed = |error: &dyn std::fmt::Display| Outcome::Failed(error.to_string());
-        let repository = &keyed.wanted.repository;
-        let parents = parents.iter().map(|(name, made)| (name.as_str(), &made.repository)).collect();
-        let upload = Upload { ports: self.ports, archive, one, repository, parents, emit: self.emit };
-        let name = keyed.wanted.name.clone();
-        (self.emit)(Event::Pushing { name, reference: format!("{repository}:{}", one.tag) });
-        upload.content(false).await.map_err(|error| failed(&error))?;
-        self.renew().await.map_err(|error| failed(&error))?;
-        upload.tag(&one.tag.tag()).await.map_err(|error| failed(&error))
     }
 
     async fn build(
@@ -191,74 +160,54 @@ impl<'a> Maker<'a> {
         generation: Generation,
         parents: &Parents,
         reason: &str,
-    ) -> Result<ImageId, Outcome> {
+    ) -> Result<ImageId, String> {
         let version = self.engine.get_or_try_init(|| self.ports.engine.check()).await;
-        let version = version.map_err(|error| Outcome::Failed(chain(&error)))?;
+        let version = version.map_err(|error| chain(&error))?;
         if let Some(why) = beyond(version, keyed) {
-            return Err(Outcome::Failed(why));
+            return Err(why);
         }
-        let request =
-            self.request(keyed, generation, parents).map_err(|error| Outcome::Failed(chain(&error)))?;
+        let request = self.request(keyed, generation, parents).map_err(|error| chain(&error))?;
         let (emit, name) = (self.emit, keyed.wanted.name.clone());
         let entries = request.entries.len();
         emit(Event::Building { name: name.clone(), reason: reason.to_owned(), entries });
         let on_build = move |event| emit(Event::Build { name: name.clone(), event });
         let image = secrets::build(self.ports, keyed, request, &on_build).await;
-        let image = image.map_err(|error| Outcome::Failed(chain(&error)))?;
+        let image = image.map_err(|error| chain(&error))?;
         if let Some(limit) = keyed.spec.max_size {
             let size = self.ports.engine.size(&image).await;
-            let size = size.map_err(|error| Outcome::Failed(chain(&error)))?;
+            let size = size.map_err(|error| chain(&error))?;
             if size > limit {
                 let why =
                     format!("its image has {size} bytes, and max-size allows {limit}; it was not pushed");
-                return Err(Outcome::Failed(why));
+                return Err(why);
             }
         }
         Ok(image)
     }
 
-    async fn push(&self, keyed: &Keyed, image: &ImageId, generation: Generation) -> Result<Digest, Outcome> {
+    async fn push(&self, keyed: &Keyed, image: &ImageId, generation: Generation) -> Result<JobSaw, String> {
         let tag = keyed.wanted.tag.with_generation(generation).tag();
         let repository = &keyed.wanted.repository;
         let (emit, name) = (self.emit, keyed.wanted.name.clone());
-        let mut tries = 1;
-        loop {
-            emit(Event::Pushing { name: name.clone(), reference: format!("{repository}:{tag}") });
-            let on_push = {
-                let name = name.clone();
-                move |event| emit(Event::Push { name: name.clone(), event })
-            };
-            match self.ports.engine.push(image, repository, &tag, &on_push).await {
-                Ok(digest) => return Ok(digest),
-                Err(error) if tries < PUSHES && is_passing(&error) => {
-                    emit(Event::Note { text: format!("{name}: {}; pushing again", chain(&error)) });
-                    tokio::time::sleep(Duration::from_secs(tries)).await;
-                    tries += 1;
-                }
-                Err(error) => return Err(Outcome::Failed(chain(&error))),
+        emit(Event::Pushing { name: name.clone(), reference: format!("{repository}:{tag}") });
+        let on_push = {
+            let name = name.clone();
+            move |event| emit(Event::Push { name: name.clone(), event })
+        };
+        match self.ports.engine.push(image, repository, &tag, &on_push).await {
+            Ok(digest) => Ok(JobSaw::Pushed(digest)),
+            Err(error) if is_passing(&error) => {
+                emit(Event::Note { text: format!("{name}: {}; looking again", chain(&error)) });
+                Ok(JobSaw::Lost(chain(&error)))
             }
+            Err(error) => Err(chain(&error)),
         }
     }
 
-    async fn look(&self, keyed: &Keyed) -> Result<Seen, Outcome> {
-        let seen =
-            observe(self.ports.registry, &self.setting.ledger, &keyed.wanted, &keyed.spec.platform).await;
-        known(&seen)?;
-        Ok(seen)
-    }
-
-    /// Looks at what was just pushed; a registry may need a moment to show it.
-    async fn look_for_push(&self, keyed: &Keyed) -> Result<Seen, Outcome> {
-        let mut pause = Duration::from_millis(50);
-        for _ in 1..READS {
-            let seen = self.look(keyed).await?;
-            if seen.state != State::Missing {
-                return Ok(seen);
-            }
-            tokio::time::sleep(pause).await;
-            pause *= 3;
-        }
-        self.look(keyed).await
+    async fn look(&self, keyed: &Keyed, parents: &Parents) -> Stands {
+        let (wanted, platform) = (&keyed.wanted, &keyed.spec.platform);
+        let seen = observe(self.ports.registry, &self.setting.ledger, wanted, platform).await;
+        stands(&seen, parents, keyed)
     }
 
     /// Waits while runs with earlier leases build this box, each up to our patience.
@@ -299,9 +248,7 @@ impl<'a> Maker<'a> {
         let lease = first.tag().map_err(|error| self.ledger.bad_tag("lease", error))?;
         while held.now(self.ports.clock).since(first.taken) < self.options.wait {
             tokio::time::sleep(POLL).await;
-            let seen =
-                observe(self.ports.registry, &self.setting.ledger, &keyed.wanted, &keyed.spec.platform).await;
-            if fits(&seen, parents, keyed).is_ok() {
+            if matches!(self.look(keyed, parents).await.image, Judged::Fits(_)) {
                 return Ok(true);
             }
             // An answer that says nothing is asked for again until our patience ends; then
@@ -353,42 +300,37 @@ impl<'a> Maker<'a> {
     }
 }
 
-/// What is unknown is neither there nor missing: it ends the work on the box.
-fn known(seen: &Seen) -> Result<&Seen, Outcome> {
-    match &seen.state {
-        State::Unknown { why } => Err(Outcome::Failed(why.clone())),
-        State::Present { .. } | State::Missing | State::Broken { .. } => Ok(seen),
-    }
-}
-
-/// Returns the digest that stands if it can be used with these parents, else why not.
-fn fits(seen: &Seen, parents: &Parents, keyed: &Keyed) -> Result<Digest, String> {
-    match &seen.state {
-        State::Present { digest, recorded } => agrees(recorded, parents, keyed).map(|()| digest.clone()),
-        State::Missing => Err("no image has this key".to_owned()),
-        State::Broken { why } | State::Unknown { why } => Err(why.clone()),
-    }
-}
-
-/// Checks that an image was made on the parents that stand.
-fn agrees(recorded: &Recorded, parents: &Parents, keyed: &Keyed) -> Result<(), String> {
-    let disagrees = |(name, parent): (&String, &Made)| {
-        let key = keyed.parents.get(name)?;
-        recorded.disagrees(name, key, &parent.digest)
+/// Judges what was seen by the parents that stand.
+fn stands(seen: &Seen, parents: &Parents, keyed: &Keyed) -> Stands {
+    let image = match &seen.state {
+        State::Present { digest, recorded } => {
+            disagrees(recorded, parents, keyed).map_or_else(|| Judged::Fits(digest.clone()), Judged::Unfit)
+        }
+        State::Missing => Judged::Missing,
+        State::Broken { why } => Judged::Unfit(why.clone()),
+        State::Unknown { why } => Judged::Unknown(why.clone()),
     };
-    parents.iter().find_map(disagrees).map_or(Ok(()), Err)
+    Stands { generation: seen.generation, image }
 }
 
-fn made(keyed: &Keyed, digest: Digest, seen: &Seen, reason: &str) -> Made {
-    Made {
-        repository: keyed.wanted.repository.clone(),
-        digest,
-        generation: seen.generation,
-        outcome: Outcome::Built,
-        adopted: false,
-        reason: reason.to_owned(),
-        seconds: 0.0,
-    }
+/// Says which parent an image was not made on, if there is one.
+pub(super) fn disagrees(recorded: &Recorded, parents: &Parents, keyed: &Keyed) -> Option<String> {
+    parents
+        .iter()
+        .find_map(|(name, parent)| recorded.disagrees(name, keyed.parents.get(name)?, &parent.digest))
+}
+
+fn made(keyed: &Keyed, end: JobEnd) -> Result<Made, Outcome> {
+    let (digest, generation, outcome, adopted, reason) = match end {
+        JobEnd::Used { digest, generation, reason } => (digest, generation, Outcome::Used, false, reason),
+        JobEnd::Built { digest, generation, adopted, reason } => {
+            (digest, generation, Outcome::Built, adopted, reason)
+        }
+        JobEnd::Forbidden(why) => return Err(Outcome::Forbidden(why)),
+        JobEnd::Failed(why) => return Err(Outcome::Failed(why)),
+    };
+    let repository = keyed.wanted.repository.clone();
+    Ok(Made { repository, digest, generation, outcome, adopted, reason, seconds: 0.0 })
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -2,6 +2,7 @@
 //! what it does as events, and prints nothing.
 
 mod build;
+mod carry;
 mod clean;
 mod event;
 mod explain;
@@ -27,7 +28,7 @@ mod stored;
 mod survey;
 
 pub use build::{BoxReport, BuildError, BuildOptions, BuildReport, Outcome, build};
-pub use clean::{CleanError, CleanOptions, CleanReport, Deletion, clean};
+pub use clean::{CleanError, CleanOptions, CleanReport, clean};
 pub use event::{Emit, Event};
 pub use explain::{Against, Compared, Difference, ExplainError, Parent, against, compare};
 pub use export::{ExportError, export};
@@ -44,6 +45,8 @@ pub use run::{RunError, prepare};
 pub use secrets::NoSecret;
 pub use sources::DirectoryError;
 pub use stored::InputsError;
+
+pub use crate::retention::Deletion;
 
 use crate::model::{Repository, RunId, Source, Span};
 use crate::port::{Clock, Engine, Registry, Secrets};

@@ -5,7 +5,6 @@
 //! needed by something that stands but is itself gone keeps nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
 
@@ -29,8 +28,14 @@ pub(super) struct Survey<'a> {
     pub keep: &'a Keep,
     /// The time that counts as now.
     pub now: Timestamp,
-    /// How long to wait between the leases and everything else.
-    pub settle: Duration,
+}
+
+/// The leases that were read.
+pub(super) struct Leases {
+    /// The keys that they cover.
+    keys: BTreeSet<Key>,
+    /// Their tags.
+    read: BTreeSet<Tag>,
 }
 
 /// A digest to be read.
@@ -53,11 +58,22 @@ struct Read {
 }
 
 impl Survey<'_> {
-    /// Reads everything.
-    pub async fn read(&self) -> Result<Observed, CleanError> {
+    /// Reads the leases, before everything else.
+    pub async fn leases(&self) -> Result<Leases, CleanError> {
         let records = self.ledger.list_strictly().await?;
-        let mut observed = Observed { leased: self.leased(&records).await?, ..Observed::default() };
-        tokio::time::sleep(self.settle).await;
+        let tags = tags_of(&records, |record| self.is_live(record));
+        let read = tags.iter().cloned().collect();
+        Ok(Leases { keys: self.leased(tags).await?, read })
+    }
+
+    /// Reads everything else, and the ledger once more: a list is not read at one moment, so a
+    /// lease that took another's place meanwhile may stand in neither place of the first one.
+    pub async fn rest(&self, leases: &Leases) -> Result<Observed, CleanError> {
+        let records = self.ledger.list_strictly().await?;
+        let mut tags = tags_of(&records, |record| self.is_live(record));
+        tags.retain(|tag| !leases.read.contains(tag));
+        let mut observed = Observed { leased: self.leased(tags).await?, ..Observed::default() };
+        observed.leased.extend(leases.keys.iter().cloned());
         observed.markers = self.markers(&records).await?;
         let sets = self.kept_sets(&records).await?;
         for repository in self.repositories {
@@ -85,10 +101,13 @@ impl Survey<'_> {
         Ok(observed)
     }
 
-    /// Returns the keys of live leases.
-    async fn leased(&self, records: &BTreeMap<RecordTag, Tag>) -> Result<BTreeSet<Key>, CleanError> {
-        let is_ours = |record: &RecordTag| matches!(record, RecordTag::Lease { expiry, .. } if is_live(*expiry, self.now));
-        let (leases, vanished) = self.ledger.read_all::<Lease>(tags_of(records, is_ours)).await?;
+    fn is_live(&self, record: &RecordTag) -> bool {
+        matches!(record, RecordTag::Lease { expiry, .. } if is_live(*expiry, self.now))
+    }
+
+    /// Returns the keys of these leases.
+    async fn leased(&self, tags: Vec<Tag>) -> Result<BTreeSet<Key>, CleanError> {
+        let (leases, vanished) = self.ledger.read_all::<Lease>(tags).await?;
         match vanished.into_iter().next() {
             // Given up, or replaced by one that the list does not hold yet.
             Some(tag) => Err(CleanError::Dangling { repository: self.ledger.repository().clone(), tag }),

@@ -126,7 +126,7 @@ impl Lease {
 
 /// A generation of a key that a sweep condemned or a rebuild replaced. Its tag is
 /// `over.<key>.g<N>`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Marker {
     /// The key.
     pub key: Key,
@@ -141,7 +141,7 @@ pub struct Marker {
 }
 
 /// One condemned image.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Marked {
     /// The repository's name, without its host.
     pub repository: String,
@@ -156,7 +156,7 @@ impl Record for Marker {
 }
 
 /// Where a set's boxes were built from.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Source {
     /// The commit, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -174,7 +174,7 @@ pub struct Source {
 
 /// One promotion: written as `plan.<tag>.<seq>` before the first tag moves and as
 /// `set.<tag>.<seq>` after the last one was read back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SetRecord {
     /// The tag that was promoted to.
     pub tag: Tag,
@@ -193,7 +193,7 @@ pub struct SetRecord {
 }
 
 /// One box of a set.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SetBox {
     /// The box's name.
     pub name: String,

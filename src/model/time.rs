@@ -6,7 +6,7 @@ use std::str::FromStr;
 /// A point in time, in seconds since 1970 (UTC).
 ///
 /// It prints as `20261121T074400Z`, which a tag may hold and which sorts by time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {

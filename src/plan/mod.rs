@@ -3,6 +3,8 @@
 
 mod build;
 mod promote;
+mod promoter;
 
 pub use build::{Action, Recorded, Row, Seen, State, Wanted, plan};
 pub use promote::{Member, Past, Promotion, Refusal, Step, StepState, promotion};
+pub use promoter::{Promoter, PromoterAction, PromoterEnd, PromoterSaw, Why};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::model::{ContentTag, Digest, Repository, SetRecord, Source, Tag};
 
 /// One box of the set to be promoted, as it was resolved.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Member {
     /// The box's name.
     pub name: String,
@@ -20,7 +20,7 @@ pub struct Member {
 }
 
 /// What a promotion does.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Promotion {
     /// The tag steps, in their order.
     pub steps: Vec<Step>,
@@ -40,7 +40,7 @@ impl Promotion {
 }
 
 /// One tag that is to point to a digest.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Step {
     /// Which box.
     pub member: Member,
@@ -51,7 +51,7 @@ pub struct Step {
 }
 
 /// What is to be done about a tag.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StepState {
     /// It is there already.
     There,

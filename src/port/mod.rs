@@ -10,6 +10,7 @@ mod engine;
 mod registry;
 mod remote;
 mod secrets;
+mod wait;
 
 pub use archive::Archive;
 pub use blob::{Blob, BlobSource, BlobStream, Whole};
@@ -22,3 +23,4 @@ pub use engine::{
 pub use registry::{Deleted, Deleting, Failure, Pushed, Reference, Registry, RegistryError, TagList};
 pub use remote::{Remote, RemoteError};
 pub use secrets::{SecretError, Secrets};
+pub use wait::Wait;

@@ -240,7 +240,9 @@ impl Failure {
     /// Tells whether the same request may succeed a little later.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504 | 522),
+            Self::Status { status, .. } => {
+                matches!(status, 408 | 425 | 429 | 499 | 500 | 502 | 503 | 504 | 520..=524)
+            }
             Self::Unreachable { .. } => true,
             Self::Unauthorized { .. }
             | Self::Denied { .. }

@@ -21,7 +21,7 @@ pub struct Observed {
 }
 
 /// What a digest needs and says.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Node {
     /// Children, subject and recorded bases: what must exist as long as this does.
     pub needs: BTreeSet<Digest>,
@@ -41,7 +41,7 @@ pub struct Policy {
 }
 
 /// What a sweep found out.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Clean {
     /// What stays, and why.
     pub kept: Vec<Kept>,
@@ -49,12 +49,14 @@ pub struct Clean {
     pub condemn: Vec<Condemned>,
     /// What was marked long enough ago, in the order of deletion.
     pub delete: Vec<Doomed>,
-    /// Markers whose images are gone, to be forgotten.
-    pub settled: Vec<(Key, Generation)>,
+    /// Markers whose images are gone: they are written anew without images, dated today.
+    pub retire: Vec<Marker>,
+    /// Markers that were retired long enough ago, to be forgotten.
+    pub forget: Vec<Marker>,
 }
 
 /// A tag with what it points to.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Seen {
     /// The repository's name, without host.
     pub repository: String,
@@ -65,7 +67,7 @@ pub struct Seen {
 }
 
 /// Something that stays.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Kept {
     /// What.
     pub seen: Seen,
@@ -74,7 +76,7 @@ pub struct Kept {
 }
 
 /// A key's generation that is condemned, with all that stands under it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Condemned {
     /// The key.
     pub key: Key,
@@ -85,7 +87,7 @@ pub struct Condemned {
 }
 
 /// An image that may be deleted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Doomed {
     /// What.
     pub seen: Seen,
@@ -147,7 +149,7 @@ pub fn decide(observed: &Observed, policy: Policy) -> Clean {
         }
     }
     children_first(&mut clean.delete);
-    clean.settled = settled(observed, policy);
+    (clean.retire, clean.forget) = settled(observed, policy);
     clean
 }
 
@@ -235,23 +237,30 @@ fn children_first(doomed: &mut Vec<Doomed>) {
     }
 }
 
-/// A marker is forgotten when nothing stands under its key any more, nobody leases it, and
-/// every sweeper that may have read it must have ended: twice the grace, and at least a day.
-fn settled(observed: &Observed, policy: Policy) -> Vec<(Key, Generation)> {
+/// How long a retired marker stays: longer than any sweep that saw its images may live.
+const RETIRED: Span = Span::from_seconds(86_400);
+
+/// Returns the markers that are to be retired and those that are to be forgotten.
+///
+/// A marker whose images are gone may still be met by a sweep that looked before. Only when
+/// all such sweeps must have ended may its generation be built again, for the same inputs may
+/// give the same digest. So it is retired first: written anew without images, with the date
+/// from which that time counts. While somebody leases the key it stays as it is.
+fn settled(observed: &Observed, policy: Policy) -> (Vec<Marker>, Vec<Marker>) {
     let standing: BTreeSet<Key> = observed
         .repositories
         .values()
         .flat_map(BTreeMap::keys)
         .filter_map(|tag| ContentTag::read(tag).map(|content| content.key().clone()))
         .collect();
-    let wait = Span::from_seconds((2 * policy.grace.seconds()).max(86_400));
-    observed
-        .markers
-        .iter()
-        .filter(|marker| !standing.contains(&marker.key) && !observed.leased.contains(&marker.key))
-        .filter(|marker| policy.today.since(marker.marked) >= wait)
-        .map(|marker| (marker.key.clone(), marker.generation))
-        .collect()
+    let is_free =
+        |marker: &&Marker| !standing.contains(&marker.key) && !observed.leased.contains(&marker.key);
+    let (retired, fresh): (Vec<&Marker>, Vec<&Marker>) =
+        observed.markers.iter().filter(is_free).partition(|marker| marker.images.is_empty());
+    let retire =
+        fresh.into_iter().map(|marker| Marker { marked: policy.today, images: Vec::new(), ..marker.clone() });
+    let forget = retired.into_iter().filter(|marker| policy.today.since(marker.marked) >= RETIRED);
+    (retire.collect(), forget.cloned().collect())
 }
 
 #[cfg(test)]
@@ -396,19 +405,28 @@ mod tests {
     }
 
     #[test]
-    fn markers_are_forgotten_late() {
+    fn markers_are_retired_when_their_images_are_gone_and_forgotten_a_day_later() {
         let mut observed = chain();
         mark(&mut observed, "gone", 0);
         mark(&mut observed, "test", 0);
-        let settled = |observed: &Observed, now| decide(observed, policy(now)).settled;
-        assert!(settled(&observed, 2 * 86_400 - 1).is_empty());
-        assert_eq!(settled(&observed, 2 * 86_400), [(Key::of(b"gone"), Generation(0))]);
+        let keys = |markers: Vec<Marker>| markers.into_iter().map(|marker| marker.key).collect::<Vec<_>>();
+        let settled = |observed: &Observed, policy| {
+            let clean = decide(observed, policy);
+            (keys(clean.retire), keys(clean.forget))
+        };
+        // However old it is: sweeps that saw its image may live.
+        assert_eq!(settled(&observed, policy(1_000_000)), (vec![Key::of(b"gone")], vec![]));
+        let [retired] = decide(&observed, policy(1_000_000)).retire.try_into().unwrap();
+        assert_eq!((retired.marked.unix(), retired.images.len()), (1_000_000, 0));
+        observed.markers[0] = retired;
+        assert_eq!(settled(&observed, policy(1_000_000 + 86_399)), (vec![], vec![]));
+        assert_eq!(settled(&observed, policy(1_000_000 + 86_400)), (vec![], vec![Key::of(b"gone")]));
         // A look ahead deletes, but forgets nothing.
-        let ahead = Policy { today: Timestamp::from_unix(0), ..policy(2 * 86_400) };
-        assert!(decide(&observed, ahead).settled.is_empty());
+        let ahead = Policy { today: Timestamp::from_unix(1_000_000), ..policy(2_000_000) };
+        assert_eq!(settled(&observed, ahead), (vec![], vec![]));
         // Nor is the marker of a key that somebody builds under its next generation.
         observed.leased.insert(Key::of(b"gone"));
-        assert!(settled(&observed, 2 * 86_400).is_empty());
+        assert_eq!(settled(&observed, policy(2_000_000)), (vec![], vec![]));
     }
 
     #[test]

@@ -15,6 +15,11 @@ pub fn is_live(expiry: Timestamp, now: Timestamp) -> bool {
     expiry > now && expiry.since(now) <= LONGEST
 }
 
+/// Tells whether a lease that ended at `expiry` may be removed at `now`, the registry's true time.
+pub fn has_ended(expiry: Timestamp, now: Timestamp) -> bool {
+    expiry < now
+}
+
 /// Tells whether too little is left of a lease of this whole length for a visible write.
 pub fn is_short(left: Span, whole: Span) -> bool {
     left < MARGIN.min(Span::from_seconds(whole.seconds() / 2))

@@ -8,8 +8,8 @@ use boxwright::adapter::credentials::{Credential, Credentials, Secret};
 use boxwright::adapter::registry::{Declared, HttpRegistry, Limits};
 use boxwright::model::{MediaType, RawManifest, Repository};
 use boxwright::port::{Failure, Reference, RegistryError};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufStream};
+use tokio::net::TcpListener;
 use tokio::time::sleep;
 
 /// A request as it came in.
@@ -19,11 +19,38 @@ pub struct Seen {
     pub method: String,
     /// Path and query.
     pub target: String,
-    headers: HashMap<String, String>,
+    pub headers: HashMap<String, String>,
     pub body: Vec<u8>,
 }
 
 impl Seen {
+    /// Reads the head of a request; `None` when the client has gone away.
+    pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Self> {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.ok()?);
+        }
+        let text = String::from_utf8(head).unwrap();
+        let mut lines = text.lines();
+        let mut words = lines.next().unwrap().split(' ').map(str::to_owned);
+        let (method, target) = (words.next().unwrap(), words.next().unwrap());
+        let headers = lines
+            .filter_map(|line| line.split_once(": "))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+            .collect();
+        Some(Self { at: Instant::now(), method, target, headers, body: Vec::new() })
+    }
+
+    /// Returns how long the body is that follows the head.
+    pub fn length(&self) -> usize {
+        self.header("content-length").map_or(0, |length| length.parse().unwrap())
+    }
+
+    /// Returns the request as `METHOD target`.
+    pub fn line(&self) -> String {
+        format!("{} {}", self.method, self.target)
+    }
+
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
@@ -32,9 +59,9 @@ impl Seen {
 /// What the server does.
 #[derive(Debug, Clone)]
 pub struct Reply {
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
     manner: Manner,
     /// The length that is announced; none for none.
     announced: Option<Option<usize>>,
@@ -77,6 +104,17 @@ impl Reply {
             .header("Content-Type", manifest.media_type())
             .header("Docker-Content-Digest", manifest.digest())
             .body(manifest.bytes().to_vec())
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// Puts another value in a header's place, or takes it away.
+    pub fn set(&mut self, name: &str, value: Option<&str>) {
+        self.headers.retain(|(key, _)| !key.eq_ignore_ascii_case(name));
+        self.headers.extend(value.map(|value| (name.to_owned(), value.to_owned())));
     }
 
     pub fn truncated(self) -> Self {
@@ -123,7 +161,7 @@ pub struct Peer {
 /// How long an answer takes that is late.
 pub const LATE: Duration = Duration::from_millis(100);
 
-type Script = Arc<Mutex<dyn FnMut(&Seen, usize) -> Reply + Send>>;
+pub type Script = Arc<Mutex<dyn FnMut(&Seen, usize) -> Reply + Send>>;
 
 impl Peer {
     /// Starts a server; `script` gets each request with the number of those before it.
@@ -156,7 +194,7 @@ impl Peer {
 
     /// The requests as `METHOD target`.
     pub fn lines(&self) -> Vec<String> {
-        self.seen().iter().map(|seen| format!("{} {}", seen.method, seen.target)).collect()
+        self.seen().iter().map(Seen::line).collect()
     }
 
     pub fn repository(&self) -> Repository {
@@ -164,26 +202,16 @@ impl Peer {
     }
 }
 
-async fn answer(mut stream: TcpStream, script: Script, log: Arc<Mutex<Vec<Seen>>>) -> std::io::Result<()> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        match stream.read_u8().await {
-            Ok(byte) => head.push(byte),
-            Err(_) => return Ok(()),
-        }
-    }
-    let text = String::from_utf8(head).unwrap();
-    let mut lines = text.lines();
-    let mut words = lines.next().unwrap().split(' ').map(str::to_owned);
-    let (method, target) = (words.next().unwrap(), words.next().unwrap());
-    let headers: HashMap<String, String> = lines
-        .filter_map(|line| line.split_once(": "))
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-        .collect();
-    let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).await?;
-    let seen = Seen { at: Instant::now(), method, target, headers, body };
+/// Answers one request by the script.
+pub async fn answer(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    script: Script,
+    log: Arc<Mutex<Vec<Seen>>>,
+) -> std::io::Result<()> {
+    let mut stream = BufStream::new(stream);
+    let Some(mut seen) = Seen::read(&mut stream).await else { return Ok(()) };
+    seen.body = vec![0; seen.length()];
+    stream.read_exact(&mut seen.body).await?;
     let before = {
         let mut log = log.lock().unwrap();
         log.push(seen.clone());
@@ -214,17 +242,19 @@ async fn answer(mut stream: TcpStream, script: Script, log: Arc<Mutex<Vec<Seen>>
     }
     stream.write_all(head.as_bytes()).await?;
     if seen.method == "HEAD" {
-        return Ok(());
+        return stream.shutdown().await;
     }
     if reply.manner == Manner::Dripping {
         for byte in reply.body {
             stream.write_all(&[byte]).await?;
+            stream.flush().await?;
             sleep(Duration::from_millis(50)).await;
         }
     } else {
         stream.write_all(&reply.body).await?;
     }
     if reply.manner == Manner::ThenSilent {
+        stream.flush().await?;
         sleep(Duration::from_secs(600)).await;
     }
     stream.shutdown().await

@@ -1,9 +1,8 @@
 //! Redirects, upload locations and proxies: what goes where.
 
-use std::collections::BTreeSet;
 use std::process::Command;
 
-use boxwright::adapter::registry::Declared;
+use boxwright::adapter::registry::{Declared, HostSettings};
 use boxwright::model::Digest;
 use boxwright::port::{Failure, Registry};
 use bytes::Bytes;
@@ -134,8 +133,8 @@ async fn proxies_and_names() {
         assert_eq!(proxy.lines(), ["HEAD http://plain.example/v2/a/manifests/t", "CONNECT tls.example:443"]);
         return;
     };
-    let plain = BTreeSet::from(["plain.example".to_owned()]);
-    let declared = Declared { plain, ..Declared::default() };
+    let plain = HostSettings { plain: true, ..HostSettings::default() };
+    let declared = Declared { hosts: [("plain.example".to_owned(), plain)].into() };
     let mut once = limits();
     once.refused = std::time::Duration::ZERO;
     let registry = declared_client(Default::default(), declared, once);

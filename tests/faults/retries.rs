@@ -1,9 +1,10 @@
 //! Asking again: how often, how soon, and what never twice.
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use boxwright::adapter::registry::Limits;
-use boxwright::model::{Digest, Repository};
+use boxwright::model::{Digest, MediaType, RawManifest, Repository};
 use boxwright::port::{Deleted, Failure, Registry};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -13,13 +14,19 @@ use crate::peer::{
     LATE, Peer, Reply, client, client_with, limits, manifest, status, tag, unreachable, untrusted,
 };
 
-/// 5: each passing status, for each kind of request.
+/// 5: each passing status, for each kind of request. 6: after one to a PUT it is looked up
+/// whether the PUT took effect.
 #[tokio::test]
 async fn passing_statuses_are_tried_again() {
-    for code in [408, 425, 429, 500, 502, 503, 504, 522] {
+    for code in [408, 425, 429, 499, 500, 502, 503, 504, 520, 522, 524] {
+        let mut puts = 0;
         let peer = Peer::start(move |seen, before| match (before % 3, seen.method.as_str()) {
+            (_, "PUT") => {
+                puts += 1;
+                Reply::new(if puts < 3 { code } else { 201 })
+            }
+            (_, "HEAD") if puts > 0 => Reply::new(404),
             (0 | 1, _) => Reply::new(code),
-            (_, "PUT") => Reply::new(201),
             _ if seen.target.contains("tags") => Reply::new(200).body(r#"{"name":"a","tags":["x"]}"#),
             _ => Reply::manifest(&manifest()),
         })
@@ -28,10 +35,60 @@ async fn passing_statuses_are_tried_again() {
         let digest = manifest().digest().clone();
         assert_eq!(registry.head(&at, &tag("t")).await.unwrap(), Some(digest), "{code}");
         assert_eq!(registry.get(&at, &tag("t")).await.unwrap(), Some(manifest()), "{code}");
-        registry.put(&at, &tag("t"), &manifest()).await.unwrap();
         assert_eq!(registry.tags(&at).await.unwrap().tags.len(), 1, "{code}");
-        assert_eq!(peer.count(), 12, "{code}");
+        assert_eq!(peer.count(), 9, "{code}");
+        registry.put(&at, &tag("t"), &manifest()).await.unwrap();
+        let looked_up = if matches!(code, 425 | 429) { 0 } else { 2 };
+        assert_eq!(peer.count(), 12 + looked_up, "{code}");
     }
+}
+
+/// 5: what is repeated is paid for by what succeeds, for all requests of a host together.
+#[tokio::test]
+async fn a_host_that_fails_most_requests_gets_few_of_them_twice() {
+    let peer = Peer::start(|_, _| Reply::new(503)).await;
+    let registry = client_with(Default::default(), Limits { retries: 10, ..limits() });
+    let (at, t) = (peer.repository(), tag("t"));
+    let reads = futures_util::future::join_all((0..20).map(|_| registry.get(&at, &t))).await;
+    assert!(reads.iter().all(Result::is_err));
+    assert_eq!(peer.count(), 30);
+}
+
+/// 3: of many requests that a host turns away, fewer and fewer are under way at once.
+#[tokio::test]
+async fn a_host_that_pushes_back_gets_less_at_once() {
+    let peer = Peer::start(|_, before| match before {
+        0..8 => Reply::new(429).header("Retry-After", 0).late(),
+        _ => Reply::manifest(&manifest()).late(),
+    })
+    .await;
+    let registry = client_with(Default::default(), Limits { connections: 8, ..limits() });
+    let (at, t) = (peer.repository(), tag("t"));
+    futures_util::future::try_join_all((0..8).map(|_| registry.get(&at, &t))).await.unwrap();
+    let came: Vec<_> = peer.seen().iter().map(|seen| seen.at).collect();
+    assert_eq!(came.len(), 16);
+    // Eight at once, then four.
+    assert!(came[7] - came[0] < LATE);
+    assert!(came[12] - came[8] >= LATE, "five within {:?}", came[12] - came[8]);
+}
+
+/// 3: a wait is told of, once for all that wait, with its reason.
+#[tokio::test]
+async fn waits_are_told() {
+    let peer = Peer::start(|_, before| match before {
+        0..3 => Reply::new(429).header("Retry-After", 1).late(),
+        _ => Reply::manifest(&manifest()),
+    })
+    .await;
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let listener = told.clone();
+    let registry = client().telling(Arc::new(move |wait| listener.lock().unwrap().push(wait)));
+    let (at, t) = (peer.repository(), tag("t"));
+    futures_util::future::try_join_all((0..3).map(|_| registry.get(&at, &t))).await.unwrap();
+    let told = told.lock().unwrap();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!((told[0].host.as_str(), told[0].why.as_str()), (peer.host.as_str(), "429, as it asked"));
+    assert!(told[0].span.as_millis().abs_diff(1000) < 200, "{told:?}");
 }
 
 /// 5: five tries and no more; the last answer is the error.
@@ -92,17 +149,43 @@ async fn huge_waits_are_clamped() {
     assert_eq!(peer.count(), 1);
 }
 
-/// 6: the same bytes go to the same place again.
+/// 6: after a lost answer to a PUT it is asked what stands there before it is sent again.
 #[tokio::test]
-async fn a_lost_answer_to_a_put_is_asked_for_again() {
-    let peer = Peer::start(|_, before| if before == 0 { Reply::reset() } else { Reply::new(201) }).await;
-    client().put(&peer.repository(), &tag("t"), &manifest()).await.unwrap();
-    let seen = peer.seen();
-    assert_eq!(seen.len(), 2);
-    for request in seen {
-        assert_eq!((request.method.as_str(), &request.body[..]), ("PUT", &manifest().bytes()[..]));
-        assert_eq!(request.header("content-type"), Some(manifest().media_type().as_str()));
+async fn a_lost_answer_to_a_put_is_looked_up() {
+    let lines = async |standing: Reply| {
+        let peer = Peer::start(move |seen, before| match (seen.method.as_str(), before) {
+            ("PUT", 0) => Reply::reset(),
+            ("PUT", _) => Reply::new(201),
+            _ => standing.clone(),
+        })
+        .await;
+        client().put(&peer.repository(), &tag("t"), &manifest()).await.unwrap();
+        for request in peer.seen().iter().filter(|seen| seen.method == "PUT") {
+            assert_eq!(&request.body[..], &manifest().bytes()[..]);
+            assert_eq!(request.header("content-type"), Some(manifest().media_type().as_str()));
+        }
+        peer.seen().into_iter().map(|seen| seen.method).collect::<Vec<_>>()
+    };
+    let stands = |digest: &Digest| Reply::new(200).header("Docker-Content-Digest", digest);
+    assert_eq!(lines(stands(manifest().digest())).await, ["PUT", "HEAD"]);
+    for other in [Reply::new(404), stands(&Digest::of(b"what stood there before")), Reply::new(403)] {
+        assert_eq!(lines(other).await, ["PUT", "HEAD", "PUT"]);
     }
+}
+
+/// 34: a manifest that registries need not take is not sent.
+#[tokio::test]
+async fn huge_manifests_are_not_sent() {
+    let peer = Peer::start(|_, _| Reply::new(201)).await;
+    let put = async |size: usize| {
+        let manifest = RawManifest::new(MediaType::OciManifest, vec![b' '; size]);
+        client().put(&peer.repository(), &tag("t"), &manifest).await
+    };
+    put(4 * 1024 * 1024).await.unwrap();
+    assert_eq!(peer.count(), 1);
+    let error = put(4 * 1024 * 1024 + 1).await.unwrap_err();
+    assert!(matches!(error.failure, Failure::Source { .. }), "{error}");
+    assert_eq!(peer.count(), 1);
 }
 
 /// 7: a DELETE with an unknown outcome is not sent twice: what has come of it is looked up.

@@ -20,11 +20,10 @@ use tokio_util::sync::CancellationToken;
 /// Tells the builds of a test process apart.
 static NONCE: AtomicU32 = AtomicU32::new(0);
 
-type Hook = Box<dyn FnMut(&str, &MemoryRegistry) + Send>;
+type Hook<R> = Box<dyn FnMut(&str, &R) + Send>;
 
 /// What the engine does and has done.
-#[derive(Default)]
-pub struct Script {
+pub struct Script<R = MemoryRegistry> {
     /// Boxes whose build fails.
     pub fail: BTreeSet<String>,
     /// How long builds take.
@@ -36,8 +35,8 @@ pub struct Script {
     /// Whether equal requests give equal bytes.
     pub is_reproducible: bool,
     /// Called with the box when its build begins, and just before its tag is pushed.
-    pub on_build: Option<Hook>,
-    pub before_push: Option<Hook>,
+    pub on_build: Option<Hook<R>>,
+    pub before_push: Option<Hook<R>>,
     /// What was asked for.
     pub built: Vec<(String, BuildRequest)>,
     pub pushed: Vec<String>,
@@ -45,19 +44,38 @@ pub struct Script {
     images: BTreeMap<Digest, (String, Bytes)>,
 }
 
-pub struct FakeEngine {
-    memory: Arc<MemoryRegistry>,
-    names: BTreeMap<Key, String>,
-    pub script: Mutex<Script>,
+impl<R> Default for Script<R> {
+    fn default() -> Self {
+        Self {
+            fail: BTreeSet::new(),
+            delay: BTreeMap::new(),
+            push_delay: BTreeMap::new(),
+            block: BTreeMap::new(),
+            is_reproducible: false,
+            on_build: None,
+            before_push: None,
+            built: Vec::new(),
+            pushed: Vec::new(),
+            checks: 0,
+            images: BTreeMap::new(),
+        }
+    }
 }
 
-impl FakeEngine {
-    pub fn new(memory: Arc<MemoryRegistry>, names: BTreeMap<Key, String>) -> Self {
-        Self { memory, names, script: Mutex::new(Script::default()) }
+/// The engine, and the registry that it pushes to.
+pub struct FakeEngine<R = MemoryRegistry> {
+    registry: Arc<R>,
+    names: BTreeMap<Key, String>,
+    pub script: Mutex<Script<R>>,
+}
+
+impl<R: Registry> FakeEngine<R> {
+    pub fn new(registry: Arc<R>, names: BTreeMap<Key, String>) -> Self {
+        Self { registry, names, script: Mutex::new(Script::default()) }
     }
 
     /// Changes the script.
-    pub fn set(&self, change: impl FnOnce(&mut Script)) {
+    pub fn set(&self, change: impl FnOnce(&mut Script<R>)) {
         change(&mut self.script.lock().unwrap());
     }
 
@@ -116,7 +134,7 @@ pub async fn push(
 }
 
 #[async_trait]
-impl Engine for FakeEngine {
+impl<R: Registry> Engine for FakeEngine<R> {
     async fn check(&self) -> Result<String, EngineError> {
         self.script.lock().unwrap().checks += 1;
         Ok("26.1.5".to_owned())
@@ -133,7 +151,7 @@ impl Engine for FakeEngine {
             let mut script = self.script.lock().unwrap();
             script.built.push((name.clone(), request.clone()));
             if let Some(hook) = &mut script.on_build {
-                hook(&name, &self.memory);
+                hook(&name, &self.registry);
             }
             (script.delay.get(&name).copied(), script.block.get(&name).cloned())
         };
@@ -185,7 +203,7 @@ impl Engine for FakeEngine {
         {
             let mut script = self.script.lock().unwrap();
             if let Some(hook) = &mut script.before_push {
-                hook(&name, &self.memory);
+                hook(&name, &self.registry);
             }
             script.pushed.push(format!("{}:{tag}", repository.name()));
         }
@@ -196,9 +214,9 @@ impl Engine for FakeEngine {
             detail: error.to_string(),
         };
         let (config, layer, manifest) = image(&labels, &nonce);
-        self.memory.put_blob(repository, config).await.map_err(lost)?;
-        self.memory.put_blob(repository, layer).await.map_err(lost)?;
-        self.memory.put(repository, &tag.clone().into(), &manifest).await.map_err(lost)?;
+        self.registry.put_blob(repository, config).await.map_err(lost)?;
+        self.registry.put_blob(repository, layer).await.map_err(lost)?;
+        self.registry.put(repository, &tag.clone().into(), &manifest).await.map_err(lost)?;
         Ok(manifest.digest().clone())
     }
 

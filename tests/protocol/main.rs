@@ -12,6 +12,7 @@ mod interrupt;
 mod lease;
 mod ledger;
 mod net;
+mod project;
 mod promote;
 mod promote_faults;
 mod retention;

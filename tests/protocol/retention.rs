@@ -133,7 +133,11 @@ fn apply(observed: &Observed, clean: &Clean) -> Observed {
             images: condemned.images.clone(),
         });
     }
-    after.markers.retain(|marker| !clean.settled.contains(&(marker.key.clone(), marker.generation)));
+    after.markers.retain(|marker| !clean.forget.contains(marker));
+    for retired in &clean.retire {
+        after.markers.retain(|marker| (&marker.key, marker.generation) != (&retired.key, retired.generation));
+        after.markers.push(retired.clone());
+    }
     after
 }
 
@@ -210,8 +214,11 @@ proptest! {
     #[test]
     fn again_there_is_nothing_to_do(observed in observed()) {
         let after = apply(&observed, &decide(&observed, policy()));
-        let again = decide(&after, policy());
-        prop_assert!(again.condemn.is_empty() && again.delete.is_empty() && again.settled.is_empty());
+        // Markers of what was deleted are retired by the next sweep.
+        let retired = decide(&after, policy());
+        prop_assert!(retired.condemn.is_empty() && retired.delete.is_empty() && retired.forget.is_empty());
+        let again = decide(&apply(&after, &retired), policy());
+        prop_assert!(again.condemn.is_empty() && again.delete.is_empty() && again.retire.is_empty() && again.forget.is_empty());
     }
 }
 

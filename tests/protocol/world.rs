@@ -2,56 +2,25 @@
 //! `test` stands on `build`, which stands on `base`, as does `lint`.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::sync::{Arc, Mutex};
 
-use boxwright::adapter::context::DiskContext;
 use boxwright::adapter::memory::{Asked, Verb};
-use boxwright::config::{self, Lock};
 use boxwright::exec::{
     BuildError, BuildOptions, BuildReport, CleanError, CleanOptions, CleanReport, Event, Keyed, Ports,
-    PromoteError, PromoteOptions, PromoteReport, Setting, Tree, build, clean, keys, promote,
+    PromoteError, PromoteOptions, PromoteReport, Setting, build, clean, promote,
 };
 use boxwright::model::{
     Digest, Generation, Key, Lease, Record, RecordTag, Repository, Source, Span, Tag, Timestamp,
 };
 use boxwright::port::{Reference, Registry};
-use tempfile::TempDir;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::engine::FakeEngine;
 use super::net::{FakeClock, Net, done};
-
-/// Reads from disk, and remembers nothing.
-static CONTEXT: std::sync::LazyLock<DiskContext> = std::sync::LazyLock::new(DiskContext::default);
-static SECRETS: std::sync::LazyLock<boxwright::adapter::secrets::LocalSecrets> =
-    std::sync::LazyLock::new(|| boxwright::adapter::secrets::LocalSecrets::new("/"));
+use super::project::{SECRETS, boxes};
 
 pub const HOST: &str = "r.example";
-
-const PROJECT: &str = r#"
-registry = "r.example"
-ledger = "ledger"
-
-[box.base]
-target = "base"
-
-[box.build]
-dockerfile = "child.Dockerfile"
-contexts = { parent = "box:base" }
-args = { NAME = "build" }
-
-[box.lint]
-dockerfile = "child.Dockerfile"
-contexts = { parent = "box:base" }
-args = { NAME = "lint" }
-
-[box.test]
-dockerfile = "child.Dockerfile"
-contexts = { parent = "box:build" }
-args = { NAME = "test" }
-"#;
 
 /// The registry, the project, and everybody's view of time.
 pub struct World {
@@ -67,13 +36,13 @@ impl World {
 
     /// A world in which only these boxes are asked for.
     pub fn of(names: &[&str]) -> Self {
-        Self { boxes: boxes("v1", names), net: Arc::new(Net::new()), began: Instant::now() }
+        Self { boxes: boxes(HOST, "v1", names), net: Arc::new(Net::new()), began: Instant::now() }
     }
 
     /// The same registry with another content of the base box.
     pub fn with_content(&self, content: &str) -> Self {
         let names: Vec<&str> = self.boxes.iter().map(|keyed| keyed.wanted.name.as_str()).collect();
-        Self { boxes: boxes(content, &names), net: Arc::clone(&self.net), began: self.began }
+        Self { boxes: boxes(HOST, content, &names), net: Arc::clone(&self.net), began: self.began }
     }
 
     /// The same project on a copy of the registry, as it is after the last request.
@@ -181,28 +150,6 @@ impl World {
     pub async fn pass(&self, seconds: u64) {
         tokio::time::sleep(std::time::Duration::from_secs(seconds)).await;
     }
-}
-
-/// Computes the keys of the boxes in `names` on a fresh directory.
-fn boxes(content: &str, names: &[&str]) -> Vec<Keyed> {
-    let root = TempDir::new().unwrap();
-    let write = |name: &str, text: &str| fs::write(root.path().join(name), text).unwrap();
-    write("content", content);
-    write("Dockerfile", "FROM scratch AS base\nCOPY content /content\n");
-    write("child.Dockerfile", "ARG NAME\nFROM parent\nARG NAME\nRUN echo $NAME\n");
-    let project = config::parse("boxwright.toml", PROJECT).unwrap();
-    let specs: Vec<_> = project.closure(names).into_iter().cloned().collect();
-    let root = root.path().canonicalize().unwrap();
-    let (lock, args) = (Lock::default(), BTreeMap::new());
-    let tree = Tree {
-        context: &*CONTEXT,
-        root: &root,
-        project: &project,
-        lock: &lock,
-        args: &args,
-        sources: &BTreeMap::new(),
-    };
-    keys(tree, &specs, HOST).unwrap()
 }
 
 pub fn repository(name: &str) -> Repository {

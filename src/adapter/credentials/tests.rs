@@ -79,15 +79,42 @@ async fn dockers_configuration_is_read_by_host() {
 }
 
 #[tokio::test]
-async fn podmans_file_comes_after_dockers() {
-    let home = Home::new(r#"{"auths":{"a.example":{"auth":"aHViOnB3"}}}"#);
-    home.write(
-        "auth.json",
-        r#"{"auths":{"a.example":{"auth":"YW5uOnMzOmNyZXQ="},"b.example":{"auth":"YW5uOnMzOmNyZXQ="}}}"#,
+async fn files_come_in_their_order() {
+    // base64 of `named:pw`, `docker:pw`, `run:pw` and `user:pw`.
+    let file = |hosts: &[&str], auth: &str| {
+        let auths: serde_json::Map<_, _> =
+            hosts.iter().map(|host| ((*host).to_owned(), serde_json::json!({ "auth": auth }))).collect();
+        serde_json::json!({ "auths": auths }).to_string()
+    };
+    let home = Home::new(&file(&["a", "b"], "ZG9ja2VyOnB3"));
+    home.write("named.json", &file(&["a"], "bmFtZWQ6cHc="));
+    home.write("run/containers/auth.json", &file(&["a", "b", "c"], "cnVuOnB3"));
+    home.write(".config/containers/auth.json", &file(&["a", "b", "c", "d"], "dXNlcjpwdw=="));
+    let run = ("XDG_RUNTIME_DIR", "$HOME/run");
+    let named = home.credentials(&[run, ("REGISTRY_AUTH_FILE", "$HOME/named.json")]).unwrap();
+    for (host, user) in [("a", "named"), ("b", "docker"), ("c", "run"), ("d", "user")] {
+        assert_eq!(named.lookup(host).await.unwrap(), basic(user, "pw"), "{host}");
+    }
+    assert_eq!(named.lookup("e").await.unwrap(), Credential::Anonymous);
+    let usual = home.credentials(&[run]).unwrap();
+    assert_eq!(usual.lookup("a").await.unwrap(), basic("docker", "pw"));
+    let moved = home.credentials(&[("XDG_CONFIG_HOME", "$HOME/run")]).unwrap();
+    assert_eq!(moved.lookup("d").await.unwrap(), Credential::Anonymous);
+    assert_eq!(moved.lookup("c").await.unwrap(), basic("run", "pw"));
+}
+
+#[tokio::test]
+async fn a_store_goes_before_what_the_file_holds() {
+    let home = Home::new(
+        r#"{"auths":{"a.example":{"auth":"aHViOnB3"},"b.example":{"auth":"aHViOnB3"}},"credsStore":"store"}"#,
     );
-    let credentials = home.credentials(&[("REGISTRY_AUTH_FILE", "$HOME/auth.json")]).unwrap();
-    assert_eq!(credentials.lookup("a.example").await.unwrap(), basic("hub", "pw"));
-    assert_eq!(credentials.lookup("b.example").await.unwrap(), basic("ann", "s3:cret"));
+    home.helper(
+        "store",
+        r#"read -r host; [ "$host" = a.example ] || { echo credentials not found in native keychain; exit 1; }
+           echo '{"Username":"kept","Secret":"pw"}'"#,
+    );
+    assert_eq!(home.lookup("a.example").await.unwrap(), basic("kept", "pw"));
+    assert_eq!(home.lookup("b.example").await.unwrap(), basic("hub", "pw"));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Where a registry host is, and which addresses may be talked to in plain http.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use reqwest::Url;
 
@@ -11,16 +11,17 @@ use crate::model::Repository;
 pub(super) const DOCKER_HUB: &str = "docker.io";
 const DOCKER_HUB_SERVER: &str = "registry-1.docker.io";
 
-/// Returns the root URL of a registry host: https, except for loopback and for the hosts
-/// in `plain`. There is no falling back from one to the other (faults 40, S2).
-pub(super) fn root(host: &str, plain: &BTreeSet<String>) -> Option<Url> {
+/// Returns the root URL of a registry host: https, except for the hosts in `plain`, and for
+/// loopback unless it is in `secure`. There is no falling back from one to the other (faults
+/// 40, S2).
+pub(super) fn root(host: &str, plain: &BTreeSet<String>, secure: &BTreeSet<String>) -> Option<Url> {
     let server = if matches!(host, DOCKER_HUB | "index.docker.io") { DOCKER_HUB_SERVER } else { host };
     let url = Url::parse(&format!("https://{server}/")).ok()?;
     let bare = url.path() == "/" && url.query().is_none() && url.username().is_empty();
     if !bare {
         return None;
     }
-    if is_loopback(&url) || plain.contains(host) {
+    if plain.contains(host) || (is_loopback(&url) && !secure.contains(host)) {
         // The scheme is part of the parse: `host:443` is no default port of http.
         return Url::parse(&format!("http://{server}/")).ok();
     }
@@ -65,13 +66,28 @@ pub(super) fn is_loopback(url: &Url) -> bool {
 /// Tells whether the URL names an address that is not of the public internet: loopback,
 /// private, link-local (cloud metadata is there) or unspecified.
 pub(super) fn is_internal(url: &Url) -> bool {
-    let internal = |ip: IpAddr| match ip.to_canonical() {
-        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local() || ip.is_loopback() || ip.is_unspecified(),
-        IpAddr::V6(ip) => {
-            ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_loopback() || ip.is_unspecified()
+    is_loopback(url) || literal(url).is_some_and(is_internal_ip)
+}
+
+/// Tells whether an address is not of the public internet: loopback, private, shared (RFC
+/// 6598), link-local, unspecified, or one of these behind NAT64 (RFC 6052).
+pub(super) fn is_internal_ip(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let [first, second, ..] = ip.octets();
+            let is_shared = first == 100 && second & 0xc0 == 64;
+            let is_here = ip.is_loopback() || first == 0;
+            ip.is_private() || ip.is_link_local() || is_shared || is_here
         }
-    };
-    is_loopback(url) || literal(url).is_some_and(internal)
+        IpAddr::V6(ip) => match ip.segments() {
+            [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+                is_internal_ip(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)).into())
+            }
+            _ => {
+                ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_loopback() || ip.is_unspecified()
+            }
+        },
+    }
 }
 
 #[cfg(test)]
@@ -82,22 +98,24 @@ mod tests {
     #[test]
     fn plain_http_is_for_loopback_and_declared_hosts() {
         let plain = BTreeSet::from(["plain.example:5000".to_owned()]);
+        let secure = BTreeSet::from(["127.0.0.1:5443".to_owned()]);
         for (host, expect) in [
             ("ghcr.io", "https://ghcr.io/"),
             ("docker.io", "https://registry-1.docker.io/"),
             ("localhost:5000", "http://localhost:5000/"),
             ("127.0.0.1:443", "http://127.0.0.1:443/"),
             ("127.9.9.9", "http://127.9.9.9/"),
+            ("127.0.0.1:5443", "https://127.0.0.1:5443/"),
             ("[::1]:5000", "http://[::1]:5000/"),
             ("10.0.0.1:5000", "https://10.0.0.1:5000/"),
             ("localhost.example:5000", "https://localhost.example:5000/"),
             ("plain.example:5000", "http://plain.example:5000/"),
             ("plain.example", "https://plain.example/"),
         ] {
-            assert_eq!(root(host, &plain).unwrap().as_str(), expect);
+            assert_eq!(root(host, &plain, &secure).unwrap().as_str(), expect);
         }
         for bad in ["", "a/b", "a?b", "user@host", "a b"] {
-            assert_eq!(root(bad, &plain), None, "{bad}");
+            assert_eq!(root(bad, &plain, &secure), None, "{bad}");
         }
     }
 
@@ -108,13 +126,18 @@ mod tests {
         check("http://[::ffff:10.0.0.1]/", true);
         check("https://[fe80::1]/", true);
         check("https://2130706433/", true); // 127.0.0.1
+        check("https://100.100.100.200/", true);
+        check("https://0.1.2.3/", true);
+        check("https://[64:ff9b::a9fe:a9fe]/", true); // 169.254.169.254
+        check("https://[64:ff9b::808:808]/", false);
+        check("https://100.128.0.1/", false);
         check("https://8.8.8.8/", false);
         check("https://storage.example/", false);
     }
 
     #[test]
     fn docker_hub_has_three_names() {
-        let url = root("docker.io", &BTreeSet::new()).unwrap();
+        let url = root("docker.io", &BTreeSet::new(), &BTreeSet::new()).unwrap();
         assert_eq!(host(&url), "docker.io");
         assert_eq!(server_name(&"docker.io/debian".parse().unwrap()), "library/debian");
         assert_eq!(server_name(&"docker.io/a/b".parse().unwrap()), "a/b");

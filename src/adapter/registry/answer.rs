@@ -6,7 +6,7 @@ use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 
 use super::hash::Hash;
-use super::wire::Rest;
+use super::request::Rest;
 use crate::model::{Digest, printable};
 use crate::port::{Failure, RegistryError};
 

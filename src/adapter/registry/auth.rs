@@ -21,7 +21,9 @@ use tokio::time::Instant;
 
 use super::answer::Answer;
 use super::challenge::{self, Challenge};
-use super::wire::{Host, Request, Wire, locked};
+use super::host::Host;
+use super::request::Request;
+use super::wire::{Wire, locked};
 use super::{address, realm};
 use crate::adapter::credentials::{Credential, Credentials, Secret};
 use crate::model::printable;
@@ -67,7 +69,7 @@ impl Authorizer {
         scope: &str,
         deadline: Instant,
     ) -> Result<Answer, RegistryError> {
-        let host = self.wire.host(&request.url);
+        let host = self.wire.host(&request.url)?;
         let first = self.authorization(&host, request, scope, None, deadline).await?;
         let answer = self.wire.send(&with(request, first.as_ref()), deadline).await?;
         if answer.status != StatusCode::UNAUTHORIZED {
@@ -121,7 +123,10 @@ impl Authorizer {
                 {
                     return Ok(Some(token.header.clone()));
                 }
-                let token = self.fetch(token_request(realm, service, scope, &credential), deadline).await?;
+                let is_foreign = realm.host_str() != request.url.host_str();
+                let is_guarded = is_foreign && !self.wire.is_internal(&request.url);
+                let asking = token_request(realm, service, scope, &credential).guarded(is_guarded);
+                let token = self.fetch(asking, deadline).await?;
                 return Ok(Some(slot.insert(token).header.clone()));
             }
         };

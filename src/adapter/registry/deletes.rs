@@ -36,7 +36,7 @@ impl HttpRegistry {
                 answered
             }
         };
-        let tags = self.authorizer.wire.host(&self.root(repository.host())?).deletes_tags.load(Relaxed);
+        let tags = self.host(repository)?.deletes_tags.load(Relaxed);
         Ok(match (answered, tags) {
             (false, _) => Deleting::Nothing,
             (true, false) => Deleting::Manifests,
@@ -53,7 +53,7 @@ impl HttpRegistry {
         tag: &Tag,
     ) -> Result<Deleted, RegistryError> {
         let at = Reference::Tag(tag.clone());
-        if self.authorizer.wire.host(&self.root(repository.host())?).deletes_tags.load(Relaxed) {
+        if self.host(repository)?.deletes_tags.load(Relaxed) {
             return self.delete_at(repository, &at).await;
         }
         let delete = async |stand_in: Digest| {
@@ -64,7 +64,7 @@ impl HttpRegistry {
             }
             let is_left = self.head_manifest(repository, &by_digest).await?.is_some();
             if is_left && self.head_manifest(repository, &at).await?.is_none() {
-                self.authorizer.wire.host(&self.root(repository.host())?).deletes_tags.store(true, Relaxed);
+                self.host(repository)?.deletes_tags.store(true, Relaxed);
             }
             match is_left {
                 // What has no tag is in nobody's way, should this not succeed.

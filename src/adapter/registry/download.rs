@@ -10,8 +10,9 @@ use reqwest::{Method, StatusCode};
 use tokio::time::sleep;
 
 use super::answer::Answer;
+use super::broken::Broken;
 use super::hash::Hash;
-use super::wire::{Broken, Rest};
+use super::request::Rest;
 use super::{HttpRegistry, Right, retry};
 use crate::model::Repository;
 use crate::port::{Blob, BlobStream, Failure, RegistryError};

@@ -22,6 +22,8 @@ pub struct Limits {
     pub idle: Duration,
     /// Requests in flight to one host.
     pub connections: usize,
+    /// How many requests to one host may be repeated before others succeed.
+    pub retries: u32,
     /// Pages of one tag list.
     pub pages: usize,
 }
@@ -37,6 +39,7 @@ impl Default for Limits {
             connect: Duration::from_secs(10),
             idle: Duration::from_secs(20),
             connections: 64,
+            retries: 100,
             pages: 1000,
         }
     }

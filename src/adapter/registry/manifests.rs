@@ -4,12 +4,18 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, StatusCode};
+use tokio::time::{Instant, sleep};
 
 use super::answer::{self, Answer};
-use super::wire::Request;
+use super::request::Request;
+use super::retry;
 use super::{HttpRegistry, Right};
 use crate::model::{Digest, MANIFEST_LIMIT, MediaType, RawManifest, Repository};
-use crate::port::{Reference, RegistryError};
+use crate::port::{Failure, Reference, RegistryError};
+
+/// The largest manifest that is written, in bytes; registries need not take larger ones
+/// (distribution-spec, "Pushing Manifests").
+const PUSHED_LIMIT: usize = 4 * 1024 * 1024;
 
 impl HttpRegistry {
     pub(super) async fn head_manifest(
@@ -19,7 +25,7 @@ impl HttpRegistry {
     ) -> Result<Option<Digest>, RegistryError> {
         let by_get = async || Ok(self.get_manifest(repository, at).await?.map(|raw| raw.digest().clone()));
         let request = self.manifest_request(Method::HEAD, repository, at)?;
-        let host = self.authorizer.wire.host(&request.url);
+        let host = self.authorizer.wire.host(&request.url)?;
         if host.cannot_head.load(Relaxed) {
             return by_get().await;
         }
@@ -79,24 +85,52 @@ impl HttpRegistry {
         Ok(Some(manifest))
     }
 
+    /// Writes a manifest. When it is not known whether that happened, the registry is asked
+    /// before it is done again: somebody may have moved the tag on in between.
     pub(super) async fn put_manifest(
         &self,
         repository: &Repository,
         at: &Reference,
         manifest: &RawManifest,
     ) -> Result<(), RegistryError> {
-        let request = self
+        let put = self
             .manifest_request(Method::PUT, repository, at)?
+            .once()
             .body(manifest.media_type().as_str(), manifest.bytes().clone());
-        let answer = self.send(request, repository, Right::Push).await?;
-        if !matches!(answer.status, StatusCode::CREATED | StatusCode::ACCEPTED) {
-            return Err(answer.failure());
+        if manifest.bytes().len() > PUSHED_LIMIT {
+            let detail = format!("a manifest of {} bytes; {PUSHED_LIMIT} are taken", manifest.bytes().len());
+            return Err(put.error(Failure::Source { detail }));
         }
-        match answer.claimed_digest() {
-            Some(claimed) if !answer::matches(manifest.bytes(), &claimed) => {
-                Err(answer.untrusted(format!("it took in {claimed} instead of {}", manifest.digest())))
+        let wire = &self.authorizer.wire;
+        let (deadline, host) = (wire.deadline(), wire.host(&put.url)?);
+        let mut tries = 0;
+        loop {
+            let error = match self.send_until(put.clone(), repository, Right::Push, deadline).await {
+                Ok(answer) if matches!(answer.status, StatusCode::CREATED | StatusCode::ACCEPTED) => {
+                    return match answer.claimed_digest() {
+                        Some(claimed) if !answer::matches(manifest.bytes(), &claimed) => Err(answer
+                            .untrusted(format!("it took in {claimed} instead of {}", manifest.digest()))),
+                        _ => Ok(()),
+                    };
+                }
+                Ok(answer) => answer.failure(),
+                Err(error) => error,
+            };
+            // One that was turned away has been tried again already.
+            let is_turned_away = matches!(error.failure, Failure::Status { status: 425 | 429, .. });
+            if is_turned_away || !error.failure.is_passing() {
+                return Err(error);
             }
-            _ => Ok(()),
+            if matches!(self.head_manifest(repository, at).await, Ok(Some(found)) if found == *manifest.digest())
+            {
+                return Ok(());
+            }
+            tries += 1;
+            let wait = retry::backoff(tries, wire.limits());
+            if tries >= wire.limits().tries || Instant::now() + wait >= deadline || !host.budget.spend() {
+                return Err(error);
+            }
+            sleep(wait).await;
         }
     }
 

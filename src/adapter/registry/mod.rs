@@ -6,24 +6,30 @@
 //! From the outside in: this file names rights and URLs; `manifests`, `blobs`, `tags`,
 //! `referrers` and `deletes` say what answers mean; `upload` (with `feed`) and `download` move
 //! blobs of any size, with the `hash` of all bytes; `session` follows redirects; `auth` (with
-//! `challenge` and `realm`) authorizes; `wire` sends, with the waits of `retry`; `clock` keeps
-//! the registry's time.
+//! `challenge` and `realm`) authorizes; `wire` sends, with the waits of `retry`; `host` knows one
+//! server: its `clock`, and the `gate` that lets through as much as it bears.
 
 mod address;
 mod answer;
 mod auth;
 mod blobs;
+mod broken;
 mod challenge;
+mod clients;
 mod clock;
 mod deletes;
 mod download;
 mod feed;
+mod gate;
 mod hash;
+mod host;
 mod limits;
 mod manifests;
 mod realm;
 mod referrers;
 mod remembered;
+mod request;
+mod resolve;
 mod retry;
 mod session;
 mod tags;
@@ -41,35 +47,59 @@ use tokio::time::Instant;
 
 use self::answer::Answer;
 use self::auth::Authorizer;
+use self::host::Host;
 use self::remembered::Remembered;
-use self::wire::{Request, Wire};
+use self::request::Request;
+use self::wire::Wire;
 use super::credentials::Credentials;
 use crate::model::{Descriptor, Digest, RawManifest, Repository, Tag, Timestamp, printable};
 use crate::port::{
     Blob, BlobSource, BlobStream, Deleted, Deleting, Failure, Pushed, Reference, Registry, RegistryError,
-    TagList,
+    TagList, Wait,
 };
 
 pub use self::limits::Limits;
 
+/// Is told whenever a host is waited for.
+pub type OnWait = Arc<dyn Fn(Wait) + Send + Sync>;
+
 /// What a user has declared about hosts, in a place that is trusted.
 #[derive(Debug, Clone, Default)]
 pub struct Declared {
-    /// Registries that are talked to in plain http, as `host:port`; loopback always is.
-    pub plain: BTreeSet<String>,
-    /// Registries whose tokens come from another host, by registry: a self-hosted GitLab's.
-    pub realms: BTreeMap<String, String>,
+    /// By host, as in references: `registry.example:5000`.
+    pub hosts: BTreeMap<String, HostSettings>,
 }
 
-/// The HTTP client cannot start: no certificates, or no usable proxy setting.
+/// What a user has declared about one host.
+#[derive(Debug, Clone, Default)]
+pub struct HostSettings {
+    /// It is talked to in plain http; loopback is, unless certificates are declared for it.
+    pub plain: bool,
+    /// Another host that may issue its tokens: a self-hosted GitLab's.
+    pub realm: Option<String>,
+    /// Certificates that are trusted beside the system's, as PEM.
+    pub ca: Option<Vec<u8>>,
+    /// A certificate and its key to show, as PEM.
+    pub identity: Option<Vec<u8>>,
+    /// It is reached without the environment's proxy.
+    pub is_direct: bool,
+}
+
+/// What was declared about a host cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("the HTTP client cannot start")]
-pub struct StartError(#[source] reqwest::Error);
+#[error("the certificates or the key declared for {host} cannot be used")]
+pub struct StartError {
+    /// The host.
+    host: String,
+    source: reqwest::Error,
+}
 
 /// All registries, over HTTP.
 pub struct HttpRegistry {
     authorizer: Authorizer,
     plain: BTreeSet<String>,
+    /// Hosts that certificates were declared for.
+    secure: BTreeSet<String>,
     /// Whether deletes are answered, by repository.
     deleting: Mutex<HashMap<Repository, bool>>,
     remembered: Option<Remembered>,
@@ -102,9 +132,24 @@ impl HttpRegistry {
         declared: Declared,
         limits: Limits,
     ) -> Result<Self, StartError> {
-        let Declared { plain, realms } = declared;
-        let authorizer = Authorizer { wire: Wire::new(limits)?, credentials, realms };
-        Ok(Self { authorizer, plain, deleting: Mutex::default(), remembered: None })
+        let wire = Wire::new(limits, &declared)?;
+        let of = |(host, settings): (&String, &HostSettings)| Some((host.clone(), settings.realm.clone()?));
+        let realms = declared.hosts.iter().filter_map(of).collect();
+        let those = |is: fn(&HostSettings) -> bool| {
+            let hosts = declared.hosts.iter().filter(|(_, settings)| is(settings));
+            hosts.map(|(host, _)| host.clone()).collect()
+        };
+        let plain = those(|settings| settings.plain);
+        let secure = those(|settings| settings.ca.is_some() || settings.identity.is_some());
+        let authorizer = Authorizer { wire, credentials, realms };
+        Ok(Self { authorizer, plain, secure, deleting: Mutex::default(), remembered: None })
+    }
+
+    /// Tells of each wait that a person would notice.
+    #[must_use]
+    pub fn telling(mut self, on_wait: OnWait) -> Self {
+        self.authorizer.wire.on_wait = Some(on_wait);
+        self
     }
 
     /// Keeps small blobs in `directory`, so that they are read from a registry only once.
@@ -114,10 +159,15 @@ impl HttpRegistry {
     }
 
     fn root(&self, host: &str) -> Result<Url, RegistryError> {
-        address::root(host, &self.plain).ok_or_else(|| RegistryError {
+        address::root(host, &self.plain, &self.secure).ok_or_else(|| RegistryError {
             request: printable(host, 120),
             failure: Failure::Unreachable { detail: "not a registry host".to_owned() },
         })
+    }
+
+    /// Returns what is known of a repository's host.
+    fn host(&self, repository: &Repository) -> Result<Arc<Host>, RegistryError> {
+        self.authorizer.wire.host(&self.root(repository.host())?)
     }
 
     /// Starts a request for `path` within a repository; the path needs no escaping.
@@ -153,7 +203,7 @@ impl Registry for HttpRegistry {
     async fn now(&self, host: &str) -> Result<Timestamp, RegistryError> {
         let wire = &self.authorizer.wire;
         let url = self.root(host)?;
-        let clock = &wire.host(&url).clock;
+        let clock = &wire.host(&url)?.clock;
         if let Some(now) = clock.now() {
             return Ok(now);
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use reqwest::{Method, StatusCode};
 
-use super::wire::Request;
+use super::request::Request;
 use super::{HttpRegistry, Right, tags};
 use crate::model::{Descriptor, Digest, Document, MANIFEST_LIMIT, MediaType, RawManifest, Repository, Tag};
 use crate::port::{Failure, Reference, RegistryError};
@@ -18,7 +18,7 @@ impl HttpRegistry {
         subject: &Digest,
     ) -> Result<Vec<Descriptor>, RegistryError> {
         let first = self.request(Method::GET, repository, &format!("referrers/{subject}"))?.url;
-        let host = self.authorizer.wire.host(&first);
+        let host = self.authorizer.wire.host(&first)?;
         if host.no_referrers.load(Relaxed) {
             return self.tagged_referrers(repository, subject).await;
         }

@@ -1,6 +1,7 @@
 //! When to ask again: pure decisions about waits.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -27,11 +28,39 @@ impl Repeat {
     pub(super) fn allows(self, status: StatusCode) -> bool {
         match self {
             Self::Freely => {
-                matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504 | 522)
+                matches!(status.as_u16(), 408 | 425 | 429 | 499 | 500 | 502 | 503 | 504 | 520..=524)
             }
             Self::Unprocessed => matches!(status.as_u16(), 425 | 429),
             Self::Never => false,
         }
+    }
+}
+
+/// What the repeats of all requests to one host may cost together: a host that fails most of
+/// them gets few of them twice.
+#[derive(Debug)]
+pub(super) struct Budget {
+    /// In tenths of a repeat.
+    tenths: AtomicU32,
+    most: u32,
+}
+
+impl Budget {
+    /// Begins with so many repeats, which are the most there can be.
+    pub(super) fn new(repeats: u32) -> Self {
+        let most = repeats.saturating_mul(10);
+        Self { tenths: AtomicU32::new(most), most }
+    }
+
+    /// Pays for one repeat, if there is something left.
+    pub(super) fn spend(&self) -> bool {
+        self.tenths.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(10)).is_ok()
+    }
+
+    /// Ten requests that succeed pay for one that is repeated.
+    pub(super) fn earn(&self) {
+        let add = |left: u32| Some(left.saturating_add(1).min(self.most));
+        let _ = self.tenths.fetch_update(Relaxed, Relaxed, add);
     }
 }
 
@@ -103,6 +132,18 @@ mod tests {
     }
 
     #[test]
+    fn repeats_are_paid_for_by_what_succeeds() {
+        let budget = Budget::new(2);
+        assert!(budget.spend() && budget.spend() && !budget.spend());
+        (0..9).for_each(|_| budget.earn());
+        assert!(!budget.spend());
+        budget.earn();
+        assert!(budget.spend() && !budget.spend());
+        (0..1000).for_each(|_| budget.earn());
+        assert!(budget.spend() && budget.spend() && !budget.spend());
+    }
+
+    #[test]
     fn waits_double_with_jitter_up_to_the_longest() {
         let limits = Limits::default();
         for (tries, longest) in [(1, 0.25), (2, 0.5), (3, 1.0), (12, 20.0), (u32::MAX, 20.0)] {
@@ -117,7 +158,7 @@ mod tests {
     #[test]
     fn a_delete_is_repeated_only_if_it_was_turned_away() {
         let status = |code| StatusCode::from_u16(code).unwrap();
-        for code in [408, 500, 502, 503, 504, 522] {
+        for code in [408, 499, 500, 502, 503, 504, 520, 522, 524] {
             assert!(Repeat::Freely.allows(status(code)));
             assert!(!Repeat::Unprocessed.allows(status(code)));
         }

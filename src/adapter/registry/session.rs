@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::address;
 use super::answer::Answer;
 use super::auth::Authorizer;
-use super::wire::Request;
+use super::request::Request;
 use crate::port::{Failure, RegistryError};
 
 const HOPS: usize = 5;
@@ -23,6 +23,7 @@ pub(super) async fn send(
     let read = matches!(request.method, Method::GET | Method::HEAD);
     for _ in 0..=HOPS {
         let home = address::same_origin(&request.url, registry);
+        request.is_guarded = !home && !authorizer.wire.is_internal(registry);
         let answer = match home {
             true => authorizer.send(&request, scope, deadline).await?,
             false => authorizer.wire.send(&request, deadline).await?,

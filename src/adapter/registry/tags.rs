@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 
 use super::answer::Answer;
-use super::wire::Request;
+use super::request::Request;
 use super::{HttpRegistry, Right, address};
 use crate::model::{Repository, Tag, printable};
 use crate::port::{RegistryError, TagList};

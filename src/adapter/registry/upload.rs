@@ -15,8 +15,8 @@ use tokio::time::{Instant, sleep};
 
 use super::answer::Answer;
 use super::feed::{self, Feed};
+use super::request::Request;
 use super::retry::{self, Repeat};
-use super::wire::Request;
 use super::{HttpRegistry, Right, address, session};
 use crate::model::Repository;
 use crate::port::{Blob, BlobSource, Failure, Pushed, RegistryError};

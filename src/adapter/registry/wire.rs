@@ -1,153 +1,46 @@
-//! Requests on the wire: one exchange, and the same again while that makes sense.
+//! Requests on the wire: the same again while that makes sense.
 //!
 //! Absent here: authorization, redirects and the meaning of an answer.
 
 use std::collections::HashMap;
-use std::io;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use futures_util::stream;
-use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Method, Url};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use reqwest::{Method, Url};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::answer::{self, Answer};
-use super::clock::RegistryClock;
+use super::broken::Broken;
+use super::clients::Clients;
+use super::host::Host;
 use super::limits::Limits;
+use super::request::Request;
+use super::resolve::{self, Lookup};
 use super::retry::{self, Repeat};
-use super::{StartError, address, auth};
-use crate::model::printable;
-use crate::port::{Failure, RegistryError};
+use super::{Declared, OnWait, StartError, address};
+use crate::port::{RegistryError, Wait};
 
-/// The largest part of an error or token answer that is read (rule S1).
-pub(super) const SMALL: usize = 64 * 1024;
+/// Waits that nobody would notice are not told of.
+const NOTICED: Duration = Duration::from_secs(1);
 
-/// A request, repeatable as it stands unless its body is piped.
-#[derive(Debug, Clone)]
-pub(super) struct Request {
-    pub(super) method: Method,
-    pub(super) url: Url,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Payload,
-    /// The longest body that a success may have; `None` leaves it unread.
-    pub(super) limit: Option<usize>,
-    pub(super) repeat: Repeat,
-}
-
-/// What a request carries.
-#[derive(Debug, Clone)]
-pub(super) enum Payload {
-    Bytes(Bytes),
-    /// What comes out of a pipe, which somebody fills while the request is under way. It is
-    /// sent once, whatever comes of it.
-    Piped(Pipe),
-}
-
-/// The end of a pipe that is read.
-pub(super) type Pipe = Arc<Mutex<Option<mpsc::Receiver<io::Result<Bytes>>>>>;
-
-impl Request {
-    pub(super) fn new(method: Method, url: Url) -> Self {
-        let (headers, body) = (HeaderMap::new(), Payload::Bytes(Bytes::new()));
-        Self { method, url, headers, body, limit: Some(SMALL), repeat: Repeat::Freely }
-    }
-
-    pub(super) fn limit(self, limit: usize) -> Self {
-        Self { limit: Some(limit), ..self }
-    }
-
-    /// Leaves the body of a success to be read by whoever asked.
-    pub(super) fn streamed(self) -> Self {
-        Self { limit: None, ..self }
-    }
-
-    /// Sends what comes out of `pipe`, `length` bytes.
-    pub(super) fn piped(self, pipe: mpsc::Receiver<io::Result<Bytes>>, length: u64) -> Self {
-        let sized = self.header(CONTENT_LENGTH, HeaderValue::from(length));
-        let body = Payload::Piped(Arc::new(Mutex::new(Some(pipe))));
-        Self { body, repeat: Repeat::Never, ..sized }
-    }
-
-    pub(super) fn is_piped(&self) -> bool {
-        matches!(self.body, Payload::Piped(_))
-    }
-
-    pub(super) fn once(self) -> Self {
-        Self { repeat: Repeat::Unprocessed, ..self }
-    }
-
-    pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
-        self
-    }
-
-    pub(super) fn body(self, media_type: &'static str, body: Bytes) -> Self {
-        let typed = self.header(reqwest::header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-        Self { body: Payload::Bytes(body), ..typed }
-    }
-
-    pub(super) fn error(&self, failure: Failure) -> RegistryError {
-        RegistryError { request: answer::name(&self.method, &self.url), failure }
-    }
-}
-
-/// What is known of one server, for as long as the process lives.
-pub(super) struct Host {
-    pub(super) clock: RegistryClock,
-    pub(super) auth: auth::State,
-    /// It answers no HEAD of manifests.
-    pub(super) cannot_head: AtomicBool,
-    /// It keeps no lists of referrers.
-    pub(super) no_referrers: AtomicBool,
-    /// It deletes tags alone, as was seen.
-    pub(super) deletes_tags: AtomicBool,
-    client: Client,
-    connections: Arc<Semaphore>,
-    /// Nothing is sent before this moment, because the registry asked so.
-    hold: Mutex<Option<Instant>>,
-    /// Since when connections are refused.
-    down: Mutex<Option<Instant>>,
-}
-
-/// All servers talked to, and the two clients.
+/// All servers talked to, by origin, those apart that a registry named and that must not be
+/// of the private network.
 pub(super) struct Wire {
     limits: Limits,
-    proxied: Client,
-    direct: Client,
-    hosts: Mutex<HashMap<String, Arc<Host>>>,
-}
-
-/// Why there is no answer.
-#[derive(Debug)]
-pub(super) enum Broken {
-    /// No connection: nothing was sent.
-    Refused(String),
-    /// The other side is not who it should be, or speaks another language; it will not change.
-    Wrong(String),
-    /// The connection was lost or silent after something was sent.
-    Lost(String),
-    /// The body is longer than this, which the request allows.
-    TooLong(usize),
+    clients: Clients,
+    hosts: Mutex<HashMap<(String, bool), Arc<Host>>>,
+    pub(super) on_wait: Option<OnWait>,
 }
 
 impl Wire {
-    pub(super) fn new(limits: Limits) -> Result<Self, StartError> {
-        let client = || {
-            Client::builder()
-                .user_agent(concat!("boxwright/", env!("CARGO_PKG_VERSION")))
-                .redirect(reqwest::redirect::Policy::none())
-                .referer(false)
-                .connect_timeout(limits.connect)
-                .pool_max_idle_per_host(limits.connections)
-        };
-        let proxied = client().build().map_err(StartError)?;
-        // A proxy elsewhere has another loopback.
-        let direct = client().no_proxy().build().map_err(StartError)?;
-        Ok(Self { limits, proxied, direct, hosts: Mutex::default() })
+    pub(super) fn new(limits: Limits, declared: &Declared) -> Result<Self, StartError> {
+        Self::over(limits, declared, resolve::system())
+    }
+
+    /// Makes one that looks up names in a way of its own.
+    pub(super) fn over(limits: Limits, declared: &Declared, lookup: Lookup) -> Result<Self, StartError> {
+        let clients = Clients::new(&limits, declared, lookup)?;
+        Ok(Self { limits, clients, hosts: Mutex::default(), on_wait: None })
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -158,197 +51,101 @@ impl Wire {
         Instant::now() + self.limits.deadline
     }
 
-    pub(super) fn host(&self, url: &Url) -> Arc<Host> {
-        let client = if address::is_loopback(url) { &self.direct } else { &self.proxied };
+    /// Tells whether a host is of the private network, as far as it has been talked to.
+    pub(super) fn is_internal(&self, url: &Url) -> bool {
+        self.clients.is_internal(url)
+    }
+
+    pub(super) fn host(&self, url: &Url) -> Result<Arc<Host>, RegistryError> {
+        self.host_as(url, false)
+    }
+
+    fn host_as(&self, url: &Url, is_guarded: bool) -> Result<Arc<Host>, RegistryError> {
         let mut hosts = locked(&self.hosts);
-        let host = hosts.entry(url.origin().ascii_serialization()).or_insert_with(|| {
-            Arc::new(Host {
-                clock: RegistryClock::default(),
-                auth: auth::State::default(),
-                cannot_head: AtomicBool::new(false),
-                no_referrers: AtomicBool::new(false),
-                deletes_tags: AtomicBool::new(false),
-                client: client.clone(),
-                connections: Arc::new(Semaphore::new(self.limits.connections)),
-                hold: Mutex::default(),
-                down: Mutex::default(),
-            })
-        });
-        host.clone()
+        let key = (url.origin().ascii_serialization(), is_guarded);
+        if let Some(host) = hosts.get(&key) {
+            return Ok(host.clone());
+        }
+        let client = self.clients.of(url, is_guarded).map_err(|error| RegistryError {
+            request: answer::name(&Method::GET, url),
+            failure: Broken::from(error).failure(),
+        })?;
+        let host = Arc::new(Host::new(address::host(url), client, &self.limits));
+        hosts.insert(key, host.clone());
+        Ok(host)
     }
 
     /// Sends a request until there is an answer worth having; the last one is returned
-    /// whatever its status is.
+    /// whatever its status is. The time for which we hold it back ourselves, lest too much is
+    /// under way, is not the request's.
     pub(super) async fn send(&self, request: &Request, deadline: Instant) -> Result<Answer, RegistryError> {
-        let host = self.host(&request.url);
+        let host = self.host_as(&request.url, request.is_guarded)?;
+        let mut deadline = deadline;
         let mut tries = 0;
         loop {
-            let hold = *locked(&host.hold);
-            if let Some(until) = hold.filter(|until| *until < deadline) {
+            if let Some(until) = host.held().filter(|until| *until < deadline) {
                 sleep_until(until).await;
             }
-            let outcome = match timeout_at(deadline, host.exchange(request, self.limits.idle)).await {
+            let queued = Instant::now();
+            let pass = host.gate.pass().await;
+            deadline += queued.elapsed();
+            let exchange = host.exchange(request, pass, self.limits.idle);
+            let outcome = match timeout_at(deadline, exchange).await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(Broken::Lost(format!("nothing within {:?}", self.limits.deadline))),
             };
             tries += 1;
             let wait = match &outcome {
                 Ok(answer) => self.wait_after(&host, request, answer, tries),
-                Err(Broken::Refused(_)) => self.wait_while_down(&host),
-                Err(Broken::Lost(_)) if request.repeat == Repeat::Freely => self.wait_before(tries),
+                Err(Broken::Refused(_)) => host.wait_while_down(&self.limits),
+                Err(Broken::Lost(_)) if request.repeat == Repeat::Freely => self.wait_before(&host, tries),
                 Err(Broken::Lost(_) | Broken::Wrong(_) | Broken::TooLong(_)) => None,
             };
-            match wait.map(|wait| Instant::now() + wait).filter(|until| *until < deadline) {
-                Some(until) => sleep_until(until).await,
+            match wait.filter(|wait| Instant::now() + *wait < deadline) {
+                Some(wait) => {
+                    self.tell(&host, wait, &outcome);
+                    sleep(wait).await;
+                }
                 None => return outcome.map_err(|broken| request.error(broken.failure())),
             }
         }
     }
 
-    fn wait_before(&self, tries: u32) -> Option<Duration> {
-        (tries < self.limits.tries).then(|| retry::backoff(tries, &self.limits))
+    /// The wait before another try, if there is one for this request and this host.
+    fn wait_before(&self, host: &Host, tries: u32) -> Option<Duration> {
+        (tries < self.limits.tries && host.budget.spend()).then(|| retry::backoff(tries, &self.limits))
     }
 
     fn wait_after(&self, host: &Host, request: &Request, answer: &Answer, tries: u32) -> Option<Duration> {
-        *locked(&host.down) = None;
-        host.clock.observe(answer);
+        if !answer.status.is_server_error() && answer.status.as_u16() != 429 {
+            host.budget.earn();
+        }
         if !request.repeat.allows(answer.status) {
             return None;
         }
-        let asked = retry::asked_wait(answer, &self.limits);
-        if let Some(asked) = asked {
-            let until = Instant::now() + asked;
-            let mut hold = locked(&host.hold);
-            *hold = Some(hold.map_or(until, |other| other.max(until)));
+        match retry::asked_wait(answer, &self.limits) {
+            // Who names a time wants to be asked again, so that costs nothing.
+            Some(asked) => {
+                host.hold(asked);
+                (tries < self.limits.tries).then(|| asked.max(retry::backoff(tries, &self.limits)))
+            }
+            None => self.wait_before(host, tries),
         }
-        let own = self.wait_before(tries)?;
-        Some(asked.map_or(own, |asked| asked.max(own)))
     }
 
-    /// The patience with a host that refuses connections is shared by all its requests:
-    /// two hundred of them must not wait one after the other.
-    fn wait_while_down(&self, host: &Host) -> Option<Duration> {
-        let since = *locked(&host.down).get_or_insert_with(Instant::now);
-        (since.elapsed() < self.limits.refused).then(|| self.limits.refused / 8)
-    }
-}
-
-impl Host {
-    async fn exchange(&self, request: &Request, idle: Duration) -> Result<Answer, Broken> {
-        // The semaphore is never closed; without a permit the request would still be right.
-        let permit = self.connections.clone().acquire_owned().await.ok();
-        let Request { method, url, headers, body, .. } = request.clone();
-        let mut sending = self.client.request(method.clone(), url.clone()).headers(headers);
-        if matches!(method, Method::PUT | Method::POST | Method::PATCH) {
-            sending = sending.body(body.into_body());
+    fn tell(&self, host: &Host, span: Duration, outcome: &Result<Answer, Broken>) {
+        let Some(on_wait) = self.on_wait.as_ref().filter(|_| span >= NOTICED) else { return };
+        if !host.is_news(Instant::now() + span) {
+            return;
         }
-        // Whoever fills a pipe sees to it that the request goes on.
-        let response = match request.is_piped() {
-            true => sending.send().await?,
-            false => before(idle, sending.send()).await??,
+        let why = match outcome {
+            Ok(answer) if retry::asked_wait(answer, &self.limits).is_some() => {
+                format!("{}, as it asked", answer.status.as_u16())
+            }
+            Ok(answer) => answer.status.as_u16().to_string(),
+            Err(broken) => broken.word().to_owned(),
         };
-        let (status, headers) = (response.status(), response.headers().clone());
-        let mut answer = Answer { method, url, status, headers, body: Bytes::new(), rest: None };
-        let mut rest = Rest { response, idle, _permit: permit };
-        match request.limit {
-            None if status.is_success() => answer.rest = Some(rest),
-            limit => {
-                let limit = limit.filter(|_| status.is_success()).unwrap_or(SMALL);
-                answer.body = rest.whole(limit, status.is_success()).await?;
-            }
-        }
-        Ok(answer)
-    }
-}
-
-impl Payload {
-    fn into_body(self) -> reqwest::Body {
-        match self {
-            Self::Bytes(bytes) => bytes.into(),
-            Self::Piped(pipe) => {
-                let pipe = locked(&pipe).take();
-                let pieces = stream::unfold(pipe, async |pipe| {
-                    let mut pipe = pipe?;
-                    let piece = pipe.recv().await?;
-                    Some((piece, Some(pipe)))
-                });
-                reqwest::Body::wrap_stream(pieces)
-            }
-        }
-    }
-}
-
-/// The body of an answer, as far as it has not been read.
-#[derive(Debug)]
-pub(super) struct Rest {
-    response: reqwest::Response,
-    idle: Duration,
-    _permit: Option<OwnedSemaphorePermit>,
-}
-
-impl Rest {
-    /// Reads what comes next.
-    pub(super) async fn piece(&mut self) -> Result<Option<Bytes>, Broken> {
-        Ok(before(self.idle, self.response.chunk()).await??)
-    }
-
-    /// Reads everything, or of an error the beginning.
-    async fn whole(&mut self, limit: usize, is_success: bool) -> Result<Bytes, Broken> {
-        let mut body = BytesMut::new();
-        while let Some(piece) = self.piece().await? {
-            let room = limit - body.len();
-            body.extend_from_slice(&piece[..piece.len().min(room)]);
-            if piece.len() > room {
-                if is_success {
-                    return Err(Broken::TooLong(limit));
-                }
-                break;
-            }
-        }
-        Ok(body.freeze())
-    }
-}
-
-async fn before<F: Future>(idle: Duration, work: F) -> Result<F::Output, Broken> {
-    timeout(idle, work).await.map_err(|_| Broken::Lost(format!("nothing for {idle:?}")))
-}
-
-impl From<reqwest::Error> for Broken {
-    fn from(error: reqwest::Error) -> Self {
-        let error = error.without_url();
-        let mut detail = error.to_string();
-        let mut wrong = error.is_builder();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(inner) = cause {
-            detail.push_str(": ");
-            detail.push_str(&inner.to_string());
-            wrong |= is_tls(inner);
-            cause = inner.source();
-        }
-        let detail = printable(&detail, 500);
-        match (wrong, error.is_connect()) {
-            (true, _) => Self::Wrong(detail),
-            (false, true) => Self::Refused(detail),
-            (false, false) => Self::Lost(detail),
-        }
-    }
-}
-
-/// Tells whether TLS itself refused: a bad certificate, a wrong name, http on an https port.
-fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
-    // An I/O error shows the cause of what it wraps, and not what it wraps.
-    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    error.is::<rustls::Error>() || wrapped.is_some_and(|inner| is_tls(inner))
-}
-
-impl Broken {
-    pub(super) fn failure(self) -> Failure {
-        match self {
-            Self::Refused(detail) | Self::Wrong(detail) | Self::Lost(detail) => {
-                Failure::Unreachable { detail }
-            }
-            Self::TooLong(limit) => Failure::Untrusted { detail: format!("longer than {limit} bytes") },
-        }
+        on_wait(Wait { host: host.name.clone(), span, why });
     }
 }
 
@@ -361,6 +158,7 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::port::Failure;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
@@ -379,7 +177,7 @@ mod tests {
                 stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
             }
         });
-        let wire = Wire::new(Limits::default()).unwrap();
+        let wire = Wire::new(Limits::default(), &Declared::default()).unwrap();
         let error = wire.send(&Request::new(Method::GET, url), wire.deadline()).await.unwrap_err();
         assert!(matches!(error.failure, Failure::Unreachable { .. }), "{error}");
         // One TLS handshake record, and no request.

@@ -1,0 +1,217 @@
+//! Carries out what a [`Promoter`] asks for.
+//!
+//! Tags move by writing the very bytes of the manifest under another name: nothing is
+//! pulled, rebuilt or uploaded.
+
+use std::sync::Arc;
+
+use super::build::{release, take_lease};
+use super::event::{Emit, Event};
+use super::ledger::{Held, Ledger, LedgerError};
+use super::promote::{PromoteError, PromoteReport, record_tag};
+use super::{Ports, Setting};
+use crate::model::{Digest, Key, RawManifest, RecordTag, SetRecord, Tag, Timestamp};
+use crate::plan::{Promoter, PromoterAction, PromoterEnd, PromoterSaw, Promotion, Step, Why};
+use crate::port::{Reference, RegistryError};
+use crate::retention::pause;
+
+/// A promotion at work.
+pub(super) struct Carrier<'a> {
+    ports: Ports<'a>,
+    setting: &'a Setting,
+    ledger: Ledger<'a>,
+    tag: &'a Tag,
+    keys: Vec<Key>,
+    emit: Emit<'a>,
+    leases: Vec<Held>,
+    /// The bytes that were read last.
+    raw: Option<RawManifest>,
+    /// The record that is written twice: as plan and as set.
+    record: Option<SetRecord>,
+    error: Option<PromoteError>,
+    /// Whether there was nothing to do when it began.
+    was_done: Option<bool>,
+}
+
+impl<'a> Carrier<'a> {
+    pub fn new(ports: Ports<'a>, setting: &'a Setting, tag: &'a Tag, keys: Vec<Key>, emit: Emit<'a>) -> Self {
+        let ledger = Ledger::new(ports.registry, &setting.ledger);
+        Self {
+            ports,
+            setting,
+            ledger,
+            tag,
+            keys,
+            emit,
+            leases: Vec::new(),
+            raw: None,
+            record: None,
+            error: None,
+            was_done: None,
+        }
+    }
+
+    /// Promotes what `resolve` plans under the lease, writing what `record` makes of it.
+    pub async fn carry(
+        mut self,
+        resolve: impl AsyncFn() -> Result<Promotion, PromoteError>,
+        record: impl Fn(&Promotion, Timestamp) -> SetRecord,
+    ) -> Result<PromoteReport, PromoteError> {
+        let mut promoter = Promoter::default();
+        let end = loop {
+            let saw = match promoter.next() {
+                PromoterAction::End(end) => break end,
+                PromoterAction::Resolve => resolve().await.map(|planned| {
+                    let now = self.leases.last().map(|held| held.now(self.ports.clock));
+                    self.record = Some(record(&planned, now.unwrap_or_default()));
+                    self.was_done.get_or_insert(planned.is_done());
+                    PromoterSaw::Planned(Arc::new(planned))
+                }),
+                action => self.act(action, promoter.plan().map_or(&[], |plan| &plan.steps)).await,
+            };
+            promoter = promoter.observe(saw.unwrap_or_else(|error| {
+                let is_refused =
+                    matches!(&error, PromoteError::Registry(error) if error.failure.is_refusal());
+                self.error = Some(error);
+                PromoterSaw::Failed { is_refused }
+            }));
+        };
+        match (end, promoter.plan()) {
+            (PromoterEnd::Done { moved }, Some(plan)) => {
+                let name = |at: usize| plan.steps.get(at).map(|step| step.member.name.clone());
+                let moved = moved.into_iter().filter_map(name).collect();
+                let was_done = self.was_done == Some(true);
+                Ok(PromoteReport { seq: plan.seq, was_done, moved, promotion: plan.clone() })
+            }
+            (PromoterEnd::Stopped { why, partly }, plan) => {
+                let steps = plan.map_or(&[][..], |plan| &plan.steps);
+                let error = self.why(why, plan, steps);
+                Err(match partly {
+                    Some(at) => self.partly(at, steps, &error),
+                    None => error,
+                })
+            }
+            (PromoterEnd::Done { .. }, None) => Err(PromoteError::Lapsed { tag: self.tag.clone() }),
+        }
+    }
+
+    async fn act(&mut self, action: PromoterAction, steps: &[Step]) -> Result<PromoterSaw, PromoteError> {
+        let Self { ports, setting, ledger, tag, emit, .. } = *self;
+        let registry = ports.registry;
+        let at = Reference::Tag(tag.clone());
+        let step = |index: usize| {
+            steps.get(index).map(|step| &step.member).ok_or_else(|| PromoteError::Lapsed { tag: tag.clone() })
+        };
+        Ok(match action {
+            PromoterAction::Lease => {
+                let held = take_lease(ports, setting, ledger, self.keys.clone(), emit).await?;
+                let is_held = held.is_some();
+                self.leases.extend(held);
+                PromoterSaw::Leased { is_held }
+            }
+            PromoterAction::Clock => {
+                let held = self.leases.last();
+                PromoterSaw::Clock { is_short: held.is_none_or(|held| held.is_short(ports.clock)) }
+            }
+            PromoterAction::FindPlan => PromoterSaw::Plan(ledger.digest(&self.record_tag(true)?).await?),
+            PromoterAction::WritePlan => self.write(true).await?,
+            PromoterAction::WriteSet => self.write(false).await?,
+            PromoterAction::Head(index) => {
+                PromoterSaw::Holds(registry.head(&step(index)?.repository, &at).await?)
+            }
+            PromoterAction::Fetch(index) => {
+                let member = step(index)?;
+                let content = Reference::Digest(member.digest.clone());
+                self.raw = registry.get(&member.repository, &content).await?;
+                PromoterSaw::Content { is_there: self.raw.is_some() }
+            }
+            PromoterAction::Put(index) => match &self.raw {
+                Some(raw) => {
+                    registry.put(&step(index)?.repository, &at, raw).await?;
+                    PromoterSaw::Written
+                }
+                None => PromoterSaw::Failed { is_refused: true },
+            },
+            PromoterAction::ReadBack { step: index, reads } => {
+                tokio::time::sleep(pause(reads)).await;
+                let raw = registry.get(&step(index)?.repository, &at).await?;
+                PromoterSaw::Holds(raw.map(|raw| raw.digest().clone()))
+            }
+            PromoterAction::Tell(index) => {
+                let member = step(index)?;
+                let (name, digest) = (member.name.clone(), member.digest.clone());
+                emit(Event::Tagged { name, reference: format!("{}:{tag}", member.repository), digest });
+                PromoterSaw::Done
+            }
+            PromoterAction::Confirm => {
+                let looks = steps.iter().map(|step| registry.head(&step.member.repository, &at));
+                let all: Result<Vec<_>, RegistryError> = futures_util::future::try_join_all(looks).await;
+                PromoterSaw::All(all?)
+            }
+            PromoterAction::Release => {
+                release(ledger, &self.leases, emit).await;
+                PromoterSaw::Done
+            }
+            PromoterAction::Resolve | PromoterAction::End(_) => PromoterSaw::Done,
+        })
+    }
+
+    fn record_tag(&self, is_plan: bool) -> Result<Tag, LedgerError> {
+        let (tag, seq) = (self.tag.clone(), self.record.as_ref().map_or(0, |record| record.seq));
+        let record = if is_plan { RecordTag::Plan { tag, seq } } else { RecordTag::Set { tag, seq } };
+        record_tag(self.ledger, record)
+    }
+
+    async fn write(&self, is_plan: bool) -> Result<PromoterSaw, LedgerError> {
+        let tag = self.record_tag(is_plan)?;
+        if let Some(record) = &self.record {
+            self.ledger.write(&tag, record).await?;
+        }
+        Ok(PromoterSaw::Written)
+    }
+
+    /// Says why it stopped.
+    fn why(&mut self, why: Why, plan: Option<&Promotion>, steps: &[Step]) -> PromoteError {
+        let words =
+            |digest: Option<Digest>| digest.map_or_else(|| "nothing".to_owned(), |one| one.to_string());
+        let name = |at: usize| steps.get(at).map_or_else(String::new, |step| step.member.name.clone());
+        let tag = self.tag.clone();
+        match why {
+            Why::Failed => self.error.take().unwrap_or(PromoteError::Lapsed { tag }),
+            Why::ReadOnly => PromoteError::ReadOnly,
+            Why::Lapsed => PromoteError::Lapsed { tag },
+            Why::Conflict { step, found, expected } => PromoteError::Conflict {
+                tag,
+                name: name(step),
+                found: words(found),
+                expected: words(expected),
+            },
+            Why::Gone(at) => {
+                let why = steps.get(at).map_or_else(String::new, |step| {
+                    format!("{} is gone from {}", step.member.digest, step.member.repository)
+                });
+                PromoteError::Missing { names: vec![name(at)], why }
+            }
+            Why::Taken(found) => {
+                let seq = plan.map_or(0, |plan| plan.seq);
+                let tag = record_tag(self.ledger, RecordTag::Plan { tag: tag.clone(), seq }).unwrap_or(tag);
+                let (name, expected) = ("the ledger".to_owned(), "nothing".to_owned());
+                PromoteError::Conflict { tag, name, found: found.to_string(), expected }
+            }
+        }
+    }
+
+    /// Says that it stopped at a step, after some tags had moved or may have.
+    fn partly(&self, at: usize, steps: &[Step], error: &PromoteError) -> PromoteError {
+        let names = |steps: &[Step]| steps.iter().map(|step| step.member.name.clone()).collect();
+        let (moved, left) = steps.split_at(at.min(steps.len()));
+        let name = left.first().map_or_else(|| "the set record".to_owned(), |step| step.member.name.clone());
+        PromoteError::Partly {
+            tag: self.tag.clone(),
+            name,
+            why: error.to_string(),
+            moved: names(moved),
+            left: names(left),
+        }
+    }
+}

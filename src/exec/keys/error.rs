@@ -1,0 +1,216 @@
+//! Why a key cannot be computed.
+
+use std::path::PathBuf;
+
+use super::DirectoryError;
+use crate::config::PinError;
+use crate::inputs::{DockerfileError, DockerignoreError, RewriteError};
+use crate::model::{ImageNameError, RepositoryError, TagError};
+use crate::port::ContextError;
+
+/// Why a key cannot be computed.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// The Dockerfile cannot be used.
+    #[error("box {name}")]
+    Dockerfile {
+        /// The box.
+        name: String,
+        /// What is wrong, and where.
+        source: DockerfileError,
+    },
+    /// There is no Dockerfile.
+    #[error("box {name}: there is no {}", path.display())]
+    NoDockerfile {
+        /// The box.
+        name: String,
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The `.dockerignore` cannot be used.
+    #[error("box {name}")]
+    Dockerignore {
+        /// The box.
+        name: String,
+        /// What is wrong, and where.
+        source: DockerignoreError,
+    },
+    /// There is no context directory.
+    #[error("box {name}: the context {} is not a directory", path.display())]
+    NoContext {
+        /// The box.
+        name: String,
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// A path that a symbolic link leads out of the repository.
+    #[error("box {name}: {} leads out of {}", path.display(), root.display())]
+    Outside {
+        /// The box.
+        name: String,
+        /// The path.
+        path: PathBuf,
+        /// The directory it should be in.
+        root: PathBuf,
+    },
+    /// The context cannot be read.
+    #[error("box {name}")]
+    Context {
+        /// The box.
+        name: String,
+        /// What is wrong.
+        source: ContextError,
+    },
+    /// A source in the Dockerfile that names nothing in the context.
+    #[error("box {name}: {file}:{line}: `{pattern}` matches nothing in the context")]
+    NothingMatches {
+        /// The box.
+        name: String,
+        /// The Dockerfile.
+        file: String,
+        /// The line, from 1.
+        line: u32,
+        /// The source as it was written.
+        pattern: String,
+    },
+    /// A pinned file is not there.
+    #[error("pin {pin}: there is no {}", path.display())]
+    PinFile {
+        /// The pin.
+        pin: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// A pinned file does not hold the value.
+    #[error("pin {pin}: {} {source}", path.display())]
+    PinValue {
+        /// The pin.
+        pin: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: PinError,
+    },
+    /// Files that must agree do not.
+    #[error("pin {pin}: {} holds `{first}`, but {} holds `{second}`", first_path.display(), second_path.display())]
+    PinsDiffer {
+        /// The pin.
+        pin: String,
+        /// One file.
+        first_path: PathBuf,
+        /// Its value.
+        first: String,
+        /// The other file.
+        second_path: PathBuf,
+        /// Its value.
+        second: String,
+    },
+    /// A floating pin or image has no entry in the lock, or one for something else.
+    #[error("{what} is not in boxwright.lock")]
+    NotLocked {
+        /// `pin NAME` or `image NAME`.
+        what: String,
+    },
+    /// A name in a Dockerfile that names no image.
+    #[error("box {name}: {file}:{line}")]
+    Image {
+        /// The box.
+        name: String,
+        /// The Dockerfile.
+        file: String,
+        /// The line, from 1.
+        line: u32,
+        /// Why not.
+        source: ImageNameError,
+    },
+    /// Prefix and key do not make a tag.
+    #[error("box {name}: the prefix does not make a tag")]
+    Tag {
+        /// The box.
+        name: String,
+        /// Why not.
+        source: TagError,
+    },
+    /// Registry and name do not make a repository.
+    #[error("box {name}")]
+    Repository {
+        /// The box.
+        name: String,
+        /// Why not.
+        source: RepositoryError,
+    },
+    /// The configuration gives an argument that nothing declares.
+    #[error("box {name}: no ARG in {file} declares {}", args.join(", "))]
+    Unused {
+        /// The box.
+        name: String,
+        /// The Dockerfile.
+        file: String,
+        /// The arguments.
+        args: Vec<String>,
+    },
+    /// An argument for every box looks like a secret, and this box declares it.
+    #[error("box {name}: argument {} looks like a secret; arguments are stored in the image and in the ledger", args.join(", "))]
+    SecretArgument {
+        /// The box.
+        name: String,
+        /// The arguments.
+        args: Vec<String>,
+    },
+    /// A directory that stands for an image, or a working copy, cannot be used.
+    #[error("{what}")]
+    Directory {
+        /// `box NAME: context NAME` or `--source NAME`.
+        what: String,
+        /// Why not.
+        source: DirectoryError,
+    },
+    /// A build needs a secret or an ssh agent that its box does not declare.
+    #[error("box {name}: {file}:{line}: this step needs the {what} `{id}`, which the box does not declare")]
+    Undeclared {
+        /// The box.
+        name: String,
+        /// The Dockerfile.
+        file: String,
+        /// The line, from 1.
+        line: u32,
+        /// `secret` or `ssh agent`.
+        what: &'static str,
+        /// Its id.
+        id: String,
+    },
+    /// The file of a secret is part of the build context.
+    #[error("box {name}: secret {id}: {} is sent with the build context, and so enters the key", path.display())]
+    SecretSent {
+        /// The box.
+        name: String,
+        /// The secret's id.
+        id: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// A box it stands on hands on a trigger that copies from an image or a stage.
+    #[error(
+        "box {name}: {file}:{line} of its parent {parent} is an ONBUILD trigger that copies from `{from}`"
+    )]
+    Trigger {
+        /// The box.
+        name: String,
+        /// The parent.
+        parent: String,
+        /// The parent's Dockerfile.
+        file: String,
+        /// The trigger's line, from 1.
+        line: u32,
+        /// What it copies from.
+        from: String,
+    },
+    /// The Dockerfile cannot be sent with its parents' digests.
+    #[error("box {name}")]
+    Rewrite {
+        /// The box.
+        name: String,
+        /// Why not.
+        source: RewriteError,
+    },
+}

@@ -1,0 +1,116 @@
+//! A box with its key, and the build that the key stands for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::{Directory, KeysError, joined};
+use crate::config::{BoxSpec, ContextSource};
+use crate::inputs::{Analysis, DockerfileSource, InputManifest, NeedKind, Reads, rewrite};
+use crate::model::{Digest, Key, Repository};
+use crate::plan::Wanted;
+use crate::port::BuildRequest;
+
+/// A box with everything its key was computed from.
+#[derive(Debug, Clone)]
+pub struct Keyed {
+    /// The box as it is declared.
+    pub spec: BoxSpec,
+    /// Its name, repository, tag and parents.
+    pub wanted: Wanted,
+    /// The keys of its parents by their names.
+    pub parents: BTreeMap<String, Key>,
+    /// The input manifest.
+    pub manifest: InputManifest,
+    pub(in crate::exec) source: DockerfileSource,
+    pub(in crate::exec) analysis: Analysis,
+    /// Outside images by digest, by the names the Dockerfile gives them.
+    pub(super) images: BTreeMap<String, String>,
+    pub(super) root: PathBuf,
+    pub(super) dockerfile: PathBuf,
+    /// Directories by the names the Dockerfile gives them.
+    pub(in crate::exec) directories: BTreeMap<String, Directory>,
+    /// The working copies it was computed from, those of its parents included.
+    pub local: BTreeSet<String>,
+}
+
+impl Keyed {
+    /// Returns how many context entries its build reads.
+    pub fn entries(&self) -> usize {
+        self.manifest.entries.len()
+    }
+
+    /// Returns what its build can read from the context.
+    pub fn reads(&self) -> &Reads {
+        &self.analysis.reads
+    }
+
+    /// Returns its Dockerfile as it was named.
+    pub fn dockerfile(&self) -> &str {
+        self.source.name()
+    }
+
+    /// Returns its parents: the name in the Dockerfile, the box and its key.
+    pub fn named_parents(&self) -> Vec<(&str, &str, &Key)> {
+        let of = |name: &str| match self.spec.contexts.get(name) {
+            Some(ContextSource::Box(parent)) => parent.as_str(),
+            _ => "",
+        };
+        self.manifest.parents.iter().map(|(name, key)| (name.as_str(), of(name), key)).collect()
+    }
+
+    /// Returns what the engine must be able to do, with the place that needs it.
+    pub fn needs(&self) -> impl Iterator<Item = (&NeedKind, String)> {
+        let file = self.source.name();
+        self.analysis.needs.iter().map(move |need| (&need.kind, format!("{file}:{}", need.line)))
+    }
+
+    /// Returns the paths that entered the key, relative to `top`, which they are below.
+    pub fn paths_below(&self, top: &Path) -> Vec<Vec<u8>> {
+        use std::os::unix::ffi::OsStrExt;
+        let Ok(root) = self.root.strip_prefix(top) else { return Vec::new() };
+        let dockerfile = self.dockerfile.strip_prefix(top).ok();
+        let dockerfile = dockerfile.map(|path| path.as_os_str().as_bytes().to_vec());
+        let entries = self.manifest.entries.iter().map(|entry| joined(root, &entry.path));
+        entries.chain(dockerfile).chain(self.directory_paths(top)).collect()
+    }
+
+    /// Writes the request for a build on parents with these digests, by their names.
+    pub fn request(
+        &self,
+        parents: &BTreeMap<String, (Repository, Digest)>,
+        labels: BTreeMap<String, String>,
+        no_cache: bool,
+    ) -> Result<BuildRequest, KeysError> {
+        let contexts = self.context_images();
+        let mut replacements = BTreeMap::new();
+        for found in &self.analysis.images {
+            let name = found.origin.name();
+            let reference = match (contexts.get(name), self.spec.contexts.get(name)) {
+                (Some(directory), _) => Some(directory.reference.clone()),
+                (None, Some(ContextSource::Box(parent))) => {
+                    parents.get(parent).map(|(repository, digest)| format!("{repository}@{digest}"))
+                }
+                (None, _) => self.images.get(name).cloned(),
+            };
+            replacements.extend(reference.map(|reference| (found.origin.clone(), reference)));
+        }
+        let dockerfile = rewrite(&self.source, &self.analysis.images, &replacements)
+            .map_err(|source| KeysError::Rewrite { name: self.spec.name.clone(), source })?;
+        Ok(BuildRequest {
+            dockerfile,
+            root: self.root.clone(),
+            entries: self.manifest.entries.clone(),
+            target: self.spec.target.clone(),
+            args: self.analysis.arguments.clone(),
+            labels,
+            platform: self.spec.platform.clone(),
+            network: self.spec.network.clone(),
+            extra_hosts: self.spec.extra_hosts.clone(),
+            shm_size: self.spec.shm_size,
+            no_cache,
+            secrets: BTreeMap::new(),
+            ssh: None,
+            contexts: contexts.into_values().collect(),
+        })
+    }
+}

@@ -1,0 +1,328 @@
+//! A sweep, step by step: read leases, wait, read everything else, decide; look again before
+//! anything is deleted; condemn, forget, delete.
+//!
+//! | step | asks for | then |
+//! | --- | --- | --- |
+//! | clock | when this look began | leases |
+//! | leases | which keys are leased; anything unread → from the clock, at last stop | wait |
+//! | wait | until every reader sees what was written before; not in the first look | rest |
+//! | rest | the ledger once more, every tag, and what each needs ([`super::decide`]) | something to delete after the first look → the second look |
+//! | condemn | clock; a marker for each generation that nothing keeps | too long since the look → stop |
+//! | retire | clock; a marker whose images are gone, anew, without them and dated today | the same |
+//! | forget | leases that have ended; clock; markers retired a day ago | the same |
+//! | head | the tag no longer holds the digest → left alone | clock |
+//! | clock | too long since the look → stop | delete |
+//! | delete | whatever it answers | find |
+//! | find | the digest is gone → deleted | next image |
+//!
+//! Nothing is deleted in the run that condemned it: a fresh marker has its grace before it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::clean::{Clean, Doomed, Observed, Policy, decide};
+use crate::model::{Digest, Span};
+
+/// How long after it began its look a sweep may write or delete. Retired markers stay a day
+/// longer, so no sweep that was suspended meets an image that was built after its marker was
+/// forgotten.
+pub const DEADLINE: Duration = Duration::from_secs(2 * 3600);
+/// How often everything is read anew because something was deleted while it was read.
+const TRIES: u8 = 3;
+/// What a request may take.
+const TIMEOUT: u64 = 60;
+
+/// Returns the grace that is used where `grace` is asked for: long enough that whoever leased a
+/// key before it saw the marker is seen by the sweep that deletes.
+pub fn least_grace(grace: Span, settle: Span) -> Span {
+    grace.max(Span::from_seconds(settle.seconds().saturating_mul(2).saturating_add(TIMEOUT)))
+}
+
+/// A sweep that is carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Sweeper {
+    at: At,
+    apply: bool,
+    is_second: bool,
+    tries: u8,
+    looked: Duration,
+    clean: Arc<Clean>,
+    /// What must stay because an image that needs it could not be deleted.
+    needed: BTreeSet<Digest>,
+    deletions: Vec<Deletion>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum At {
+    Beginning,
+    Leases,
+    Waiting,
+    Rest,
+    /// Seeing whether it is too late for a write.
+    Timing(Write),
+    Writing(Write),
+    Heading(usize),
+    Finding {
+        image: usize,
+        answer: Option<Answer>,
+    },
+    Ended(SweepEnd),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Write {
+    Condemn(usize),
+    Retire(usize),
+    EndedLeases,
+    Forget(usize),
+    Delete(usize),
+}
+
+/// How a sweep ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SweepEnd {
+    /// It went through.
+    Done,
+    /// Something was not read or not written; nothing was deleted.
+    Failed,
+    /// It was suspended for too long before it wrote its markers; nothing was deleted.
+    Late,
+}
+
+/// What became of one deletion.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Deletion {
+    /// It is gone.
+    Done,
+    /// It changed since it was decided on, and was left alone.
+    Changed,
+    /// The registry does not delete.
+    Unsupported,
+    /// It did not work.
+    Failed(String),
+}
+
+/// What a registry said to a delete.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Answer {
+    /// It took it, or there was nothing.
+    Taken,
+    /// It does not delete.
+    Unsupported,
+    /// It failed, or did not answer.
+    Failed(String),
+}
+
+/// What a sweep asks for next. Numbers are places in its [`Clean`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SweepAction {
+    /// See how much time has passed on this machine, suspended time included.
+    Clock,
+    /// Read all leases.
+    Leases,
+    /// Wait until every reader sees what was written before.
+    Wait,
+    /// Read everything else.
+    Rest,
+    /// Write a marker.
+    Condemn(usize),
+    /// Write a marker anew, without images.
+    Retire(usize),
+    /// Delete the leases that have ended.
+    EndedLeases,
+    /// Delete a retired marker.
+    Forget(usize),
+    /// Ask what the tag of an image holds.
+    Head(usize),
+    /// Delete an image.
+    Delete(usize),
+    /// Ask whether an image is gone.
+    Find(usize),
+    /// Nothing more.
+    End(SweepEnd),
+}
+
+/// What came of an action.
+#[derive(Debug, Clone)]
+pub enum SweepSaw {
+    /// The time that has passed.
+    Clock(Duration),
+    /// It was done.
+    Done,
+    /// Everything was read.
+    Observed(Box<Observed>, Policy),
+    /// Something vanished while it was read.
+    Unsettled,
+    /// What a tag holds, or whether a digest is there.
+    Holds(Option<Digest>),
+    /// What a registry said to a delete.
+    Answered(Answer),
+    /// It failed.
+    Failed(String),
+}
+
+impl Sweeper {
+    /// Begins a sweep; without `apply` it only decides.
+    pub fn new(apply: bool) -> Self {
+        Self {
+            at: At::Beginning,
+            apply,
+            is_second: false,
+            tries: 0,
+            looked: Duration::ZERO,
+            clean: Arc::default(),
+            needed: BTreeSet::new(),
+            deletions: Vec::new(),
+        }
+    }
+
+    /// Returns what it has decided.
+    pub fn clean(&self) -> &Clean {
+        &self.clean
+    }
+
+    /// Returns what became of the deletions so far, in their order.
+    pub fn deletions(&self) -> &[Deletion] {
+        &self.deletions
+    }
+
+    /// Returns what is to be done next.
+    pub fn next(&self) -> SweepAction {
+        match self.at {
+            At::Beginning | At::Timing(_) => SweepAction::Clock,
+            At::Leases => SweepAction::Leases,
+            At::Waiting => SweepAction::Wait,
+            At::Rest => SweepAction::Rest,
+            At::Writing(Write::Condemn(index)) => SweepAction::Condemn(index),
+            At::Writing(Write::Retire(index)) => SweepAction::Retire(index),
+            At::Writing(Write::EndedLeases) => SweepAction::EndedLeases,
+            At::Writing(Write::Forget(index)) => SweepAction::Forget(index),
+            At::Writing(Write::Delete(image)) => SweepAction::Delete(image),
+            At::Heading(image) => SweepAction::Head(image),
+            At::Finding { image, .. } => SweepAction::Find(image),
+            At::Ended(end) => SweepAction::End(end),
+        }
+    }
+
+    /// Takes in what came of it.
+    pub fn observe(mut self, saw: SweepSaw) -> Self {
+        self.at = match (self.at.clone(), saw) {
+            (At::Beginning, SweepSaw::Clock(now)) => {
+                self.looked = now;
+                At::Leases
+            }
+            (At::Leases | At::Rest, SweepSaw::Unsettled) if self.tries + 1 < TRIES => {
+                self.tries += 1;
+                At::Beginning
+            }
+            (At::Leases, SweepSaw::Done) if self.is_second => At::Waiting,
+            (At::Leases, SweepSaw::Done) | (At::Waiting, SweepSaw::Done) => At::Rest,
+            (At::Rest, SweepSaw::Observed(observed, policy)) => {
+                self.clean = Arc::new(decide(&observed, policy));
+                self.tries = 0;
+                if !self.apply {
+                    At::Ended(SweepEnd::Done)
+                } else if !self.is_second && !self.clean.delete.is_empty() {
+                    self.is_second = true;
+                    At::Beginning
+                } else {
+                    self.marking(Write::Condemn(0))
+                }
+            }
+            (At::Timing(Write::Delete(image)), SweepSaw::Clock(now)) if self.is_late(now) => {
+                self.end(image, Deletion::Failed("it is too long since everything was read".to_owned()))
+            }
+            (At::Timing(_), SweepSaw::Clock(now)) if self.is_late(now) => At::Ended(SweepEnd::Late),
+            (At::Timing(write), SweepSaw::Clock(_)) => At::Writing(write),
+            (At::Writing(Write::Condemn(index)), SweepSaw::Done) => self.marking(Write::Condemn(index + 1)),
+            (At::Writing(Write::Retire(index)), SweepSaw::Done) => self.marking(Write::Retire(index + 1)),
+            (At::Writing(Write::EndedLeases), SweepSaw::Done) => self.marking(Write::Forget(0)),
+            (At::Writing(Write::Forget(index)), SweepSaw::Done) => self.marking(Write::Forget(index + 1)),
+            (At::Heading(image), SweepSaw::Holds(found)) => match self.doomed(image) {
+                Some(doomed) if found.as_ref() == Some(&doomed.seen.digest) => {
+                    At::Timing(Write::Delete(image))
+                }
+                // Somebody else may have deleted it.
+                Some(_) if found.is_none() => At::Finding { image, answer: None },
+                _ => self.end(image, Deletion::Changed),
+            },
+            (At::Writing(Write::Delete(image)), SweepSaw::Answered(Answer::Unsupported)) => {
+                self.end(image, Deletion::Unsupported)
+            }
+            (At::Writing(Write::Delete(image)), SweepSaw::Answered(answer)) => {
+                At::Finding { image, answer: Some(answer) }
+            }
+            // Whatever it answered: gone is what can no longer be found.
+            (At::Finding { image, .. }, SweepSaw::Holds(None)) => self.end(image, Deletion::Done),
+            (At::Finding { image, answer }, SweepSaw::Holds(Some(_))) => {
+                let deletion = match answer {
+                    None => Deletion::Changed,
+                    Some(Answer::Failed(why)) => Deletion::Failed(why),
+                    Some(Answer::Taken | Answer::Unsupported) => {
+                        Deletion::Failed("the registry took the delete, but it is still there".to_owned())
+                    }
+                };
+                self.end(image, deletion)
+            }
+            (At::Finding { image, answer: Some(Answer::Failed(why)) }, SweepSaw::Failed(_)) => {
+                self.end(image, Deletion::Failed(why))
+            }
+            (At::Heading(image) | At::Finding { image, .. }, SweepSaw::Failed(why)) => {
+                self.end(image, Deletion::Failed(why))
+            }
+            // Whatever else was not read, was not written or does not belong here.
+            (_, _) => At::Ended(SweepEnd::Failed),
+        };
+        self
+    }
+
+    fn is_late(&self, now: Duration) -> bool {
+        now.saturating_sub(self.looked) >= DEADLINE
+    }
+
+    fn doomed(&self, image: usize) -> Option<&Doomed> {
+        self.clean.delete.get(image)
+    }
+
+    /// Goes on to the first write from `write` on that there is to do. What may still fail as a
+    /// whole goes before the first image.
+    fn marking(&mut self, write: Write) -> At {
+        let clean = Arc::clone(&self.clean);
+        let there = |index: usize, all: usize| index < all;
+        match write {
+            Write::Condemn(index) if there(index, clean.condemn.len()) => At::Timing(write),
+            Write::Condemn(_) => self.marking(Write::Retire(0)),
+            Write::Retire(index) if there(index, clean.retire.len()) => At::Timing(write),
+            // Whether a lease has ended is asked for anew.
+            Write::Retire(_) | Write::EndedLeases => At::Writing(Write::EndedLeases),
+            Write::Forget(index) if there(index, clean.forget.len()) => At::Timing(write),
+            Write::Forget(_) | Write::Delete(_) => self.heading(0),
+        }
+    }
+
+    /// Goes on to the first image from `image` on that may be deleted.
+    fn heading(&mut self, image: usize) -> At {
+        for image in image..self.clean.delete.len() {
+            if self.doomed(image).is_some_and(|doomed| !self.needed.contains(&doomed.seen.digest)) {
+                return At::Heading(image);
+            }
+            let why = "an image that needs it could not be deleted".to_owned();
+            self.note(image, Deletion::Failed(why));
+        }
+        At::Ended(SweepEnd::Done)
+    }
+
+    fn end(&mut self, image: usize, deletion: Deletion) -> At {
+        self.note(image, deletion);
+        self.heading(image + 1)
+    }
+
+    fn note(&mut self, image: usize, deletion: Deletion) {
+        let clean = Arc::clone(&self.clean);
+        if let Some(doomed) = clean.delete.get(image).filter(|_| deletion != Deletion::Done) {
+            self.needed.extend(doomed.needs.iter().cloned());
+        }
+        self.deletions.push(deletion);
+    }
+}
