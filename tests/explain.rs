@@ -230,7 +230,9 @@ impl World {
             allow_older: false,
             apply: true,
         };
-        exec::promote(self.ports(), &self.setting, &self.keys(), &options, &|_| {}).await.unwrap();
+        exec::promote(self.ports(), &self.setting, exec::Content::Boxes(&self.keys()), &options, &|_| {})
+            .await
+            .unwrap();
     }
 
     /// Compares a box with what `text` names.

@@ -56,6 +56,14 @@ impl Remote for Upstream {
         Ok(self.commits.lock().unwrap().get(reference).cloned())
     }
 
+    async fn refs(&self, _: &str) -> Result<std::collections::BTreeSet<String>, RemoteError> {
+        unreachable!("a lock asks for one ref at a time")
+    }
+
+    async fn text(&self, _: &str, _: usize) -> Result<String, RemoteError> {
+        unreachable!("a lock reads no texts")
+    }
+
     async fn checksum(&self, url: &str) -> Result<Digest, RemoteError> {
         self.asked.lock().unwrap().push(url.to_owned());
         Ok(Digest::of(&self.served.lock().unwrap()))

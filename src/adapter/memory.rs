@@ -174,6 +174,13 @@ impl MemoryRegistry {
         }
     }
 
+    /// Loses a tag but not what it points to, as somebody else may remove one.
+    pub fn lose_tag(&self, repository: &Repository, tag: &Tag) {
+        if let Some(store) = self.state().stores.get_mut(repository) {
+            store.tags.remove(tag);
+        }
+    }
+
     /// Holds a manifest unchecked, as another registry may have taken it.
     pub fn hold(&self, repository: &Repository, tag: &Tag, manifest: RawManifest) {
         let mut state = self.state();

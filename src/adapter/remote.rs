@@ -1,5 +1,6 @@
 //! What outside sources hold now: git refs by the user's `git`, addresses by HTTP.
 
+use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -30,16 +31,49 @@ impl Remotes {
 #[async_trait]
 impl Remote for Remotes {
     async fn commit(&self, url: &str, reference: &str) -> Result<Option<String>, RemoteError> {
-        let failed = |detail: String| RemoteError { source_name: without_login(url), detail };
+        // The peeled form of a tag is asked for too: it is the commit behind the tag.
+        let lines = self.ls_remote(url, &[reference, &format!("{reference}^{{}}")]).await?;
+        choose(&lines, reference).map_err(|detail| failed(url, detail))
+    }
+
+    async fn refs(&self, url: &str) -> Result<BTreeSet<String>, RemoteError> {
+        let lines = self.ls_remote(url, &[]).await?;
+        let name = |line: &str| line.split_once('\t').map(|(_, name)| name.to_owned());
+        let refs: Option<BTreeSet<String>> = lines.lines().map(name).collect();
+        // A repository without any ref has lost them, or is not the one that was meant.
+        refs.filter(|refs| !refs.is_empty()).ok_or_else(|| failed(url, "it lists no refs".to_owned()))
+    }
+
+    async fn text(&self, url: &str, limit: usize) -> Result<String, RemoteError> {
+        let mut bytes = Vec::new();
+        self.fetch(url, |piece| {
+            bytes.extend_from_slice(piece);
+            if bytes.len() > limit { Err(format!("it serves more than {limit} bytes")) } else { Ok(()) }
+        })
+        .await?;
+        String::from_utf8(bytes).map_err(|_| failed(url, "it serves no text".to_owned()))
+    }
+
+    async fn checksum(&self, url: &str) -> Result<Digest, RemoteError> {
+        let mut hash = sha2::Sha256::default();
+        self.fetch(url, |piece| {
+            sha2::Digest::update(&mut hash, piece);
+            Ok(())
+        })
+        .await?;
+        Ok(Digest::from_sha256(sha2::Digest::finalize(hash).into()))
+    }
+}
+
+impl Remotes {
+    async fn ls_remote(&self, url: &str, patterns: &[&str]) -> Result<String, RemoteError> {
         let mut command = tokio::process::Command::new("git");
         for variable in &self.hidden {
             command.env_remove(variable);
         }
         let run = command
             .args(["ls-remote", "--", url])
-            // The peeled form of a tag is asked for too: it is the commit behind the tag.
-            .arg(reference)
-            .arg(format!("{reference}^{{}}"))
+            .args(patterns)
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("LC_ALL", "C")
             .stdin(Stdio::null())
@@ -47,19 +81,23 @@ impl Remote for Remotes {
             .output();
         let output = tokio::time::timeout(GIT_LIMIT, run)
             .await
-            .map_err(|_| failed(format!("no answer within {} s", GIT_LIMIT.as_secs())))?
-            .map_err(|error| failed(format!("git cannot be run: {error}")))?;
+            .map_err(|_| failed(url, format!("no answer within {} s", GIT_LIMIT.as_secs())))?
+            .map_err(|error| failed(url, format!("git cannot be run: {error}")))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
             let said = said.replace(url, &without_login(url));
-            return Err(failed(printable(said.trim(), 400)));
+            return Err(failed(url, printable(said.trim(), 400)));
         }
-        choose(&String::from_utf8_lossy(&output.stdout), reference).map_err(failed)
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    async fn checksum(&self, url: &str) -> Result<Digest, RemoteError> {
-        let failed = |detail: String| RemoteError { source_name: without_login(url), detail };
-        let broken = |error: reqwest::Error| failed(printable(&chain(&error.without_url()), 400));
+    /// Hands on what an address serves, piece by piece and to its end.
+    async fn fetch(
+        &self,
+        url: &str,
+        mut take: impl FnMut(&[u8]) -> Result<(), String> + Send,
+    ) -> Result<(), RemoteError> {
+        let broken = |error: reqwest::Error| failed(url, printable(&chain(&error.without_url()), 400));
         let client = reqwest::Client::builder()
             .connect_timeout(HTTP_LIMIT)
             .read_timeout(HTTP_LIMIT)
@@ -68,21 +106,24 @@ impl Remote for Remotes {
             .map_err(broken)?;
         let answer = client.get(url).send().await.map_err(broken)?;
         if !answer.status().is_success() {
-            return Err(failed(format!("it answered {}", answer.status())));
+            return Err(failed(url, format!("it answered {}", answer.status())));
         }
-        let expected = answer.content_length();
-        let (mut hash, mut size) = (sha2::Sha256::default(), 0);
+        let (expected, mut size) = (answer.content_length(), 0);
         let mut body = answer.bytes_stream();
         while let Some(piece) = body.next().await {
             let piece = piece.map_err(broken)?;
             size += piece.len() as u64;
-            sha2::Digest::update(&mut hash, &piece);
+            take(&piece).map_err(|detail| failed(url, detail))?;
         }
         if expected.is_some_and(|expected| expected != size) {
-            return Err(failed("it ended early".to_owned()));
+            return Err(failed(url, "it ended early".to_owned()));
         }
-        Ok(Digest::from_sha256(sha2::Digest::finalize(hash).into()))
+        Ok(())
     }
+}
+
+fn failed(url: &str, detail: String) -> RemoteError {
+    RemoteError { source_name: without_login(url), detail }
 }
 
 /// Chooses among the lines of `git ls-remote`: the ref by its full name, a branch, a tag, in

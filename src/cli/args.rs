@@ -1,10 +1,12 @@
 //! The command line.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::model::{RunId, Span, Tag};
+use crate::model::{RunId, Share, Span, Tag, TagError};
 
 /// Builds the container images a CI runs in, only when they are missing, and promotes them
 /// by digest.
@@ -120,11 +122,17 @@ pub enum Command {
         place; standard input and compressed files are unpacked to a temporary file (TMPDIR) first.")]
     Import(Import),
     /// Give the boxes' images a tag such as main or r2026.07, all of them together
-    #[command(after_help = "Examples:\n  boxwright promote main\n  boxwright promote r2026.07 --yes")]
+    #[command(after_help = "Examples:\n  boxwright promote main\n  boxwright promote r2026.07 --yes\n  \
+        boxwright promote r2026.07 --from main --yes   what main holds, by digest; needs no checkout")]
     Promote(Promote),
+    /// Promote again what stood under a tag before; other tags stay
+    Rollback(Rollback),
+    /// Say who promoted what to a tag, when, from which revision, and what stood there before
+    Log(Log),
     /// Find what nothing keeps: mark it, and delete what was marked a while ago
     #[command(after_help = "Examples:\n  boxwright clean                  say what would happen\n  \
-        boxwright clean --yes            do it\n  boxwright clean --now +3d        say what would happen in three days")]
+        boxwright clean --yes            do it\n  \
+        boxwright clean --plan FILE      let another job do it: boxwright clean --apply FILE\n  boxwright clean --now +3d        say what would happen in three days")]
     Clean(Clean),
     /// Serve the embedded registry until interrupted
     #[command(subcommand)]
@@ -254,6 +262,51 @@ pub struct Promote {
     /// Let boxes of an older revision replace those of a newer one
     #[arg(long)]
     pub allow_older: bool,
+    /// Promote the images of another promotion, by digest: the last one of TAG, or its one with this count
+    #[arg(long, value_name = "TAG[@COUNT]")]
+    pub from: Option<From>,
+}
+
+/// A promotion to promote from: `main`, or `main@12`.
+#[derive(Debug, Clone)]
+pub struct From {
+    pub tag: Tag,
+    /// The last one if there is none.
+    pub seq: Option<u32>,
+}
+
+impl FromStr for From {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (tag, seq) = match text.split_once('@') {
+            Some((tag, seq)) => (tag, Some(seq.parse().map_err(|_| format!("`{seq}` is not a count"))?)),
+            None => (text, None),
+        };
+        Ok(Self { tag: tag.parse().map_err(|error: TagError| error.to_string())?, seq })
+    }
+}
+
+impl fmt::Display for From {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tag.fmt(f)?;
+        self.seq.map_or(Ok(()), |seq| write!(f, "@{seq}"))
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Rollback {
+    /// The tag
+    pub tag: Tag,
+    /// Do it; without this nothing is written
+    #[arg(long)]
+    pub yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Log {
+    /// The tag
+    pub tag: Tag,
 }
 
 #[derive(Debug, Args)]
@@ -261,6 +314,15 @@ pub struct Clean {
     /// Do it; without this nothing is written or deleted
     #[arg(long)]
     pub yes: bool,
+    /// Write what would be done to a file, for another call to do with --apply
+    #[arg(long, value_name = "FILE", conflicts_with = "yes")]
+    pub plan: Option<PathBuf>,
+    /// Do what an earlier call planned: exactly that, or nothing (21) if the registry has moved
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["yes", "plan", "now"])]
+    pub apply: Option<PathBuf>,
+    /// Refuse (21) if more than this share of all tags would go, instead of the configuration's
+    #[arg(long, value_name = "SHARE", env = "BOXWRIGHT_MAX_DELETE")]
+    pub max_delete: Option<Share>,
     /// See the registry as at a later time, +DURATION or TIME: leases that end until then count as ended
     #[arg(long, value_name = "TIME|+DURATION")]
     pub now: Option<String>,

@@ -1,18 +1,23 @@
 //! `clean`: what nothing keeps is condemned, and later deleted.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
+use self::plan::PlanFile;
 use super::args::{Clean, Format, Global};
 use super::error::{CliError, exit};
 use super::json;
-use super::session::{self, Session};
+use super::session::{self, Loaded, Session};
 use super::table::Table;
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal};
-use crate::config::Keep;
-use crate::exec::{CleanOptions, CleanReport, Deletion, LedgerError, clean};
-use crate::model::{Span, Timestamp};
+use crate::adapter::remote::Remotes;
+use crate::exec::{self, CleanOptions, CleanReport, LedgerError, clean};
+use crate::model::{Digest, Marked, Span, Tag, Timestamp};
+use crate::retention::{Deletion, Held, Policies, Seen};
+
+mod plan;
+
+/// Why an image goes.
+const UNKEPT: &str = "no policy, lease or tag keeps it";
 
 #[derive(Serialize)]
 struct Report {
@@ -22,44 +27,38 @@ struct Report {
     applied: bool,
     images: Vec<Row>,
     expired_leases: usize,
+    old_records: usize,
 }
 
 #[derive(Serialize)]
 struct Row {
     repository: String,
     tag: String,
-    digest: String,
+    /// Nothing if it was not read: it is kept, or would be looked at first, whatever it is.
+    digest: Option<Digest>,
     action: &'static str,
     reason: String,
 }
 
 pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
     let loaded = session::load(global)?;
+    let plan = options.apply.as_deref().map(PlanFile::read).transpose()?;
     let session = Session::open(&loaded, global).await?;
-    let ahead = ahead(options, &session).await?;
-    let keep: BTreeMap<String, Option<(u32, Span)>> = loaded
-        .project
-        .channels
-        .values()
-        .map(|channel| {
-            let keep = match channel.keep {
-                Keep::Forever => None,
-                Keep::Last { count, grace } => Some((count, grace)),
-            };
-            (channel.name.clone(), keep)
-        })
-        .collect();
-    let clean_options = CleanOptions {
-        repositories: session.repositories(&loaded)?,
-        keep,
-        grace: loaded.project.retention.grace,
-        settle: session.settle(&loaded),
-        ahead,
-        apply: options.yes,
+    let ledger = session.setting.ledger.to_string();
+    let ahead = match &plan {
+        Some(plan) if plan.ledger != ledger => {
+            return Err(CliError::Usage(format!("the plan is for {}, not for {ledger}", plan.ledger)));
+        }
+        Some(plan) => plan.ahead(),
+        None => ahead(options, &session).await?,
     };
+    let clean_options = clean_options(&loaded, &session, options, plan.as_ref(), ahead, terminal).await?;
     let progress = session.progress();
     let emit = |event| progress.event(event);
     let report = clean(session.ports(), &session.setting, &clean_options, &emit).await?;
+    if let Some(path) = &options.plan {
+        PlanFile::new(ledger, &report.clean, report.now, ahead).write(path)?;
+    }
     let rows = rows(&report);
     match global.format {
         Format::Json => {
@@ -69,6 +68,7 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
                 now: report.now.rfc3339(),
                 applied: report.is_applied,
                 expired_leases: report.expired,
+                old_records: report.records,
                 images: rows,
             };
             terminal.result(&json::text(&out));
@@ -78,8 +78,53 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
             summary(&report, options, terminal);
         }
     }
-    session.close(options.yes).await?;
+    session.close(report.is_applied).await?;
     Ok(code(&report, options))
+}
+
+/// Gathers what decides: the configuration, and what it says to ask outside.
+async fn clean_options(
+    loaded: &Loaded,
+    session: &Session,
+    options: &Clean,
+    plan: Option<&PlanFile>,
+    ahead: Span,
+    terminal: Terminal,
+) -> Result<CleanOptions, CliError> {
+    let project = &loaded.project;
+    let channels = project.channels.values();
+    let policies: Policies = channels.map(|channel| (channel.name.clone(), channel.keep.clone())).collect();
+    let remote = Remotes::hiding(session::hidden(project));
+    let (refs, errors) = exec::refs(&remote, &policies).await;
+    for error in errors {
+        terminal.warn(&format!("{error}; every tag whose ref it may have is kept"));
+    }
+    let mut texts = Vec::new();
+    for file in &project.protect.files {
+        let path = loaded.root.join(file);
+        let text = std::fs::read_to_string(&path);
+        let text = text.map_err(|source| CliError::Io { action: "read", path, source })?;
+        texts.push((file.display().to_string(), text));
+    }
+    let mut protected = exec::protected(&remote, &texts, &project.protect.urls).await?;
+    let named = project.protect.digests.iter();
+    protected.extend(named.map(|digest| (digest.clone(), "is protected".to_owned())));
+    Ok(CleanOptions {
+        repositories: session.repositories(loaded)?,
+        policies,
+        refs,
+        protected,
+        protectors: project.protect.repositories.clone(),
+        grace: project.retention.grace,
+        settle: session.settle(loaded),
+        ahead,
+        records: project.retention.records,
+        max_delete: options.max_delete.or(project.retention.max_delete),
+        min: project.retention.min,
+        planned: plan.map(PlanFile::actions),
+        is_thorough: options.plan.is_some(),
+        apply: options.yes || plan.is_some(),
+    })
 }
 
 /// How far ahead `--now` looks; the past would make live leases look longer, and is refused.
@@ -101,28 +146,29 @@ async fn ahead(options: &Clean, session: &Session) -> Result<Span, CliError> {
 }
 
 fn rows(report: &CleanReport) -> Vec<Row> {
-    let row = |seen: &crate::retention::Seen, action, reason: String| Row {
-        repository: seen.repository.clone(),
-        tag: seen.tag.to_string(),
-        digest: seen.digest.to_string(),
+    let row = |repository: &str, tag: &Tag, digest: Option<&Digest>, action, reason: String| Row {
+        repository: repository.to_owned(),
+        tag: tag.to_string(),
+        digest: digest.cloned(),
         action,
         reason,
     };
+    let held =
+        |held: &Held, action, reason| row(&held.repository, &held.tag, held.digest.as_ref(), action, reason);
+    let condemn = if report.is_applied { "condemned" } else { "condemn" };
+    let marked = |image: &Marked, reason: &str| {
+        row(&image.repository, &image.tag, Some(&image.digest), condemn, reason.to_owned())
+    };
+    let clean = &report.clean;
     let mut rows: Vec<Row> =
-        report.clean.kept.iter().map(|kept| row(&kept.seen, "keep", kept.reason.clone())).collect();
-    for condemned in &report.clean.condemn {
-        for image in &condemned.images {
-            rows.push(Row {
-                repository: image.repository.clone(),
-                tag: image.tag.to_string(),
-                digest: image.digest.to_string(),
-                action: if report.is_applied { "condemned" } else { "condemn" },
-                reason: "no policy, lease or tag keeps it".to_owned(),
-            });
-        }
-    }
+        clean.kept.iter().map(|kept| held(&kept.seen, "keep", kept.reason.clone())).collect();
+    rows.extend(clean.condemn.iter().flat_map(|one| &one.images).map(|image| marked(image, UNKEPT)));
+    rows.extend(
+        clean.announce.iter().flat_map(|one| one.images.iter().map(|image| marked(image, &one.reason))),
+    );
+    rows.extend(clean.unread.iter().map(|one| held(one, "condemn", UNKEPT.to_owned())));
     for (index, doomed) in report.clean.delete.iter().enumerate() {
-        let marked = format!("condemned {}", doomed.marked.human());
+        let marked = doomed.reason.clone();
         let (action, reason) = match report.deletions.get(index) {
             None => ("delete", marked),
             Some(Deletion::Done) => ("deleted", marked),
@@ -130,7 +176,8 @@ fn rows(report: &CleanReport) -> Vec<Row> {
             Some(Deletion::Unsupported) => ("keep", "the registry does not delete".to_owned()),
             Some(Deletion::Failed(why)) => ("failed", why.clone()),
         };
-        rows.push(row(&doomed.seen, action, reason));
+        let Seen { repository, tag, digest } = &doomed.seen;
+        rows.push(row(repository, tag, Some(digest), action, reason));
     }
     rows.sort_by(|a, b| (&a.repository, &a.tag).cmp(&(&b.repository, &b.tag)));
     rows
@@ -144,7 +191,7 @@ fn table(rows: &[Row]) -> Table {
             "condemn" | "condemned" => NOTE,
             _ => BAD,
         };
-        let short = row.digest.get(..19).unwrap_or(&row.digest).to_owned();
+        let short = row.digest.as_ref().map_or("-", Digest::short).to_owned();
         table.row([
             (BOLD, row.repository.clone()),
             (anstyle::Style::new(), row.tag.clone()),
@@ -157,17 +204,24 @@ fn table(rows: &[Row]) -> Table {
 }
 
 fn summary(report: &CleanReport, options: &Clean, terminal: Terminal) {
-    let condemn: usize = report.clean.condemn.iter().map(|one| one.images.len()).sum();
+    let clean = &report.clean;
+    let condemn = clean.condemn.iter().map(|one| one.images.len()).sum::<usize>()
+        + clean.announce.iter().map(|one| one.images.len()).sum::<usize>()
+        + clean.unread.len();
     let delete = report.clean.delete.len();
     let kept = report.clean.kept.len();
     if condemn + delete == 0 {
         terminal.say(&format!("nothing to do: {kept} kept"));
-    } else if options.yes {
+    } else if report.is_applied {
         let done = report.deletions.iter().filter(|one| **one == Deletion::Done).count();
         terminal.say(&format!("{kept} kept, {condemn} condemned, {done} of {delete} deleted"));
     } else {
+        let again = match &options.plan {
+            Some(path) => format!("--apply {}", path.display()),
+            None => "--yes".to_owned(),
+        };
         terminal.say(&format!(
-            "{kept} kept, {condemn} to be condemned, {delete} to be deleted; nothing was done, `boxwright clean --yes` does it"
+            "{kept} kept, {condemn} to be condemned, {delete} to be deleted; nothing was done, `boxwright clean {again}` does it"
         ));
     }
 }

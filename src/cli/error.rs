@@ -10,8 +10,9 @@ use crate::adapter::registry::StartError;
 use crate::config::{ConfigError, nearest};
 use crate::exec::{
     BuildError, CleanError, ExplainError, ExportError, ImportError, InputsError, KeysError, LedgerError,
-    LockError, PackError, PromoteError, RunError,
+    LockError, PackError, PromoteError, ProtectError, RunError,
 };
+use crate::plan::Refusal;
 use crate::port::{ContextError, EngineError, Failure, RegistryError};
 
 /// Exit codes, as documented in `--help`.
@@ -55,6 +56,8 @@ pub enum CliError {
     Promote(#[from] PromoteError),
     #[error(transparent)]
     Clean(#[from] CleanError),
+    #[error(transparent)]
+    Protect(#[from] ProtectError),
     #[error(transparent)]
     Explain(#[from] ExplainError),
     #[error(transparent)]
@@ -105,7 +108,14 @@ impl CliError {
                 }
                 PromoteError::Partly { .. } => exit::PARTLY,
             },
+            Self::Protect(error) => match error {
+                ProtectError::Unreadable(_) => exit::UNREACHABLE,
+                ProtectError::Empty { .. } => exit::REFUSED,
+            },
             Self::Clean(error) => match error {
+                CleanError::TooMany { .. } | CleanError::TooFew { .. } | CleanError::Moved { .. } => {
+                    exit::REFUSED
+                }
                 CleanError::Ledger(error) => ledger(error),
                 CleanError::Registry(error) => registry(error),
                 CleanError::Unreadable { .. }
@@ -160,10 +170,10 @@ impl CliError {
             Self::Promote(PromoteError::Partly { .. }) => {
                 "run the same command again: it goes on where it stopped"
             }
-            Self::Promote(PromoteError::Refused(crate::plan::Refusal::Older { .. })) => {
-                "--allow-older promotes it nevertheless"
-            }
-            Self::Promote(PromoteError::Refused(crate::plan::Refusal::Local { .. })) => {
+            Self::Promote(PromoteError::Refused(
+                Refusal::Older { .. } | Refusal::Withdrawn { .. } | Refusal::Behind { .. },
+            )) => "--allow-older promotes it nevertheless",
+            Self::Promote(PromoteError::Refused(Refusal::Local { .. })) => {
                 "run it without --source, on boxes that were built without"
             }
             Self::Promote(PromoteError::Conflict { .. }) => {
@@ -183,7 +193,14 @@ impl CliError {
             Self::Build(BuildError::Unknown { .. }) => {
                 "nothing was built or pushed; run the command again when the registry answers"
             }
-            Self::Clean(_) => "nothing was deleted",
+            Self::Promote(PromoteError::Refused(Refusal::Ending { .. })) => {
+                "if it is to stay, change the channel's `keep`; the sweeps after that let it be promoted again"
+            }
+            Self::Clean(CleanError::TooMany { .. }) => {
+                "nothing was deleted; if this is meant, --max-delete allows more"
+            }
+            Self::Clean(CleanError::Moved { .. }) => "nothing was deleted; make a new plan",
+            Self::Clean(_) | Self::Protect(_) => "nothing was deleted",
             _ => return None,
         };
         Some(text.to_owned())

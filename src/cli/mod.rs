@@ -17,10 +17,12 @@ mod interrupt;
 mod json;
 mod keys;
 mod lock;
+mod log;
 mod plan;
 mod progress;
 mod promote;
 mod registry;
+mod rollback;
 mod run;
 mod session;
 mod sources;
@@ -59,6 +61,8 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Import(options) => import::run(options, global, terminal).await,
         Command::Run(options) => run::run(options, global, terminal).await,
         Command::Promote(options) => promote::run(options, global, terminal).await,
+        Command::Rollback(options) => rollback::run(options, global, terminal).await,
+        Command::Log(options) => log::run(options, global, terminal).await,
         Command::Clean(options) => clean::run(options, global, terminal).await,
         Command::Registry(options) => registry::run(options, global, terminal).await,
         Command::Completions { shell } => {

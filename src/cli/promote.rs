@@ -2,15 +2,16 @@
 
 use serde::Serialize;
 
-use super::args::{Format, Global, Promote};
+use super::args::{Format, From, Global, Promote};
 use super::error::{CliError, exit};
 use super::json;
-use super::session::{self, Session};
+use super::session::{self, Loaded, Session};
 use super::table::Table;
 use super::terminal::{BOLD, DIM, GOOD, NOTE, Terminal};
-use crate::exec::{PromoteOptions, PromoteReport, promote};
-use crate::model::Digest;
-use crate::plan::StepState;
+use crate::config::Channel;
+use crate::exec::{Content, Ledger, PromoteError, PromoteOptions, PromoteReport, history, promote};
+use crate::model::{Digest, SetRecord, Tag};
+use crate::plan::{Rollback, StepState};
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -35,38 +36,10 @@ struct BoxRow<'a> {
 
 pub async fn run(options: &Promote, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
     let loaded = session::load(global)?;
-    let matching: Vec<_> = loaded
-        .project
-        .channels
-        .values()
-        .filter(|channel| channel.pattern.is_match(options.tag.as_str()))
-        .collect();
-    let channel = match matching.as_slice() {
-        [channel] => *channel,
-        [] => {
-            let known: Vec<String> = loaded
-                .project
-                .channels
-                .values()
-                .map(|channel| format!("{} ({})", channel.name, channel.pattern))
-                .collect();
-            let text =
-                format!("tag {} belongs to no channel; declared are: {}", options.tag, known.join(", "));
-            return Err(CliError::Usage(text));
-        }
-        several => {
-            let names: Vec<&str> = several.iter().map(|channel| channel.name.as_str()).collect();
-            return Err(CliError::Usage(format!(
-                "tag {} belongs to several channels: {}",
-                options.tag,
-                names.join(", ")
-            )));
-        }
-    };
+    let channel = channel_of(&loaded, &options.tag)?;
     let apply = !options.plan && (options.yes || !channel.immutable);
     let mut session = Session::open(&loaded, global).await?;
     let specs = loaded.project.boxes_of(&channel.name);
-    let computed = session.compute(&loaded, specs, global, terminal).await?;
     let promote_options = PromoteOptions {
         tag: options.tag.clone(),
         channel: channel.name.clone(),
@@ -74,37 +47,98 @@ pub async fn run(options: &Promote, global: &Global, terminal: Terminal) -> Resu
         allow_older: options.allow_older,
         apply,
     };
+    let again = format!("boxwright promote {} --yes", options.tag);
+    match &options.from {
+        Some(from) => {
+            let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+            let set = taken(&session, from, &names).await?;
+            let taken = Rollback { set, withdrawn: None };
+            carry_out(&session, Content::Set(&taken), &promote_options, &again, global, terminal).await?;
+        }
+        None => {
+            let computed = session.compute(&loaded, specs, global, terminal).await?;
+            let content = Content::Boxes(&computed.boxes);
+            carry_out(&session, content, &promote_options, &again, global, terminal).await?;
+        }
+    }
+    session.close(false).await?;
+    Ok(exit::DONE)
+}
+
+/// Returns the one channel that a tag belongs to.
+pub fn channel_of<'a>(loaded: &'a Loaded, tag: &Tag) -> Result<&'a Channel, CliError> {
+    let channels = &loaded.project.channels;
+    let matching: Vec<_> =
+        channels.values().filter(|channel| channel.pattern.is_match(tag.as_str())).collect();
+    match matching.as_slice() {
+        [channel] => Ok(*channel),
+        [] => {
+            let known: Vec<String> =
+                channels.values().map(|channel| format!("{} ({})", channel.name, channel.pattern)).collect();
+            let text = format!("tag {tag} belongs to no channel; declared are: {}", known.join(", "));
+            Err(CliError::Usage(text))
+        }
+        several => {
+            let names: Vec<&str> = several.iter().map(|channel| channel.name.as_str()).collect();
+            Err(CliError::Usage(format!("tag {tag} belongs to several channels: {}", names.join(", "))))
+        }
+    }
+}
+
+/// Reads the promotion that is promoted from, which must hold all boxes of the channel.
+async fn taken(session: &Session, from: &From, boxes: &[&str]) -> Result<SetRecord, CliError> {
+    let ledger = Ledger::new(session.ports().registry, &session.setting.ledger);
+    let past = history(ledger, &from.tag).await.map_err(PromoteError::from)?;
+    let missing = |names: Vec<String>, why: String| CliError::Promote(PromoteError::Missing { names, why });
+    let wanted = |set: &&SetRecord| from.seq.is_none_or(|seq| set.seq == seq);
+    let set = past.sets.iter().find(wanted).cloned().ok_or_else(|| {
+        let why = "nothing was promoted under that name".to_owned();
+        missing(vec![from.to_string()], why)
+    })?;
+    let holds = |name: &&&str| !set.boxes.iter().any(|member| member.name == **name);
+    let left: Vec<String> = boxes.iter().filter(holds).map(|name| (*name).to_owned()).collect();
+    if left.is_empty() { Ok(set) } else { Err(missing(left, format!("not part of {}", set.name()))) }
+}
+
+/// Promotes, and prints what was or would be done; `again` is the command that does it.
+pub async fn carry_out(
+    session: &Session,
+    content: Content<'_>,
+    options: &PromoteOptions,
+    again: &str,
+    global: &Global,
+    terminal: Terminal,
+) -> Result<(), CliError> {
     let progress = session.progress();
     let emit = |event| progress.event(event);
-    let report = promote(session.ports(), &session.setting, &computed.boxes, &promote_options, &emit).await?;
+    let report = promote(session.ports(), &session.setting, content, options, &emit).await?;
+    let PromoteOptions { tag, apply, .. } = options;
     match global.format {
         Format::Json => {
             let run = session.setting.run.to_string();
             let out = Report {
                 schema: 1,
                 run: &run,
-                tag: options.tag.as_str(),
-                channel: &channel.name,
+                tag: tag.as_str(),
+                channel: &options.channel,
                 seq: report.seq,
-                applied: apply,
-                boxes: rows(&report, apply),
+                applied: *apply,
+                boxes: rows(&report, *apply),
             };
             terminal.result(&json::text(&out));
         }
         Format::Human => {
-            terminal.result(&table(&report, apply).render());
-            let tag = &options.tag;
+            terminal.result(&table(&report, *apply).render());
             terminal.say(&if report.was_done {
                 format!("nothing to do: {tag} stands as promotion {}", report.seq)
-            } else if apply {
+            } else if *apply {
                 format!("{tag} stands as promotion {}", report.seq)
             } else {
-                format!("nothing was done; `boxwright promote {tag} --yes` does it")
+                format!("nothing was done; `{again}` does it")
             });
         }
     }
-    session.close(false).await?;
-    Ok(exit::DONE)
+    Ok(())
 }
 
 fn rows(report: &PromoteReport, apply: bool) -> Vec<BoxRow<'_>> {

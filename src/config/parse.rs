@@ -8,12 +8,10 @@ use regex::Regex;
 use super::document::{ConfigError, Field, Section, Source, nearest};
 use super::lint;
 use super::pin::PinFormat;
-use super::project::{
-    BoxSpec, Channel, ContextSource, Keep, Pin, PinSource, Project, RegistryChoice, Retention,
-};
+use super::project::{BoxSpec, Channel, ContextSource, Pin, PinSource, Project, RegistryChoice};
 use super::template::Template;
 use crate::inputs::FindingKind;
-use crate::model::{Generation, Key, Platform, Repository, Span, Tag};
+use crate::model::{Generation, Key, Platform, Repository, Span};
 
 /// Reads `boxwright.toml`; `file` is the name errors give it.
 pub fn parse(file: &str, text: &str) -> Result<Project, ConfigError> {
@@ -26,6 +24,7 @@ pub fn parse(file: &str, text: &str) -> Result<Project, ConfigError> {
         "epoch",
         "temporary",
         "clean",
+        "protect",
         "lint",
         "defaults",
         "pin",
@@ -64,13 +63,14 @@ pub fn parse(file: &str, text: &str) -> Result<Project, ConfigError> {
     let channels: BTreeMap<String, Channel> = root
         .sections("channel")?
         .iter()
-        .map(|(name, section)| channel(name, section))
+        .map(|(name, section)| channel::channel(name, section))
         .collect::<Result<_, _>>()?;
     let project = Project {
         registry,
         ledger: text_or(&root, "ledger", "boxwright-ledger")?,
         lease,
-        retention: retention(optional(&root, "clean")?.as_ref())?,
+        retention: protect::retention(optional(&root, "clean")?.as_ref())?,
+        protect: protect::protect(optional(&root, "protect")?.as_ref())?,
         epoch: text_or(&root, "epoch", "")?,
         pins,
         boxes: in_order(boxes, &sections)?,
@@ -116,15 +116,6 @@ fn registry(root: &Section<'_>) -> Result<RegistryChoice, ConfigError> {
         place
     })?;
     Ok(RegistryChoice::Remote(text.to_owned()))
-}
-
-fn retention(section: Option<&Section<'_>>) -> Result<Retention, ConfigError> {
-    let grace = Span::from_seconds(86_400);
-    let Some(section) = section else { return Ok(Retention { grace, settle: None }) };
-    section.allow(&["grace", "settle"])?;
-    let grace = section.field("grace").map_or(Ok(grace), |field| field.parse())?;
-    let settle = section.field("settle").map(|field| field.parse()).transpose()?;
-    Ok(Retention { grace, settle })
 }
 
 fn pin(name: &str, section: &Section<'_>) -> Result<(String, Pin), ConfigError> {
@@ -451,48 +442,6 @@ fn context_source(field: &Field<'_>) -> Result<ContextSource, ConfigError> {
     Err(error)
 }
 
-fn channel(name: &str, section: &Section<'_>) -> Result<(String, Channel), ConfigError> {
-    section.allow(&["tag", "keep", "immutable"])?;
-    let field = section.need("tag")?;
-    let text = field.str()?;
-    if regex::escape(text) == text {
-        field.parse::<Tag>()?;
-    }
-    regex(&field)?;
-    let pattern = Regex::new(&format!("^(?:{text})$")).map_err(|error| field.error(error.to_string()))?;
-    let content_tag = format!("k-{}", Key::of(b""));
-    if pattern.is_match(&content_tag) {
-        return Err(
-            field.error(format!("`{}` would also match content tags such as {content_tag}", field.name))
-        );
-    }
-    let immutable = section.field("immutable").map_or(Ok(false), |field| field.bool())?;
-    let keep = match section.field("keep") {
-        Some(field) => keep(&field)?,
-        None => Keep::Forever,
-    };
-    Ok((name.to_owned(), Channel { name: name.to_owned(), pattern, keep, immutable }))
-}
-
-fn keep(field: &Field<'_>) -> Result<Keep, ConfigError> {
-    if field.is_str() {
-        return match field.str()? {
-            "forever" => Ok(Keep::Forever),
-            _ => Err(field
-                .error(format!("`{}` must be \"forever\" or {{ last = N, grace = \"1d\" }}", field.name))),
-        };
-    }
-    let section = field.section()?;
-    section.allow(&["last", "grace"])?;
-    let last = section.need("last")?;
-    let count = last.count()?;
-    if count == 0 {
-        return Err(last.error(format!("`{}` must be at least 1", last.name)));
-    }
-    let grace = section.field("grace").map_or(Ok(Span::from_seconds(86_400)), |field| field.parse())?;
-    Ok(Keep::Last { count, grace })
-}
-
 /// Sorts boxes so that parents come first, by name among equals; a cycle is an error.
 fn in_order(boxes: Vec<BoxSpec>, sections: &[(&str, Section<'_>)]) -> Result<Vec<BoxSpec>, ConfigError> {
     let names: Vec<String> = boxes.iter().map(|spec| spec.name.clone()).collect();
@@ -588,6 +537,8 @@ fn check_names(
     Ok(())
 }
 
+mod channel;
+mod protect;
 mod secrets;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use regex::Regex;
 
 use super::{PinFormat, Template};
 use crate::inputs::FindingKind;
-use crate::model::{ImageName, Platform, SecretSource, Span, Tag};
+use crate::model::{Digest, ImageName, Keep, Platform, Repository, SecretSource, Share, Span, Tag};
 
 /// Everything that `boxwright.toml` says, checked.
 #[derive(Debug, Clone)]
@@ -18,8 +18,10 @@ pub struct Project {
     pub ledger: String,
     /// How long a lease lasts, and so a temporary image.
     pub lease: Span,
-    /// How clean waits and what it keeps.
+    /// How clean waits, and when it stops instead.
     pub retention: Retention,
+    /// What clean never deletes.
+    pub protect: Protect,
     /// A word that enters every key; changing it rebuilds everything.
     pub epoch: String,
     /// The pins by name.
@@ -102,13 +104,33 @@ pub enum RegistryChoice {
     Remote(String),
 }
 
-/// How clean waits.
+/// How clean waits, and when it stops instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     /// The least time between condemning an image and deleting it.
     pub grace: Span,
     /// The time after which a write is seen by every reader.
     pub settle: Option<Span>,
+    /// How long records of runs, and of promotions that were begun, stay.
+    pub records: Span,
+    /// The share of all tags that one call may let go.
+    pub max_delete: Option<Share>,
+    /// The number of tags that a repository which loses some must have left.
+    pub min: u32,
+}
+
+/// What is never deleted, whatever the policies say: lists of digests. What cannot be read
+/// protects everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Protect {
+    /// Digests.
+    pub digests: Vec<Digest>,
+    /// Files that name digests, relative to the configuration file.
+    pub files: Vec<PathBuf>,
+    /// Addresses that serve texts which name digests.
+    pub urls: Vec<String>,
+    /// Repositories whose tags name digests.
+    pub repositories: Vec<Repository>,
 }
 
 /// A box: one image to build.
@@ -219,18 +241,4 @@ pub struct Channel {
     pub keep: Keep,
     /// Whether a tag may never move.
     pub immutable: bool,
-}
-
-/// What clean keeps of a channel's past.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keep {
-    /// Everything that was ever promoted.
-    Forever,
-    /// The newest promotions of a tag, and replaced ones for a while.
-    Last {
-        /// How many promotions.
-        count: u32,
-        /// How long a replaced one stays beyond that.
-        grace: Span,
-    },
 }

@@ -10,7 +10,7 @@ use super::event::{Emit, Event};
 use super::ledger::{Held, Ledger, LedgerError};
 use super::promote::{PromoteError, PromoteReport, record_tag};
 use super::{Ports, Setting};
-use crate::model::{Digest, Key, RawManifest, RecordTag, SetRecord, Tag, Timestamp};
+use crate::model::{Digest, Key, PlanRecord, RawManifest, RecordTag, SetRecord, Tag, Timestamp};
 use crate::plan::{Promoter, PromoterAction, PromoterEnd, PromoterSaw, Promotion, Step, Why};
 use crate::port::{Reference, RegistryError};
 use crate::retention::pause;
@@ -165,7 +165,10 @@ impl<'a> Carrier<'a> {
     async fn write(&self, is_plan: bool) -> Result<PromoterSaw, LedgerError> {
         let tag = self.record_tag(is_plan)?;
         if let Some(record) = &self.record {
-            self.ledger.write(&tag, record).await?;
+            match is_plan {
+                true => self.ledger.write(&tag, &PlanRecord(record.clone())).await?,
+                false => self.ledger.write(&tag, record).await?,
+            };
         }
         Ok(PromoterSaw::Written)
     }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 
 use crate::model::{
-    Digest, EMPTY_BLOB, Key, Lease, RawManifest, Record, RecordError, RecordTag, Repository, RunId,
-    SetRecord, Span, Tag, Timestamp,
+    Digest, EMPTY_BLOB, Ending, Key, Lease, PlanRecord, RawManifest, Record, RecordError, RecordTag,
+    Repository, RunId, SetRecord, Span, Tag, Timestamp,
 };
 use crate::plan::Past;
 use crate::port::{Clock, Deleted, Failure, Reference, Registry, RegistryError};
@@ -287,6 +287,7 @@ impl<'a> Ledger<'a> {
     /// Reads the last finished and the last begun promotion of a tag.
     pub async fn past(&self, promoted: &Tag) -> Result<PastRecords, LedgerError> {
         let (mut set, mut plan) = (None, None);
+        let mut endings = BTreeMap::new();
         for (record, tag) in self.list().await? {
             match record {
                 RecordTag::Set { tag: name, seq } if name == *promoted => {
@@ -295,15 +296,21 @@ impl<'a> Ledger<'a> {
                 RecordTag::Plan { tag: name, seq } if name == *promoted => {
                     plan = plan.filter(|(last, _)| *last > seq).or(Some((seq, tag)));
                 }
+                RecordTag::Ends { tag: name, seq } if name == *promoted => {
+                    endings.insert(seq, tag);
+                }
                 _ => {}
             }
         }
         let mut past = PastRecords::default();
-        if let Some((_, tag)) = set {
+        if let Some((seq, tag)) = set {
             past.set = self.read(&tag).await?;
+            if let Some(tag) = endings.get(&seq) {
+                past.ending = self.read(tag).await?;
+            }
         }
         if let Some((_, tag)) = plan {
-            past.plan = self.read(&tag).await?;
+            past.plan = self.read::<PlanRecord>(&tag).await?.map(|plan| plan.0);
         }
         Ok(past)
     }
@@ -327,6 +334,8 @@ impl<'a> Ledger<'a> {
 pub struct PastRecords {
     set: Option<SetRecord>,
     plan: Option<SetRecord>,
+    /// The announcement that the tag is to go, as it stands.
+    pub(super) ending: Option<Ending>,
 }
 
 impl PastRecords {

@@ -5,15 +5,16 @@
 
 use std::collections::BTreeMap;
 
-use super::build::{BuildError, probe};
+use super::build::BuildError;
 use super::carry::Carrier;
+use super::content::Content;
 use super::event::Emit;
-use super::keys::Keyed;
 use super::ledger::{Ledger, LedgerError};
 use super::{Ports, Setting};
 use crate::model::{Digest, RecordTag, SetBox, SetRecord, Tag};
-use crate::plan::{Action, Member, Promotion, Refusal, State, Step, StepState, plan, promotion};
+use crate::plan::{Promotion, Refusal, Step, StepState, Wish, promotion};
 use crate::port::RegistryError;
+use crate::retention::is_over;
 
 /// How a promotion goes about it.
 #[derive(Debug, Clone)]
@@ -107,78 +108,56 @@ fn list(names: &[String]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
-/// Promotes `boxes`, which are the whole set, parents first.
+/// Promotes a set.
 ///
 /// The lease keeps the images until the plan record stands, which keeps them from then on.
 pub async fn promote(
     ports: Ports<'_>,
     setting: &Setting,
-    boxes: &[Keyed],
+    content: Content<'_>,
     options: &PromoteOptions,
     emit: Emit<'_>,
 ) -> Result<PromoteReport, PromoteError> {
     let ledger = Ledger::new(ports.registry, &setting.ledger);
-    let resolve = async || plan_promotion(ports, setting, ledger, boxes, options).await;
+    let resolve = async || plan_promotion(ports, setting, ledger, content, options).await;
     if !options.apply {
         let promotion = resolve().await?;
         let (seq, was_done) = (promotion.seq, promotion.is_done());
         return Ok(PromoteReport { seq, was_done, moved: Vec::new(), promotion });
     }
-    let keys = boxes.iter().map(|keyed| keyed.wanted.key().clone()).collect();
-    let record = |planned: &Promotion, now| record(setting, options, planned, now);
-    Carrier::new(ports, setting, &options.tag, keys, emit).carry(resolve, record).await
+    let record = |planned: &Promotion, now| record(setting, content, options, planned, now);
+    Carrier::new(ports, setting, &options.tag, content.keys(), emit).carry(resolve, record).await
 }
 
 async fn plan_promotion(
     ports: Ports<'_>,
     setting: &Setting,
     ledger: Ledger<'_>,
-    boxes: &[Keyed],
+    content: Content<'_>,
     options: &PromoteOptions,
 ) -> Result<Promotion, PromoteError> {
-    let members = resolve(ports, setting, boxes, &options.tag).await?;
+    let members = content.resolve(ports, setting, ledger, &options.tag).await?;
     let past = ledger.past(&options.tag).await?;
-    let PromoteOptions { tag, immutable, allow_older, .. } = options;
-    Ok(promotion(tag, *immutable, *allow_older, &setting.source, members, past.as_past())?)
-}
-
-/// Resolves all boxes to digests, once, and checks that they were built on each other.
-async fn resolve(
-    ports: Ports<'_>,
-    setting: &Setting,
-    boxes: &[Keyed],
-    tag: &Tag,
-) -> Result<Vec<Member>, PromoteError> {
-    let seen = probe(ports, setting, boxes).await?;
-    let wanted: Vec<_> = boxes.iter().map(|keyed| keyed.wanted.clone()).collect();
-    let rows = plan(&wanted, &seen);
-    let missing: Vec<_> = rows.iter().filter(|row| row.action != Action::Use).collect();
-    if let Some(first) = missing.first() {
-        let names = missing.iter().map(|row| row.name.clone()).collect();
-        return Err(PromoteError::Missing { names, why: first.reason.clone() });
+    if let Some(ending) = &past.ending
+        && !is_over(ending, ledger.now().await?)
+    {
+        let (tag, since, why) = (options.tag.clone(), ending.marked.human(), ending.reason.clone());
+        return Err(Refusal::Ending { tag, since, why }.into());
     }
-    let read = boxes.iter().map(|keyed| async {
-        let want = &keyed.wanted;
-        let now = ports.registry.head(&want.repository, &tag.clone().into()).await?;
-        let Some((State::Present { digest, .. }, generation)) =
-            seen.get(&want.name).map(|seen| (&seen.state, seen.generation))
-        else {
-            let names = vec![want.name.clone()];
-            return Err(PromoteError::Missing { names, why: "was not probed".to_owned() });
-        };
-        Ok(Member {
-            name: want.name.clone(),
-            repository: want.repository.clone(),
-            tag: want.tag.with_generation(generation),
-            digest: digest.clone(),
-            now,
-        })
-    });
-    futures_util::future::try_join_all(read).await
+    let from = content.from();
+    let wish = Wish {
+        tag: &options.tag,
+        immutable: options.immutable,
+        allow_older: options.allow_older,
+        source: content.source(setting),
+        from: from.as_ref(),
+    };
+    Ok(promotion(&wish, members, past.as_past())?)
 }
 
 fn record(
     setting: &Setting,
+    content: Content<'_>,
     options: &PromoteOptions,
     planned: &Promotion,
     now: crate::model::Timestamp,
@@ -197,7 +176,9 @@ fn record(
         seq: planned.seq,
         promoted: now,
         run: setting.run.clone(),
-        source: setting.source.clone(),
+        source: content.source(setting).clone(),
+        from: content.from(),
+        withdrawn: content.withdrawn(),
         boxes: planned.steps.iter().map(set_box).collect(),
     }
 }

@@ -1,33 +1,44 @@
 //! What a sweep reads before it decides: leases first, then everything else, completely or
 //! not at all.
 //!
-//! What cannot be read or understood is an error, for nobody knows what it keeps. What is
-//! needed by something that stands but is itself gone keeps nothing.
+//! Listing tells most of it: a tag that a lease covers stays whatever it holds, and without
+//! anything that may go nothing else need be known. Only then are the roots resolved and read,
+//! and then what may go.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, TryStreamExt};
 
 use super::clean::CleanError;
+use super::closure::{AT_ONCE, Reader, Wanted};
 use super::ledger::Ledger;
-use super::probe::{Unread, labels};
 use crate::model::{
-    Descriptor, Digest, Document, Key, Lease, Marker, MediaType, RawManifest, RecordTag, Repository,
-    SetRecord, Tag, Timestamp,
+    ContentTag, Digest, Ending, Key, Lease, Marker, PlanRecord, Record, RecordTag, Repository, SetRecord,
+    Tag, Timestamp,
 };
 use crate::port::Registry;
-use crate::retention::{Keep, Node, Observed, is_live, kept};
+use crate::retention::{JudgedSet, Observed, Policies, Refs, candidates, is_live, judge};
 
-const AT_ONCE: usize = 32;
+/// How many candidates are read for whoever only wants to know: beyond that their names must do.
+pub const READ_AT_MOST: usize = 256;
+/// How many of a tag's promotions are read at once, the newest first.
+const SETS: usize = 32;
 
 /// Reads the ledger and the repositories.
 pub(super) struct Survey<'a> {
     pub registry: &'a dyn Registry,
     pub ledger: Ledger<'a>,
     pub repositories: &'a [Repository],
-    pub keep: &'a Keep,
+    pub policies: &'a Policies,
+    pub refs: &'a Refs,
+    /// Digests that are protected, with the reason.
+    pub protected: &'a BTreeMap<Digest, String>,
+    /// Repositories whose tags protect what they hold.
+    pub protectors: &'a [Repository],
     /// The time that counts as now.
     pub now: Timestamp,
+    /// Whether every candidate is read, however many there are.
+    pub is_thorough: bool,
 }
 
 /// The leases that were read.
@@ -38,24 +49,7 @@ pub(super) struct Leases {
     read: BTreeSet<Tag>,
 }
 
-/// A digest to be read.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Wanted {
-    digest: Digest,
-    /// The repository it stands in; any of them if that is not known.
-    home: Option<Repository>,
-    /// Whether a tag was just seen on it, so that it must be there.
-    is_tagged: bool,
-}
-
-/// A digest that was read.
-struct Read {
-    digest: Digest,
-    node: Node,
-    /// The manifests of an index, which say what its key is.
-    children: Vec<Digest>,
-    waiting: Vec<Wanted>,
-}
+type Records = BTreeMap<RecordTag, Tag>;
 
 impl Survey<'_> {
     /// Reads the leases, before everything else.
@@ -75,30 +69,122 @@ impl Survey<'_> {
         let mut observed = Observed { leased: self.leased(tags).await?, ..Observed::default() };
         observed.leased.extend(leases.keys.iter().cloned());
         observed.markers = self.markers(&records).await?;
-        let sets = self.kept_sets(&records).await?;
+        observed.endings = self.endings(&records).await?;
         for repository in self.repositories {
-            observed.repositories.insert(repository.name().to_owned(), self.tags(repository).await?);
+            let tags = self.tags(repository).await?;
+            observed.unread.insert(repository.name().to_owned(), tags);
+            observed.repositories.insert(repository.name().to_owned(), BTreeMap::new());
         }
-        let mut waiting: BTreeSet<Wanted> = BTreeSet::new();
-        for repository in self.repositories {
-            let tags = observed.repositories.get(repository.name()).into_iter().flatten();
-            waiting.extend(tags.map(|(_, digest)| Wanted {
-                digest: digest.clone(),
-                home: Some(repository.clone()),
-                is_tagged: true,
-            }));
+        observed.judged = self.judged(&records, &observed).await?;
+        let may_end = observed.judged.iter().any(|judged| judged.stands && !judged.is_kept);
+        if candidates(&observed).is_empty() && !may_end && observed.endings.is_empty() {
+            return Ok(observed);
         }
-        for set in sets {
-            for member in set.boxes {
-                let reason = format!("{}, promotion {}", set.tag, set.seq);
-                let home = self.repositories.iter().find(|one| one.name() == member.repository);
-                let is_tagged = false;
-                waiting.insert(Wanted { digest: member.digest.clone(), home: home.cloned(), is_tagged });
-                observed.promoted.entry(member.digest).or_insert(reason);
+        self.roots(&mut observed).await?;
+        let found = candidates(&observed);
+        if self.is_thorough || found.len() <= READ_AT_MOST {
+            self.candidates(&mut observed, found).await?;
+        }
+        Ok(observed)
+    }
+
+    /// Resolves and reads everything that keeps something.
+    async fn roots(&self, observed: &mut Observed) -> Result<(), CleanError> {
+        let is_root = |tag: &Tag| match ContentTag::read(tag) {
+            Some(content) => observed.leased.contains(content.key()),
+            None => tag.subject().is_none(),
+        };
+        let roots: Vec<(String, Tag)> = pairs(&observed.unread).filter(|(_, tag)| is_root(tag)).collect();
+        let mut waiting = self.resolve(observed, roots).await?;
+        for judged in observed.judged.iter().filter(|judged| judged.is_kept) {
+            for member in &judged.set.boxes {
+                let home = self.repositories.iter().find(|one| one.name() == member.repository).cloned();
+                waiting.insert(Wanted { digest: member.digest.clone(), home, is_tagged: false });
+                observed.promoted.entry(member.digest.clone()).or_insert_with(|| judged.reason.clone());
             }
         }
-        observed.nodes = self.nodes(waiting).await?;
-        Ok(observed)
+        for (digest, reason) in self.protected {
+            waiting.insert(Wanted { digest: digest.clone(), home: None, is_tagged: false });
+            observed.promoted.insert(digest.clone(), reason.clone());
+        }
+        self.reader().nodes(&mut observed.nodes, waiting).await?;
+        for repository in self.protectors {
+            self.protector(repository, observed).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads what the tags of another repository hold: as long as it is there, so is ours.
+    async fn protector(&self, repository: &Repository, observed: &mut Observed) -> Result<(), CleanError> {
+        let tags = self.tags(repository).await?;
+        let held = self.heads(repository, tags).await?;
+        let waiting = held.iter().map(|(_, digest)| Wanted {
+            digest: digest.clone(),
+            home: Some(repository.clone()),
+            is_tagged: true,
+        });
+        let reader = Reader { repositories: std::slice::from_ref(repository), ..self.reader() };
+        reader.nodes(&mut observed.nodes, waiting.collect()).await?;
+        for (tag, digest) in held {
+            observed.promoted.insert(digest, format!("{repository}:{tag} holds it"));
+        }
+        Ok(())
+    }
+
+    /// Resolves and reads what may go, and what is attached to it.
+    async fn candidates(&self, observed: &mut Observed, found: Vec<(String, Tag)>) -> Result<(), CleanError> {
+        let waiting = self.resolve(observed, found).await?;
+        let mut held: BTreeSet<(String, Digest)> = waiting
+            .iter()
+            .filter_map(|wanted| Some((wanted.home.as_ref()?.name().to_owned(), wanted.digest.clone())))
+            .collect();
+        self.reader().nodes(&mut observed.nodes, waiting).await?;
+        // Only where everything was read is it known what else needs the children of an index.
+        let has_children = |(_, digest): &&(String, Digest)| {
+            observed.nodes.get(digest).is_some_and(|node| !node.children.is_empty())
+        };
+        let whole: BTreeSet<String> =
+            held.iter().filter(has_children).map(|(name, _)| name.clone()).collect();
+        let marked = observed.markers.iter().flat_map(|marker| &marker.images);
+        held.extend(marked.map(|image| (image.repository.clone(), image.digest.clone())));
+        let attached: BTreeSet<String> = pairs(&observed.unread)
+            .filter_map(|(name, tag)| Some((name, tag.subject()?)))
+            .filter(|at| held.contains(at))
+            .map(|(name, _)| name)
+            .collect();
+        let more = pairs(&observed.unread).filter(|(name, tag)| {
+            whole.contains(name) || (attached.contains(name) && tag.subject().is_some())
+        });
+        let more: Vec<(String, Tag)> = more.collect();
+        let waiting = self.resolve(observed, more).await?;
+        self.reader().nodes(&mut observed.nodes, waiting).await
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        Reader { registry: self.registry, repositories: self.repositories }
+    }
+
+    /// Asks what these tags hold and notes it; returns the digests to be read.
+    async fn resolve(
+        &self,
+        observed: &mut Observed,
+        tags: Vec<(String, Tag)>,
+    ) -> Result<BTreeSet<Wanted>, CleanError> {
+        let mut waiting = BTreeSet::new();
+        for repository in self.repositories {
+            let name = repository.name();
+            let of_this = tags.iter().filter(|(at, _)| at == name).map(|(_, tag)| tag.clone()).collect();
+            for (tag, digest) in self.heads(repository, of_this).await? {
+                observed.unread.entry(name.to_owned()).or_default().remove(&tag);
+                waiting.insert(Wanted {
+                    digest: digest.clone(),
+                    home: Some(repository.clone()),
+                    is_tagged: true,
+                });
+                observed.repositories.entry(name.to_owned()).or_default().insert(tag, digest);
+            }
+        }
+        Ok(waiting)
     }
 
     fn is_live(&self, record: &RecordTag) -> bool {
@@ -107,49 +193,89 @@ impl Survey<'_> {
 
     /// Returns the keys of these leases.
     async fn leased(&self, tags: Vec<Tag>) -> Result<BTreeSet<Key>, CleanError> {
-        let (leases, vanished) = self.ledger.read_all::<Lease>(tags).await?;
-        match vanished.into_iter().next() {
-            // Given up, or replaced by one that the list does not hold yet.
-            Some(tag) => Err(CleanError::Dangling { repository: self.ledger.repository().clone(), tag }),
-            None => Ok(leases.into_iter().flat_map(|lease| lease.keys).collect()),
-        }
+        let leases = self.all::<Lease>(tags).await?;
+        Ok(leases.into_iter().flat_map(|lease| lease.keys).collect())
     }
 
-    async fn markers(&self, records: &BTreeMap<RecordTag, Tag>) -> Result<Vec<Marker>, CleanError> {
+    async fn markers(&self, records: &Records) -> Result<Vec<Marker>, CleanError> {
         let is_marker = |record: &RecordTag| matches!(record, RecordTag::Over { .. });
         // One that has vanished was forgotten by another sweep: nothing stands under its key.
         let (markers, _) = self.ledger.read_all(tags_of(records, is_marker)).await?;
         Ok(markers)
     }
 
-    /// Returns the promotions that keep their images.
-    async fn kept_sets(&self, records: &BTreeMap<RecordTag, Tag>) -> Result<Vec<SetRecord>, CleanError> {
-        let is_set = |record: &RecordTag| matches!(record, RecordTag::Set { .. });
-        let is_plan = |record: &RecordTag| matches!(record, RecordTag::Plan { .. });
-        let (sets, vanished) = self.ledger.read_all::<SetRecord>(tags_of(records, is_set)).await?;
-        let (plans, also_vanished) = self.ledger.read_all::<SetRecord>(tags_of(records, is_plan)).await?;
-        if let Some(tag) = vanished.into_iter().chain(also_vanished).next() {
-            return Err(CleanError::Dangling { repository: self.ledger.repository().clone(), tag });
-        }
-        let names: BTreeSet<Tag> = sets.iter().chain(&plans).map(|record| record.tag.clone()).collect();
-        let of = |records: &[SetRecord], name: &Tag| -> Vec<SetRecord> {
-            records.iter().filter(|record| record.tag == *name).cloned().collect()
-        };
-        let keeping =
-            names.iter().flat_map(|name| kept(of(&sets, name), of(&plans, name), self.keep, self.now));
-        Ok(keeping.collect())
+    async fn endings(&self, records: &Records) -> Result<Vec<Ending>, CleanError> {
+        let is_ending = |record: &RecordTag| matches!(record, RecordTag::Ends { .. });
+        // One that has vanished was forgotten by another sweep: it said nothing any more.
+        let (endings, _) = self.ledger.read_all(tags_of(records, is_ending)).await?;
+        Ok(endings)
     }
 
-    async fn tags(&self, repository: &Repository) -> Result<BTreeMap<Tag, Digest>, CleanError> {
-        let list = self.registry.tags(repository).await?;
-        if let Some(name) = list.invalid.first() {
-            let name = crate::model::printable(name, 80);
-            return Err(CleanError::InvalidTag { repository: repository.clone(), name });
+    /// Reads promotions, as many as may keep something, and judges them.
+    async fn judged(&self, records: &Records, observed: &Observed) -> Result<Vec<JudgedSet>, CleanError> {
+        let mut sets: BTreeMap<&Tag, Vec<&Tag>> = BTreeMap::new();
+        let mut newest: BTreeMap<&Tag, u32> = BTreeMap::new();
+        for (record, tag) in records {
+            // By name and count, so that the newest comes last.
+            if let RecordTag::Set { tag: name, seq } = record {
+                sets.entry(name).or_default().push(tag);
+                newest.insert(name, *seq);
+            }
         }
-        futures_util::stream::iter(list.tags)
+        let is_begun = |record: &RecordTag| match record {
+            RecordTag::Plan { tag, seq } => newest.get(tag).is_none_or(|newest| newest < seq),
+            _ => false,
+        };
+        let plans = self.all::<PlanRecord>(tags_of(records, is_begun)).await?;
+        let plans = plans.into_iter().map(|plan| plan.0).collect();
+        let there: BTreeSet<Tag> = observed.all_tags().cloned().collect();
+        let mut read: Vec<SetRecord> = Vec::new();
+        while !sets.is_empty() {
+            let batch = sets.values_mut().flat_map(|left| left.split_off(left.len().saturating_sub(SETS)));
+            read.extend(self.all::<SetRecord>(batch.cloned().collect()).await?);
+            let judged = judge(read.clone(), Vec::new(), &there, self.policies, self.refs, self.now);
+            // What was replaced before something that is not kept is not kept either.
+            sets.retain(|name, left| {
+                let mut of_tag = judged.iter().filter(|judged| judged.set.tag == **name);
+                let newest = of_tag.clone().max_by_key(|judged| judged.set.seq);
+                let ends = of_tag.by_ref().min_by_key(|judged| judged.set.seq).is_some_and(|oldest| {
+                    !oldest.is_kept && newest.is_some_and(|newest| !newest.set.has_images_of(&oldest.set))
+                });
+                !left.is_empty() && !ends
+            });
+        }
+        Ok(judge(read, plans, &there, self.policies, self.refs, self.now))
+    }
+
+    /// Reads records that must all be there.
+    async fn all<R: Record>(&self, tags: Vec<Tag>) -> Result<Vec<R>, CleanError> {
+        let (records, vanished) = self.ledger.read_all(tags).await?;
+        match vanished.into_iter().next() {
+            // Given up, or replaced by one that the list does not hold yet.
+            Some(tag) => Err(CleanError::Dangling { repository: self.ledger.repository().clone(), tag }),
+            None => Ok(records),
+        }
+    }
+
+    async fn tags(&self, repository: &Repository) -> Result<BTreeSet<Tag>, CleanError> {
+        let list = self.registry.tags(repository).await?;
+        match list.invalid.first() {
+            Some(name) => {
+                let name = crate::model::printable(name, 80);
+                Err(CleanError::InvalidTag { repository: repository.clone(), name })
+            }
+            None => Ok(list.tags),
+        }
+    }
+
+    async fn heads(
+        &self,
+        repository: &Repository,
+        tags: BTreeSet<Tag>,
+    ) -> Result<Vec<(Tag, Digest)>, CleanError> {
+        futures_util::stream::iter(tags)
             .map(|tag| async move {
-                let found = self.registry.head(repository, &tag.clone().into()).await?;
-                match found {
+                match self.registry.head(repository, &tag.clone().into()).await? {
                     Some(digest) => Ok((tag, digest)),
                     None => Err(CleanError::Dangling { repository: repository.clone(), tag }),
                 }
@@ -158,96 +284,13 @@ impl Survey<'_> {
             .try_collect()
             .await
     }
-
-    /// Reads what stands and what that needs, to the end.
-    async fn nodes(&self, mut waiting: BTreeSet<Wanted>) -> Result<BTreeMap<Digest, Node>, CleanError> {
-        let mut nodes: BTreeMap<Digest, Node> = BTreeMap::new();
-        let mut children: BTreeMap<Digest, Vec<Digest>> = BTreeMap::new();
-        let mut asked: BTreeSet<Wanted> = BTreeSet::new();
-        while !waiting.is_empty() {
-            asked.extend(waiting.iter().cloned());
-            let read: Vec<Option<Read>> = futures_util::stream::iter(std::mem::take(&mut waiting))
-                .map(|wanted| self.node(wanted))
-                .buffer_unordered(AT_ONCE)
-                .try_collect()
-                .await?;
-            for Read { digest, node, children: listed, waiting: more } in read.into_iter().flatten() {
-                waiting.extend(more);
-                children.insert(digest.clone(), listed);
-                nodes.insert(digest, node);
-            }
-            waiting.retain(|wanted| !nodes.contains_key(&wanted.digest) && !asked.contains(wanted));
-        }
-        for (index, listed) in children {
-            let key = listed.iter().find_map(|child| nodes.get(child)?.key.clone());
-            if let Some(node) = nodes.get_mut(&index)
-                && node.key.is_none()
-            {
-                node.key = key;
-            }
-        }
-        Ok(nodes)
-    }
-
-    /// Reads a digest; nothing if it is only needed, and gone.
-    async fn node(&self, wanted: Wanted) -> Result<Option<Read>, CleanError> {
-        let Wanted { digest, home, is_tagged } = wanted;
-        let homes = home.as_ref().map_or(self.repositories, std::slice::from_ref);
-        for repository in homes {
-            if let Some(raw) = self.registry.get(repository, &digest.clone().into()).await? {
-                return self.read_node(repository, &raw).await.map(Some);
-            }
-        }
-        match home {
-            Some(repository) if is_tagged => {
-                Err(CleanError::Unreadable { repository, digest, why: "it is tagged, but gone".to_owned() })
-            }
-            _ => Ok(None),
-        }
-    }
-
-    async fn read_node(&self, repository: &Repository, raw: &RawManifest) -> Result<Read, CleanError> {
-        let digest = raw.digest().clone();
-        let unreadable = |why: String| CleanError::Unreadable {
-            repository: repository.clone(),
-            digest: digest.clone(),
-            why,
-        };
-        let beside = |digest: &Digest| Wanted {
-            digest: digest.clone(),
-            home: Some(repository.clone()),
-            is_tagged: false,
-        };
-        let mut waiting: Vec<Wanted> = Vec::new();
-        let mut children = Vec::new();
-        let mut key = None;
-        let subject = match raw.document().map_err(|error| unreadable(error.to_string()))? {
-            Document::Image(image) => {
-                let labels = match labels(self.registry, repository, &image).await {
-                    Ok(labels) => labels,
-                    Err(Unread::Registry(error)) => return Err(error.into()),
-                    Err(Unread::Broken(why)) => return Err(unreadable(why)),
-                };
-                key = labels.key;
-                // A base may stand in any repository.
-                let bases = labels.parents.into_values();
-                waiting.extend(bases.map(|digest| Wanted { digest, home: None, is_tagged: false }));
-                image.subject
-            }
-            Document::Index(index) => {
-                // What is no manifest, as in a build cache, has nothing below it.
-                let is_manifest = |child: &&Descriptor| child.media_type.parse::<MediaType>().is_ok();
-                children.extend(index.manifests.iter().filter(is_manifest).map(|child| child.digest.clone()));
-                waiting.extend(children.iter().map(beside));
-                index.subject
-            }
-        };
-        waiting.extend(subject.map(|subject| beside(&subject.digest)));
-        let needs = waiting.iter().map(|wanted| wanted.digest.clone()).collect();
-        Ok(Read { digest, node: Node { needs, key }, children, waiting })
-    }
 }
 
-fn tags_of(records: &BTreeMap<RecordTag, Tag>, is_wanted: impl Fn(&RecordTag) -> bool) -> Vec<Tag> {
+/// Lists tags with their repositories' names.
+fn pairs(tags: &BTreeMap<String, BTreeSet<Tag>>) -> impl Iterator<Item = (String, Tag)> {
+    tags.iter().flat_map(|(name, tags)| tags.iter().map(move |tag| (name.clone(), tag.clone())))
+}
+
+fn tags_of(records: &Records, is_wanted: impl Fn(&RecordTag) -> bool) -> Vec<Tag> {
     records.iter().filter(|(record, _)| is_wanted(record)).map(|(_, tag)| tag.clone()).collect()
 }

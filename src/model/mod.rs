@@ -9,12 +9,14 @@ mod converted;
 mod digest;
 mod entry;
 mod image;
+mod keep;
 mod key;
 mod manifest;
 mod platform;
 mod record;
 mod repository;
 mod secret;
+mod set;
 mod stored;
 mod tag;
 mod text;
@@ -31,6 +33,7 @@ pub use converted::oci_form;
 pub use digest::{Digest, DigestError};
 pub use entry::{Entry, EntryKind, RelPath, RelPathError};
 pub use image::{ImageName, ImageNameError};
+pub use keep::{Keep, RefRule, Rules, Share, ShareError, version};
 pub use key::{Generation, Key, KeyError, KeyHasher};
 pub use manifest::{
     Descriptor, Document, Image, Index, MANIFEST_LIMIT, ManifestError, MediaType, RawManifest,
@@ -38,13 +41,14 @@ pub use manifest::{
 pub use platform::{Platform, PlatformError};
 pub use record::{
     EMPTY_BLOB, Lease, Marked, Marker, Record, RecordError, RecordTag, RunBox, RunId, RunIdError, RunRecord,
-    SetBox, SetRecord, Source, empty_digest,
+    empty_digest,
 };
 pub use repository::{Repository, RepositoryError};
 pub use secret::{SecretSource, SecretValue};
+pub use set::{Ending, PlanRecord, SetBox, SetName, SetRecord, Source};
 pub use stored::StoredInputs;
 pub use tag::{ContentTag, Tag, TagError};
 pub use text::printable;
-pub use throwaway::throwaway;
+pub use throwaway::{is_throwaway, throwaway};
 pub use time::{Span, SpanError, Timestamp};
 pub use ustar::{BLOCK, TarError, TarHeader, TarKind, tar_padding};

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, Document, Generation, Key, MediaType, RawManifest, Tag, TagError, Timestamp};
+use super::{Digest, Document, Generation, Key, MediaType, RawManifest, Source, Tag, TagError, Timestamp};
 
 /// The OCI empty blob (image-spec, "Guidance for an Empty Descriptor").
 pub const EMPTY_BLOB: &[u8] = b"{}";
@@ -155,65 +155,6 @@ impl Record for Marker {
     const KIND: &'static str = "over";
 }
 
-/// Where a set's boxes were built from.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Source {
-    /// The commit, if there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub revision: Option<String>,
-    /// The commit's time.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub time: Option<Timestamp>,
-    /// Whether inputs differed from the commit.
-    #[serde(default)]
-    pub dirty: bool,
-    /// Working copies that stood in for pinned revisions or directories, by name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub local: Vec<String>,
-}
-
-/// One promotion: written as `plan.<tag>.<seq>` before the first tag moves and as
-/// `set.<tag>.<seq>` after the last one was read back.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct SetRecord {
-    /// The tag that was promoted to.
-    pub tag: Tag,
-    /// The channel it belongs to.
-    pub channel: String,
-    /// Counts the promotions of this tag, from 1.
-    pub seq: u32,
-    /// When, by the registry's clock.
-    pub promoted: Timestamp,
-    /// The run that promoted.
-    pub run: RunId,
-    /// Where the boxes came from.
-    pub source: Source,
-    /// The boxes, in the order their tags move.
-    pub boxes: Vec<SetBox>,
-}
-
-/// One box of a set.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct SetBox {
-    /// The box's name.
-    pub name: String,
-    /// The repository's name, without its host.
-    pub repository: String,
-    /// Its key.
-    pub key: Key,
-    /// The content tag it was taken from.
-    pub content_tag: Tag,
-    /// The digest the tag moves to.
-    pub digest: Digest,
-    /// What stood under the tag before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub before: Option<Digest>,
-}
-
-impl Record for SetRecord {
-    const KIND: &'static str = "set";
-}
-
 /// What one run used. Its tag is `run.<id>.<attempt>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRecord {
@@ -319,6 +260,13 @@ pub enum RecordTag {
         /// Its count.
         seq: u32,
     },
+    /// `ends.<tag>.<seq>`
+    Ends {
+        /// The tag that is to go.
+        tag: Tag,
+        /// The count of the promotion that stands there.
+        seq: u32,
+    },
     /// `run.<id>.<attempt>`
     Run {
         /// The run.
@@ -348,10 +296,14 @@ impl RecordTag {
                 let (key, number) = rest.split_once(".g")?;
                 Self::Over { key: key.parse().ok()?, generation: Generation(number.parse().ok()?) }
             }
-            "plan" | "set" => {
+            "plan" | "set" | "ends" => {
                 let (name, seq) = rest.rsplit_once('.')?;
                 let (tag, seq) = (name.parse().ok()?, seq.parse().ok()?);
-                if kind == "plan" { Self::Plan { tag, seq } } else { Self::Set { tag, seq } }
+                match kind {
+                    "plan" => Self::Plan { tag, seq },
+                    "set" => Self::Set { tag, seq },
+                    _ => Self::Ends { tag, seq },
+                }
             }
             "run" => {
                 let (run, attempt) = rest.rsplit_once('.')?;
@@ -377,6 +329,7 @@ impl fmt::Display for RecordTag {
             Self::Over { key, generation } => write!(f, "over.{key}.g{}", generation.0),
             Self::Plan { tag, seq } => write!(f, "plan.{tag}.{seq}"),
             Self::Set { tag, seq } => write!(f, "set.{tag}.{seq}"),
+            Self::Ends { tag, seq } => write!(f, "ends.{tag}.{seq}"),
             Self::Run { run, attempt } => write!(f, "run.{run}.{attempt}"),
             Self::Inputs { key } => write!(f, "inputs.{key}"),
         }
@@ -456,6 +409,7 @@ mod tests {
             format!("over.{key}.g0"),
             "plan.r2026.07.1".to_owned(),
             "set.main.12".to_owned(),
+            "ends.pr-7.3".to_owned(),
             "run.gh-17.2".to_owned(),
             format!("inputs.{key}"),
         ];

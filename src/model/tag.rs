@@ -41,6 +41,16 @@ impl Tag {
         let (algorithm, hex) = (subject.algorithm(), subject.hex());
         Self(format!("{algorithm}-{}", &hex[..hex.len().min(64)]).into())
     }
+
+    /// Returns what the tag says it is attached to: the list of what refers to a digest
+    /// (`sha256-<hex>`), or one signature, attestation or bill of materials of it, as cosign
+    /// names them (`sha256-<hex>.sig`, `.att`, `.sbom`).
+    pub fn subject(&self) -> Option<Digest> {
+        let rest = self.0.strip_prefix("sha256-")?;
+        let (hex, word) = rest.split_once('.').unwrap_or((rest, "x"));
+        let is_word = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        format!("sha256:{hex}").parse().ok().filter(|_| is_word)
+    }
 }
 
 impl FromStr for Tag {
@@ -174,6 +184,23 @@ mod tests {
         for almost in ["k-{}.g0", "k-{}.g01", "k-{}0", "xk-{}", "k-{}.g", "k-{}.sig"] {
             check(&almost.replace("{}", KEY), None);
         }
+    }
+
+    #[test]
+    fn attached_things_name_their_subject() {
+        let subject = Digest::of(b"x");
+        let check = |text: String, expect: Option<&Digest>| {
+            assert_eq!(text.parse::<Tag>().unwrap().subject().as_ref(), expect, "{text}");
+        };
+        check(Tag::of_referrers(&subject).to_string(), Some(&subject));
+        for word in ["sig", "att", "sbom"] {
+            check(format!("sha256-{}.{word}", subject.hex()), Some(&subject));
+        }
+        for other in ["0", ".", ".sig.", "-sig"] {
+            check(format!("sha256-{}{other}", subject.hex()), None);
+        }
+        check(format!("sha256-{}", &subject.hex()[1..]), None);
+        check("main".to_owned(), None);
     }
 
     #[test]

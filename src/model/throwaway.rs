@@ -1,7 +1,7 @@
 //! A manifest that stands in for another one under a tag that is about to go.
 
 use super::record::{EMPTY_TYPE, artifact_type};
-use super::{EMPTY_BLOB, MediaType, RawManifest, empty_digest};
+use super::{EMPTY_BLOB, Image, MediaType, RawManifest, empty_digest};
 
 /// Makes a manifest that nothing but its one tag points to; `nonce` tells it from all others.
 /// It needs the empty blob.
@@ -17,4 +17,8 @@ pub fn throwaway(nonce: &str) -> RawManifest {
         "annotations": { "io.boxwright.nonce": nonce },
     });
     RawManifest::new(MediaType::OciManifest, manifest.to_string())
+}
+/// Tells whether an image manifest is a throwaway.
+pub fn is_throwaway(image: &Image) -> bool {
+    image.artifact_type == Some(artifact_type("throwaway"))
 }

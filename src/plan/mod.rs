@@ -4,7 +4,9 @@
 mod build;
 mod promote;
 mod promoter;
+mod rollback;
 
 pub use build::{Action, Recorded, Row, Seen, State, Wanted, plan};
-pub use promote::{Member, Past, Promotion, Refusal, Step, StepState, promotion};
+pub use promote::{Member, Past, Promotion, Refusal, Step, StepState, Wish, promotion};
 pub use promoter::{Promoter, PromoterAction, PromoterEnd, PromoterSaw, Why};
+pub use rollback::{Rollback, rollback};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{ContentTag, Digest, Repository, SetRecord, Source, Tag};
+use crate::model::{ContentTag, Digest, Repository, SetName, SetRecord, Source, Tag};
 
 /// One box of the set to be promoted, as it was resolved.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -26,7 +26,7 @@ pub struct Promotion {
     pub steps: Vec<Step>,
     /// The count of this promotion; that of the unfinished one if it goes on with it.
     pub seq: u32,
-    /// Whether the last set record already says exactly this.
+    /// Whether the last set record already says exactly this, and all tags stand.
     pub is_recorded: bool,
     /// Whether it goes on with one that was begun, whose plan record stands.
     pub is_resumed: bool,
@@ -35,7 +35,7 @@ pub struct Promotion {
 impl Promotion {
     /// Tells whether there is nothing left to do.
     pub fn is_done(&self) -> bool {
-        self.is_recorded && self.steps.iter().all(|step| step.state == StepState::There)
+        self.is_recorded
     }
 }
 
@@ -84,6 +84,36 @@ pub enum Refusal {
         /// The revision and time that were to be promoted.
         ours: String,
     },
+    /// It was taken back by a rollback, and nothing newer has been promoted since.
+    #[error("{tag} was rolled back from {theirs}, which {ours} does not go beyond")]
+    Withdrawn {
+        /// The tag.
+        tag: Tag,
+        /// The revision and time that were taken back.
+        theirs: String,
+        /// The revision and time that were to be promoted.
+        ours: String,
+    },
+    /// The tag's last set was taken from a later promotion of the same tag.
+    #[error("{tag} holds what was taken from {theirs}, which is later than {ours}")]
+    Behind {
+        /// The tag.
+        tag: Tag,
+        /// The promotion that it was taken from.
+        theirs: SetName,
+        /// The promotion that was to replace it.
+        ours: SetName,
+    },
+    /// Clean is about to remove the tag; promoted to now, it might be lost afterwards.
+    #[error("{tag} is being removed by clean, since {since}: {why}")]
+    Ending {
+        /// The tag.
+        tag: Tag,
+        /// Since when.
+        since: String,
+        /// Why it is removed.
+        why: String,
+    },
     /// The inputs differed from the commit they are said to come from.
     #[error(
         "{tag} is immutable, and the boxes' inputs differ from their commit: modified or untracked files"
@@ -102,6 +132,21 @@ pub enum Refusal {
     },
 }
 
+/// What is to be promoted, and by which rules.
+#[derive(Debug, Clone)]
+pub struct Wish<'a> {
+    /// The tag to promote to.
+    pub tag: &'a Tag,
+    /// Whether the tag may never move once it is set.
+    pub immutable: bool,
+    /// Whether what is older may replace what is newer.
+    pub allow_older: bool,
+    /// Where the boxes come from.
+    pub source: &'a Source,
+    /// The promotion they were taken from, if they were not built from a working tree.
+    pub from: Option<&'a SetName>,
+}
+
 /// What is known about a tag's past.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Past<'a> {
@@ -111,50 +156,30 @@ pub struct Past<'a> {
     pub plan: Option<&'a SetRecord>,
 }
 
-/// Plans a promotion of `members` to `tag`.
+/// Plans a promotion of `members`.
 ///
 /// A plan record newer than the set record is a promotion that stopped half way: if it
 /// wanted the same digests and nobody else has moved a tag since, it is gone on with, under
 /// its own count and with what it saw before; otherwise a new one begins. The same set from
-/// a newer revision is recorded again, so that no older one moves the tag back.
-pub fn promotion(
-    tag: &Tag,
-    immutable: bool,
-    allow_older: bool,
-    source: &Source,
-    members: Vec<Member>,
-    past: Past<'_>,
-) -> Result<Promotion, Refusal> {
-    if immutable && !source.local.is_empty() {
-        return Err(Refusal::Local { tag: tag.clone(), names: source.local.clone() });
-    }
-    if immutable && source.dirty {
-        return Err(Refusal::Dirty { tag: tag.clone() });
-    }
-    if immutable {
-        for member in &members {
-            if let Some(now) = member.now.as_ref().filter(|now| **now != member.digest) {
-                return Err(Refusal::Immutable {
-                    tag: tag.clone(),
-                    repository: member.repository.clone(),
-                    now: now.clone(),
-                    wanted: member.digest.clone(),
-                });
-            }
-        }
+/// a newer revision is recorded again, so that no older one moves the tag back; from the
+/// same revision or an older one it is done.
+pub fn promotion(wish: &Wish<'_>, members: Vec<Member>, past: Past<'_>) -> Result<Promotion, Refusal> {
+    if wish.immutable {
+        stays(wish, &members, past)?;
     }
     let unfinished = past.plan.filter(|plan| past.set.is_none_or(|set| set.seq < plan.seq));
+    let is_there = members.iter().all(|member| member.now.as_ref() == Some(&member.digest));
+    // Tags that somebody moved or removed since are a new promotion's to move.
     let is_recorded = unfinished.is_none()
-        && past
-            .set
-            .is_some_and(|set| same_digests(set, &members) && (immutable || !is_older(&set.source, source)));
+        && is_there
+        && past.set.is_some_and(|set| {
+            same_digests(set, &members)
+                && (wish.immutable || newest(set).any(|seen| !seen.is_older_than(wish.source)))
+        });
     let resumed = unfinished.filter(|plan| same_digests(plan, &members) && is_untouched(plan, &members));
     let newer = past.set.iter().chain(unfinished.iter().filter(|_| resumed.is_none()));
-    if let Some(newer) = newer.into_iter().find(|record| is_older(source, &record.source))
-        && !allow_older
-        && !is_recorded
-    {
-        return Err(Refusal::Older { tag: tag.clone(), theirs: words(&newer.source), ours: words(source) });
+    if !wish.allow_older && !is_recorded {
+        goes_on(wish, newer.copied(), past.set)?;
     }
     let last = past.set.iter().chain(&past.plan).map(|record| record.seq).max().unwrap_or(0);
     let seq = match resumed {
@@ -180,6 +205,66 @@ pub fn promotion(
     Ok(Promotion { steps, seq, is_recorded, is_resumed: resumed.is_some() })
 }
 
+/// Refuses what may not stand under an immutable tag.
+fn stays(wish: &Wish<'_>, members: &[Member], past: Past<'_>) -> Result<(), Refusal> {
+    let (tag, source) = (wish.tag, wish.source);
+    if !source.local.is_empty() {
+        return Err(Refusal::Local { tag: tag.clone(), names: source.local.clone() });
+    }
+    if source.dirty {
+        return Err(Refusal::Dirty { tag: tag.clone() });
+    }
+    for member in members {
+        // What stood there once counts as well: a tag that was lost or removed is no other's.
+        let recorded = past.set.into_iter().flat_map(|set| &set.boxes).find(|one| one.name == member.name);
+        let held = member.now.as_ref().or(recorded.map(|one| &one.digest));
+        if let Some(held) = held.filter(|held| **held != member.digest) {
+            return Err(Refusal::Immutable {
+                tag: tag.clone(),
+                repository: member.repository.clone(),
+                now: held.clone(),
+                wanted: member.digest.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses what would move a tag back: behind `newer`, what it holds or is to hold, or to
+/// what a rollback has withdrawn.
+fn goes_on<'a>(
+    wish: &Wish<'_>,
+    mut newer: impl Iterator<Item = &'a SetRecord>,
+    set: Option<&SetRecord>,
+) -> Result<(), Refusal> {
+    let (tag, ours) = (wish.tag.clone(), wish.source.to_string());
+    let is_behind =
+        |name: &SetName| wish.from.filter(|from| from.tag == name.tag && from.seq < name.seq).is_some();
+    if let Some((theirs, ours)) =
+        set.and_then(|set| set.from.as_ref()).filter(|name| is_behind(name)).zip(wish.from)
+    {
+        return Err(Refusal::Behind { tag, theirs: theirs.clone(), ours: ours.clone() });
+    }
+    if let Some(record) = newer.find(|record| wish.source.is_older_than(&record.source)) {
+        return Err(Refusal::Older { tag, theirs: record.source.to_string(), ours });
+    }
+    match set.and_then(|set| set.withdrawn.as_ref()) {
+        Some(withdrawn) if is_same_commit(wish.source, withdrawn) || wish.source.is_older_than(withdrawn) => {
+            Err(Refusal::Withdrawn { tag, theirs: withdrawn.to_string(), ours })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_same_commit(one: &Source, other: &Source) -> bool {
+    one.revision.is_some() && one.revision == other.revision
+}
+
+/// Returns the sources that a promotion speaks for: its own, and what it took back.
+fn newest(set: &SetRecord) -> impl Iterator<Item = &Source> {
+    std::iter::once(&set.source).chain(&set.withdrawn)
+}
+
 /// Tells whether each tag holds what the plan saw or what it wanted.
 fn is_untouched(plan: &SetRecord, members: &[Member]) -> bool {
     plan.boxes
@@ -195,17 +280,6 @@ fn same_digests(record: &SetRecord, members: &[Member]) -> bool {
                 && set.digest == member.digest
                 && set.repository == member.repository.name()
         })
-}
-
-/// Tells whether `ours` is known to be older; without both times nothing is known.
-fn is_older(ours: &Source, theirs: &Source) -> bool {
-    matches!((ours.time, theirs.time), (Some(ours), Some(theirs)) if ours < theirs)
-}
-
-fn words(source: &Source) -> String {
-    let revision = source.revision.as_deref().unwrap_or("an unknown revision");
-    let short = revision.get(..12).unwrap_or(revision);
-    source.time.map_or_else(|| short.to_owned(), |time| format!("{short} ({})", time.human()))
 }
 
 #[cfg(test)]
@@ -248,12 +322,16 @@ mod tests {
             promoted: Timestamp::from_unix(1),
             run: "r".parse().unwrap(),
             source: source(time),
+            from: None,
+            withdrawn: None,
             boxes: boxes.iter().map(set_box).collect(),
         }
     }
 
     fn run(immutable: bool, time: i64, members: Vec<Member>, past: Past<'_>) -> Result<Promotion, Refusal> {
-        promotion(&"main".parse().unwrap(), immutable, false, &source(time), members, past)
+        let tag = "main".parse().unwrap();
+        let wish = Wish { tag: &tag, immutable, allow_older: false, source: &source(time), from: None };
+        promotion(&wish, members, past)
     }
 
     #[test]
@@ -271,6 +349,9 @@ mod tests {
         let past = Past { set: Some(&set), plan: Some(&set) };
         let plan = run(true, 5, vec![member("a", "1", Some("1"))], past).unwrap();
         assert!(plan.is_done());
+        // A tag that somebody moved by hand is moved back, as a promotion of its own.
+        let plan = run(false, 5, vec![member("a", "1", Some("7"))], past).unwrap();
+        assert_eq!((plan.seq, plan.steps[0].state), (4, StepState::Move));
         // An older revision with the same boxes moves nothing back.
         assert!(run(false, 4, vec![member("a", "1", Some("1"))], past).unwrap().is_done());
     }
@@ -330,14 +411,17 @@ mod tests {
         let past = Past { set: Some(&set), plan: None };
         assert!(matches!(run(false, 5, held.clone(), past), Err(Refusal::Older { .. })));
         assert!(run(false, 9, held.clone(), past).is_ok());
-        let told = promotion(&"main".parse().unwrap(), false, true, &source(5), held, past);
-        assert!(told.is_ok());
+        let (tag, older) = ("r1".parse().unwrap(), source(5));
+        let wish = Wish { tag: &tag, immutable: false, allow_older: true, source: &older, from: None };
+        assert!(promotion(&wish, held, past).is_ok());
         let dirty = Source { dirty: true, ..source(5) };
-        let dirty = promotion(&"r1".parse().unwrap(), true, false, &dirty, vec![], Past::default());
+        let wish = Wish { immutable: true, allow_older: false, source: &dirty, ..wish };
+        let dirty = promotion(&wish, vec![], Past::default());
         assert!(matches!(dirty, Err(Refusal::Dirty { .. })));
         let local = Source { local: vec!["ec".to_owned()], ..source(5) };
-        let of =
-            |immutable| promotion(&"r1".parse().unwrap(), immutable, false, &local, vec![], Past::default());
+        let of = |immutable| {
+            promotion(&Wish { immutable, source: &local, ..wish.clone() }, vec![], Past::default())
+        };
         assert!(matches!(of(true), Err(Refusal::Local { names, .. }) if names == ["ec"]));
         assert!(of(false).is_ok());
     }

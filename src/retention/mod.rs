@@ -3,15 +3,20 @@
 //! Pure: observations in, actions out; no clock is read here.
 
 mod clean;
-mod history;
+mod endings;
 mod job;
 mod lease;
+mod observed;
+mod policy;
+mod roots;
 mod run;
 mod sweep;
 
-pub use clean::{Clean, Condemned, Doomed, Kept, Node, Observed, Policy, Seen, decide};
-pub use history::{Keep, kept};
+pub use clean::{candidates, decide};
+pub use endings::is_over;
 pub use job::{Job, JobAction, JobEnd, JobSaw, Judged, Stands, pause};
 pub use lease::{LONGEST, MARGIN, goes_first, has_ended, is_live, is_short};
+pub use observed::{Action, Clean, Condemned, Doomed, Held, Kept, Node, Observed, Policy, Seen, What};
+pub use policy::{Judged as JudgedSet, Policies, Refs, judge};
 pub use run::{Run, RunAction, RunSaw};
 pub use sweep::{Answer, DEADLINE, Deletion, SweepAction, SweepEnd, SweepSaw, Sweeper, least_grace};

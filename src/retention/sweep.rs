@@ -21,7 +21,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::clean::{Clean, Doomed, Observed, Policy, decide};
+use super::clean::decide;
+use super::observed::{Clean, Doomed, Observed, Policy};
 use crate::model::{Digest, Span};
 
 /// How long after it began its look a sweep may write or delete. Retired markers stay a day
@@ -129,7 +130,8 @@ pub enum SweepAction {
     Condemn(usize),
     /// Write a marker anew, without images.
     Retire(usize),
-    /// Delete the leases that have ended.
+    /// Announce and withdraw what the policies say, and delete the records whose time is over:
+    /// leases that have ended among them.
     EndedLeases,
     /// Delete a retired marker.
     Forget(usize),

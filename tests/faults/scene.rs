@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use boxwright::adapter::registry::HttpRegistry;
 use boxwright::exec::{
-    BuildOptions, CleanOptions, Deletion, Event, Keyed, Outcome, Ports, PromoteError, PromoteOptions,
-    Setting, build, clean, observe_all, promote,
+    BuildOptions, CleanOptions, Content, Deletion, Event, Keyed, Outcome, Ports, PromoteError,
+    PromoteOptions, Setting, build, clean, observe_all, promote,
 };
-use boxwright::model::{Digest, Key, Repository, Source, Span, Tag};
+use boxwright::model::{Digest, Keep, Key, Repository, Rules, Source, Span, Tag};
 use boxwright::plan::State;
 use boxwright::port::{Clock, Registry};
 use tokio_util::sync::CancellationToken;
@@ -229,19 +229,21 @@ impl<'a> Run<'a> {
             apply: true,
         };
         let emit = |event| self.emit(event);
-        let result = promote(self.ports(&engine), &self.setting, &boxes, &options, &emit).await;
+        let result =
+            promote(self.ports(&engine), &self.setting, Content::Boxes(&boxes), &options, &emit).await;
         let is_partly = matches!(result, Err(PromoteError::Partly { .. }));
         Ending { is_partly, ..self.ending(result.map(drop).map_err(|error| chain(&error))) }
     }
 
     async fn clean(&self, grace: Span) -> Ending {
+        let only = Some("main".parse().unwrap());
+        let rules = Rules { last: Some(1), only, ..Rules::default() };
         let options = CleanOptions {
             repositories: BOXES.map(|name| Repository::new(&self.host, name).unwrap()).to_vec(),
-            keep: BTreeMap::from([("main".to_owned(), Some((1, Span::default())))]),
+            policies: BTreeMap::from([("main".to_owned(), Keep::Rules(rules))]),
             grace,
-            settle: Span::default(),
-            ahead: Span::default(),
             apply: true,
+            ..CleanOptions::default()
         };
         let engine = self.engine(&[]);
         let emit = |event| self.emit(event);

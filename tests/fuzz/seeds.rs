@@ -171,7 +171,17 @@ fn set(key: &Key, now: Timestamp, digest: &Digest, source: &Source) -> Vec<u8> {
     };
     let boxes = vec![SetBox { before: None, ..one.clone() }, one];
     let source = source.clone();
-    let set = SetRecord { tag, channel: "release".to_owned(), seq: 3, promoted: now, run, source, boxes };
+    let set = SetRecord {
+        tag,
+        channel: "release".to_owned(),
+        seq: 3,
+        promoted: now,
+        run,
+        source,
+        from: None,
+        withdrawn: None,
+        boxes,
+    };
     set.to_manifest().bytes().to_vec()
 }
 

@@ -165,7 +165,7 @@ async fn replaced_promotions_are_kept_as_their_channel_says() {
     newer.run("two").promote("main").await.unwrap();
     world.drop_leases();
     world.pass(10 * DAY).await;
-    let forever = CleanOptions { keep: BTreeMap::new(), ..sweeping() };
+    let forever = CleanOptions { policies: BTreeMap::new(), ..sweeping() };
     let report = world.run("sweep").clean_with(&forever).await.unwrap();
     assert!(report.clean.condemn.is_empty());
 }

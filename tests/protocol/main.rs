@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod attached;
 mod build;
 mod clean;
 mod clean_faults;
@@ -12,10 +13,12 @@ mod interrupt;
 mod lease;
 mod ledger;
 mod net;
+mod policies;
 mod project;
 mod promote;
 mod promote_faults;
 mod retention;
+mod rollback;
 mod together;
 mod unknown;
 mod world;

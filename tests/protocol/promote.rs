@@ -2,7 +2,7 @@
 
 use boxwright::adapter::memory::{Asked, Verb};
 use boxwright::exec::{PromoteError, PromoteOptions};
-use boxwright::model::SetRecord;
+use boxwright::model::{PlanRecord, SetRecord};
 use boxwright::plan::Refusal;
 use boxwright::port::Registry;
 
@@ -64,7 +64,9 @@ async fn all_tags_move_between_the_plan_and_the_set_record() {
     let last = log.iter().rposition(|asked| is(asked, Verb::Head, "base", "main")).unwrap();
     assert!(order[6] < last && last < order[7]);
     let record: SetRecord = world.record(&tag("set.main.1"));
-    assert_eq!(record, world.record(&tag("plan.main.1")));
+    assert_eq!(record, world.record::<PlanRecord>(&tag("plan.main.1")).0);
+    // Deleting one must not take the other along.
+    assert_ne!(world.at("ledger", &tag("plan.main.1")), world.at("ledger", &tag("set.main.1")));
     for member in &record.boxes {
         assert_eq!((Some(&member.digest), &member.before), (world.stands(&member.name).as_ref(), &None));
         assert_eq!(

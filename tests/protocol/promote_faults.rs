@@ -2,7 +2,7 @@
 
 use boxwright::adapter::memory::{Asked, Fault, MemoryRegistry, Verb};
 use boxwright::exec::PromoteError;
-use boxwright::model::{Record, SetRecord};
+use boxwright::model::{PlanRecord, Record, SetRecord};
 use boxwright::port::Registry;
 
 use super::net::{denied, done, gone, is, tag, too_many, unavailable};
@@ -43,9 +43,9 @@ async fn a_promotion_that_is_killed_anywhere_is_finished_by_the_next() {
             assert_eq!(report.was_done, was_done);
             assert_eq!(newer.records("set.main.").len(), 2);
             assert_eq!(newer.records("plan.main.").len(), 2);
-            let (plan, set): (SetRecord, SetRecord) =
+            let (plan, set): (PlanRecord, SetRecord) =
                 (newer.record(&tag("plan.main.2")), newer.record(&tag("set.main.2")));
-            assert_eq!(plan.boxes, set.boxes);
+            assert_eq!(plan.0.boxes, set.boxes);
             // The plan of the promotion that is gone on with is not written again.
             let plans = newer.log().iter().filter(|asked| is(asked, Verb::Put, "ledger", "plan.")).count();
             assert_eq!(plans, usize::from(!was_begun));
@@ -215,7 +215,7 @@ async fn of_two_promotions_at_once_no_mixed_set_is_reported() {
 async fn a_promotion_that_somebody_else_has_begun_is_not_written_over() {
     let (world, newer) = prepared().await;
     let theirs = SetRecord { seq: 2, ..newer.record(&tag("set.main.1")) };
-    let plan = theirs.clone();
+    let plan = PlanRecord(theirs.clone());
     newer.net.before(
         |asked| is(asked, Verb::Head, "ledger", "plan.main.2"),
         move |memory| {
@@ -226,6 +226,6 @@ async fn a_promotion_that_somebody_else_has_begun_is_not_written_over() {
     let error = newer.run("two").promote("main").await.unwrap_err();
     assert!(matches!(error, PromoteError::Conflict { .. }), "{error}");
     check_stands(&world, "main");
-    assert_eq!(newer.record::<SetRecord>(&tag("plan.main.2")), theirs);
+    assert_eq!(newer.record::<PlanRecord>(&tag("plan.main.2")).0, theirs);
     assert_eq!(newer.run("two").promote("main").await.unwrap().seq, 3);
 }

@@ -44,7 +44,7 @@ prop_compose! {
             let _ = repository;
             for (tag, at) in tags {
                 let own = ContentTag::read(tag).map(|content| content.key().clone());
-                observed.nodes.entry(at.clone()).or_insert(Node { needs: BTreeSet::new(), key: own });
+                observed.nodes.entry(at.clone()).or_insert(Node { key: own, ..Node::default() });
             }
         }
         for (number, needs, other, is_other) in nodes {

@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex};
 
 use boxwright::adapter::memory::{Asked, Verb};
 use boxwright::exec::{
-    BuildError, BuildOptions, BuildReport, CleanError, CleanOptions, CleanReport, Event, Keyed, Ports,
-    PromoteError, PromoteOptions, PromoteReport, Setting, build, clean, promote,
+    BuildError, BuildOptions, BuildReport, CleanError, CleanOptions, CleanReport, Content, Event, History,
+    Keyed, Ledger, Ports, PromoteError, PromoteOptions, PromoteReport, Setting, build, clean, history,
+    promote,
 };
 use boxwright::model::{
-    Digest, Generation, Key, Lease, Record, RecordTag, Repository, Source, Span, Tag, Timestamp,
+    Digest, Generation, Keep, Key, Lease, Record, RecordTag, Repository, Rules, Source, Span, Tag, Timestamp,
 };
+use boxwright::plan::{Rollback, rollback};
 use boxwright::port::{Reference, Registry};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -186,7 +188,31 @@ impl Run<'_> {
 
     pub async fn promote_with(&self, options: &PromoteOptions) -> Result<PromoteReport, PromoteError> {
         let emit = |event| self.events.lock().unwrap().push(event);
-        promote(self.ports(), &self.setting, &self.world.boxes, options, &emit).await
+        promote(self.ports(), &self.setting, Content::Boxes(&self.world.boxes), options, &emit).await
+    }
+
+    /// Promotes the last promotion of another tag.
+    pub async fn promote_from(
+        &self,
+        from: &str,
+        options: &PromoteOptions,
+    ) -> Result<PromoteReport, PromoteError> {
+        let past = self.history(from).await;
+        let taken = Rollback { set: past.sets[0].clone(), withdrawn: None };
+        promote(self.ports(), &self.setting, Content::Set(&taken), options, &|_| {}).await
+    }
+
+    /// Brings back what stood under a tag before.
+    pub async fn roll_back(&self, tag: &str) -> Result<PromoteReport, PromoteError> {
+        let past = self.history(tag).await;
+        let back = rollback(&past.sets, &past.unfinished).expect("something stood before");
+        let options = PromoteOptions { allow_older: true, ..to(tag) };
+        promote(self.ports(), &self.setting, Content::Set(&back), &options, &|_| {}).await
+    }
+
+    pub async fn history(&self, tag: &str) -> History {
+        let ledger = repository("ledger");
+        history(Ledger::new(&*self.world.net, &ledger), &tag.parse().unwrap()).await.unwrap()
     }
 
     pub async fn clean(&self) -> Result<CleanReport, CleanError> {
@@ -228,12 +254,19 @@ pub const DAY: u64 = 86_400;
 pub fn sweeping() -> CleanOptions {
     CleanOptions {
         repositories: ["base", "build", "lint", "test"].map(repository).to_vec(),
-        keep: BTreeMap::from([("main".to_owned(), Some((1, Span::from_seconds(DAY))))]),
+        policies: BTreeMap::from([("main".to_owned(), Keep::Rules(only_main()))]),
         grace: Span::from_seconds(DAY),
         settle: Span::from_seconds(60),
-        ahead: Span::default(),
+        records: Span::from_seconds(30 * DAY),
         apply: true,
+        ..CleanOptions::default()
     }
+}
+
+/// The last promotion of `main`, and replaced ones for a day.
+fn only_main() -> Rules {
+    let only = Some("main".parse().unwrap());
+    Rules { last: Some(1), grace: Span::from_seconds(DAY), only, ..Rules::default() }
 }
 
 /// Returns each box's digest and what became of it.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::Keep;
 
 const GOOD: &str = r#"
 registry = "ghcr.io/easycrypt"
@@ -61,8 +62,10 @@ fn reads_a_whole_project_with_parents_first() {
     let main: Vec<&str> = project.boxes_of("main").iter().map(|spec| spec.name.as_str()).collect();
     assert_eq!(main, ["base", "build"]);
     assert_eq!(project.boxes_of("release").len(), 3);
-    let keep = project.channels["main"].keep;
-    assert_eq!(keep, Keep::Last { count: 1, grace: Span::from_seconds(172_800) });
+    let Keep::Rules(rules) = &project.channels["main"].keep else { panic!("main is kept for ever") };
+    assert_eq!((rules.last, rules.grace.seconds()), (Some(1), 172_800));
+    assert_eq!(rules.only, Some("main".parse().unwrap()));
+    assert!(matches!(project.channels["release"].keep, Keep::Forever));
     assert_eq!(project.channel_of(&"r2026.07".parse().unwrap()).unwrap().name, "release");
     assert!(project.channel_of(&"r2026.07-rc".parse().unwrap()).is_none());
 }
@@ -95,7 +98,7 @@ fn errors_name_place_and_remedy() {
     check("tag = \"main\"", "tag = \".*\"", "38:7", "would also match content tags", "");
     check("tag = \"main\"", "tag = \"(\"", "38:7", "unclosed group", "");
     check("last = 1", "last = 0", "39:17", "must be at least 1", "");
-    check("\"forever\"", "\"always\"", "43:8", "must be \"forever\"", "");
+    check("\"forever\"", "\"always\"", "43:8", "neither \"forever\" nor", "");
     check("\"ec-build-box\"", "\"base\"", "27:14", "share repository `base`", "");
     check("\"ec-build-box\"", "\"ledger\"", "27:14", "is the ledger's repository", "");
     check("\"ec-build-box\"", "\"EC\"", "27:14", "is not a repository name", "");
@@ -112,6 +115,54 @@ fn errors_name_place_and_remedy() {
     check("keep = { last = 1, grace = \"2d\" }", "keep = {", "41:1", "", "");
     check("lean-{pin.lean}", "a/b", "32:10", "is not a tag", "");
     check("lean-{pin.lean}", &"a".repeat(100), "32:10", "at most 128", "");
+}
+
+/// The rules of channel `main` where `keep` is written there.
+fn rules(keep: &str) -> Keep {
+    let text = GOOD.replacen("{ last = 1, grace = \"2d\" }", keep, 1);
+    parse("b.toml", &text).unwrap_or_else(|error| panic!("{error}")).channels["main"].keep.clone()
+}
+
+#[test]
+fn channels_say_what_they_keep() {
+    let Keep::Rules(age) = rules("\"30d\"") else { panic!("for ever") };
+    assert_eq!(
+        (age.age.unwrap().to_string(), age.grace.to_string(), age.min),
+        ("30d".to_owned(), "1d".to_owned(), 1)
+    );
+    let text = "{ last = 3, for = \"90d\", min = 2, semver = \">=1.4\", tags = 'v2.*', \
+                ref = \"refs/heads/{tag}\", git = \"https://example.com/a.git\" }";
+    let Keep::Rules(all) = rules(text) else { panic!("for ever") };
+    assert_eq!((all.last, all.min), (Some(3), 2));
+    assert_eq!(all.versions.unwrap().to_string(), ">=1.4");
+    assert!(all.tags.unwrap().is_match("v2.1"));
+    assert_eq!(all.git_ref.unwrap().remote, "https://example.com/a.git");
+    let check = |keep: &str, place: &str, message: &str, hint: &str| {
+        check("{ last = 1, grace = \"2d\" }", keep, place, message, hint);
+    };
+    check("{ lats = 1 }", "39:10", "unknown key `lats` in [channel.main.keep]", "`last`");
+    check("{ grace = \"1d\" }", "39:8", "no rule that keeps anything", "one of last, for");
+    check("{ semver = \"new\" }", "39:19", "semver", "");
+    check("{ ref = \"main\" }", "39:16", "full ref name", "refs/heads/{tag}");
+    check("{ ref = \"refs/heads/main\" }", "39:16", "same ref for every tag", "");
+    check("{ last = 1, git = \"x\" }", "39:26", "goes with `ref`", "");
+    check("{ tags = '(' }", "39:17", "unclosed group", "");
+}
+
+#[test]
+fn protection_and_limits_are_read() {
+    let more = "[clean]\nmax-delete = \"50%\"\nmin = 2\nrecords = \"90d\"\n";
+    let text = GOOD.replacen("[clean]", more, 1)
+        + "\n[protect]\nfiles = [\"deployed.txt\"]\nurls = [\"https://example.com/live\"]\n\
+         repositories = [\"ghcr.io/org/live\"]\n";
+    let project = parse("b.toml", &text).unwrap();
+    assert_eq!(project.retention.max_delete.unwrap().to_string(), "50%");
+    assert_eq!((project.retention.min, project.retention.records.to_string()), (2, "90d".to_owned()));
+    assert_eq!(project.protect.repositories[0].to_string(), "ghcr.io/org/live");
+    check("[clean]", "[protect]\nfile = []\n[clean]", "9:1", "unknown key `file` in [protect]", "`files`");
+    check("[clean]", "[protect]\nurls = [\"ftp://x\"]\n[clean]", "9:9", "http or https", "");
+    check("[clean]", "[protect]\ndigests = [\"abc\"]\n[clean]", "9:12", "is not a digest", "");
+    check("grace = \"12h\"", "max-delete = \"120%\"", "9:14", "is not a share", "");
 }
 
 #[test]

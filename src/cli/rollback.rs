@@ -1,0 +1,39 @@
+//! `rollback`: promote again what stood under a tag before.
+
+use super::args::{Global, Rollback};
+use super::error::{CliError, exit};
+use super::promote::{carry_out, channel_of};
+use super::session::{self, Session};
+use super::terminal::Terminal;
+use crate::exec::{Content, Ledger, PromoteError, PromoteOptions, history};
+use crate::plan::rollback;
+
+pub async fn run(options: &Rollback, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
+    let loaded = session::load(global)?;
+    let tag = &options.tag;
+    let channel = channel_of(&loaded, tag)?;
+    let session = Session::open(&loaded, global).await?;
+    let ledger = Ledger::new(session.ports().registry, &session.setting.ledger);
+    let past = history(ledger, tag).await.map_err(PromoteError::from)?;
+    let Some(back) = rollback(&past.sets, &past.unfinished) else {
+        let (names, why) = (vec![tag.to_string()], "nothing else was promoted before".to_owned());
+        return Err(PromoteError::Missing { names, why }.into());
+    };
+    let kept = past.sets.first().into_iter().flat_map(|set| &set.boxes);
+    for member in kept.filter(|member| !back.set.boxes.iter().any(|other| other.name == member.name)) {
+        let name = &member.name;
+        terminal.say(&format!("{name} stays as it is: it was no part of {}", back.set.name()));
+    }
+    let promote_options = PromoteOptions {
+        tag: tag.clone(),
+        channel: channel.name.clone(),
+        immutable: channel.immutable,
+        // Going back is what was asked for.
+        allow_older: true,
+        apply: options.yes,
+    };
+    let again = format!("boxwright rollback {tag} --yes");
+    carry_out(&session, Content::Set(&back), &promote_options, &again, global, terminal).await?;
+    session.close(false).await?;
+    Ok(exit::DONE)
+}

@@ -1,0 +1,157 @@
+//! Promotions as the ledger records them: what was promoted, from where, and what stood there before.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Digest, Key, Marked, Record, RunId, Tag, Timestamp};
+
+/// Where a set's boxes were built from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Source {
+    /// The commit, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// The commit's time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<Timestamp>,
+    /// Whether inputs differed from the commit.
+    #[serde(default)]
+    pub dirty: bool,
+    /// Working copies that stood in for pinned revisions or directories, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub local: Vec<String>,
+}
+
+/// One promotion: written as `plan.<tag>.<seq>` before the first tag moves and as
+/// `set.<tag>.<seq>` after the last one was read back.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SetRecord {
+    /// The tag that was promoted to.
+    pub tag: Tag,
+    /// The channel it belongs to.
+    pub channel: String,
+    /// Counts the promotions of this tag, from 1.
+    pub seq: u32,
+    /// When, by the registry's clock.
+    pub promoted: Timestamp,
+    /// The run that promoted.
+    pub run: RunId,
+    /// Where the boxes came from.
+    pub source: Source,
+    /// The promotion whose images these are, where they were taken from another one: of this
+    /// tag for a rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<SetName>,
+    /// The newest source that a rollback took back. Until something newer than that is
+    /// promoted, the tag does not move on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawn: Option<Source>,
+    /// The boxes, in the order their tags move.
+    pub boxes: Vec<SetBox>,
+}
+
+/// One promotion of one tag.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SetName {
+    /// The tag that was promoted to.
+    pub tag: Tag,
+    /// Its count.
+    pub seq: u32,
+}
+
+impl fmt::Display for SetName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, promotion {}", self.tag, self.seq)
+    }
+}
+
+impl SetRecord {
+    /// Returns the name of this promotion.
+    pub fn name(&self) -> SetName {
+        SetName { tag: self.tag.clone(), seq: self.seq }
+    }
+
+    /// Tells whether the same images went to the same repositories.
+    pub fn has_images_of(&self, other: &Self) -> bool {
+        let images = |set: &Self| -> Vec<_> {
+            set.boxes.iter().map(|member| (member.repository.clone(), member.digest.clone())).collect()
+        };
+        images(self) == images(other)
+    }
+}
+
+impl Source {
+    /// Tells whether it is known to be older than `other`; without both times nothing is known.
+    pub fn is_older_than(&self, other: &Self) -> bool {
+        matches!((self.time, other.time), (Some(ours), Some(theirs)) if ours < theirs)
+    }
+}
+
+/// The commit's first twelve digits and its time.
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let revision = self.revision.as_deref().unwrap_or("an unknown revision");
+        f.write_str(revision.get(..12).unwrap_or(revision))?;
+        self.time.map_or(Ok(()), |time| write!(f, " ({})", time.human()))
+    }
+}
+
+/// A promotion that was begun. It says what [`SetRecord`] says, in a manifest of its own, so
+/// that deleting one never takes the other along.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PlanRecord(pub SetRecord);
+
+impl Record for PlanRecord {
+    const KIND: &'static str = "plan";
+}
+
+/// The announcement that a promotion's tags are to go. Its tag is `ends.<tag>.<seq>`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Ending {
+    /// The tag.
+    pub tag: Tag,
+    /// The count of the promotion that stands under it.
+    pub seq: u32,
+    /// When it was announced, by the registry's clock; when it was withdrawn, if there are no
+    /// images any more.
+    pub marked: Timestamp,
+    /// Why.
+    pub reason: String,
+    /// What stood under the tag then.
+    pub images: Vec<Marked>,
+}
+
+impl Ending {
+    /// Returns the promotion's name.
+    pub fn name(&self) -> SetName {
+        SetName { tag: self.tag.clone(), seq: self.seq }
+    }
+}
+
+impl Record for Ending {
+    const KIND: &'static str = "ends";
+}
+
+/// One box of a set.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SetBox {
+    /// The box's name.
+    pub name: String,
+    /// The repository's name, without its host.
+    pub repository: String,
+    /// Its key.
+    pub key: Key,
+    /// The content tag it was taken from.
+    pub content_tag: Tag,
+    /// The digest the tag moves to.
+    pub digest: Digest,
+    /// What stood under the tag before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<Digest>,
+}
+
+impl Record for SetRecord {
+    const KIND: &'static str = "set";
+}

@@ -1,0 +1,163 @@
+//! Promotions that no rule keeps: their tags are announced to go, and removed by a later sweep,
+//! from all repositories of the set. Their images stay as long as anything else keeps them.
+//!
+//! Only what boxwright promoted can go, only where the tag still holds what was promoted, and
+//! only as a whole. A tag whose going was announced is not promoted to (see
+//! [`super::Ended`]), so no promotion is reported that a sweep then undoes.
+
+use std::collections::BTreeMap;
+
+use super::clean::RETIRED;
+use super::observed::{Clean, Doomed, Observed, Policy, Seen};
+use super::policy::Judged;
+use super::sweep::DEADLINE;
+use crate::model::{Ending, Marked, SetName, Span, Tag, Timestamp};
+
+/// What a policy says of the tags of a promotion: the state of each tag of its set.
+enum State {
+    /// It stays.
+    Kept(String),
+    /// It goes, now or in a later sweep.
+    Going,
+}
+
+/// What becomes of promotions that stand and whose tags may go.
+pub(super) struct Endings {
+    tags: BTreeMap<Seen, State>,
+    names: BTreeMap<(String, Tag), String>,
+    announce: Vec<Ending>,
+    doomed: Vec<Doomed>,
+    withdraw: Vec<Ending>,
+    settled: Vec<SetName>,
+}
+
+impl Endings {
+    pub fn of(observed: &Observed, policy: Policy) -> Self {
+        let mut endings = Self {
+            tags: BTreeMap::new(),
+            names: BTreeMap::new(),
+            announce: Vec::new(),
+            doomed: Vec::new(),
+            withdraw: Vec::new(),
+            settled: Vec::new(),
+        };
+        let mut live: Vec<SetName> = Vec::new();
+        for judged in observed.judged.iter().filter(|judged| judged.stands) {
+            if endings.judge(judged, observed, policy) {
+                live.push(judged.set.name());
+            }
+        }
+        for ending in &observed.endings {
+            if live.contains(&ending.name()) {
+                continue;
+            }
+            if !ending.images.is_empty() {
+                endings.withdraw.push(Ending { marked: policy.today, images: Vec::new(), ..ending.clone() });
+            } else if policy.today.since(ending.marked) >= RETIRED {
+                endings.settled.push(ending.name());
+            }
+        }
+        endings
+    }
+
+    /// Judges one promotion; tells whether its tags are going.
+    fn judge(&mut self, judged: &Judged, observed: &Observed, policy: Policy) -> bool {
+        let set = &judged.set;
+        let names = set.boxes.iter().map(|member| (member.repository.clone(), set.tag.clone()));
+        self.names.extend(names.map(|name| (name, judged.reason.clone())));
+        let seen = set.boxes.iter().map(|member| Seen {
+            repository: member.repository.clone(),
+            tag: set.tag.clone(),
+            digest: member.digest.clone(),
+        });
+        let standing = |seen: Seen| {
+            let found = observed.repositories.get(&seen.repository)?.get(&seen.tag)?.clone();
+            // A sweep that was killed between giving the tag away and deleting it is gone on with.
+            let is_given_away = observed.nodes.get(&found).is_some_and(|node| node.is_throwaway);
+            (found == seen.digest || is_given_away).then_some(Seen { digest: found, ..seen })
+        };
+        let images: Vec<Seen> = seen.filter_map(standing).collect();
+        let is_going = !judged.is_kept && !images.is_empty();
+        let is_leased = set.boxes.iter().any(|member| observed.leased.contains(&member.key));
+        let found = observed.endings.iter().find(|ending| ending.name() == set.name());
+        let announced = found.filter(|ending| !ending.images.is_empty());
+        let until = announced.map(|ending| ending.marked.after(policy.grace));
+        let is_due = until.is_some_and(|until| policy.now >= until);
+        let reason = match until {
+            _ if judged.is_kept => judged.reason.clone(),
+            _ if is_leased => format!("{}; but leased", judged.reason),
+            // It was withdrawn; while sweeps may live that saw it, it is not announced again.
+            None if found.is_some() => format!("{}; its tag is looked at again later", judged.reason),
+            Some(until) if !is_due => {
+                format!("{}; its tag is removed after {}", judged.reason, until.human())
+            }
+            _ => {
+                self.tags.extend(images.iter().map(|seen| (seen.clone(), State::Going)));
+                match announced {
+                    Some(ending) => self.doom(judged, ending, images),
+                    None if images.is_empty() => {}
+                    None => self.announce.push(Ending {
+                        tag: set.tag.clone(),
+                        seq: set.seq,
+                        marked: policy.today,
+                        reason: judged.reason.clone(),
+                        images: images.into_iter().map(Seen::into_marked).collect(),
+                    }),
+                }
+                return is_going;
+            }
+        };
+        self.tags.extend(images.into_iter().map(|seen| (seen, State::Kept(reason.clone()))));
+        is_going
+    }
+
+    /// Lets the tags go: of what stands on others first.
+    fn doom(&mut self, judged: &Judged, ending: &Ending, images: Vec<Seen>) {
+        let is_announced = |seen: &Seen| {
+            let is_same = |image: &Marked| image.repository == seen.repository && image.tag == seen.tag;
+            ending.images.iter().any(is_same)
+        };
+        for seen in images.into_iter().rev() {
+            if !is_announced(&seen) {
+                let reason = State::Kept("changed since its going was announced".to_owned());
+                self.tags.insert(seen, reason);
+                continue;
+            }
+            self.doomed.push(Doomed {
+                seen,
+                marked: ending.marked,
+                reason: format!("{}; announced {}", judged.reason, ending.marked.human()),
+                only_tag: true,
+                needs: std::collections::BTreeSet::new(),
+                parts: Vec::new(),
+            });
+        }
+    }
+
+    /// Returns what is said of a tag: nothing if it is none of these, no reason if it goes.
+    pub fn holds(&self, seen: &Seen) -> Option<Option<&str>> {
+        self.tags.get(seen).map(|state| match state {
+            State::Kept(reason) => Some(reason.as_str()),
+            State::Going => None,
+        })
+    }
+
+    /// Returns what the policy says of what stands under this name, which was not resolved.
+    pub fn named(&self, repository: &str, tag: &Tag) -> Option<&str> {
+        self.names.get(&(repository.to_owned(), tag.clone())).map(String::as_str)
+    }
+
+    pub fn into_clean(self, clean: &mut Clean) {
+        clean.announce = self.announce;
+        clean.delete.extend(self.doomed);
+        clean.withdraw = self.withdraw;
+        clean.settled = self.settled;
+    }
+}
+
+/// Tells whether a tag may be promoted to although its going was announced: it was withdrawn,
+/// and every sweep that saw the announcement must have ended.
+pub fn is_over(ending: &Ending, now: Timestamp) -> bool {
+    let wait = Span::from_seconds(2 * DEADLINE.as_secs());
+    ending.images.is_empty() && now.since(ending.marked) >= wait
+}

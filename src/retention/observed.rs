@@ -1,0 +1,233 @@
+//! What a sweep has read, and what it found out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::policy::Judged;
+use crate::model::{Digest, Ending, Generation, Key, Marked, Marker, SetName, Span, Tag, Timestamp};
+
+/// Everything a sweep has read, completely. Whoever could not read all of it has no
+/// `Observed`, and deletes nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Observed {
+    /// The keys of live leases.
+    pub leased: BTreeSet<Key>,
+    /// The markers that stand.
+    pub markers: Vec<Marker>,
+    /// The digests that promotions and lists of protected digests keep, with the reason.
+    pub promoted: BTreeMap<Digest, String>,
+    /// What the policies say of each promotion.
+    pub judged: Vec<Judged>,
+    /// The announcements that tags are to go.
+    pub endings: Vec<Ending>,
+    /// The tags of every repository, by the repository's name, as far as they were resolved.
+    pub repositories: BTreeMap<String, BTreeMap<Tag, Digest>>,
+    /// The tags that were not resolved: what they hold keeps nothing, or need not be known yet.
+    pub unread: BTreeMap<String, BTreeSet<Tag>>,
+    /// What was read about digests: every root's whole closure, and every candidate.
+    pub nodes: BTreeMap<Digest, Node>,
+    /// The only actions that may be decided on, if they were planned before.
+    pub only: Option<BTreeSet<Action>>,
+}
+
+impl Observed {
+    /// Returns every tag that stands in a repository.
+    pub fn tags<'a>(&'a self, repository: &str) -> impl Iterator<Item = &'a Tag> {
+        let read = self.repositories.get(repository).into_iter().flat_map(BTreeMap::keys);
+        read.chain(self.unread.get(repository).into_iter().flatten())
+    }
+
+    /// Returns every tag that stands anywhere.
+    pub fn all_tags(&self) -> impl Iterator<Item = &Tag> {
+        self.repositories.values().flat_map(BTreeMap::keys).chain(self.unread.values().flatten())
+    }
+
+    /// Returns how many tags stand in each repository.
+    pub fn counts(&self) -> BTreeMap<&str, usize> {
+        let names: BTreeSet<&String> = self.repositories.keys().chain(self.unread.keys()).collect();
+        names.into_iter().map(|name| (name.as_str(), self.tags(name).count())).collect()
+    }
+}
+
+/// What a digest needs and says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Node {
+    /// Children, subject and recorded bases: what must exist as long as this does.
+    pub needs: BTreeSet<Digest>,
+    /// Of these, the children: manifests that an index holds together.
+    pub children: BTreeSet<Digest>,
+    /// The key that its labels hold.
+    pub key: Option<Key>,
+    /// The generation that its labels hold.
+    pub generation: Option<Generation>,
+    /// Whether it was made to stand under a tag that is being removed.
+    pub is_throwaway: bool,
+}
+
+/// How a sweep waits.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy {
+    /// The least time between marking and deleting.
+    pub grace: Span,
+    /// The time that counts as now.
+    pub now: Timestamp,
+    /// The registry's true time, by which markers are forgotten however far ahead `now` looks.
+    pub today: Timestamp,
+}
+
+/// What a sweep found out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Clean {
+    /// What stays, and why.
+    pub kept: Vec<Kept>,
+    /// What is marked now.
+    pub condemn: Vec<Condemned>,
+    /// What would be marked or deleted, had it been read: a sweep that applies has read it.
+    pub unread: Vec<Held>,
+    /// Promotions whose tags are announced to go.
+    pub announce: Vec<Ending>,
+    /// What was marked long enough ago, in the order of deletion.
+    pub delete: Vec<Doomed>,
+    /// Markers whose images are gone: they are written anew without images, dated today.
+    pub retire: Vec<Marker>,
+    /// Markers that were retired long enough ago, to be forgotten.
+    pub forget: Vec<Marker>,
+    /// Announcements that no longer hold: written anew without tags, dated today.
+    pub withdraw: Vec<Ending>,
+    /// Announcements that were withdrawn long enough ago, to be forgotten.
+    pub settled: Vec<SetName>,
+}
+
+/// A tag with what it points to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Seen {
+    /// The repository's name, without host.
+    pub repository: String,
+    /// The tag.
+    pub tag: Tag,
+    /// The digest.
+    pub digest: Digest,
+}
+
+impl Seen {
+    pub(super) fn is(&self, image: &Marked) -> bool {
+        image.repository == self.repository && image.tag == self.tag && image.digest == self.digest
+    }
+
+    pub(super) fn into_marked(self) -> Marked {
+        Marked { repository: self.repository, tag: self.tag, digest: self.digest }
+    }
+
+    pub(super) fn held(&self) -> Held {
+        let Self { repository, tag, digest } = self.clone();
+        Held { repository, tag, digest: Some(digest) }
+    }
+}
+
+/// A tag with what it points to, if that was read.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Held {
+    /// The repository's name, without host.
+    pub repository: String,
+    /// The tag.
+    pub tag: Tag,
+    /// The digest.
+    pub digest: Option<Digest>,
+}
+
+/// Something that stays.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Kept {
+    /// What.
+    pub seen: Held,
+    /// Why.
+    pub reason: String,
+}
+
+/// A key's generation that is condemned, with all that stands under it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Condemned {
+    /// The key.
+    pub key: Key,
+    /// The generation.
+    pub generation: Generation,
+    /// What stands there.
+    pub images: Vec<Marked>,
+}
+
+/// An image that may be deleted, or a tag that may be removed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Doomed {
+    /// What.
+    pub seen: Seen,
+    /// When it was marked.
+    pub marked: Timestamp,
+    /// Why.
+    pub reason: String,
+    /// Whether the tag alone is removed, and its image stays.
+    pub only_tag: bool,
+    /// What must not be deleted before it is gone.
+    pub needs: BTreeSet<Digest>,
+    /// Its children, which have no tag and are needed by nothing else: they go after it.
+    pub parts: Vec<Digest>,
+}
+
+/// One thing that a sweep does, to be planned by one call and done by another.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Action {
+    /// What is done.
+    pub what: What,
+    /// The repository's name, without host.
+    pub repository: String,
+    /// The tag.
+    pub tag: Tag,
+    /// The digest.
+    pub digest: Digest,
+}
+
+/// What is done about a tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum What {
+    /// It is marked, or its going is announced.
+    Condemn,
+    /// It is deleted with its image.
+    Delete,
+    /// It alone is removed.
+    Untag,
+}
+
+impl Clean {
+    /// Lists what is done.
+    pub fn actions(&self) -> BTreeSet<Action> {
+        let condemned = self.condemn.iter().flat_map(|one| &one.images);
+        let announced = self.announce.iter().flat_map(|one| &one.images);
+        let condemned = condemned.chain(announced).map(|image| Action {
+            what: What::Condemn,
+            repository: image.repository.clone(),
+            tag: image.tag.clone(),
+            digest: image.digest.clone(),
+        });
+        let deleted = self.delete.iter().map(|doomed| Action {
+            what: if doomed.only_tag { What::Untag } else { What::Delete },
+            repository: doomed.seen.repository.clone(),
+            tag: doomed.seen.tag.clone(),
+            digest: doomed.seen.digest.clone(),
+        });
+        condemned.chain(deleted).collect()
+    }
+
+    /// Returns how many tags go, or will go, by repository.
+    pub fn going(&self) -> BTreeMap<&str, usize> {
+        let condemned = self.condemn.iter().flat_map(|one| &one.images);
+        let announced = self.announce.iter().flat_map(|one| &one.images);
+        let marked = condemned.chain(announced).map(|image| image.repository.as_str());
+        let unread = self.unread.iter().map(|held| held.repository.as_str());
+        let deleted = self.delete.iter().map(|doomed| doomed.seen.repository.as_str());
+        let mut going = BTreeMap::new();
+        for name in marked.chain(unread).chain(deleted) {
+            *going.entry(name).or_default() += 1;
+        }
+        going
+    }
+}

@@ -1,0 +1,61 @@
+//! The walk from the roots: what keeps a digest, and what keeps a key.
+
+use std::collections::BTreeMap;
+
+use super::observed::Observed;
+use crate::model::{ContentTag, Digest, Generation, Key};
+
+/// Everything that is reachable from a root, with what keeps it.
+pub(super) struct Roots {
+    digests: BTreeMap<Digest, String>,
+    /// Of images that do not say their generation, every one is kept.
+    keys: BTreeMap<(Key, Option<Generation>), String>,
+}
+
+impl Roots {
+    /// Walks from the tags that are not ours, what leases cover and what is promoted or protected.
+    pub fn of(observed: &Observed) -> Self {
+        let mut digests = observed.promoted.clone();
+        for (tag, digest) in observed.repositories.values().flatten() {
+            match ContentTag::read(tag) {
+                // What is attached to an image follows it, and keeps nothing.
+                None if tag.subject().is_some() => {}
+                None => {
+                    digests.insert(digest.clone(), format!("has tag {tag}"));
+                }
+                Some(content) if observed.leased.contains(content.key()) => {
+                    digests.entry(digest.clone()).or_insert_with(|| "leased".to_owned());
+                }
+                Some(_) => {}
+            }
+        }
+        let mut waiting: Vec<Digest> = digests.keys().cloned().collect();
+        while let Some(digest) = waiting.pop() {
+            for needed in observed.nodes.get(&digest).iter().flat_map(|node| &node.needs) {
+                if !digests.contains_key(needed) {
+                    digests.insert(needed.clone(), format!("needed by {}", digest.short()));
+                    waiting.push(needed.clone());
+                }
+            }
+        }
+        let mut keys = BTreeMap::new();
+        for (digest, reason) in &digests {
+            let node = observed.nodes.get(digest);
+            if let Some((key, node)) = node.and_then(|node| Some((node.key.clone()?, node))) {
+                keys.insert((key, node.generation), reason.clone());
+            }
+        }
+        Self { digests, keys }
+    }
+
+    /// Returns what keeps a digest.
+    pub fn keeps(&self, digest: &Digest) -> Option<&str> {
+        self.digests.get(digest).map(String::as_str)
+    }
+
+    /// Returns what keeps an image of this key and generation, whatever its digest is.
+    pub fn keeps_key(&self, key: &Key, generation: Generation) -> Option<&str> {
+        let exact = self.keys.get(&(key.clone(), Some(generation)));
+        exact.or_else(|| self.keys.get(&(key.clone(), None))).map(String::as_str)
+    }
+}
