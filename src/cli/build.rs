@@ -40,7 +40,12 @@ pub async fn run(options: &Build, global: &Global, terminal: Terminal) -> Result
 pub fn print(report: &BuildReport, boxes: &[Keyed], session: &Session, global: &Global, terminal: Terminal) {
     match global.format {
         Format::Json => terminal.result(&json::text(&as_json(report, boxes, session))),
-        Format::Human => terminal.result(&table(report, boxes).render()),
+        Format::Human => {
+            let width = Terminal::width();
+            let whole = table(report, boxes, true);
+            let table = if whole.fits(width) { whole } else { table(report, boxes, false) };
+            terminal.result(&table.fit(width));
+        }
     }
 }
 
@@ -71,7 +76,7 @@ fn as_json(report: &BuildReport, boxes: &[Keyed], session: &Session) -> Report {
     Report { schema: 1, run: session.setting.run.to_string(), boxes: rows.collect(), findings: None }
 }
 
-fn table(report: &BuildReport, boxes: &[Keyed]) -> Table {
+fn table(report: &BuildReport, boxes: &[Keyed], is_wide: bool) -> Table {
     let mut table = Table::new(&["BOX", "RESULT", "TIME", "IMAGE"]);
     for keyed in boxes {
         let Some(one) = report.boxes.get(&keyed.wanted.name) else { continue };
@@ -87,7 +92,8 @@ fn table(report: &BuildReport, boxes: &[Keyed]) -> Table {
             other => other.word(),
         };
         let image = match digest {
-            Some(digest) => format!("{}@{digest}", keyed.wanted.repository),
+            Some(digest) if is_wide => format!("{}@{digest}", keyed.wanted.repository),
+            Some(digest) => digest.short().to_owned(),
             None => reason.lines().next().unwrap_or_default().to_owned(),
         };
         table.row([

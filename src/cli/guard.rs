@@ -3,7 +3,7 @@
 use super::args::{Boxes, Format, Global};
 use super::error::{CliError, exit};
 use super::json;
-use super::plan::{ask, report, table};
+use super::plan::{ask, report, tree};
 use super::session::{self, Session};
 use super::terminal::{BAD, NOTE, Terminal, paint};
 
@@ -13,7 +13,7 @@ pub async fn run(options: &Boxes, global: &Global, terminal: Terminal) -> Result
     let planned = ask(&mut session, &loaded, options, global, terminal).await?;
     match global.format {
         Format::Json => terminal.result(&json::text(&report(&planned, &session))),
-        Format::Human => terminal.result(&table(&planned).render()),
+        Format::Human => terminal.result(&tree(&planned)),
     }
     let missing: Vec<&str> = planned.missing().map(|row| row.name.as_str()).collect();
     let code = if missing.is_empty() {

@@ -10,6 +10,7 @@ mod explain;
 mod export;
 mod findings;
 mod guard;
+mod help;
 mod hosts;
 mod import;
 mod init;
@@ -22,6 +23,7 @@ mod plan;
 mod progress;
 mod promote;
 mod registry;
+mod report;
 mod rollback;
 mod run;
 mod session;
@@ -33,6 +35,7 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, Parser};
 
+use crate::config;
 use args::{Cli, Command};
 use error::{CliError, exit};
 use terminal::{BAD, NOTE, Terminal, paint};
@@ -64,7 +67,13 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Rollback(options) => rollback::run(options, global, terminal).await,
         Command::Log(options) => log::run(options, global, terminal).await,
         Command::Clean(options) => clean::run(options, global, terminal).await,
+        Command::Report(options) => report::run(options, global, terminal).await,
         Command::Registry(options) => registry::run(options, global, terminal).await,
+        Command::Schema => {
+            terminal.result(config::SCHEMA);
+            Ok(exit::DONE)
+        }
+        Command::Help { topic, directory } => help::run(topic.as_deref(), directory.as_deref(), terminal),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "boxwright", &mut script);
