@@ -65,7 +65,7 @@ fn graph(report: &Report) -> Markup {
     let largest = report.boxes.iter().map(|one| one.bytes).max().unwrap_or(0).max(1);
     let roots = report.boxes.iter().filter(|one| one.parents.is_empty());
     html! {
-        p.soft { "Each box stands below the one it is built on; the bar is its size, the dark part what it shares with no other box." }
+        p.soft { "Each box stands below the one it is built on; the bar is its size, the strong part what no other box has." }
         ul.tree { @for one in roots { (branch(report, one, largest)) } }
     }
 }
