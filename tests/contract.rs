@@ -9,6 +9,9 @@
 
 #[path = "contract/cases.rs"]
 mod cases;
+#[path = "contract/copies.rs"]
+mod copies;
+#[allow(dead_code, reason = "shared with the faults")]
 #[path = "contract/process.rs"]
 mod process;
 #[path = "contract/restricted.rs"]
@@ -17,6 +20,7 @@ mod restricted;
 mod transfers;
 
 use cases::*;
+use copies::*;
 use transfers::*;
 
 macro_rules! on_memory_and_real {
@@ -72,6 +76,7 @@ contract! {
     a_blob_that_is_not_what_it_says_is_refused
     blobs_are_mounted_from_another_repository
     referrers_are_listed
+    an_image_is_copied_with_all_it_needs
     a_tag_goes_alone
     a_tag_goes_and_its_image_stays_without_any
 }

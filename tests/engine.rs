@@ -17,8 +17,8 @@ use boxwright::adapter::context::DiskContext;
 use boxwright::adapter::engine::{AuthSource, DockerEngine, Login};
 use boxwright::model::{Digest, Entry, RelPath, Repository};
 use boxwright::port::{
-    BuildEvent, BuildRequest, Context, ContextError, ContextFilter, Engine, EngineError, ImageId, RunOutput,
-    RunRequest, Scan, StepState, Visit,
+    BuildEvent, BuildRequest, Context, ContextError, ContextFilter, Engine, EngineError, ImageId, RunImage,
+    RunOutput, RunRequest, Scan, StepState, Visit,
 };
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -477,8 +477,7 @@ async fn logs_in_with_a_password_that_base64_writes_with_plus_and_slash() {
 
 fn run_request(repository: &Repository, digest: &Digest, source: &Path, script: &str) -> RunRequest {
     RunRequest {
-        repository: repository.clone(),
-        digest: digest.clone(),
+        image: RunImage::Pushed { repository: repository.clone(), digest: digest.clone() },
         platform: "linux/amd64".parse().unwrap(),
         command: ["sh", "-c", script].map(str::to_owned).to_vec(),
         source: source.to_owned(),

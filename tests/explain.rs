@@ -98,6 +98,14 @@ impl Engine for Labeller {
         Ok(0)
     }
 
+    async fn name(&self, _: &ImageId, _: &str) -> Result<(), EngineError> {
+        unreachable!("these tests name no image")
+    }
+
+    async fn find(&self, _: &str) -> Result<Option<ImageId>, EngineError> {
+        unreachable!("these tests look for no image")
+    }
+
     async fn push(
         &self,
         image: &ImageId,

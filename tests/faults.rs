@@ -1,8 +1,11 @@
 //! What registries do wrong, and what may not come of it: each fault is played by a scripted
-//! server, or by a proxy in front of a real registry. The numbers in comments are the rows of the project's table of faults.
+//! server, or by a proxy in front of a real registry. The numbers in comments are the rows of the
+//! project's table of faults, `faults/table.tsv`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "faults/canary.rs"]
+mod canary;
 #[path = "faults/digests.rs"]
 mod digests;
 #[path = "faults/disk.rs"]
@@ -16,6 +19,10 @@ mod engine;
 mod exhaustive;
 #[path = "faults/lists.rs"]
 mod lists;
+#[path = "faults/mended.rs"]
+mod mended;
+#[path = "faults/network.rs"]
+mod network;
 #[path = "faults/peer.rs"]
 mod peer;
 #[path = "faults/places.rs"]
@@ -31,6 +38,14 @@ mod proxy;
 mod retries;
 #[path = "faults/scene.rs"]
 mod scene;
+#[path = "faults/secure.rs"]
+mod secure;
+#[path = "faults/seen_late.rs"]
+mod seen_late;
+#[path = "faults/streams.rs"]
+mod streams;
+#[path = "faults/tls.rs"]
+mod tls;
 #[path = "faults/tokens.rs"]
 mod tokens;
 #[path = "faults/untag.rs"]

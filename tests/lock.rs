@@ -198,3 +198,51 @@ async fn what_is_no_longer_used_leaves_the_lock() {
     assert_eq!(report.moved.len(), 1);
     assert_eq!((report.moved[0].what.as_str(), &report.moved[0].new), ("image ghcr.io/x/y:1", &None));
 }
+
+#[tokio::test]
+async fn a_mirror_is_read_in_its_stead_and_moves_no_key() {
+    let world = World::new().await;
+    let mirrored = world.push("mirror.example/hub/library/debian", "12", "as the mirror has it").await;
+    let text = format!("{CONFIG}\n[mirror]\n\"docker.io\" = \"mirror.example/hub/\"\n");
+    let project = config::parse("boxwright.toml", &text).unwrap();
+    let (args, empty) = (BTreeMap::new(), Lock::default());
+    let with_mirror = |lock| tree(world.root.path(), &project, lock, &args);
+    world.registry.clear_log();
+    let all = resolve(with_mirror(&empty), &world.registry, &world.upstream, &|_: &str| false).await.unwrap();
+    // The lock names the image, not the mirror.
+    assert_eq!(all.lock.images[&"debian:12".parse().unwrap()], mirrored);
+    assert_eq!(all.lock.pins["debian"].value, mirrored.to_string());
+    let hosts = world.registry.log();
+    let hosts: std::collections::BTreeSet<_> =
+        hosts.iter().map(|asked| asked.repository.as_ref().unwrap().host()).collect();
+    assert_eq!(hosts.into_iter().collect::<Vec<_>>(), ["ghcr.io", "mirror.example"]);
+    // One lock gives one key, with the mirror and without, and the engine pulls that digest there.
+    let there = keys(with_mirror(&all.lock), &project.boxes, "registry.example").unwrap();
+    let here = world.keys(&all.lock).unwrap();
+    let dockerfile = |keyed: &Keyed| {
+        let request = keyed.request(&BTreeMap::new(), BTreeMap::new(), false).unwrap();
+        String::from_utf8(request.dockerfile).unwrap()
+    };
+    for (there, here) in there.iter().zip(&here) {
+        assert_eq!(there.wanted, here.wanted);
+    }
+    assert!(dockerfile(&there[0]).contains(&format!("FROM mirror.example/hub/library/debian@{mirrored}")));
+    assert!(dockerfile(&here[0]).contains(&format!("FROM docker.io/library/debian@{mirrored}")));
+    assert!(dockerfile(&there[1]).contains("--from=ghcr.io/x/y@"));
+}
+
+#[test]
+fn mirrors_are_hosts_and_places_below_them() {
+    for (line, at, why) in [
+        ("\"https://docker.io\" = \"m.example\"", "4:1", "is not a registry host"),
+        ("\"docker.io/library\" = \"m.example\"", "4:1", "is not a registry host"),
+        ("\"docker.io\" = \"https://m.example\"", "4:15", "is not a registry host"),
+        ("\"docker.io\" = \"m.example/A\"", "4:15", "is not a repository name"),
+        ("\"docker.io\" = true", "4:15", "expected a string"),
+    ] {
+        let text = format!("registry = \"r.example\"\n[box.a]\n[mirror]\n{line}\n");
+        let error = config::parse("boxwright.toml", &text).unwrap_err();
+        assert_eq!(format!("{}:{}", error.line, error.column), at, "{error}");
+        assert!(error.message.contains(why), "{error}");
+    }
+}

@@ -105,13 +105,21 @@ pub enum Command {
     /// Build and push what is missing, parents first, and lease what is used
     #[command(after_help = "Examples:\n  boxwright build                  all boxes\n  \
         boxwright build test             the box test and what it stands on\n  \
-        boxwright build --jobs 4 --wait 0s")]
+        boxwright build --jobs 4 --wait 0s\n  \
+        boxwright build --at 4f3c2a1 test  as that commit has it, from a clone of the repository\n  \
+        boxwright build --local          for this machine alone, where nothing may be pushed")]
     Build(Build),
     /// Fail if a box is missing: for jobs that may not build, such as those of a fork
     #[command(
         after_help = "Examples:\n  boxwright guard                  in a job that may not push\n  boxwright guard --channel release"
     )]
-    Guard(Boxes),
+    Guard(Guard),
+    /// Make new images of boxes whose recipe has not changed, such as for updates of what they install
+    #[command(
+        after_help = "Examples:\n  boxwright rebuild base --dependants    ask, then rebuild base and all that stands on it\n  \
+        boxwright rebuild base --yes           without asking, as a cron does"
+    )]
+    Rebuild(Rebuild),
     /// Print what a box's key is made of, and what differs from an image that stands
     #[command(
         after_help = "Examples:\n  boxwright explain build                        all inputs; works offline\n  \
@@ -216,6 +224,8 @@ pub struct Plan {
     /// Exit with 10 if anything would be built
     #[arg(long)]
     pub check: bool,
+    #[command(flatten)]
+    pub tell: Tell,
 }
 
 #[derive(Debug, Args)]
@@ -231,6 +241,59 @@ pub struct Build {
     /// Ignore the engine's build cache
     #[arg(long)]
     pub no_cache: bool,
+    /// When to lease and push: if this run is trusted and the registry takes it; or else fail; or not at all
+    #[arg(long, value_enum, default_value = "auto", env = "BOXWRIGHT_PUSH")]
+    pub push: Push,
+    /// Build what is missing for this machine alone, where `boxwright run` finds it; write nothing to the registry
+    #[arg(long, conflicts_with = "push")]
+    pub local: bool,
+    /// Build from this commit, branch or tag, in a directory of its own; what is not here is asked of origin
+    #[arg(long, value_name = "REVISION", conflicts_with = "sources")]
+    pub at: Option<String>,
+    #[command(flatten)]
+    pub tell: Tell,
+}
+
+/// When a build leases and pushes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Push {
+    Auto,
+    Always,
+    Never,
+}
+
+/// Where a command tells later jobs what it found.
+#[derive(Debug, Args)]
+pub struct Tell {
+    /// Write a file of variables for later jobs, such as GitLab's dotenv report
+    #[arg(long, value_name = "FILE", env = "BOXWRIGHT_DOTENV")]
+    pub dotenv: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Guard {
+    #[command(flatten)]
+    pub boxes: Boxes,
+    #[command(flatten)]
+    pub tell: Tell,
+}
+
+#[derive(Debug, Args)]
+pub struct Rebuild {
+    /// The boxes
+    #[arg(value_name = "BOX", required = true)]
+    pub names: Vec<String>,
+    /// Rebuild what stands on them as well
+    #[arg(long)]
+    pub dependants: bool,
+    /// Do it without asking; without a terminal nothing is done otherwise
+    #[arg(long)]
+    pub yes: bool,
+    /// How many boxes to build at once
+    #[arg(short, long, default_value_t = 2, env = "BOXWRIGHT_JOBS", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: u16,
+    #[command(flatten)]
+    pub tell: Tell,
 }
 
 #[derive(Debug, Args)]

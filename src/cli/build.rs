@@ -1,28 +1,155 @@
 //! `build`: build and push what is missing.
 
-use super::args::{Build, Format, Global};
+use std::collections::BTreeMap;
+
+use super::advice::{self, Missing};
+use super::args::{Build, Format, Global, Push, Tell};
+use super::ci::{self, BoxFact, Outputs, Trust};
 use super::error::{CliError, exit};
-use super::interrupt;
 use super::json::{self, BoxRow, Report};
 use super::progress::duration;
-use super::session::{self, Session};
+use super::session::{self, Computed, Loaded, Session};
 use super::table::Table;
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal};
-use crate::exec::{BoxReport, BuildOptions, BuildReport, Keyed, Outcome, build};
+use super::{at, interrupt};
+use crate::exec::{
+    BoxReport, BuildOptions, BuildReport, Keyed, Ledger, Outcome, Reason, build, build_local, reasons,
+};
 
 pub async fn run(options: &Build, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
     let cancel = interrupt::token();
-    let loaded = session::load(global)?;
+    // Held until the end: what was checked out is gone with it.
+    let (_checkout, loaded) = match &options.at {
+        Some(revision) => {
+            let (checkout, loaded) = at::load(global, revision).await?;
+            (Some(checkout), loaded)
+        }
+        None => (None, session::load(global)?),
+    };
+    clash(&loaded, &options.tell)?;
     let mut session = Session::open(&loaded, global).await?;
+    shut(&mut session, options)?;
     let specs = loaded.choose(&options.boxes)?;
     let computed = session.compute(&loaded, specs, global, terminal).await?;
     let build_options =
         BuildOptions { jobs: usize::from(options.jobs), wait: options.wait, no_cache: options.no_cache };
+    let (ports, setting, boxes) = (session.ports(), &session.setting, &computed.boxes);
     let progress = session.progress();
     let emit = |event| progress.event(event);
-    let report =
-        build(session.ports(), &session.setting, &computed.boxes, &build_options, &emit, &cancel).await?;
-    print(&report, &computed.boxes, &session, global, terminal);
+    let report = match options.local {
+        true => build_local(ports, setting, boxes, &build_options, &emit, &cancel).await?,
+        false => build(ports, setting, boxes, &build_options, &emit, &cancel).await?,
+    };
+    show(&report, &session, &loaded, &computed, global, terminal).await?;
+    tell(&report, &computed, &session, &options.tell)?;
+    let can_push = report.can_push;
+    let code = end(session, report).await?;
+    if options.push == Push::Always && !can_push {
+        return Err(CliError::NoPush);
+    }
+    Ok(code)
+}
+
+/// Boxes whose variables for later jobs would be one are told apart before anything is built.
+pub fn clash(loaded: &Loaded, to: &Tell) -> Result<(), CliError> {
+    let names = loaded.project.boxes.iter().map(|spec| spec.name.as_str());
+    match ci::variables_clash(names).filter(|_| to.dotenv.is_some()) {
+        Some((a, b)) => Err(CliError::Usage(format!("--dotenv: boxes {a} and {b} would have one variable"))),
+        None => Ok(()),
+    }
+}
+
+/// Shuts the registry for writes where this run must not make them.
+fn shut(session: &mut Session, options: &Build) -> Result<(), CliError> {
+    match (options.push, session.ci.trust.clone()) {
+        _ if options.local => session.shut("--local".to_owned()),
+        (Push::Never, _) => session.shut("--push never".to_owned()),
+        (Push::Always, Trust::Untrusted(_)) => session.may_write("--push always")?,
+        (Push::Auto, Trust::Unknown(why)) => session.shut(format!("{why}; --push always pushes")),
+        (Push::Always | Push::Auto, _) => {}
+    }
+    Ok(())
+}
+
+/// Prints the result, and what to do about boxes that may not be built here.
+pub async fn show(
+    report: &BuildReport,
+    session: &Session,
+    loaded: &Loaded,
+    computed: &Computed,
+    global: &Global,
+    terminal: Terminal,
+) -> Result<(), CliError> {
+    match global.format {
+        Format::Json => terminal.result(&json::text(&as_json(report, &computed.boxes, session)))?,
+        Format::Human => {
+            let (boxes, width) = (&computed.boxes, Terminal::width());
+            let whole = table(report, boxes, true);
+            let table = if whole.fits(width) { whole } else { table(report, boxes, false) };
+            terminal.result(&table.fit(width))?;
+        }
+    }
+    for (name, one) in &report.boxes {
+        if let Outcome::Failed(why) = &one.outcome {
+            terminal.annotate(&format!("box {name} failed"), None, why);
+        }
+    }
+    let is_forbidden =
+        |keyed: &&Keyed| matches!(outcome(report, keyed), Some(Outcome::Forbidden(_) | Outcome::Skipped(_)));
+    if report.boxes.values().any(|one| matches!(one.outcome, Outcome::Forbidden(_))) {
+        let missing: Vec<&Keyed> = computed.boxes.iter().filter(is_forbidden).collect();
+        let told = reasons(
+            Ledger::new(session.ports().registry, &session.setting.ledger),
+            &loaded.project,
+            &missing,
+        )
+        .await;
+        let moved: &BTreeMap<String, Reason> = &told.by_box;
+        let missing: Vec<Missing<'_>> = missing
+            .into_iter()
+            .filter_map(|keyed| {
+                let generation = report.boxes.get(&keyed.wanted.name)?.generation;
+                Some(Missing { keyed, generation, moved: moved.get(&keyed.wanted.name) })
+            })
+            .collect();
+        advice::say(&missing, computed, session, terminal);
+    }
+    Ok(())
+}
+
+fn outcome<'a>(report: &'a BuildReport, keyed: &Keyed) -> Option<&'a Outcome> {
+    report.boxes.get(&keyed.wanted.name).map(|one| &one.outcome)
+}
+
+/// Tells later steps and jobs.
+pub fn tell(report: &BuildReport, computed: &Computed, session: &Session, to: &Tell) -> Result<(), CliError> {
+    let fact = |keyed: &Keyed| {
+        let name = &keyed.wanted.name;
+        let one = report.boxes.get(name)?;
+        let pushed = one.digest.as_ref().map(|digest| format!("{}@{digest}", keyed.wanted.repository));
+        Some(BoxFact {
+            name: name.clone(),
+            tag: keyed.wanted.tag.with_generation(one.generation).to_string(),
+            digest: one.digest.as_ref().map(ToString::to_string),
+            image: pushed.or_else(|| report.local.get(name).cloned()),
+            result: match &one.outcome {
+                Outcome::Used => "present",
+                Outcome::Forbidden(_) => "missing",
+                other => other.word(),
+            }
+            .to_owned(),
+            reason: one.reason.clone(),
+            size: report.sizes.get(name).copied(),
+            seconds: Some(one.seconds),
+        })
+    };
+    let boxes = computed.boxes.iter().filter_map(fact).collect();
+    let outputs = Outputs { can_push: report.can_push, boxes };
+    ci::publish(&outputs, &session.ci, &session.setting.run.to_string(), to.dotenv.as_deref())
+}
+
+/// Closes the session; returns the exit code.
+pub async fn end(session: Session, report: BuildReport) -> Result<u8, CliError> {
     // An engine that answered is not asked again; one that never did is why boxes failed.
     let engine = match code(&report) {
         exit::FAILED => session.ports().engine.check().await.map(drop),
@@ -34,19 +161,6 @@ pub async fn run(options: &Build, global: &Global, terminal: Terminal) -> Result
     }
     engine?;
     Ok(code(&report))
-}
-
-/// Prints what became of the boxes.
-pub fn print(report: &BuildReport, boxes: &[Keyed], session: &Session, global: &Global, terminal: Terminal) {
-    match global.format {
-        Format::Json => terminal.result(&json::text(&as_json(report, boxes, session))),
-        Format::Human => {
-            let width = Terminal::width();
-            let whole = table(report, boxes, true);
-            let table = if whole.fits(width) { whole } else { table(report, boxes, false) };
-            terminal.result(&table.fit(width));
-        }
-    }
 }
 
 /// Returns the exit code for what became of the boxes.
@@ -73,7 +187,8 @@ fn as_json(report: &BuildReport, boxes: &[Keyed], session: &Session) -> Report {
         row.seconds = Some((one.seconds * 1000.0).round() / 1000.0);
         Some(row)
     });
-    Report { schema: 1, run: session.setting.run.to_string(), boxes: rows.collect(), findings: None }
+    let run = session.setting.run.to_string();
+    Report { schema: 1, run, boxes: rows.collect(), ci: session.in_ci(), findings: None }
 }
 
 fn table(report: &BuildReport, boxes: &[Keyed], is_wide: bool) -> Table {
@@ -91,10 +206,11 @@ fn table(report: &BuildReport, boxes: &[Keyed], is_wide: bool) -> Table {
             Outcome::Used => "present",
             other => other.word(),
         };
-        let image = match digest {
-            Some(digest) if is_wide => format!("{}@{digest}", keyed.wanted.repository),
-            Some(digest) => digest.short().to_owned(),
-            None => reason.lines().next().unwrap_or_default().to_owned(),
+        let image = match (digest, report.local.get(&keyed.wanted.name)) {
+            (Some(digest), _) if is_wide => format!("{}@{digest}", keyed.wanted.repository),
+            (Some(digest), _) => digest.short().to_owned(),
+            (None, Some(local)) => local.clone(),
+            (None, None) => reason.lines().next().unwrap_or_default().to_owned(),
         };
         table.row([
             (BOLD, keyed.wanted.name.clone()),

@@ -12,7 +12,7 @@ use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal};
 use crate::adapter::remote::Remotes;
 use crate::exec::{self, CleanOptions, CleanReport, LedgerError, clean};
 use crate::model::{Digest, Marked, Span, Tag, Timestamp};
-use crate::retention::{Deletion, Held, Policies, Seen};
+use crate::retention::{Deletion, Held, Policies, Seen, least_grace};
 
 mod plan;
 
@@ -45,6 +45,9 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
     let loaded = session::load(global)?;
     let plan = options.apply.as_deref().map(PlanFile::read).transpose()?;
     let session = Session::open(&loaded, global).await?;
+    if options.yes || plan.is_some() {
+        session.may_write("cleaning")?;
+    }
     let ledger = session.setting.ledger.to_string();
     let ahead = match &plan {
         Some(plan) if plan.ledger != ledger => {
@@ -72,10 +75,10 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
                 old_records: report.records,
                 images: rows,
             };
-            terminal.result(&json::text(&out));
+            terminal.result(&json::text(&out))?;
         }
         Format::Human => {
-            terminal.result(&table(&rows).render());
+            terminal.result(&table(&rows).render())?;
             summary(&report, options, terminal);
         }
     }
@@ -110,14 +113,15 @@ pub async fn clean_options(
     let mut protected = exec::protected(&remote, &texts, &project.protect.urls).await?;
     let named = project.protect.digests.iter();
     protected.extend(named.map(|digest| (digest.clone(), "is protected".to_owned())));
+    let settle = session.settle(loaded);
     Ok(CleanOptions {
         repositories: session.repositories(loaded)?,
         policies,
         refs,
         protected,
         protectors: project.protect.repositories.clone(),
-        grace: project.retention.grace,
-        settle: session.settle(loaded),
+        grace: least_grace(project.retention.grace, settle),
+        settle,
         ahead,
         records: project.retention.records,
         max_delete: options.max_delete.or(project.retention.max_delete),

@@ -7,11 +7,13 @@ use crate::adapter::archive::BadArchive;
 use crate::adapter::credentials::SettingError;
 use crate::adapter::embedded::EmbeddedError;
 use crate::adapter::registry::StartError;
+use crate::adapter::revision::RevisionError;
 use crate::config::{ConfigError, nearest};
 use crate::exec::{
     BuildError, CleanError, ExplainError, ExportError, ImportError, InputsError, KeysError, LedgerError,
-    LockError, PackError, PromoteError, ProtectError, RunError,
+    LockError, PackError, PromoteError, ProtectError, RebuildError, RunError,
 };
+use crate::inputs::DockerignoreError;
 use crate::plan::Refusal;
 use crate::port::{ContextError, EngineError, Failure, RegistryError};
 
@@ -34,6 +36,9 @@ pub enum CliError {
     NoConfig { directory: PathBuf },
     #[error("failed to {action} {}", path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
+    /// The result was not taken in, by a full disk perhaps.
+    #[error("failed to write the result")]
+    Output(#[source] io::Error),
     #[error("{0}")]
     Usage(String),
     #[error("there is no {what} `{name}`")]
@@ -70,6 +75,19 @@ pub enum CliError {
     Run(#[from] RunError),
     #[error(transparent)]
     Engine(#[from] EngineError),
+    #[error(transparent)]
+    Rebuild(#[from] RebuildError),
+    #[error(transparent)]
+    Revision(#[from] RevisionError),
+    /// A revision whose configuration would have more than the present one is given.
+    #[error("boxwright.toml of {revision} {what}")]
+    OtherTrust { revision: String, what: String },
+    /// An event that anybody can cause, and a command that writes.
+    #[error("{what} is refused: this run is not trusted: {why}")]
+    Untrusted { what: &'static str, why: String },
+    /// `--push always`, and no push.
+    #[error("nothing may be pushed from here, and --push always asks for it")]
+    NoPush,
     /// A worker ended without a result.
     #[error("a part of boxwright stopped unexpectedly")]
     CutOff,
@@ -95,7 +113,16 @@ impl CliError {
                 LockError::Registry { .. } | LockError::Remote { .. } => exit::UNREACHABLE,
                 LockError::NoImage { .. } | LockError::NoRef { .. } => exit::FAILED,
             },
-            Self::Embedded(_) | Self::CutOff => exit::FAILED,
+            Self::Rebuild(error) => match error {
+                RebuildError::Ledger(error) => ledger(error),
+                RebuildError::Unknown { .. } => exit::UNREACHABLE,
+            },
+            Self::Revision(error) => match error {
+                RevisionError::Unknown { .. } => exit::USAGE,
+                RevisionError::Git { .. } | RevisionError::Directory(_) => exit::FAILED,
+            },
+            Self::OtherTrust { .. } | Self::Untrusted { .. } | Self::NoPush => exit::REFUSED,
+            Self::Embedded(_) | Self::Output(_) | Self::CutOff => exit::FAILED,
             Self::Build(error) => build(error),
             Self::Promote(error) => match error {
                 PromoteError::Build(error) => build(error),
@@ -146,11 +173,39 @@ impl CliError {
         }
     }
 
+    /// Returns the file and the line that it is about, where it is about one. The file is named
+    /// from the directory of the configuration.
+    pub fn place(&self) -> Option<(String, u32)> {
+        let place = match self {
+            Self::Config(error) => Some((error.file.as_str(), u32::try_from(error.line).ok()?)),
+            Self::Keys(error) | Self::Lock(LockError::Keys(error)) => match error {
+                KeysError::Dockerfile { source, .. } => source.place(),
+                KeysError::Dockerignore { source: DockerignoreError::Pattern { file, line, .. }, .. }
+                | KeysError::NothingMatches { file, line, .. }
+                | KeysError::Image { file, line, .. }
+                | KeysError::Undeclared { file, line, .. }
+                | KeysError::Trigger { file, line, .. } => Some((file.as_str(), *line)),
+                _ => None,
+            },
+            _ => None,
+        };
+        place.map(|(file, line)| (file.to_owned(), line))
+    }
+
     /// Returns what to do about it, where something can be said.
     pub fn hint(&self) -> Option<String> {
         let text = match self {
             Self::NoConfig { .. } => "`boxwright init` writes one from the Dockerfiles it finds",
             Self::Config(error) => return error.hint.clone(),
+            Self::Untrusted { .. } => {
+                "a run by an event that takes write access does it, or a person at a terminal"
+            }
+            Self::NoPush => {
+                "the credentials need the right to push; without --push always present boxes are used"
+            }
+            Self::OtherTrust { .. } => {
+                "look at what it changes; if it is as it should be, check that revision out and build there"
+            }
             Self::Unknown { name, known, .. } => return Some(meant(name, known)),
             Self::Keys(error) => return keys_hint(error),
             Self::Explain(ExplainError::NoInputs { .. }) => {
@@ -309,6 +364,7 @@ fn run(error: &RunError) -> u8 {
     match error {
         RunError::Missing { .. } => exit::MISSING,
         RunError::Unknown { .. } => exit::UNREACHABLE,
+        RunError::Engine(error) => engine(error),
     }
 }
 

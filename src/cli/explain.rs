@@ -29,7 +29,7 @@ pub async fn run(options: &Explain, global: &Global, terminal: Terminal) -> Resu
         terminal.result(&match global.format {
             Format::Json => json::text(&Inputs::of(&keyed)),
             Format::Human => inputs(&keyed),
-        });
+        })?;
         return Ok(exit::DONE);
     };
     let mut session = Session::open(&loaded, global).await?;
@@ -42,7 +42,7 @@ pub async fn run(options: &Explain, global: &Global, terminal: Terminal) -> Resu
     terminal.result(&match global.format {
         Format::Json => json::text(&Comparison::of(&compared, text, &older)),
         Format::Human => comparison(&compared, text, &older),
-    });
+    })?;
     session.close(false).await?;
     Ok(exit::DONE)
 }

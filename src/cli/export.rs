@@ -86,9 +86,9 @@ pub async fn run(options: &Export, global: &Global, terminal: Terminal) -> Resul
     temporary.persist(&options.output).map_err(|error| failed(error.error))?;
     let rows = ArchiveRow::list(&contents, "exported");
     match global.format {
-        Format::Json => terminal.result(&json::text(&Report { schema: 1, boxes: rows })),
+        Format::Json => terminal.result(&json::text(&Report { schema: 1, boxes: rows }))?,
         Format::Human => {
-            terminal.result(&table(&rows).render());
+            terminal.result(&table(&rows).render())?;
             terminal.say(&format!("wrote {}, {}", options.output.display(), size(length)));
         }
     }

@@ -14,8 +14,8 @@ pub fn run(topic: Option<&str>, directory: Option<&Path>, terminal: Terminal) ->
     let mut command = Cli::command();
     command.build();
     match (topic, directory) {
-        (None, _) => terminal.result(&command.render_long_help().to_string()),
-        (Some("concepts"), None) => terminal.result(CONCEPTS),
+        (None, _) => terminal.result(&command.render_long_help().to_string())?,
+        (Some("concepts"), None) => terminal.result(CONCEPTS)?,
         (Some("man"), Some(directory)) => man(directory, terminal)?,
         (Some("man"), None) => {
             return Err(CliError::Usage("help man: name a directory for the pages".to_owned()));
@@ -24,7 +24,7 @@ pub fn run(topic: Option<&str>, directory: Option<&Path>, terminal: Terminal) ->
             return Err(CliError::Usage(format!("help {topic}: only `man` takes a directory")));
         }
         (Some(topic), None) => match command.find_subcommand_mut(topic) {
-            Some(found) => terminal.result(&found.render_long_help().to_string()),
+            Some(found) => terminal.result(&found.render_long_help().to_string())?,
             None => {
                 let known = command.get_subcommands().map(|one| one.get_name().to_owned());
                 let known = known.chain(["concepts".to_owned(), "man".to_owned()]).collect();

@@ -33,8 +33,8 @@ pub async fn run(options: &Import, global: &Global, terminal: Terminal) -> Resul
     progress.end();
     let rows = ArchiveRow::list(archive.contents(), "loaded");
     match global.format {
-        Format::Json => terminal.result(&json::text(&Report { schema: 1, boxes: rows })),
-        Format::Human => terminal.result(&table(&rows).render()),
+        Format::Json => terminal.result(&json::text(&Report { schema: 1, boxes: rows }))?,
+        Format::Human => terminal.result(&table(&rows).render())?,
     }
     Ok(exit::DONE)
 }
@@ -45,6 +45,8 @@ async fn into_registry(archive: &ArchiveFile, global: &Global, terminal: Termina
     let names: Vec<String> = archive.contents().boxes().iter().map(|one| one.name.clone()).collect();
     let specs = loaded.choose(&Boxes { names, channel: None })?;
     let mut session = Session::open(&loaded, global).await?;
+    // Who wrote the archive is not known here: only a run that is trusted may vouch for it.
+    session.may_write("import --push")?;
     let computed = session.compute(&loaded, specs, global, terminal).await?;
     let progress = session.progress();
     let emit = |event| progress.event(event);
@@ -56,10 +58,6 @@ async fn into_registry(archive: &ArchiveFile, global: &Global, terminal: Termina
             return Err(error.into());
         }
     };
-    build::print(&report, &computed.boxes, &session, global, terminal);
-    session.close(false).await?;
-    if report.is_interrupted {
-        return Err(CliError::Interrupted);
-    }
-    Ok(build::code(&report))
+    build::show(&report, &session, &loaded, &computed, global, terminal).await?;
+    build::end(session, report).await
 }

@@ -25,7 +25,7 @@ pub async fn run(options: &Init, terminal: Terminal) -> Result<u8, CliError> {
     let found = found.map_err(|_| CliError::CutOff)?;
     let text = first_config(&found);
     if options.print {
-        terminal.result(&text);
+        terminal.result(&text)?;
         return Ok(exit::DONE);
     }
     let write = || {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::ci::Ci;
 use super::findings::FindingRow;
 use crate::exec::Keyed;
 use crate::model::{ContentTag, Digest};
@@ -12,6 +13,9 @@ pub struct Report {
     pub schema: u32,
     pub run: String,
     pub boxes: Vec<BoxRow>,
+    /// What the CI says about the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ci: Option<Ci>,
     /// Of a plan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub findings: Option<Vec<FindingRow>>,
@@ -67,5 +71,7 @@ impl BoxRow {
 /// Writes a value as indented JSON with a final newline.
 pub fn text(value: &impl Serialize) -> String {
     // These values hold strings, numbers and lists: nothing that JSON cannot.
-    serde_json::to_string_pretty(value).map_or_else(|error| error.to_string(), |text| text + "\n")
+    let text = serde_json::to_string_pretty(value);
+    // Only strings can hold it, and a runner that reads along would take it for a command.
+    text.map_or_else(|error| error.to_string(), |text| text.replace("##[", "##\\u005b") + "\n")
 }

@@ -1,6 +1,7 @@
 //! `keys`: each box's key, offline.
 
 use super::args::{Boxes, Format, Global};
+use super::ci;
 use super::error::{CliError, exit};
 use super::json::{self, BoxRow, Report};
 use super::session::{self, compute_keys};
@@ -14,9 +15,16 @@ pub async fn run(options: &Boxes, global: &Global, terminal: Terminal) -> Result
     let boxes = compute_keys(&loaded, specs, &loaded.offline_registry(), global).await?;
     match global.format {
         Format::Json => {
-            let boxes = boxes.iter().map(|keyed| BoxRow::new(keyed, &keyed.wanted.tag)).collect();
-            let run = global.run.as_ref().map(ToString::to_string).unwrap_or_default();
-            terminal.result(&json::text(&Report { schema: 1, run, boxes, findings: None }));
+            // The same fields as those of a plan that has asked nobody.
+            let row = |keyed| BoxRow {
+                state: Some("unknown"),
+                action: Some("skipped"),
+                reason: Some("no registry was asked".to_owned()),
+                ..BoxRow::new(keyed, &keyed.wanted.tag)
+            };
+            let boxes = boxes.iter().map(row).collect();
+            let run = session::run(global, &ci::observe()).0.to_string();
+            terminal.result(&json::text(&Report { schema: 1, run, boxes, ci: None, findings: None }))?;
         }
         Format::Human => {
             let mut table = Table::new(&["BOX", "TAG", "ENTRIES", "STANDS ON"]);
@@ -28,7 +36,7 @@ pub async fn run(options: &Boxes, global: &Global, terminal: Terminal) -> Result
                     (DIM, [&keyed.wanted.parents[..], &sources::marks(keyed)].concat().join(", ")),
                 ]);
             }
-            terminal.result(&table.render());
+            terminal.result(&table.render())?;
         }
     }
     // The process ends here: to free a hundred thousand entries one by one is time for nothing.

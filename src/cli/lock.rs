@@ -69,7 +69,7 @@ pub async fn run(options: &Lock, global: &Global, terminal: Terminal) -> Result<
     if write {
         save(&loaded.root, &report.lock.to_text())?;
     }
-    print(&report.moved, write, global, terminal);
+    print(&report.moved, write, global, terminal)?;
     match (is_changed, options.check) {
         (false, _) => terminal.say(&format!("{LOCK} is as it should be")),
         (true, false) => terminal.say(&format!("wrote {LOCK}")),
@@ -79,7 +79,7 @@ pub async fn run(options: &Lock, global: &Global, terminal: Terminal) -> Result<
     Ok(if options.check && is_changed { exit::MISSING } else { exit::DONE })
 }
 
-fn print(moved: &[Moved], written: bool, global: &Global, terminal: Terminal) {
+fn print(moved: &[Moved], written: bool, global: &Global, terminal: Terminal) -> Result<(), CliError> {
     match global.format {
         Format::Json => {
             let row = |moved: &Moved| Row {
@@ -88,9 +88,9 @@ fn print(moved: &[Moved], written: bool, global: &Global, terminal: Terminal) {
                 new: moved.new.clone(),
             };
             let report = Report { schema: 1, written, moved: moved.iter().map(row).collect() };
-            terminal.result(&json::text(&report));
+            terminal.result(&json::text(&report))
         }
-        Format::Human if moved.is_empty() => {}
+        Format::Human if moved.is_empty() => Ok(()),
         Format::Human => {
             let mut table = Table::new(&["NAME", "OLD", "NEW"]);
             for one in moved {
@@ -101,7 +101,7 @@ fn print(moved: &[Moved], written: bool, global: &Global, terminal: Terminal) {
                     (anstyle::Style::new(), word(&one.new)),
                 ]);
             }
-            terminal.result(&table.render());
+            terminal.result(&table.render())
         }
     }
 }

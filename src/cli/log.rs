@@ -53,10 +53,10 @@ pub async fn run(options: &Log, global: &Global, terminal: Terminal) -> Result<u
     match global.format {
         Format::Json => {
             let out = Report { schema: 1, tag: options.tag.as_str(), promotions: rows };
-            terminal.result(&json::text(&out));
+            terminal.result(&json::text(&out))?;
         }
         Format::Human if rows.is_empty() => terminal.warn(&format!("{} was never promoted", options.tag)),
-        Format::Human => terminal.result(&table(&rows).render()),
+        Format::Human => terminal.result(&table(&rows).render())?,
     }
     session.close(false).await?;
     Ok(code)

@@ -1,7 +1,9 @@
 //! The command line: one file a command, settings merged once, results printed, errors
 //! turned into exit codes in one place.
 
+mod advice;
 mod args;
+mod at;
 mod build;
 mod ci;
 mod clean;
@@ -22,6 +24,7 @@ mod log;
 mod plan;
 mod progress;
 mod promote;
+mod rebuild;
 mod registry;
 mod report;
 mod rollback;
@@ -59,6 +62,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Plan(options) => plan::run(options, global, terminal).await,
         Command::Build(options) => build::run(options, global, terminal).await,
         Command::Guard(options) => guard::run(options, global, terminal).await,
+        Command::Rebuild(options) => rebuild::run(options, global, terminal).await,
         Command::Explain(options) => explain::run(options, global, terminal).await,
         Command::Export(options) => export::run(options, global, terminal).await,
         Command::Import(options) => import::run(options, global, terminal).await,
@@ -69,28 +73,24 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Clean(options) => clean::run(options, global, terminal).await,
         Command::Report(options) => report::run(options, global, terminal).await,
         Command::Registry(options) => registry::run(options, global, terminal).await,
-        Command::Schema => {
-            terminal.result(config::SCHEMA);
-            Ok(exit::DONE)
-        }
+        Command::Schema => terminal.result(config::SCHEMA).map(|()| exit::DONE),
         Command::Help { topic, directory } => help::run(topic.as_deref(), directory.as_deref(), terminal),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "boxwright", &mut script);
-            terminal.result(&String::from_utf8_lossy(&script));
-            Ok(exit::DONE)
+            terminal.result(&String::from_utf8_lossy(&script)).map(|()| exit::DONE)
         }
     };
     match result {
         Ok(code) => code,
         Err(error) => {
-            report(&error, terminal);
+            report(&error, global, terminal);
             error.exit_code()
         }
     }
 }
 
-fn report(error: &CliError, terminal: Terminal) {
+fn report(error: &CliError, global: &args::Global, terminal: Terminal) {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
@@ -103,6 +103,8 @@ fn report(error: &CliError, terminal: Terminal) {
         cause = inner.source();
     }
     terminal.warn(&format!("{} {text}", paint(BAD, "error:")));
+    let place = error.place().map(|(file, line)| (session::from_workspace(global, &file), line));
+    terminal.annotate("boxwright", place.as_ref().map(|(file, line)| (file.as_str(), *line)), &text);
     if let Some(hint) = error.hint() {
         terminal.warn(&format!("{} {hint}", paint(NOTE, "hint:")));
     }

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::args::{Format, Global, Plan};
+use super::args::{Format, Global, Plan, Tell};
+use super::ci::{self, BoxFact, Outputs, Trust};
 use super::error::{CliError, exit};
 use super::findings;
 use super::json::{self, BoxRow, Report};
@@ -74,9 +75,9 @@ pub async fn run(options: &Plan, global: &Global, terminal: Terminal) -> Result<
     let mut session = Session::open(&loaded, global).await?;
     let planned = ask(&mut session, &loaded, &options.boxes, global, terminal).await?;
     match global.format {
-        Format::Json => terminal.result(&json::text(&report(&planned, &session))),
+        Format::Json => terminal.result(&json::text(&report(&planned, &session)))?,
         Format::Human => {
-            terminal.result(&tree(&planned));
+            terminal.result(&tree(&planned))?;
             findings::say(&planned.computed, terminal, |remark| remark.line.is_some());
             let since: BTreeSet<&str> = planned.moved.values().map(|one| one.since.as_str()).collect();
             if !since.is_empty() {
@@ -91,9 +92,35 @@ pub async fn run(options: &Plan, global: &Global, terminal: Terminal) -> Result<
             });
         }
     }
+    tell(&planned, &session, &options.tell)?;
     let is_missing = planned.missing().next().is_some();
     session.close(false).await?;
     Ok(if options.check && is_missing { exit::MISSING } else { exit::DONE })
+}
+
+/// Tells later steps and jobs. Whether the registry takes a push is not asked: nothing is written
+/// to find out.
+pub fn tell(planned: &Planned, session: &Session, to: &Tell) -> Result<(), CliError> {
+    let fact = |(keyed, row): (&Keyed, &Row)| {
+        let seen = planned.seen.get(&row.name)?;
+        let digest = seen.state.digest().filter(|_| row.action == Action::Use);
+        Some(BoxFact {
+            name: row.name.clone(),
+            tag: keyed.wanted.tag.with_generation(seen.generation).to_string(),
+            digest: digest.map(ToString::to_string),
+            image: digest.map(|digest| format!("{}@{digest}", keyed.wanted.repository)),
+            result: if digest.is_some() { "present" } else { "missing" }.to_owned(),
+            reason: row.reason.clone(),
+            size: match &seen.state {
+                State::Present { recorded, .. } => Some(recorded.size),
+                State::Missing | State::Broken { .. } | State::Unknown { .. } => None,
+            },
+            seconds: None,
+        })
+    };
+    let boxes = planned.computed.boxes.iter().zip(&planned.rows).filter_map(fact).collect();
+    let outputs = Outputs { can_push: session.ci.trust == Trust::Trusted, boxes };
+    ci::publish(&outputs, &session.ci, &session.setting.run.to_string(), to.dotenv.as_deref())
 }
 
 fn action(row: &Row) -> &'static str {
@@ -119,6 +146,7 @@ pub fn report(planned: &Planned, session: &Session) -> Report {
         schema: 1,
         run: session.setting.run.to_string(),
         boxes: boxes.collect(),
+        ci: session.in_ci(),
         findings: Some(findings::rows(&planned.computed)),
     }
 }

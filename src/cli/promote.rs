@@ -39,6 +39,9 @@ pub async fn run(options: &Promote, global: &Global, terminal: Terminal) -> Resu
     let channel = channel_of(&loaded, &options.tag)?;
     let apply = !options.plan && (options.yes || !channel.immutable);
     let mut session = Session::open(&loaded, global).await?;
+    if apply {
+        session.may_write("a promotion")?;
+    }
     let specs = loaded.project.boxes_of(&channel.name);
     let promote_options = PromoteOptions {
         tag: options.tag.clone(),
@@ -125,10 +128,10 @@ pub async fn carry_out(
                 applied: *apply,
                 boxes: rows(&report, *apply),
             };
-            terminal.result(&json::text(&out));
+            terminal.result(&json::text(&out))?;
         }
         Format::Human => {
-            terminal.result(&table(&report, *apply).render());
+            terminal.result(&table(&report, *apply).render())?;
             terminal.say(&if report.was_done {
                 format!("nothing to do: {tag} stands as promotion {}", report.seq)
             } else if *apply {

@@ -19,7 +19,7 @@ pub async fn run(command: &RegistryCommand, global: &Global, terminal: Terminal)
         false => None,
     };
     let server = EmbeddedServer::start(&loaded.root.join(HOME), choice, show).await?;
-    terminal.result(&format!("{}\n", server.addr()));
+    terminal.result(&format!("{}\n", server.addr()))?;
     terminal.say("serving this machine until interrupted");
     cancel.cancelled().await;
     server.stop().await;

@@ -1,7 +1,11 @@
 //! `run`: a command in a box, on the current directory.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
 
 use super::args::{Boxes, Global, Run};
 use super::error::CliError;
@@ -10,6 +14,11 @@ use super::session::{self, Session};
 use super::terminal::Terminal;
 use crate::exec::prepare;
 use crate::port::{Engine, EngineError, RunOutput, RunRequest};
+
+/// The code by which shells tell of a program that SIGPIPE ended.
+const BROKEN_PIPE: u8 = 128 + 13;
+/// How long a command may print what nobody takes in.
+const LOST_FOR: Duration = Duration::from_secs(1);
 
 pub async fn run(options: &Run, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
     let cancel = interrupt::token();
@@ -23,7 +32,7 @@ pub async fn run(options: &Run, global: &Global, terminal: Terminal) -> Result<u
     let computed = session.compute(&loaded, loaded.choose(&names)?, global, terminal.hushed()).await?;
     let keyed = computed.boxes.iter().find(|keyed| keyed.wanted.name == options.name);
     let keyed = keyed.ok_or_else(|| CliError::Usage(format!("there is no box `{}`", options.name)))?;
-    let digest = prepare(session.ports(), &session.setting, keyed).await?;
+    let image = prepare(session.ports(), &session.setting, keyed).await?;
     let source = std::env::current_dir().map_err(|source| CliError::Io {
         action: "find",
         path: ".".into(),
@@ -32,8 +41,7 @@ pub async fn run(options: &Run, global: &Global, terminal: Terminal) -> Result<u
     let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let user = format!("{}:{}", rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let request = RunRequest {
-        repository: keyed.wanted.repository.clone(),
-        digest,
+        image,
         platform: keyed.spec.platform.clone(),
         command: options.command.clone(),
         source,
@@ -45,13 +53,32 @@ pub async fn run(options: &Run, global: &Global, terminal: Terminal) -> Result<u
         network: options.network.clone(),
         labels: BTreeMap::from([("io.boxwright.run".to_owned(), session.setting.run.to_string())]),
     };
-    let output = |output| match output {
-        RunOutput::Stdout(bytes) => terminal.raw(&bytes, false),
-        RunOutput::Stderr(bytes) => terminal.raw(&bytes, true),
+    // When nobody takes in what the command goes on printing it ends, as a program in a pipe
+    // does; one that ends by itself keeps its code.
+    let lost = OnceLock::new();
+    let ended = CancellationToken::new();
+    let both = cancel.child_token();
+    let output = |output| {
+        let written = match output {
+            RunOutput::Stdout(bytes) => terminal.raw(&bytes, false),
+            RunOutput::Stderr(bytes) => terminal.raw(&bytes, true),
+        };
+        if let Err(error) = written {
+            let (_, since) = lost.get_or_init(|| (error, Instant::now()));
+            if since.elapsed() > LOST_FOR {
+                ended.cancel();
+                both.cancel();
+            }
+        }
     };
     let engine: &dyn Engine = session.ports().engine;
-    let code = engine.run(&request, &output, &cancel).await;
+    let code = engine.run(&request, &output, &both).await;
     session.close(false).await?;
+    match lost.into_inner() {
+        Some((error, _)) if error.kind() != ErrorKind::BrokenPipe => return Err(CliError::Output(error)),
+        Some(_) if ended.is_cancelled() => return Ok(BROKEN_PIPE),
+        _ => {}
+    }
     match code {
         // A container's exit code is a byte; a larger one would only be cut by the system.
         Ok(code) => Ok(u8::try_from(code).unwrap_or(u8::MAX)),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 
 use super::args::{Boxes, Global};
+use super::ci::{Ci, Trust};
 use super::error::CliError;
 use super::terminal::Terminal;
 use super::{ci, findings, hosts, progress::Progress, sources};
@@ -16,6 +17,7 @@ use crate::adapter::credentials::{Credential, Credentials, SECRET_VARIABLES};
 use crate::adapter::embedded::{EmbeddedServer, PortChoice};
 use crate::adapter::engine::{AuthSource, DockerEngine, Login};
 use crate::adapter::git::{self, Worktree};
+use crate::adapter::readonly::ReadOnly;
 use crate::adapter::registry::{HttpRegistry, Limits};
 use crate::adapter::secrets::LocalSecrets;
 use crate::config::{self, BoxSpec, Lock, Project, RegistryChoice};
@@ -35,6 +37,9 @@ pub struct Loaded {
     pub project: Project,
     /// The directory that paths are relative to.
     pub root: PathBuf,
+    /// Where the store and the files of secrets are looked for: not in a revision that was checked
+    /// out for one command.
+    pub home: PathBuf,
 }
 
 /// Finds and reads the configuration, flags and environment put over it.
@@ -43,6 +48,11 @@ pub fn load(global: &Global) -> Result<Loaded, CliError> {
         Some(path) => path.clone(),
         None => find()?,
     };
+    load_at(global, path)
+}
+
+/// Reads the configuration at `path`, flags and environment put over it.
+pub fn load_at(global: &Global, path: PathBuf) -> Result<Loaded, CliError> {
     let text = std::fs::read_to_string(&path).map_err(|source| CliError::Io {
         action: "read",
         path: path.clone(),
@@ -70,7 +80,7 @@ pub fn load(global: &Global) -> Result<Loaded, CliError> {
     };
     let root =
         root.canonicalize().map_err(|source| CliError::Io { action: "find", path: root.clone(), source })?;
-    Ok(Loaded { project, root })
+    Ok(Loaded { project, home: root.clone(), root })
 }
 
 fn find() -> Result<PathBuf, CliError> {
@@ -81,6 +91,19 @@ fn find() -> Result<PathBuf, CliError> {
     })?;
     let found = here.ancestors().map(|directory| directory.join(FILE)).find(|path| path.is_file());
     found.ok_or(CliError::NoConfig { directory: here })
+}
+
+/// Names a file from the root of what the CI checked out; `file` is named from the directory of
+/// the configuration.
+pub fn from_workspace(global: &Global, file: &str) -> String {
+    let config = global.file.clone().map_or_else(find, Ok);
+    let workspace = std::env::var_os("GITHUB_WORKSPACE").map(PathBuf::from);
+    let below = config.ok().and_then(|config| {
+        let root = config.canonicalize().ok()?.parent()?.to_owned();
+        let below = root.strip_prefix(workspace?.canonicalize().ok()?).ok()?.join(file);
+        Some(below.to_string_lossy().into_owned())
+    });
+    below.unwrap_or_else(|| file.to_owned())
 }
 
 impl Loaded {
@@ -224,6 +247,10 @@ pub fn extra_args(global: &Global) -> BTreeMap<String, String> {
 /// The adapters of one command.
 pub struct Session {
     pub setting: Setting,
+    /// What the CI says about this run.
+    pub ci: Ci,
+    /// The registry with its writing half shut, where nothing may be written.
+    shut: Option<ReadOnly>,
     registry: Arc<HttpRegistry>,
     engine: DockerEngine,
     embedded: Option<EmbeddedServer>,
@@ -238,7 +265,7 @@ impl Session {
             RegistryChoice::Remote(registry) => (registry.clone(), None),
             RegistryChoice::Embedded => {
                 let server =
-                    EmbeddedServer::start(&loaded.root.join(HOME), PortChoice::Remembered, None).await?;
+                    EmbeddedServer::start(&loaded.home.join(HOME), PortChoice::Remembered, None).await?;
                 (server.addr().to_string(), Some(server))
             }
         };
@@ -257,7 +284,8 @@ impl Session {
         let client = Arc::new(client);
         greet(Arc::clone(&client), ledger.host());
         let engine = engine(credentials);
-        let (run, attempt) = run(global);
+        let ci = ci::observe();
+        let (run, attempt) = run(global, &ci);
         let setting = Setting {
             registry,
             ledger,
@@ -266,8 +294,13 @@ impl Session {
             lease: loaded.project.lease,
             source: crate::model::Source::default(),
         };
-        let secrets = LocalSecrets::new(&loaded.root);
-        Ok(Self { setting, registry: client, engine, embedded, secrets, progress })
+        let secrets = LocalSecrets::new(&loaded.home);
+        let mut session =
+            Self { setting, ci, shut: None, registry: client, engine, embedded, secrets, progress };
+        if let Trust::Untrusted(why) = session.ci.trust.clone() {
+            session.shut(format!("this run is not trusted: {why}"));
+        }
+        Ok(session)
     }
 
     /// Returns the printer of this command's events.
@@ -275,9 +308,32 @@ impl Session {
         Arc::clone(&self.progress)
     }
 
+    /// Sees to it that nothing is written to the registry from here on.
+    pub fn shut(&mut self, why: String) {
+        let registry: Arc<dyn crate::port::Registry> = self.registry.clone();
+        self.shut = Some(ReadOnly::new(registry, why));
+    }
+
+    /// What the CI says, in a CI.
+    pub fn in_ci(&self) -> Option<Ci> {
+        (self.ci.service != "none").then(|| self.ci.clone())
+    }
+
+    /// Fails in a run whose cause gives it no right to write, before anything is done.
+    pub fn may_write(&self, what: &'static str) -> Result<(), CliError> {
+        match &self.ci.trust {
+            Trust::Untrusted(why) => Err(CliError::Untrusted { what, why: why.clone() }),
+            Trust::Trusted | Trust::Unknown(_) => Ok(()),
+        }
+    }
+
     /// Lends the adapters to the protocols.
     pub fn ports(&self) -> Ports<'_> {
-        Ports { registry: &*self.registry, engine: &self.engine, clock: &BootClock, secrets: &self.secrets }
+        let registry: &dyn crate::port::Registry = match &self.shut {
+            Some(shut) => shut,
+            None => &*self.registry,
+        };
+        Ports { registry, engine: &self.engine, clock: &BootClock, secrets: &self.secrets }
     }
 
     /// Computes the keys of the boxes that were asked for, and notes the commit.
@@ -290,6 +346,11 @@ impl Session {
     ) -> Result<Computed, CliError> {
         let computed = compute(loaded, specs, &self.setting.registry, global).await?;
         self.setting.source = computed.tree.source.clone();
+        if self.setting.source.revision.is_none() {
+            // Without git, or outside a repository, the CI knows.
+            self.setting.source.revision.clone_from(&self.ci.revision);
+            self.setting.source.time = self.ci.time;
+        }
         // What the Dockerfile says is for a plan; what was forgotten is for every command.
         findings::say(&computed, terminal, |remark| remark.line.is_none());
         Ok(computed)
@@ -348,11 +409,10 @@ fn greet(registry: Arc<HttpRegistry>, host: &str) {
 }
 
 /// The run and its attempt: from the flag or its variable, from the CI, else a new one.
-fn run(global: &Global) -> (RunId, u32) {
-    let from_ci = ci::run_of(|name| std::env::var(name).ok());
-    match (&global.run, from_ci) {
+pub fn run(global: &Global, ci: &Ci) -> (RunId, u32) {
+    match (&global.run, &ci.run) {
         (Some(run), _) => (run.clone(), 1),
-        (None, Some(found)) => found,
+        (None, Some(found)) => found.clone(),
         (None, None) => {
             let made = ci::random_run();
             (made.parse().unwrap_or_else(|_| unreachable!("made of letters and digits")), 1)

@@ -3,11 +3,13 @@
 //! A reader that went away is no error: what was done stays done, and the exit code says it.
 
 use std::borrow::Cow;
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
 
 use super::args::{Color, Global};
+use super::ci;
+use super::error::CliError;
 
 /// The process's outputs.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +20,8 @@ pub struct Terminal {
     pub is_live: bool,
     /// Whether terminals here show more than ASCII.
     pub is_unicode: bool,
+    /// Whether a runner of GitHub Actions, or of what resembles it, reads along for commands.
+    pub is_read_for_commands: bool,
     color: Color,
 }
 
@@ -36,6 +40,7 @@ impl Terminal {
             verbose: global.verbose,
             is_live: std::io::stderr().is_terminal() && !is_dumb && !is_ci,
             is_unicode: is_unicode(|name| std::env::var(name).ok()),
+            is_read_for_commands: std::env::var("GITHUB_ACTIONS").is_ok_and(|value| value == "true"),
             color: global.color,
         }
     }
@@ -60,6 +65,19 @@ impl Terminal {
         if self.is_unicode || text.is_ascii() { text.into() } else { ascii(text).into() }
     }
 
+    /// Makes sure that nothing in a text is taken for a workflow command.
+    fn safe(self, text: &str) -> Cow<'_, str> {
+        if self.is_read_for_commands { ci::harmless(text).into() } else { text.into() }
+    }
+
+    /// Marks an error for a CI that shows such marks; elsewhere nothing is written.
+    pub fn annotate(self, title: &str, place: Option<(&str, u32)>, message: &str) {
+        if self.is_read_for_commands {
+            let line = ci::annotation(title, place, message) + "\n";
+            let _ = std::io::stderr().write_all(line.as_bytes());
+        }
+    }
+
     /// Returns it saying nothing but warnings, unless told to be verbose.
     pub fn hushed(self) -> Self {
         Self { quiet: !self.verbose, ..self }
@@ -78,25 +96,28 @@ impl Terminal {
         }
     }
 
-    /// Writes a part of the result.
-    pub fn result(self, text: &str) {
+    /// Writes a part of the result. A file that did not take it in holds no result.
+    pub fn result(self, text: &str) -> Result<(), CliError> {
         let stdout = std::io::stdout();
         let choice = self.choice(stdout.is_terminal());
         // What is no terminal takes bytes as they are.
         let text = if stdout.is_terminal() { self.shown(text) } else { text.into() };
         let mut out = anstream::AutoStream::new(stdout.lock(), choice);
-        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        match out.write_all(self.safe(&text).as_bytes()).and_then(|()| out.flush()) {
+            Err(source) if source.kind() != ErrorKind::BrokenPipe => Err(CliError::Output(source)),
+            _ => Ok(()),
+        }
     }
 
     /// Writes bytes of a program in a box, as they are.
-    pub fn raw(self, bytes: &[u8], is_error: bool) {
-        let _ = if is_error {
+    pub fn raw(self, bytes: &[u8], is_error: bool) -> std::io::Result<()> {
+        if is_error {
             let mut err = std::io::stderr().lock();
             err.write_all(bytes).and_then(|()| err.flush())
         } else {
             let mut out = std::io::stdout().lock();
             out.write_all(bytes).and_then(|()| out.flush())
-        };
+        }
     }
 
     /// Writes a line about what goes on, unless told to be quiet.
@@ -112,7 +133,7 @@ impl Terminal {
         let choice = self.choice(stderr.is_terminal());
         let line = if stderr.is_terminal() { self.shown(line) } else { line.into() };
         let mut err = anstream::AutoStream::new(stderr.lock(), choice);
-        let _ = err.write_all(line.as_bytes()).and_then(|()| err.write_all(b"\n"));
+        let _ = err.write_all(self.safe(&line).as_bytes()).and_then(|()| err.write_all(b"\n"));
     }
 }
 

@@ -9,6 +9,7 @@ mod hosts;
 mod init;
 mod lint;
 mod lock;
+mod mirror;
 mod parse;
 mod pin;
 mod project;
@@ -20,6 +21,7 @@ pub use hosts::{HostSpec, parse_hosts};
 pub use init::{Found, FoundStage, first_config};
 pub use lint::SECRET_HINT;
 pub use lock::{Lock, LockedPin};
+pub use mirror::Mirrors;
 pub use parse::{host_platform, parse};
 pub use pin::{PinError, PinFormat, extract};
 pub use project::{

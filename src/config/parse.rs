@@ -7,6 +7,7 @@ use regex::Regex;
 
 use super::document::{ConfigError, Field, Section, Source, nearest};
 use super::lint;
+use super::mirror::Mirrors;
 use super::pin::PinFormat;
 use super::project::{BoxSpec, Channel, ContextSource, Pin, PinSource, Project, RegistryChoice};
 use super::template::Template;
@@ -21,6 +22,7 @@ pub fn parse(file: &str, text: &str) -> Result<Project, ConfigError> {
     root.allow(&[
         "registry",
         "ledger",
+        "mirror",
         "epoch",
         "temporary",
         "clean",
@@ -68,6 +70,7 @@ pub fn parse(file: &str, text: &str) -> Result<Project, ConfigError> {
     let project = Project {
         registry,
         ledger: text_or(&root, "ledger", "boxwright-ledger")?,
+        mirrors: Mirrors::read(optional(&root, "mirror")?.as_ref())?,
         lease,
         retention: protect::retention(optional(&root, "clean")?.as_ref())?,
         protect: protect::protect(optional(&root, "protect")?.as_ref())?,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
-use super::{PinFormat, Template};
+use super::{Mirrors, PinFormat, Template};
 use crate::inputs::FindingKind;
 use crate::model::{Digest, ImageName, Keep, Platform, Repository, SecretSource, Share, Span, Tag};
 
@@ -16,6 +16,8 @@ pub struct Project {
     pub registry: RegistryChoice,
     /// The name of the ledger's repository, without host.
     pub ledger: String,
+    /// Where outside images are read.
+    pub mirrors: Mirrors,
     /// How long a lease lasts, and so a temporary image.
     pub lease: Span,
     /// How clean waits, and when it stops instead.

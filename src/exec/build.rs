@@ -72,6 +72,12 @@ pub struct BuildReport {
     pub boxes: BTreeMap<String, BoxReport>,
     /// Until when the keys are leased; nothing where no lease could be taken.
     pub lease_until: Option<Timestamp>,
+    /// Whether the registry took a lease from this run, and so takes its pushes.
+    pub can_push: bool,
+    /// The sizes of the boxes' layers as they are stored, in bytes, as far as they were seen.
+    pub sizes: BTreeMap<String, u64>,
+    /// The images that were built for this machine alone, as its engine names them.
+    pub local: BTreeMap<String, String>,
     /// Whether it was stopped before its end.
     pub is_interrupted: bool,
 }
@@ -122,7 +128,7 @@ pub(super) async fn build_from(
 ) -> Result<BuildReport, BuildError> {
     let maker = Maker::new(ports, setting, options, origin, emit);
     let (reports, seen, current) = (BTreeMap::new(), interrupted(boxes), interrupted(boxes));
-    let mut work = Work { maker, boxes, reports, seen, current, cancel };
+    let mut work = Work { maker, boxes, reports, seen, current, can_push: false, cancel };
     let mut run = Run::default();
     let mut error = None;
     loop {
@@ -163,6 +169,7 @@ struct Work<'a> {
     seen: BTreeMap<String, Seen>,
     /// What the last look saw.
     current: BTreeMap<String, Seen>,
+    can_push: bool,
     cancel: &'a CancellationToken,
 }
 
@@ -174,6 +181,7 @@ impl Work<'_> {
                 let keys = self.boxes.iter().map(|keyed| keyed.wanted.key().clone()).collect();
                 let held = take_lease(ports, setting, ledger, keys, emit).await?;
                 let is_held = held.is_some();
+                self.can_push = is_held;
                 self.maker.holds(held.into_iter().collect());
                 RunSaw::Leased { is_held }
             }
@@ -262,7 +270,9 @@ impl Work<'_> {
     fn report(&self) -> BuildReport {
         let lease_until = self.maker.leases().last().map(|held| held.lease.expiry);
         let is_interrupted = self.cancel.is_cancelled();
-        BuildReport { boxes: self.reports.clone(), lease_until, is_interrupted }
+        let (boxes, can_push) = (self.reports.clone(), self.can_push);
+        let (sizes, local) = (sizes(&self.current), BTreeMap::new());
+        BuildReport { boxes, lease_until, can_push, sizes, local, is_interrupted }
     }
 }
 
@@ -296,6 +306,15 @@ pub(super) async fn release(ledger: Ledger<'_>, leases: &[Held], emit: Emit<'_>)
     }
 }
 
+/// Returns the sizes of what stands.
+pub(super) fn sizes(seen: &BTreeMap<String, Seen>) -> BTreeMap<String, u64> {
+    let size = |(name, seen): (&String, &Seen)| match &seen.state {
+        State::Present { recorded, .. } => Some((name.clone(), recorded.size)),
+        State::Missing | State::Broken { .. } | State::Unknown { .. } => None,
+    };
+    seen.iter().filter_map(size).collect()
+}
+
 async fn look(ports: Ports<'_>, setting: &Setting, boxes: &[Keyed]) -> BTreeMap<String, Seen> {
     let wanted: Vec<_> =
         boxes.iter().map(|keyed| (keyed.wanted.clone(), keyed.spec.platform.clone())).collect();
@@ -318,13 +337,13 @@ pub(super) async fn probe(
 }
 
 /// What is known of the boxes when the run is stopped before they were probed.
-fn interrupted(boxes: &[Keyed]) -> BTreeMap<String, Seen> {
+pub(super) fn interrupted(boxes: &[Keyed]) -> BTreeMap<String, Seen> {
     let state = State::Unknown { why: "interrupted".to_owned() };
     let seen = Seen { generation: Generation(0), state };
     boxes.iter().map(|keyed| (keyed.wanted.name.clone(), seen.clone())).collect()
 }
 
-async fn run_all(
+pub(super) async fn run_all(
     maker: &Maker<'_>,
     boxes: &[Keyed],
     seen: &BTreeMap<String, Seen>,
@@ -378,7 +397,7 @@ fn tell(emit: Emit<'_>, name: String, made: Result<&Made, &Outcome>, seconds: f6
     }
 }
 
-fn merge(
+pub(super) fn merge(
     reports: &mut BTreeMap<String, BoxReport>,
     boxes: &[Keyed],
     seen: &BTreeMap<String, Seen>,
@@ -449,6 +468,9 @@ impl Outcome {
 impl BuildReport {
     /// Returns the boxes that could not be built and are not there.
     pub fn missing(&self) -> impl Iterator<Item = (&String, &BoxReport)> {
-        self.boxes.iter().filter(|(_, report)| report.digest.is_none())
+        let is_missing = |(name, report): &(&String, &BoxReport)| {
+            report.digest.is_none() && !self.local.contains_key(*name)
+        };
+        self.boxes.iter().filter(is_missing)
     }
 }

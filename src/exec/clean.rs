@@ -15,7 +15,7 @@ use crate::model::{
 use crate::port::{Deleted, Registry, RegistryError};
 use crate::retention::{
     Action, Answer, Clean, Condemned, Deletion, Doomed, Observed, Policies, Policy, Refs, SweepAction,
-    SweepEnd, SweepSaw, Sweeper, decide, has_ended, least_grace,
+    SweepEnd, SweepSaw, Sweeper, decide, has_ended,
 };
 
 /// How a sweep goes about it. By default it does nothing, to no repository.
@@ -242,8 +242,7 @@ impl Sweep<'_> {
     async fn rest(&mut self) -> Result<SweepSaw, CleanError> {
         let Some(look) = &self.look else { return Ok(SweepSaw::Unsettled) };
         let mut observed = self.survey(look.now).rest(&look.leases).await?;
-        let grace = least_grace(self.options.grace, self.options.settle);
-        let policy = Policy { grace, now: look.now, today: look.today };
+        let policy = Policy { grace: self.options.grace, now: look.now, today: look.today };
         observed.only = self.options.planned.clone();
         let clean = decide(&observed, policy);
         if let Some(planned) = &self.options.planned

@@ -1,6 +1,6 @@
 //! What a run leaves behind: leases on what stands, and the record of what it used.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::build::{BuildReport, release};
 use super::event::Emit;
@@ -30,6 +30,7 @@ pub(super) async fn finish(
         .filter(|keyed| report.boxes.get(&keyed.wanted.name).is_some_and(|one| one.digest.is_some()))
         .map(|keyed| keyed.wanted.key().clone())
         .collect();
+    let nonces = leases.iter().map(|held| held.lease.nonce.clone()).collect();
     let mut holds = leases;
     if standing.len() < boxes.len() {
         let before = std::mem::take(&mut holds);
@@ -39,7 +40,7 @@ pub(super) async fn finish(
         }
         release(ledger, &before, emit).await;
     }
-    record(setting, ledger, boxes, report, now).await?;
+    record(setting, ledger, boxes, report, now, nonces).await?;
     Ok(holds)
 }
 
@@ -50,6 +51,7 @@ async fn record(
     boxes: &[Keyed],
     report: &BuildReport,
     finished: Timestamp,
+    nonces: BTreeSet<String>,
 ) -> Result<(), LedgerError> {
     let run_box = |keyed: &Keyed| {
         let one = report.boxes.get(&keyed.wanted.name);
@@ -68,14 +70,19 @@ async fn record(
     loop {
         let mut used: BTreeMap<String, RunBox> =
             boxes.iter().map(run_box).map(|one| (one.name.clone(), one)).collect();
-        for one in ledger.read::<RunRecord>(&tag).await?.into_iter().flat_map(|before| before.boxes) {
-            used.entry(one.name.clone()).or_insert(one);
+        let mut leases = nonces.clone();
+        if let Some(before) = ledger.read::<RunRecord>(&tag).await? {
+            leases.extend(before.leases);
+            for one in before.boxes {
+                used.entry(one.name.clone()).or_insert(one);
+            }
         }
         let record = RunRecord {
             run: run.clone(),
             attempt: *attempt,
             finished,
             source: source.clone(),
+            leases,
             boxes: used.into_values().collect(),
         };
         match ledger.write(&tag, &record).await {

@@ -8,7 +8,7 @@ use futures_util::{StreamExt, TryStreamExt};
 
 use crate::model::{
     Digest, EMPTY_BLOB, Ending, Key, Lease, PlanRecord, RawManifest, Record, RecordError, RecordTag,
-    Repository, RunId, SetRecord, Span, Tag, Timestamp,
+    Repository, RunId, RunRecord, SetRecord, Span, Tag, Timestamp,
 };
 use crate::plan::Past;
 use crate::port::{Clock, Deleted, Failure, Reference, Registry, RegistryError};
@@ -109,6 +109,8 @@ impl Held {
     }
 }
 
+/// How often a record that was written is read until it shows.
+const READS: u32 = 5;
 /// Records that are read at once.
 const AT_ONCE: usize = 32;
 
@@ -156,8 +158,19 @@ impl<'a> Ledger<'a> {
         }
     }
 
+    /// Reads until what was written shows: a registry may need a moment, and that it shows
+    /// nothing says nothing.
     async fn read_back(&self, tag: &Tag, manifest: &RawManifest) -> Result<(), LedgerError> {
-        let found = self.registry.head(self.repository, &tag.clone().into()).await?;
+        let mut pause = Duration::from_millis(50);
+        let mut found = self.registry.head(self.repository, &tag.clone().into()).await?;
+        for _ in 1..READS {
+            if found.is_some() {
+                break;
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 3;
+            found = self.registry.head(self.repository, &tag.clone().into()).await?;
+        }
         if found.as_ref() != Some(manifest.digest()) {
             return Err(LedgerError::NotOurs {
                 repository: self.repository.clone(),
@@ -282,6 +295,18 @@ impl<'a> Ledger<'a> {
             .try_filter_map(|lease| std::future::ready(Ok(lease)))
             .try_collect()
             .await
+    }
+
+    /// Tells whether the job that took a lease has ended, by its run's record.
+    pub async fn has_ended(&self, lease: &Lease) -> Result<bool, LedgerError> {
+        let tag = RecordTag::Run { run: lease.run.clone(), attempt: lease.attempt };
+        let tag = tag.tag().map_err(|error| self.bad_tag("run", error))?;
+        match self.read::<RunRecord>(&tag).await {
+            Ok(record) => Ok(record.is_some_and(|record| record.leases.contains(&lease.nonce))),
+            // A newer boxwright's: whether it has ended cannot be told.
+            Err(LedgerError::Record { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads the last finished and the last begun promotion of a tag.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::keys::{KeysError, Tree, outside};
 use super::pins::read_pins;
-use crate::config::{BoxSpec, Lock, LockedPin, Pin, PinSource};
+use crate::config::{BoxSpec, Lock, LockedPin, Mirrors, Pin, PinSource};
 use crate::model::{Digest, ImageName, Tag};
 use crate::port::{Reference, Registry, RegistryError, Remote, RemoteError};
 
@@ -78,12 +78,13 @@ pub async fn resolve(
     renew: &(dyn Fn(&str) -> bool + Send + Sync),
 ) -> Result<LockReport, LockError> {
     let old = tree.lock;
+    let mirrored = Mirrored { registry, mirrors: &tree.project.mirrors };
     let mut lock = Lock::default();
     for pin in tree.project.pins.values() {
         let Some(asked) = pin.source.asked() else { continue };
         let value = match old.pin(pin).filter(|_| !renew(&pin.name)) {
             Some(value) => value.to_owned(),
-            None => ask_pin(pin, registry, remote).await?,
+            None => ask_pin(pin, mirrored, remote).await?,
         };
         lock.pins.insert(pin.name.clone(), LockedPin { asked, value });
     }
@@ -92,7 +93,7 @@ pub async fn resolve(
         let name = image.to_string();
         let digest = match old.images.get(&image).filter(|_| !renew(&name)) {
             Some(digest) => digest.clone(),
-            None => ask_image(&image, registry).await?,
+            None => ask_image(&image, mirrored).await?,
         };
         lock.images.insert(image, digest);
     }
@@ -113,7 +114,7 @@ fn images(tree: Tree<'_>) -> Result<BTreeSet<ImageName>, KeysError> {
     Ok(images)
 }
 
-async fn ask_pin(pin: &Pin, registry: &dyn Registry, remote: &dyn Remote) -> Result<String, LockError> {
+async fn ask_pin(pin: &Pin, registry: Mirrored<'_>, remote: &dyn Remote) -> Result<String, LockError> {
     let failed = |source| LockError::Remote { pin: pin.name.clone(), source };
     match &pin.source {
         PinSource::Git { url, reference } => {
@@ -130,7 +131,14 @@ async fn ask_pin(pin: &Pin, registry: &dyn Registry, remote: &dyn Remote) -> Res
     }
 }
 
-async fn ask_image(image: &ImageName, registry: &dyn Registry) -> Result<Digest, LockError> {
+/// Registries, as outside images are read from them.
+#[derive(Clone, Copy)]
+struct Mirrored<'a> {
+    registry: &'a dyn Registry,
+    mirrors: &'a Mirrors,
+}
+
+async fn ask_image(image: &ImageName, from: Mirrored<'_>) -> Result<Digest, LockError> {
     let at = match (image.digest(), image.tag()) {
         (Some(digest), _) => Reference::Digest(digest.clone()),
         (None, Some(tag)) => Reference::Tag(tag.clone()),
@@ -138,7 +146,7 @@ async fn ask_image(image: &ImageName, registry: &dyn Registry) -> Result<Digest,
             Reference::Tag("latest".parse::<Tag>().map_err(|_| LockError::NoImage { image: image.clone() })?)
         }
     };
-    let found = registry.head(image.repository(), &at).await;
+    let found = from.registry.head(&from.mirrors.of(image.repository()), &at).await;
     let found = found.map_err(|source| LockError::Registry { image: image.clone(), source })?;
     found.ok_or_else(|| LockError::NoImage { image: image.clone() })
 }

@@ -1,6 +1,6 @@
 //! One box of a build: carries out what [`Job`] asks for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use super::import::Upload;
 use super::keys::Keyed;
 use super::ledger::{Held, Ledger, LedgerError};
 use super::probe::{self, observe};
-use super::secrets;
 use super::{Ports, Setting};
+use super::{local, secrets};
 use crate::inputs::NeedKind;
 use crate::model::{Digest, Generation, Key, Lease, Repository, Span};
 use crate::plan::{Recorded, Seen, State};
@@ -29,6 +29,8 @@ pub(super) struct Made {
     pub repository: Repository,
     pub digest: Digest,
     pub generation: Generation,
+    /// Its name in this machine's engine, if it is in no registry.
+    pub local: Option<String>,
     pub outcome: Outcome,
     /// Whether the image is another run's.
     pub adopted: bool,
@@ -53,6 +55,14 @@ enum Image<'a> {
     Sent(Upload<'a>),
 }
 
+impl Made {
+    /// What a `FROM` line calls it.
+    fn reference(&self) -> String {
+        let pushed = || format!("{}@{}", self.repository, self.digest);
+        self.local.clone().unwrap_or_else(pushed)
+    }
+}
+
 /// The boxes that one stands on, by name.
 pub(super) type Parents = BTreeMap<String, Made>;
 
@@ -63,6 +73,8 @@ pub(super) struct Maker<'a> {
     pub ledger: Ledger<'a>,
     pub options: &'a BuildOptions,
     pub origin: Origin<'a>,
+    /// Whether what it makes stays in the engine.
+    pub is_local: bool,
     /// The leases taken so far, each renewing the one before.
     leases: Mutex<Vec<Held>>,
     /// Held while a lease is renewed, so that boxes made at once do it once.
@@ -87,6 +99,7 @@ impl<'a> Maker<'a> {
             ledger,
             options,
             origin,
+            is_local: false,
             leases: Mutex::default(),
             renewing,
             engine: OnceCell::new(),
@@ -112,6 +125,9 @@ impl<'a> Maker<'a> {
 
     /// Makes one box, whose parents stand.
     pub async fn make(&self, keyed: &'a Keyed, first: &Seen, parents: &Parents) -> Result<Made, Outcome> {
+        if self.is_local {
+            return local::make(self, keyed, first, parents).await;
+        }
         let mut job = Job::new(stands(first, parents, keyed), !self.leases().is_empty());
         let mut image = None;
         loop {
@@ -154,7 +170,7 @@ impl<'a> Maker<'a> {
         }
     }
 
-    async fn build(
+    pub async fn build(
         &self,
         keyed: &Keyed,
         generation: Generation,
@@ -222,12 +238,19 @@ impl<'a> Maker<'a> {
         while held.now(self.ports.clock) <= ours.lease.taken {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+        let mut ended: BTreeSet<String> = BTreeSet::new();
         loop {
             let now = held.now(self.ports.clock);
-            let others = self.ledger.live_leases(now).await?;
+            let mut others = self.ledger.live_leases(now).await?;
+            others.retain(|lease| !ended.contains(&lease.nonce));
             let Some(first) = goes_first(keyed.wanted.key(), &ours.lease, &others, now, patience) else {
                 return Ok(());
             };
+            // A lease outlives its run, for the sake of what the run used.
+            if self.ledger.has_ended(first).await? {
+                ended.insert(first.nonce.clone());
+                continue;
+            }
             let (name, run) = (keyed.wanted.name.clone(), first.run.to_string());
             (self.emit)(Event::Waiting { name, run, patience });
             if self.is_there_after(keyed, parents, held, first).await? {
@@ -284,10 +307,7 @@ impl<'a> Maker<'a> {
             .iter()
             .filter_map(|(name, made)| Some((keyed.parents.get(name)?, &made.digest)))
             .collect();
-        let images: BTreeMap<String, (Repository, Digest)> = parents
-            .iter()
-            .map(|(name, made)| (name.clone(), (made.repository.clone(), made.digest.clone())))
-            .collect();
+        let images = parents.iter().map(|(name, made)| (name.clone(), made.reference())).collect();
         let mut labels = BTreeMap::from([
             (probe::KEY_LABEL.to_owned(), keyed.wanted.key().to_string()),
             (probe::GENERATION_LABEL.to_owned(), generation.0.to_string()),
@@ -301,7 +321,7 @@ impl<'a> Maker<'a> {
 }
 
 /// Judges what was seen by the parents that stand.
-fn stands(seen: &Seen, parents: &Parents, keyed: &Keyed) -> Stands {
+pub(super) fn stands(seen: &Seen, parents: &Parents, keyed: &Keyed) -> Stands {
     let image = match &seen.state {
         State::Present { digest, recorded } => {
             disagrees(recorded, parents, keyed).map_or_else(|| Judged::Fits(digest.clone()), Judged::Unfit)
@@ -330,10 +350,10 @@ fn made(keyed: &Keyed, end: JobEnd) -> Result<Made, Outcome> {
         JobEnd::Failed(why) => return Err(Outcome::Failed(why)),
     };
     let repository = keyed.wanted.repository.clone();
-    Ok(Made { repository, digest, generation, outcome, adopted, reason, seconds: 0.0 })
+    Ok(Made { repository, digest, generation, local: None, outcome, adopted, reason, seconds: 0.0 })
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

@@ -126,7 +126,11 @@ pub async fn promote(
         return Ok(PromoteReport { seq, was_done, moved: Vec::new(), promotion });
     }
     let record = |planned: &Promotion, now| record(setting, content, options, planned, now);
-    Carrier::new(ports, setting, &options.tag, content.keys(), emit).carry(resolve, record).await
+    match Carrier::new(ports, setting, &options.tag, content.keys(), emit).carry(&resolve, record).await {
+        // Whoever may not even read has a wrong password, and not too few rights.
+        Err(PromoteError::ReadOnly) => Err(resolve().await.err().unwrap_or(PromoteError::ReadOnly)),
+        done => done,
+    }
 }
 
 async fn plan_promotion(

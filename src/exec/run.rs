@@ -3,8 +3,11 @@
 use super::keys::Keyed;
 use super::probe::observe;
 use super::{Ports, Setting};
-use crate::model::Digest;
-use crate::plan::State;
+use crate::plan::{State, Wanted};
+use crate::port::{EngineError, RunImage};
+
+/// Where no registry is: an image of this name is in the engine or nowhere.
+const NOWHERE: &str = "boxwright.invalid/local";
 
 /// Why a box cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +28,9 @@ pub enum RunError {
         /// The request that failed and how.
         why: String,
     },
+    /// The engine did not say.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
 }
 
 impl RunError {
@@ -40,11 +46,28 @@ impl RunError {
     }
 }
 
-/// Returns the digest of the box's image that stands.
-pub async fn prepare(ports: Ports<'_>, setting: &Setting, keyed: &Keyed) -> Result<Digest, RunError> {
+/// Names the image of a box that was built for this machine alone.
+pub(super) fn local_name(wanted: &Wanted) -> String {
+    format!("{NOWHERE}/{}:{}", wanted.repository.name(), wanted.tag)
+}
+
+/// Returns the box's image: the one that stands, else one that was built for this machine.
+pub async fn prepare(ports: Ports<'_>, setting: &Setting, keyed: &Keyed) -> Result<RunImage, RunError> {
+    let name = keyed.wanted.name.clone();
     let seen = observe(ports.registry, &setting.ledger, &keyed.wanted, &keyed.spec.platform).await;
-    match seen.state {
-        State::Present { digest, .. } => Ok(digest),
-        state => Err(RunError::from_state(keyed.wanted.name.clone(), state)),
+    let missing = match seen.state {
+        State::Present { digest, .. } => {
+            return Ok(RunImage::Pushed { repository: keyed.wanted.repository.clone(), digest });
+        }
+        state => RunError::from_state(name, state),
+    };
+    if matches!(missing, RunError::Unknown { .. }) {
+        return Err(missing);
+    }
+    match ports.engine.find(&local_name(&keyed.wanted)).await {
+        Ok(Some(image)) => Ok(RunImage::Local(image)),
+        // Without an engine nothing was built here.
+        Ok(None) | Err(EngineError::Unreachable { .. }) => Err(missing),
+        Err(error) => Err(error.into()),
     }
 }

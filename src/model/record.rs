@@ -4,6 +4,7 @@
 //! annotation, so that it costs one PUT, has a digest of its own, and deleting it takes no
 //! other tag along. What a sweep must know without reading the record stands in its tag.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -166,6 +167,10 @@ pub struct RunRecord {
     pub finished: Timestamp,
     /// Where the boxes came from.
     pub source: Source,
+    /// The nonces of the leases under which its jobs have ended: nobody builds under them any
+    /// more.
+    #[serde(default)]
+    pub leases: BTreeSet<String>,
     /// What it used.
     pub boxes: Vec<RunBox>,
 }

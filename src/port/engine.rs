@@ -27,6 +27,12 @@ pub trait Engine: Send + Sync {
     /// Returns the size of an image's layers in the engine, in bytes.
     async fn size(&self, image: &ImageId) -> Result<u64, EngineError>;
 
+    /// Gives an image a name, `NAME:TAG`, in the engine's own store.
+    async fn name(&self, image: &ImageId, reference: &str) -> Result<(), EngineError>;
+
+    /// Looks for an image by a name that [`Engine::name`] gave.
+    async fn find(&self, reference: &str) -> Result<Option<ImageId>, EngineError>;
+
     /// Pushes an image; returns the digest that the engine says the registry now holds.
     async fn push(
         &self,
@@ -165,10 +171,8 @@ pub struct PushEvent {
 /// A command to run in an image.
 #[derive(Debug, Clone)]
 pub struct RunRequest {
-    /// The image's repository.
-    pub repository: Repository,
-    /// The image's digest; it is pulled if the engine does not hold it.
-    pub digest: Digest,
+    /// The image.
+    pub image: RunImage,
     /// The platform to run.
     pub platform: Platform,
     /// The command and its arguments; the image's own if empty.
@@ -189,6 +193,20 @@ pub struct RunRequest {
     pub network: Option<String>,
     /// Labels of the container.
     pub labels: BTreeMap<String, String>,
+}
+
+/// The image that a command runs in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunImage {
+    /// One of a registry; it is pulled if the engine does not hold it.
+    Pushed {
+        /// Its repository.
+        repository: Repository,
+        /// Its digest.
+        digest: Digest,
+    },
+    /// One that only the engine holds.
+    Local(ImageId),
 }
 
 /// What a command printed.

@@ -34,6 +34,12 @@ impl Server {
         self.directory.path()
     }
 
+    /// Removes the blobs that no manifest needs; the process knows nothing of it.
+    pub fn collect(&self) {
+        let output = script("collect", self.directory.path(), self.name, &[]);
+        assert!(output.status.success(), "scripts/registry collect fails: {}", output.status);
+    }
+
     fn start_in(directory: Arc<TempDir>, name: &'static str, options: &[&str]) -> Self {
         // Made first: a start that fails half-way is stopped as well.
         let mut server = Self { host: String::new(), name, directory };
@@ -55,7 +61,7 @@ fn script(verb: &str, directory: &Path, name: &str, options: &[&str]) -> Output 
     let mut command = Command::new(script);
     command.arg(verb).arg(directory).args(["--name", name]).args(options);
     // Collecting garbage at every few megabytes costs more than all the rest.
-    command.env("GOGC", "off").env("GOMEMLIMIT", "256MiB");
+    command.env("GOGC", "off").env("GOMEMLIMIT", "256MiB").env("GOMAXPROCS", "1");
     command.stderr(std::process::Stdio::inherit()).output().expect("scripts/registry can be run")
 }
 

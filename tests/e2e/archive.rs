@@ -102,6 +102,19 @@ fn an_archive_is_pushed_where_its_keys_are_wanted_and_nowhere_else() {
         .boxwright(&["import", "boxes.tar", "--push", "--registry", &reader.host])
         .fails(21, &["takes no push from here"]);
     assert!(none(&other));
+    let fork = [
+        ("GITHUB_ACTIONS", "true"),
+        ("GITHUB_EVENT_NAME", "pull_request"),
+        ("GITHUB_REPOSITORY", "a/b"),
+        ("GITHUB_HEAD_REF", "topic"),
+    ];
+    let mut untrusted = world.command(&["import", "boxes.tar", "--push"]);
+    let event = world.beside("event.json");
+    fs::write(&event, r#"{"pull_request":{"head":{"repo":{"full_name":"fork/b"}}}}"#).unwrap();
+    let untrusted = untrusted.envs(fork).env("GITHUB_EVENT_PATH", &event).output().unwrap();
+    let said = String::from_utf8_lossy(&untrusted.stderr);
+    assert_eq!(untrusted.status.code(), Some(21), "{said}");
+    assert!(none(&other));
     // An archive that was spoiled, and one of other inputs.
     let mut bytes = fs::read(world.root.join("boxes.tar")).unwrap();
     let middle = bytes.len() / 2;

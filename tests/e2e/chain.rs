@@ -116,8 +116,14 @@ fn without_push_right_what_is_present_is_used_and_what_is_missing_is_said() {
     let missing = call(&["build", "--format", "json"]).exits(10);
     assert_eq!(missing.boxes("action"), ["use", "use", "failed"]);
     assert!(missing.boxes("reason")[2].contains("takes no push from here"), "{}", missing.out);
+    let told = ["missing: ", "test", &key, "never promoted", "boxwright build test` on", "not committed"];
+    call(&["guard"]).exits(10).says(&told);
+    world.commit();
     let revision = world.git(&["rev-parse", "HEAD"]);
-    call(&["guard"]).exits(10).says(&["missing: ", "test", &key, revision.trim(), "boxwright build test"]);
+    let command = format!("`boxwright build --at {} test`", revision.trim());
+    call(&["guard"]).exits(10).says(&["missing: ", &key, &command, "--local"]);
+    call(&["build"]).exits(10).says(&["missing: ", &key, &command, "--local"]);
+    call(&["build", "--push", "always"]).exits(21).says(&["--push always"]);
     assert_eq!(registry.tags("boxwright-ledger"), before);
     assert_eq!(content_tags(&registry).len(), 3);
 }

@@ -35,7 +35,8 @@ fn a_wrong_password_is_unknown_and_is_not_shown() {
         ended
     };
     call("right-secret", &["plan", "--check"]).exits(10);
-    for command in [&["plan"][..], &["plan", "--check"], &["guard"], &["promote", "main", "--plan"]] {
+    let promote: [&[&str]; 2] = [&["promote", "main", "--plan"], &["promote", "main"]];
+    for command in [&["plan"][..], &["plan", "--check"], &["guard"], promote[0], promote[1]] {
         let ended = call("wrong-secret", command).fails(20, &[&registry.host, "credentials"]);
         assert!(!ended.err.contains("missing"), "{}", ended.err);
         world.boxwright(command).fails(20, &[&registry.host, "not logged in"]);

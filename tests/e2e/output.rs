@@ -14,21 +14,21 @@ fn json_stands_alone_on_stdout() {
     let fields =
         ["name", "repository", "key", "tag", "platforms", "digest", "parents", "lease_until", "seconds"];
     let more = ["state", "action", "reason"];
-    let commands: [(&[&str], bool); 6] = [
-        (&["keys"], false),
-        (&["plan"], true),
-        (&["build", "-v"], true),
-        (&["build", "--color", "always"], true),
-        (&["guard"], true),
-        (&["plan", "--check", "base"], true),
+    let commands: [&[&str]; 6] = [
+        &["keys"],
+        &["plan"],
+        &["build", "-v"],
+        &["build", "--color", "always"],
+        &["guard"],
+        &["plan", "--check", "base"],
     ];
-    for (command, is_probed) in commands {
+    for command in commands {
         let ended = world.boxwright(&[command, &["--format", "json", "--run", "run-7"]].concat()).good();
         let report = ended.json();
         assert_eq!(report["schema"], 1);
         assert_eq!(report["run"], "run-7");
         for one in report["boxes"].as_array().unwrap() {
-            for field in fields.iter().chain(more.iter().filter(|_| is_probed)) {
+            for field in fields.iter().chain(&more) {
                 assert!(one.get(field).is_some(), "{command:?}: no {field} in {one:#}");
             }
             let host = format!("{}/{}", registry.host, one["name"].as_str().unwrap());
@@ -61,6 +61,17 @@ fn quiet_leaves_the_result_and_errors() {
     registry.stop();
     world.without_engine(&["plan", "-q"]).fails(20, &["error: "]);
     world.boxwright(&["plan", "-q", "-v"]).exits(2);
+}
+
+#[test]
+fn a_result_that_is_not_taken_in_is_an_error() {
+    let registry = Registry::start(&[]);
+    let world = World::chain(&registry.host);
+    for command in [&["keys"][..], &["plan"], &["plan", "--format", "json"], &["completions", "bash"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let child = world.command(command).stdout(full).output().unwrap();
+        Ended::of(child).fails(1, &["write the result", "No space left"]);
+    }
 }
 
 #[test]

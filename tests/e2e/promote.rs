@@ -40,6 +40,8 @@ fn promotion_uploads_nothing_needs_no_engine_and_is_done_once() {
     assert_eq!(at_main(&registry, "main"), digests);
     assert_eq!(registry.records("set"), ["set.main.1"]);
     assert_eq!(registry.records("plan"), ["plan.main.1"]);
+    let record = |tag| registry.digest("boxwright-ledger", tag);
+    assert_ne!(record("plan.main.1"), record("set.main.1"), "deleting one would take the other along");
 
     let requests = registry.requests_during(|| {
         let again = world.without_engine(&["promote", "main"]).good().says(&["nothing to do"]);

@@ -23,6 +23,24 @@ fn containers(word: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_command_ends_when_nobody_reads_what_it_prints() {
+    let (_registry, world) = standing();
+    let word = unique();
+    let mut command = world.command(&["run", "only", "--", "sh", "-c", &format!(": {word}; yes")]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert_eq!(first, "y\n");
+    let began = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        assert!(began.elapsed() < Duration::from_secs(30), "it goes on");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(141));
+    assert_eq!(containers(&word), [""; 0]);
+}
+
+#[test]
 fn code_output_directory_user_and_environment_are_the_callers() {
     let (_registry, world) = standing();
     let run = |arguments: &[&str]| world.boxwright(&[&["run", "only", "--"], arguments].concat());

@@ -76,8 +76,23 @@ impl Disk {
         Ok(())
     }
 
+    /// Moves a tag, as somebody else would just now.
+    pub fn set(&self, repository: &str, tag: &str, digest: &Digest) {
+        let at = self.repositories(repository).join("_manifests/tags").join(tag);
+        let indexed = at.join("index/sha256").join(digest.hex());
+        for directory in [at.join("current"), indexed] {
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(directory.join("link"), digest.as_str()).unwrap();
+        }
+    }
+
+    /// Takes a tag away.
+    pub fn remove(&self, repository: &str, tag: &str) {
+        fs::remove_dir_all(self.repositories(repository).join("_manifests/tags").join(tag)).unwrap();
+    }
+
     /// Reads a blob, whose bytes have to be the ones it is named after.
-    fn blob(&self, digest: &Digest) -> Result<Vec<u8>, String> {
+    pub fn blob(&self, digest: &Digest) -> Result<Vec<u8>, String> {
         let path = self.0.join("blobs/sha256").join(&digest.hex()[..2]).join(digest.hex()).join("data");
         let bytes = fs::read(&path).map_err(|error| format!("{digest} is gone: {error}"))?;
         if Digest::of(&bytes) == *digest { Ok(bytes) } else { Err(format!("{digest} has other bytes")) }

@@ -141,3 +141,18 @@ async fn a_silent_download_is_taken_up_again() {
     assert_eq!(pieces.concat(), bytes());
     assert_eq!(peer.count(), 2);
 }
+
+/// 11: one that drips is left as one that is silent is, and no number of beginnings makes up
+/// for it.
+#[tokio::test]
+async fn a_dripping_download_ends() {
+    let peer = Peer::start(|seen, _| part(range(seen), 200_000).dripping()).await;
+    let mut short = limits();
+    (short.idle, short.least) = (std::time::Duration::from_millis(200), 20);
+    let registry = client_with(Default::default(), short);
+    let pieces = registry.open_blob(&peer.repository(), &blob(), 0).await.unwrap().unwrap();
+    let outcome: Result<Vec<Bytes>, _> = pieces.try_collect().await;
+    let text = outcome.unwrap_err().to_string();
+    assert!(text.contains("next to nothing in 200ms"), "{text}");
+    assert_eq!(peer.count(), 5);
+}

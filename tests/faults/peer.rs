@@ -1,6 +1,7 @@
 //! A scripted HTTP server on loopback, and clients with short limits.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,9 @@ use boxwright::adapter::credentials::{Credential, Credentials, Secret};
 use boxwright::adapter::registry::{Declared, HttpRegistry, Limits};
 use boxwright::model::{MediaType, RawManifest, Repository};
 use boxwright::port::{Failure, Reference, RegistryError};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufStream};
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufStream,
+};
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
@@ -25,10 +28,12 @@ pub struct Seen {
 
 impl Seen {
     /// Reads the head of a request; `None` when the client has gone away.
-    pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Self> {
+    pub async fn read(stream: &mut (impl AsyncBufRead + Unpin)) -> Option<Self> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await.ok()?);
+            if stream.read_until(b'\n', &mut head).await.ok()? == 0 {
+                return None;
+            }
         }
         let text = String::from_utf8(head).unwrap();
         let mut lines = text.lines();
@@ -166,7 +171,14 @@ pub type Script = Arc<Mutex<dyn FnMut(&Seen, usize) -> Reply + Send>>;
 impl Peer {
     /// Starts a server; `script` gets each request with the number of those before it.
     pub async fn start(script: impl FnMut(&Seen, usize) -> Reply + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), script).await
+    }
+
+    pub async fn start_at(
+        at: SocketAddr,
+        script: impl FnMut(&Seen, usize) -> Reply + Send + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(at).await.unwrap();
         let host = listener.local_addr().unwrap().to_string();
         let log: Arc<Mutex<Vec<Seen>>> = Arc::default();
         let (script, shared): (Script, _) = (Arc::new(Mutex::new(script)), log.clone());

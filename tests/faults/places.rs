@@ -119,7 +119,7 @@ async fn upload_locations() {
 async fn proxies_and_names() {
     const INNER: &str = "BOXWRIGHT_TEST_PROXY";
     let Ok(proxy) = std::env::var(INNER) else {
-        let proxy = Peer::start(|_, _| Reply::new(404)).await;
+        let proxy = Peer::start(|seen, _| Reply::new(if seen.method == "CONNECT" { 407 } else { 404 })).await;
         let mut inner = Command::new(std::env::current_exe().unwrap());
         inner.args(["--exact", "places::proxies_and_names"]).env(INNER, &proxy.host);
         for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
@@ -134,7 +134,9 @@ async fn proxies_and_names() {
         return;
     };
     let plain = HostSettings { plain: true, ..HostSettings::default() };
-    let declared = Declared { hosts: [("plain.example".to_owned(), plain)].into() };
+    let direct = HostSettings { plain: true, is_direct: true, ..HostSettings::default() };
+    let hosts = [("plain.example".to_owned(), plain), ("direct.invalid".to_owned(), direct)];
+    let declared = Declared { hosts: hosts.into() };
     let mut once = limits();
     once.refused = std::time::Duration::ZERO;
     let registry = declared_client(Default::default(), declared, once);
@@ -145,6 +147,7 @@ async fn proxies_and_names() {
     assert_eq!(head("plain.example").await.unwrap(), None);
     let refused = head("tls.example").await.unwrap_err().to_string();
     assert!(refused.contains("tls.example") && !refused.contains("hunter2"), "{refused}");
+    unreachable(head("direct.invalid").await);
     let unresolved = head("no-such-host.invalid").await.unwrap_err().to_string();
     assert!(
         unresolved.starts_with("HEAD https://no-such-host.invalid/v2/a/manifests/t: no answer"),

@@ -190,7 +190,7 @@ impl Part {
         let mut head =
             format!("{} {} HTTP/1.1\r\nHost: {}\r\n", seen.method, self.target(seen), self.registry);
         for (name, value) in &seen.headers {
-            if !matches!(name.as_str(), "host" | "connection" | "authorization" | "transfer-encoding") {
+            if !matches!(name.as_str(), "host" | "connection" | "transfer-encoding") {
                 head.push_str(&format!("{name}: {value}\r\n"));
             }
         }

@@ -114,6 +114,24 @@ async fn refusals_are_final() {
     }
 }
 
+/// 2: a refusal names the repository and what one would have to be allowed.
+#[tokio::test]
+async fn refusals_name_what_is_missing() {
+    let denied = r#"{"errors":[{"code":"DENIED","message":"no"}]}"#;
+    let peer = Peer::start(move |_, _| Reply::new(403).body(denied)).await;
+    let at = peer.repository();
+    let put = client().put(&at, &tag("t"), &manifest()).await.unwrap_err().to_string();
+    assert_eq!(
+        put,
+        format!(
+            "PUT http://{}/v2/a/manifests/t: permission denied (DENIED: no; it takes repository:a:pull,push)",
+            peer.host
+        )
+    );
+    let delete = client().delete(&at, manifest().digest()).await.unwrap_err().to_string();
+    assert!(delete.contains("it takes repository:a:delete"), "{delete}");
+}
+
 /// 3: the whole host waits as long as it asks.
 #[tokio::test]
 async fn retry_after_holds_the_whole_host() {

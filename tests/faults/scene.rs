@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use boxwright::adapter::registry::HttpRegistry;
 use boxwright::exec::{
-    BuildOptions, CleanOptions, Content, Deletion, Event, Keyed, Outcome, Ports, PromoteError,
+    BuildOptions, CleanOptions, Content, Deletion, Event, Keyed, Ledger, Outcome, Ports, PromoteError,
     PromoteOptions, Setting, build, clean, observe_all, promote,
 };
 use boxwright::model::{Digest, Keep, Key, Repository, Rules, Source, Span, Tag};
@@ -142,9 +142,9 @@ impl<'a> Run<'a> {
             Scenario::Probe => self.probe().await,
             Scenario::Build | Scenario::Hit => self.build(self.boxes(false)).await,
             Scenario::Promote => self.promote(true).await,
-            // Long before a day is over.
-            Scenario::Condemn => self.clean(Span::from_seconds(86_400)).await,
-            Scenario::Sweep => self.clean(Span::default()).await,
+            Scenario::Condemn => self.clean(Span::default()).await,
+            // After every grace, and before a lease ends.
+            Scenario::Sweep => self.clean(Span::from_seconds(3600)).await,
         }
     }
 
@@ -235,13 +235,15 @@ impl<'a> Run<'a> {
         Ending { is_partly, ..self.ending(result.map(drop).map_err(|error| chain(&error))) }
     }
 
-    async fn clean(&self, grace: Span) -> Ending {
+    async fn clean(&self, ahead: Span) -> Ending {
         let only = Some("main".parse().unwrap());
         let rules = Rules { last: Some(1), only, ..Rules::default() };
         let options = CleanOptions {
             repositories: BOXES.map(|name| Repository::new(&self.host, name).unwrap()).to_vec(),
             policies: BTreeMap::from([("main".to_owned(), Keep::Rules(rules))]),
-            grace,
+            grace: Span::from_seconds(600),
+            records: Span::from_seconds(30 * 86_400),
+            ahead,
             apply: true,
             ..CleanOptions::default()
         };
@@ -261,10 +263,28 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Takes a lease on the boxes of a content; returns its tag.
+    pub async fn lease(&self, is_second: bool) -> String {
+        let keys = self.boxes(is_second).iter().map(|keyed| keyed.wanted.key().clone()).collect();
+        let Setting { ledger, run, lease, .. } = &self.setting;
+        let ledger = Ledger::new(&*self.registry, ledger);
+        let held = ledger.lease(run, 1, keys, *lease, &self.clock).await.unwrap().held().unwrap();
+        held.lease.tag().unwrap().to_string()
+    }
+
     async fn drop_leases(&self) {
+        self.drop("lease.").await;
+    }
+
+    /// Deletes all records.
+    pub async fn drop_records(&self) {
+        self.drop("").await;
+    }
+
+    async fn drop(&self, kind: &str) {
         let ledger = &self.setting.ledger;
         let list = self.registry.tags(ledger).await.unwrap();
-        for tag in list.tags.iter().filter(|tag| tag.as_str().starts_with("lease.")) {
+        for tag in list.tags.iter().filter(|tag| tag.as_str().starts_with(kind)) {
             let digest = self.registry.head(ledger, &Tag::clone(tag).into()).await.unwrap().unwrap();
             self.registry.delete(ledger, &digest).await.unwrap();
         }
@@ -371,6 +391,25 @@ pub fn judge(
     match &ending.done {
         Err(why) if why.trim().is_empty() => wrong("a failure says nothing"),
         _ => Ok(()),
+    }
+}
+
+/// Tells whether a state is what the scenario is for.
+pub fn is_reached(scenario: Scenario, contents: &Contents, tags: &Tags) -> bool {
+    let stands = |name: &str, tag: &str| tags.get(name).and_then(|tags| tags.get(tag));
+    let has = |is_second: bool, name: &&str| stands(name, &contents.tag(is_second, name));
+    match scenario {
+        Scenario::Probe => has(false, &"base").is_some() && has(false, &"build").is_none(),
+        Scenario::Build | Scenario::Hit => BOXES.iter().all(|name| has(false, name).is_some()),
+        Scenario::Promote => {
+            let is_moved = |name: &&str| has(true, name).is_some() && stands(name, "main") == has(true, name);
+            BOXES.iter().all(is_moved) && stands("ledger", "set.main.2").is_some()
+        }
+        Scenario::Condemn => {
+            let markers = tags["ledger"].keys().filter(|tag| tag.starts_with("over.")).count();
+            markers == 2 && BOXES.iter().all(|name| has(true, name).is_some())
+        }
+        Scenario::Sweep => BOXES.iter().all(|name| has(true, name).is_none() && has(false, name).is_some()),
     }
 }
 

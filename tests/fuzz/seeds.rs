@@ -188,7 +188,14 @@ fn set(key: &Key, now: Timestamp, digest: &Digest, source: &Source) -> Vec<u8> {
 fn run(key: Key, now: Timestamp, digest: Digest, source: Source) -> Vec<u8> {
     let (name, repository, action) = ("base".to_owned(), "a/b".to_owned(), "built".to_owned());
     let boxes = vec![RunBox { name, repository, key, digest: Some(digest), action }];
-    let run = RunRecord { run: "run-1".parse().unwrap(), attempt: 2, finished: now, source, boxes };
+    let run = RunRecord {
+        run: "run-1".parse().unwrap(),
+        attempt: 2,
+        finished: now,
+        source,
+        leases: ["n".to_owned()].into(),
+        boxes,
+    };
     run.to_manifest().bytes().to_vec()
 }
 

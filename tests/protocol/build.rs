@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use boxwright::adapter::memory::{Fault, Verb};
 use boxwright::exec::{Outcome, RunError, prepare};
 use boxwright::model::{Digest, Key, MediaType, RawManifest, RunRecord};
-use boxwright::port::Registry;
+use boxwright::port::{Registry, RunImage};
 
 use super::engine::{image, push};
 use super::net::{done, is, tag, unavailable};
@@ -356,7 +356,8 @@ async fn a_command_runs_in_what_stands_or_not_at_all() {
     let missing = prepare(run.ports(), &run.setting, world.keyed("base")).await;
     assert!(matches!(missing, Err(RunError::Missing { .. })));
     run.build().await.unwrap();
-    let digest = prepare(run.ports(), &run.setting, world.keyed("base")).await.unwrap();
+    let image = prepare(run.ports(), &run.setting, world.keyed("base")).await.unwrap();
+    let RunImage::Pushed { digest, .. } = image else { panic!("{image:?}") };
     assert_eq!(Some(digest), world.stands("base"));
     for verb in [Verb::Head, Verb::Get, Verb::GetBlob] {
         world.net.memory.break_next(verb, None, Fault::Before(unavailable()));

@@ -183,6 +183,14 @@ impl<R: Registry> Engine for FakeEngine<R> {
         Ok(5_000)
     }
 
+    async fn name(&self, _: &ImageId, _: &str) -> Result<(), EngineError> {
+        unreachable!("these tests name no image")
+    }
+
+    async fn find(&self, _: &str) -> Result<Option<ImageId>, EngineError> {
+        Ok(None)
+    }
+
     async fn push(
         &self,
         id: &ImageId,

@@ -10,6 +10,7 @@ mod clean_faults;
 mod clean_races;
 mod engine;
 mod interrupt;
+mod kills;
 mod lease;
 mod ledger;
 mod net;

@@ -1,6 +1,7 @@
 //! The registry as the protocols under test see it: the reference model behind a network
 //! that has a clock, takes its time and lets a test act between two requests.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,12 +15,68 @@ use boxwright::port::{
 };
 use bytes::Bytes;
 use futures_util::FutureExt;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 type Hook = Box<dyn FnMut(&Asked, &MemoryRegistry) + Send>;
 
+/// Where a process is killed: before or after the effect of one of its writes.
+pub struct Gate {
+    at: usize,
+    is_after: bool,
+    writes: AtomicUsize,
+    reached: Notify,
+}
+
+impl Gate {
+    pub fn new(at: usize, is_after: bool) -> Self {
+        Self { at, is_after, writes: AtomicUsize::new(0), reached: Notify::new() }
+    }
+
+    /// Returns how many writes have begun.
+    pub fn writes(&self) -> usize {
+        self.writes.load(Ordering::SeqCst)
+    }
+
+    /// Runs `work` until it is killed; returns what it came to if it was not.
+    pub async fn run<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.reached.notified() => None,
+            end = work => Some(end),
+        }
+    }
+}
+
+/// The gate that everybody's writes pass, if there is one.
+#[derive(Clone, Default)]
+pub struct Gates(Arc<Mutex<Option<Arc<Gate>>>>);
+
+impl Gates {
+    pub fn set(&self, gate: &Arc<Gate>) {
+        *self.0.lock().unwrap() = Some(Arc::clone(gate));
+    }
+
+    /// Carries a write out, unless its process is killed at it.
+    pub async fn pass<T>(&self, write: impl Future<Output = T>) -> T {
+        let Some(gate) = self.0.lock().unwrap().clone() else { return write.await };
+        let is_here = gate.writes.fetch_add(1, Ordering::SeqCst) == gate.at;
+        if is_here && !gate.is_after {
+            gate.reached.notify_one();
+            std::future::pending::<()>().await;
+        }
+        let done = write.await;
+        if is_here {
+            gate.reached.notify_one();
+            std::future::pending::<()>().await;
+        }
+        done
+    }
+}
+
 /// A registry and the time that passes on it.
 pub struct Net {
+    pub gates: Gates,
     pub memory: Arc<MemoryRegistry>,
     began: Instant,
     base: Timestamp,
@@ -43,7 +100,7 @@ impl Net {
         let base = done(memory.now("r.example")).unwrap();
         memory.clear_log();
         let (hook, latency) = (Mutex::new(None), Mutex::new((vec![Duration::ZERO], 0)));
-        Self { memory, began: Instant::now(), base, hook, latency }
+        Self { gates: Gates::default(), memory, began: Instant::now(), base, hook, latency }
     }
 
     /// Calls `hook` before each request from now on; what it does itself goes unseen.
@@ -175,7 +232,7 @@ impl Registry for Net {
         manifest: &RawManifest,
     ) -> Result<(), RegistryError> {
         self.pass(Verb::Put, Some(repository), Some(at.to_string())).await;
-        self.memory.put(repository, at, manifest).await
+        self.gates.pass(self.memory.put(repository, at, manifest)).await
     }
 
     async fn tags(&self, repository: &Repository) -> Result<TagList, RegistryError> {
@@ -205,7 +262,7 @@ impl Registry for Net {
 
     async fn delete(&self, repository: &Repository, digest: &Digest) -> Result<Deleted, RegistryError> {
         self.pass(Verb::Delete, Some(repository), Some(digest.to_string())).await;
-        self.memory.delete(repository, digest).await
+        self.gates.pass(self.memory.delete(repository, digest)).await
     }
 
     async fn has_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, RegistryError> {
@@ -220,7 +277,7 @@ impl Registry for Net {
         mount: Option<&Repository>,
     ) -> Result<Pushed, RegistryError> {
         self.pass(Verb::PutBlob, Some(repository), None).await;
-        self.memory.push_blob(repository, blob, mount).await
+        self.gates.pass(self.memory.push_blob(repository, blob, mount)).await
     }
 
     async fn open_blob(

@@ -211,6 +211,22 @@ async fn a_run_that_vanished_is_waited_for_as_long_as_our_patience() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_that_has_ended_is_not_waited_for_though_its_lease_lives() {
+    let world = World::of(&["base", "build"]);
+    world.run("one").build().await.unwrap();
+    // Somebody removed an image while the lease keeps it.
+    let digest = world.stands("base").unwrap();
+    world.net.memory.delete(&repository("base"), &digest).await.unwrap();
+    world.pass(5).await;
+    let run = world.run("two");
+    let began = tokio::time::Instant::now();
+    let report = run.build().await.unwrap();
+    assert_eq!(report.boxes["base"].outcome.word(), "built");
+    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
+    assert!(!run.told().contains("Waiting"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lease_that_cannot_be_read_is_not_waited_for() {
     let world = World::of(&["base"]);
     let lease = vanished(&world, "newer");

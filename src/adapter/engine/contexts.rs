@@ -61,17 +61,22 @@ impl Names {
         image: &ImageId,
         reference: &str,
     ) -> Result<(), EngineError> {
-        let (name, tag) = reference.rsplit_once(':').unwrap_or((reference, "latest"));
-        let options = TagImageOptionsBuilder::default().repo(name).tag(tag).build();
         self.names.push(reference.to_owned());
-        let tagged = self.docker.tag_image(image.0.as_str(), Some(options)).await;
-        tagged.map_err(|cause| engine.error("name the image of a directory", &cause))
+        name(engine, image, reference).await
     }
 
     /// Takes the names away. Failing to is no failure of the build: the engine keeps images.
     pub async fn remove(mut self) {
         remove(&self.docker, &std::mem::take(&mut self.names)).await;
     }
+}
+
+/// Gives an image a name that stays.
+pub async fn name(engine: &DockerEngine, image: &ImageId, reference: &str) -> Result<(), EngineError> {
+    let (name, tag) = reference.rsplit_once(':').unwrap_or((reference, "latest"));
+    let options = TagImageOptionsBuilder::default().repo(name).tag(tag).build();
+    let tagged = engine.docker().await?.tag_image(image.0.as_str(), Some(options)).await;
+    tagged.map_err(|cause| engine.error("name an image", &cause))
 }
 
 impl Drop for Names {

@@ -56,6 +56,18 @@ impl Engine for DockerEngine {
         size.ok_or_else(|| EngineError::Engine { action: "inspect an image", detail: detail() })
     }
 
+    async fn name(&self, image: &ImageId, reference: &str) -> Result<(), EngineError> {
+        contexts::name(self, image, reference).await
+    }
+
+    async fn find(&self, reference: &str) -> Result<Option<ImageId>, EngineError> {
+        match self.docker().await?.inspect_image(reference).await {
+            Ok(found) => Ok(found.id.and_then(|id| id.parse().ok()).map(ImageId)),
+            Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+            Err(cause) => Err(self.error("look for an image", &cause)),
+        }
+    }
+
     async fn push(
         &self,
         image: &ImageId,

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connect::DockerEngine;
 use super::{pull, terminal};
-use crate::port::{EngineError, RunOutput, RunRequest};
+use crate::port::{EngineError, RunImage, RunOutput, RunRequest};
 
 type Output<'a> = &'a (dyn Fn(RunOutput) + Send + Sync);
 
@@ -32,7 +32,7 @@ pub async fn run(
     cancel: &CancellationToken,
 ) -> Result<i64, EngineError> {
     let pulled = tokio::select! {
-        pulled = pull::ensure(engine, &request.repository, &request.digest, &request.platform) => pulled,
+        pulled = held(engine, request) => pulled,
         () = cancel.cancelled() => Err(EngineError::Interrupted),
     };
     let image = pulled?;
@@ -51,6 +51,16 @@ pub async fn run(
     };
     container.remove().await;
     result
+}
+
+/// Returns what the engine knows the image by, once it holds it.
+async fn held(engine: &DockerEngine, request: &RunRequest) -> Result<String, EngineError> {
+    match &request.image {
+        RunImage::Pushed { repository, digest } => {
+            pull::ensure(engine, repository, digest, &request.platform).await
+        }
+        RunImage::Local(image) => Ok(image.0.to_string()),
+    }
 }
 
 /// Starts a container and attaches to its streams.

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::hash::Hash;
 use super::request::Rest;
+use super::shown::Shown;
 use crate::model::{Digest, printable};
 use crate::port::{Failure, RegistryError};
 
@@ -20,6 +21,10 @@ pub(super) struct Answer {
     pub(super) body: Bytes,
     /// What comes after that, if the request left it unread.
     pub(super) rest: Option<Rest>,
+    /// What its request showed, and nobody is to be told.
+    pub(super) shown: Shown,
+    /// What one must be allowed to do for another answer.
+    pub(super) scope: Option<String>,
 }
 
 impl Answer {
@@ -52,9 +57,13 @@ impl Answer {
     /// Turns an answer that is no success into its error.
     pub(super) fn failure(&self) -> RegistryError {
         let detail = self.detail();
+        let scoped = |detail: String| match &self.scope {
+            Some(scope) => format!("{detail}; it takes {scope}"),
+            None => detail,
+        };
         let failure = match self.status.as_u16() {
-            401 => Failure::Unauthorized { detail },
-            403 => Failure::Denied { detail },
+            401 => Failure::Unauthorized { detail: scoped(detail) },
+            403 => Failure::Denied { detail: scoped(detail) },
             405 => Failure::Unsupported { detail },
             400..500 if self.has_code("UNSUPPORTED") => Failure::Unsupported { detail },
             status => Failure::Status { status, detail },
@@ -64,7 +73,7 @@ impl Answer {
 
     /// Refuses the answer.
     pub(super) fn untrusted(&self, detail: impl Into<String>) -> RegistryError {
-        self.error(Failure::Untrusted { detail: detail.into() })
+        self.error(Failure::Untrusted { detail: self.shown.taken_out_of(&detail.into()) })
     }
 
     fn error(&self, failure: Failure) -> RegistryError {
@@ -95,7 +104,7 @@ impl Answer {
         if said.is_empty() {
             return self.status.canonical_reason().unwrap_or("no explanation").to_owned();
         }
-        printable(&said, 300)
+        printable(&self.shown.taken_out_of(&said), 300)
     }
 }
 
@@ -142,6 +151,8 @@ mod tests {
             headers: HeaderMap::new(),
             body: Bytes::copy_from_slice(body.as_bytes()),
             rest: None,
+            shown: Default::default(),
+            scope: None,
         }
     }
 

@@ -76,7 +76,7 @@ impl Authorizer {
             return Ok(answer);
         }
         let Some(challenge) = challenge::read(&answer.headers) else { return Ok(answer) };
-        let scheme = self.checked(challenge, request)?;
+        let scheme = self.checked(challenge, request, &answer)?;
         *locked(&host.auth.scheme) = Some(scheme);
         let second = self.authorization(&host, request, scope, first.as_ref(), deadline).await?;
         if second.is_none() || second == first || request.is_piped() {
@@ -85,13 +85,18 @@ impl Authorizer {
         self.wire.send(&with(request, second.as_ref()), deadline).await
     }
 
-    fn checked(&self, challenge: Challenge, request: &Request) -> Result<Scheme, RegistryError> {
+    fn checked(
+        &self,
+        challenge: Challenge,
+        request: &Request,
+        answer: &Answer,
+    ) -> Result<Scheme, RegistryError> {
         let Challenge::Bearer { realm, service } = challenge else { return Ok(Scheme::Basic) };
         match realm::check(&realm, &request.url, &self.realms) {
             Ok(realm) => Ok(Scheme::Bearer { realm, service }),
             Err(why) => {
-                let detail = format!("token service {} is refused: {why}", printable(&realm, 120));
-                Err(request.error(Failure::Untrusted { detail }))
+                let realm = printable(&answer.shown.taken_out_of(&realm), 120);
+                Err(answer.untrusted(format!("token service {realm} is refused: {why}")))
             }
         }
     }

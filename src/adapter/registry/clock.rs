@@ -60,6 +60,8 @@ mod tests {
                 .collect::<HeaderMap>(),
             body: bytes::Bytes::new(),
             rest: None,
+            shown: Default::default(),
+            scope: None,
         };
         let date = ("date", "Sat, 21 Nov 2026 07:44:00 GMT");
         clock.observe(&answer(200, &[]));

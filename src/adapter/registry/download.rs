@@ -3,11 +3,13 @@
 //! A connection that is cut is taken up again where it was; the hash is over all bytes that
 //! were handed out, whatever connections they came by.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderValue, RANGE};
 use reqwest::{Method, StatusCode};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::answer::Answer;
 use super::broken::Broken;
@@ -31,6 +33,11 @@ struct Download<'a> {
     rest: Option<Rest>,
     /// How many bytes come first that were handed out already.
     skip: u64,
+    /// Where the measuring of its rate began, and how long was waited for pieces since then:
+    /// that whoever reads takes their time is not the registry's fault.
+    measured: (u64, Duration),
+    /// Where the last request but the current one left off.
+    resumed: u64,
     fruitless: u32,
     is_over: bool,
 }
@@ -52,6 +59,8 @@ impl HttpRegistry {
             request: String::new(),
             rest: None,
             skip: 0,
+            measured: (from, Duration::ZERO),
+            resumed: from,
             fruitless: 0,
             is_over: false,
         };
@@ -117,7 +126,14 @@ impl Download<'_> {
                 }
                 continue;
             };
-            match rest.piece().await {
+            let asked = Instant::now();
+            let piece = rest.piece().await;
+            self.measured.1 += asked.elapsed();
+            match piece {
+                Ok(Some(_)) if self.is_too_slow() => {
+                    let idle = self.registry.authorizer.wire.limits().idle;
+                    self.cut(Broken::Lost(format!("next to nothing in {idle:?}"))).await?;
+                }
                 Ok(Some(mut piece)) => {
                     let skipped = piece.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
                     self.skip -= skipped as u64;
@@ -143,7 +159,6 @@ impl Download<'_> {
     }
 
     fn take(&mut self, piece: &Bytes) -> Result<(), RegistryError> {
-        self.fruitless = 0;
         self.at += piece.len() as u64;
         if self.at > self.blob.size {
             return Err(self.untrusted(format!("longer than {} bytes", self.blob.size)));
@@ -170,10 +185,23 @@ impl Download<'_> {
         Ok(())
     }
 
-    async fn cut(&mut self, broken: Broken) -> Result<(), RegistryError> {
-        self.rest = None;
-        self.fruitless += 1;
+    /// Tells whether it drips: less than the least in the time that silence may last.
+    fn is_too_slow(&mut self) -> bool {
         let limits = self.registry.authorizer.wire.limits();
+        let (at, waited) = self.measured;
+        if waited < limits.idle {
+            return false;
+        }
+        self.measured = (self.at, Duration::ZERO);
+        self.at - at < limits.least
+    }
+
+    /// Lets go of a connection; what got on by less than the least with it did not get on.
+    async fn cut(&mut self, broken: Broken) -> Result<(), RegistryError> {
+        let limits = self.registry.authorizer.wire.limits();
+        self.rest = None;
+        self.fruitless = if self.at - self.resumed < limits.least { self.fruitless + 1 } else { 1 };
+        (self.resumed, self.measured) = (self.at, (self.at, Duration::ZERO));
         if self.fruitless >= limits.tries {
             return Err(self.error(broken.failure()));
         }

@@ -16,6 +16,7 @@ use super::gate::{Gate, Pass};
 use super::limits::Limits;
 use super::request::{Request, Rest, SMALL, before};
 use super::retry::Budget;
+use super::shown::Shown;
 use super::wire::locked;
 
 pub(super) struct Host {
@@ -89,10 +90,12 @@ impl Host {
     }
 
     /// Sends a request once and reads the answer.
+    ///
+    /// What is streamed, either way, has no pass while it is: its one end may wait for its other.
     pub(super) async fn exchange(
         &self,
         request: &Request,
-        pass: Pass,
+        pass: Option<Pass>,
         idle: Duration,
     ) -> Result<Answer, Broken> {
         let Request { method, url, headers, body, .. } = request.clone();
@@ -107,13 +110,16 @@ impl Host {
         };
         *locked(&self.down) = None;
         let (status, headers) = (response.status(), response.headers().clone());
-        match status {
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => pass.pushed_back(),
-            status if status.is_server_error() => {}
-            _ => pass.answered(),
+        match (status, &pass) {
+            (StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, Some(pass)) => {
+                pass.pushed_back()
+            }
+            (status, Some(pass)) if !status.is_server_error() => pass.answered(),
+            _ => {}
         }
-        let mut answer = Answer { method, url, status, headers, body: Bytes::new(), rest: None };
-        let mut rest = Rest::new(response, idle, pass);
+        let (body, shown) = (Bytes::new(), Shown::by(request));
+        let mut answer = Answer { method, url, status, headers, body, rest: None, shown, scope: None };
+        let mut rest = Rest::new(response, idle);
         match request.limit {
             None if status.is_success() => answer.rest = Some(rest),
             limit => {

@@ -20,6 +20,8 @@ pub struct Limits {
     pub connect: Duration,
     /// How long a connection may be silent in the middle of an answer.
     pub idle: Duration,
+    /// How little may come in that time while a blob is downloaded, in bytes.
+    pub least: u64,
     /// Requests in flight to one host.
     pub connections: usize,
     /// How many requests to one host may be repeated before others succeed.
@@ -38,6 +40,7 @@ impl Default for Limits {
             refused: Duration::from_secs(2),
             connect: Duration::from_secs(10),
             idle: Duration::from_secs(20),
+            least: 20 * 1024,
             connections: 64,
             retries: 100,
             pages: 1000,

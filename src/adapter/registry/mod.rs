@@ -7,7 +7,8 @@
 //! `referrers` and `deletes` say what answers mean; `upload` (with `feed`) and `download` move
 //! blobs of any size, with the `hash` of all bytes; `session` follows redirects; `auth` (with
 //! `challenge` and `realm`) authorizes; `wire` sends, with the waits of `retry`; `host` knows one
-//! server: its `clock`, and the `gate` that lets through as much as it bears.
+//! server: its `clock`, and the `gate` that lets through as much as it bears. What was `shown`
+//! to a server is told to nobody.
 
 mod address;
 mod answer;
@@ -32,6 +33,7 @@ mod request;
 mod resolve;
 mod retry;
 mod session;
+mod shown;
 mod tags;
 mod upload;
 mod wire;

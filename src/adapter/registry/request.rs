@@ -13,7 +13,6 @@ use tokio::time::timeout;
 
 use super::answer;
 use super::broken::Broken;
-use super::gate::Pass;
 use super::retry::Repeat;
 use super::wire::locked;
 use crate::port::{Failure, RegistryError};
@@ -118,12 +117,11 @@ impl Payload {
 pub(super) struct Rest {
     response: reqwest::Response,
     idle: Duration,
-    _pass: Pass,
 }
 
 impl Rest {
-    pub(super) fn new(response: reqwest::Response, idle: Duration, pass: Pass) -> Self {
-        Self { response, idle, _pass: pass }
+    pub(super) fn new(response: reqwest::Response, idle: Duration) -> Self {
+        Self { response, idle }
     }
 
     /// Reads what comes next.

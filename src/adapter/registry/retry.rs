@@ -112,6 +112,8 @@ mod tests {
             headers,
             body: bytes::Bytes::new(),
             rest: None,
+            shown: Default::default(),
+            scope: None,
         };
         asked_wait(&answer, &Limits::default()).map(|wait| wait.as_secs())
     }

@@ -24,10 +24,11 @@ pub(super) async fn send(
     for _ in 0..=HOPS {
         let home = address::same_origin(&request.url, registry);
         request.is_guarded = !home && !authorizer.wire.is_internal(registry);
-        let answer = match home {
+        let mut answer = match home {
             true => authorizer.send(&request, scope, deadline).await?,
             false => authorizer.wire.send(&request, deadline).await?,
         };
+        answer.scope = home.then(|| scope.to_owned());
         if read && !home && answer.status == StatusCode::NOT_FOUND {
             return Err(
                 answer.untrusted(format!("{} says it is here, and it is not", address::host(registry)))
@@ -62,6 +63,9 @@ pub(super) fn target(answer: &Answer, registry: &Url) -> Result<Url, RegistryErr
     if address::is_internal(&url) && !address::is_internal(registry) {
         return refused("an internal address");
     }
+    if !address::same_origin(&url, &answer.url) && answer.shown.is_in(&url) {
+        return refused("another host, with the credentials in the address");
+    }
     Ok(url)
 }
 
@@ -80,6 +84,8 @@ mod tests {
             headers: HeaderMap::from_iter([(LOCATION, HeaderValue::from_str(location).unwrap())]),
             body: bytes::Bytes::new(),
             rest: None,
+            shown: Default::default(),
+            scope: None,
         };
         target(&answer, &url).map(String::from).map_err(|error| error.to_string())
     }

@@ -83,8 +83,8 @@ pub(super) fn next(answer: &Answer) -> Result<Option<Url>, RegistryError> {
     match answer.url.join(target) {
         Ok(url) if address::same_origin(&url, &answer.url) => Ok(Some(url)),
         _ => {
-            let detail = format!("its next page is elsewhere: {}", printable(target, 120));
-            Err(answer.untrusted(detail))
+            let target = printable(&answer.shown.taken_out_of(target), 120);
+            Err(answer.untrusted(format!("its next page is elsewhere: {target}")))
         }
     }
 }

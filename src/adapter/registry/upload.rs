@@ -26,7 +26,7 @@ const OCTETS: &str = "application/octet-stream";
 /// The shortest part that is sent, in bytes.
 const PART: u64 = 16 * 1024 * 1024;
 
-/// How often one upload may be told that its token is stale.
+/// How often an upload that does not get on may be told that its token is stale.
 const REFRESHES: u32 = 2;
 
 /// The time a registry gets to store what it was sent, on top of the deadline: this many bytes
@@ -46,6 +46,7 @@ struct Upload<'a> {
 }
 
 /// Where an upload goes on.
+#[derive(Clone)]
 struct Open {
     url: Url,
     /// How much the registry has.
@@ -62,6 +63,8 @@ enum Outcome {
     Open(Open),
     /// It is not known how much was taken.
     Unclear(RegistryError),
+    /// Nothing was taken, for want of a token that has been fetched by now.
+    Stale(RegistryError),
     /// The session cannot be used any more.
     Over(RegistryError),
     /// No use in trying again.
@@ -125,16 +128,22 @@ impl Upload<'_> {
                 None => self.begin().await?,
             };
             if at.offset > most {
-                (most, fruitless) = (at.offset, 0);
+                (most, fruitless, stale) = (at.offset, 0, 0);
             }
-            let (url, shortest) = (at.url.clone(), at.shortest);
+            let (url, shortest, again) = (at.url.clone(), at.shortest, at.clone());
             let error = match self.exchange(at).await? {
                 Outcome::Done => return Ok(()),
                 Outcome::Open(further) => {
                     open = Some(further);
                     continue;
                 }
-                Outcome::Failed(error) => return Err(error),
+                // Asking where it stands could use up the fresh token.
+                Outcome::Stale(_) if stale < REFRESHES => {
+                    stale += 1;
+                    open = Some(again);
+                    continue;
+                }
+                Outcome::Failed(error) | Outcome::Stale(error) => return Err(error),
                 Outcome::Over(error) => error,
                 Outcome::Unclear(error) => {
                     open = self.status(url, shortest).await?;
@@ -145,13 +154,6 @@ impl Upload<'_> {
                     error
                 }
             };
-            if matches!(error.failure, Failure::Unauthorized { .. }) {
-                stale += 1;
-                if stale > REFRESHES {
-                    return Err(error);
-                }
-                continue;
-            }
             fruitless += 1;
             if fruitless >= limits.tries {
                 return Err(error);
@@ -248,7 +250,8 @@ impl Upload<'_> {
                 }
                 Outcome::Open(next)
             }
-            401 | 416 => Outcome::Unclear(failure),
+            401 => Outcome::Stale(failure),
+            416 => Outcome::Unclear(failure),
             404 => Outcome::Over(failure),
             413 if self.part.is_none() && self.blob.size > PART => {
                 self.part = Some(PART);

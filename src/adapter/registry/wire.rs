@@ -87,7 +87,10 @@ impl Wire {
                 sleep_until(until).await;
             }
             let queued = Instant::now();
-            let pass = host.gate.pass().await;
+            let pass = match request.is_piped() {
+                true => None,
+                false => Some(host.gate.pass().await),
+            };
             deadline += queued.elapsed();
             let exchange = host.exchange(request, pass, self.limits.idle);
             let outcome = match timeout_at(deadline, exchange).await {
@@ -97,9 +100,11 @@ impl Wire {
             tries += 1;
             let wait = match &outcome {
                 Ok(answer) => self.wait_after(&host, request, answer, tries),
-                Err(Broken::Refused(_)) => host.wait_while_down(&self.limits),
+                Err(Broken::Refused(_)) if request.repeat != Repeat::Never => {
+                    host.wait_while_down(&self.limits)
+                }
                 Err(Broken::Lost(_)) if request.repeat == Repeat::Freely => self.wait_before(&host, tries),
-                Err(Broken::Lost(_) | Broken::Wrong(_) | Broken::TooLong(_)) => None,
+                Err(_) => None,
             };
             match wait.filter(|wait| Instant::now() + *wait < deadline) {
                 Some(wait) => {

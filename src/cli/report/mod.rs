@@ -111,8 +111,8 @@ pub async fn run(options: &Options, global: &Global, terminal: Terminal) -> Resu
         write(path, &page::render(&report))?;
     }
     match (global.format, &options.html) {
-        (Format::Json, _) => terminal.result(&json::text(&report)),
-        (Format::Human, None) => terminal.result(&human(&report)),
+        (Format::Json, _) => terminal.result(&json::text(&report))?,
+        (Format::Human, None) => terminal.result(&human(&report))?,
         (Format::Human, Some(path)) => terminal.say(&format!("wrote {}", path.display())),
     }
     Ok(exit::DONE)

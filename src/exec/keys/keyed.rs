@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{Directory, KeysError, joined};
 use crate::config::{BoxSpec, ContextSource};
 use crate::inputs::{Analysis, DockerfileSource, InputManifest, NeedKind, Reads, rewrite};
-use crate::model::{Digest, Key, Repository};
+use crate::model::Key;
 use crate::plan::Wanted;
 use crate::port::BuildRequest;
 
@@ -23,8 +23,8 @@ pub struct Keyed {
     pub manifest: InputManifest,
     pub(in crate::exec) source: DockerfileSource,
     pub(in crate::exec) analysis: Analysis,
-    /// Outside images by digest, by the names the Dockerfile gives them.
-    pub(super) images: BTreeMap<String, String>,
+    /// Where outside images are got, by digest, by the names the Dockerfile gives them.
+    pub(super) pulled: BTreeMap<String, String>,
     pub(super) root: PathBuf,
     pub(super) dockerfile: PathBuf,
     /// Directories by the names the Dockerfile gives them.
@@ -74,10 +74,10 @@ impl Keyed {
         entries.chain(dockerfile).chain(self.directory_paths(top)).collect()
     }
 
-    /// Writes the request for a build on parents with these digests, by their names.
+    /// Writes the request for a build on these images of its parents, by the parents' names.
     pub fn request(
         &self,
-        parents: &BTreeMap<String, (Repository, Digest)>,
+        parents: &BTreeMap<String, String>,
         labels: BTreeMap<String, String>,
         no_cache: bool,
     ) -> Result<BuildRequest, KeysError> {
@@ -87,10 +87,8 @@ impl Keyed {
             let name = found.origin.name();
             let reference = match (contexts.get(name), self.spec.contexts.get(name)) {
                 (Some(directory), _) => Some(directory.reference.clone()),
-                (None, Some(ContextSource::Box(parent))) => {
-                    parents.get(parent).map(|(repository, digest)| format!("{repository}@{digest}"))
-                }
-                (None, _) => self.images.get(name).cloned(),
+                (None, Some(ContextSource::Box(parent))) => parents.get(parent).cloned(),
+                (None, _) => self.pulled.get(name).cloned(),
             };
             replacements.extend(reference.map(|reference| (found.origin.clone(), reference)));
         }

@@ -14,7 +14,7 @@ use crate::inputs::{
     Analysis, BoxInputs, BuildOptions, DockerfileSource, Dockerignore, FindingKind, ImageOrigin,
     InputManifest, Reads, Selection, analyse, is_secret,
 };
-use crate::model::{ContentTag, Entry, Generation, ImageName, Key, Repository};
+use crate::model::{ContentTag, Digest, Entry, Generation, ImageName, Key, Repository};
 use crate::plan::Wanted;
 use crate::port::{Context, ContextError, ContextFilter, Scan};
 
@@ -121,7 +121,10 @@ impl Tree<'_> {
         if let Some(reads) = triggered(spec, &analysis, done)? {
             analysis.reads = reads;
         }
-        let images = self.images(spec, &source, &analysis)?;
+        let outside = self.images(spec, &source, &analysis)?;
+        let named =
+            |(name, (image, digest)): (&String, &(ImageName, Digest))| (name.clone(), image.at(digest));
+        let images: BTreeMap<String, String> = outside.iter().map(named).collect();
         let root = self.inside(spec, &spec.context)?;
         let ignore = self.ignore(spec, &root, &dockerfile)?;
         let entries = self.scan(spec, &root, &analysis.reads, ignore, source.name())?;
@@ -148,7 +151,7 @@ impl Tree<'_> {
             manifest,
             source,
             analysis,
-            images,
+            pulled: self.pulled(outside),
             root,
             dockerfile,
             directories,
@@ -156,20 +159,28 @@ impl Tree<'_> {
         })
     }
 
-    /// Returns the outside images of a box by digest, by the names its Dockerfile gives them.
+    /// Returns the outside images of a box with their digests, by the names its Dockerfile gives them.
     fn images(
         &self,
         spec: &BoxSpec,
         source: &DockerfileSource,
         analysis: &Analysis,
-    ) -> Result<BTreeMap<String, String>, KeysError> {
+    ) -> Result<BTreeMap<String, (ImageName, Digest)>, KeysError> {
         let mut images = BTreeMap::new();
         for (name, image) in outside(spec, source, analysis)? {
-            let digest = image.digest().or_else(|| self.lock.images.get(&image));
+            let digest = image.digest().or_else(|| self.lock.images.get(&image)).cloned();
             let digest = digest.ok_or_else(|| KeysError::NotLocked { what: format!("image {image}") })?;
-            images.insert(name, image.at(digest));
+            images.insert(name, (image, digest));
         }
         Ok(images)
+    }
+
+    /// Returns where the engine gets outside images. A mirror is no input: the digest is.
+    fn pulled(&self, images: BTreeMap<String, (ImageName, Digest)>) -> BTreeMap<String, String> {
+        let mirrors = &self.project.mirrors;
+        let from =
+            |(image, digest): (ImageName, Digest)| format!("{}@{digest}", mirrors.of(image.repository()));
+        images.into_iter().map(|(name, image)| (name, from(image))).collect()
     }
 
     /// Resolves a path of the configuration and makes sure that no link leads it outside.

@@ -76,6 +76,20 @@ pub enum DockerfileError {
     },
 }
 
+impl DockerfileError {
+    /// Returns the file and the line, where there is one.
+    pub fn place(&self) -> Option<(&str, u32)> {
+        match self {
+            Self::NotText { at, .. }
+            | Self::Syntax { at, .. }
+            | Self::UnknownInstruction { at, .. }
+            | Self::Stage { at, .. }
+            | Self::UndecidableImage { at, .. } => Some((&at.file, at.line)),
+            Self::UnknownTarget { .. } => None,
+        }
+    }
+}
+
 fn hint(nearest: &Option<String>) -> String {
     nearest.as_ref().map_or_else(String::new, |name| format!(" (did you mean `{}`?)", printable(name, SHOWN)))
 }

@@ -1,0 +1,1 @@
+lemma trivial : true.

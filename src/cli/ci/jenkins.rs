@@ -1,0 +1,36 @@
+//! Jenkins (its "Global Variable Reference": core, git and multibranch plugins).
+
+use super::{Ci, Trust, Variables, commit, number};
+use crate::model::Digest;
+
+/// Reads a build's variables. A build that is run again has a number of its own.
+pub fn read(variable: Variables<'_>) -> Ci {
+    let change = variable("CHANGE_ID");
+    // Set to the name of the forked repository if the change comes from one, else unset.
+    let fork = variable("CHANGE_FORK").is_some();
+    // Plugins that build pull requests in jobs of one branch, and do not tell of forks.
+    let told_by_plugin =
+        ["ghprbPullId", "gitlabMergeRequestIid"].into_iter().find(|name| variable(name).is_some());
+    let trust = match told_by_plugin {
+        _ if fork => Trust::Untrusted("the change request comes from a fork".to_owned()),
+        Some(name) => Trust::Unknown(format!("{name} does not tell whether the change comes from a fork")),
+        None => Trust::Trusted,
+    };
+    // A job's name may hold anything; its number counts within it.
+    let job = Digest::of(variable("JOB_NAME").unwrap_or_default().as_bytes());
+    let run = variable("BUILD_NUMBER")
+        .and_then(|number| format!("jk-{}-{number}", job.hex().get(..8)?).parse().ok())
+        .map(|run| (run, 1));
+    let tag = variable("TAG_NAME");
+    let branch = ["CHANGE_BRANCH", "BRANCH_NAME", "GIT_BRANCH"].into_iter().find_map(variable);
+    Ci {
+        run,
+        revision: commit(variable("GIT_COMMIT")),
+        branch: branch.filter(|_| tag.is_none()),
+        tag,
+        fork: told_by_plugin.is_none().then_some(fork),
+        event: Some(if change.is_some() { "change request" } else { "build" }.to_owned()),
+        change: number(change),
+        ..Ci::of("jenkins", trust)
+    }
+}

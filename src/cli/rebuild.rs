@@ -1,0 +1,104 @@
+//! `rebuild`: a new generation of keys whose recipe has not changed.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, IsTerminal, Write};
+
+use super::args::{Boxes, Global, Rebuild};
+use super::build::{clash, end, show, tell};
+use super::error::{CliError, exit};
+use super::interrupt;
+use super::session::{self, Loaded, Session};
+use super::terminal::{NOTE, Terminal, paint};
+use crate::exec::{BuildOptions, Keyed, Replaced, build, replace};
+use crate::model::Span;
+
+pub async fn run(options: &Rebuild, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
+    let cancel = interrupt::token();
+    let loaded = session::load(global)?;
+    clash(&loaded, &options.tell)?;
+    let mut session = Session::open(&loaded, global).await?;
+    session.may_write("a rebuild")?;
+    let dependants = dependants(&loaded, &options.names);
+    let mut names = options.names.clone();
+    if options.dependants {
+        names.extend(dependants.iter().cloned());
+    }
+    let specs = loaded.choose(&Boxes { names: names.clone(), channel: None })?;
+    let computed = session.compute(&loaded, specs, global, terminal).await?;
+    let chosen: Vec<&Keyed> =
+        computed.boxes.iter().filter(|keyed| names.contains(&keyed.wanted.name)).collect();
+    let progress = session.progress();
+    let emit = |event| progress.event(event);
+    let found = replace(session.ports(), &session.setting, &chosen, false, &emit).await?;
+    for line in words(&found, &session.setting.registry) {
+        terminal.warn(&line);
+    }
+    if !dependants.is_empty() {
+        let list = dependants.join(", ");
+        terminal.warn(&match options.dependants {
+            true => format!("rebuilt with it, for they stand on it: {list}"),
+            false => format!("the next build makes anew what stands on it: {list}; --dependants does it now"),
+        });
+    }
+    if !options.yes && !ask(terminal) {
+        let names = options.names.join(" ");
+        let flag = if options.dependants { " --dependants" } else { "" };
+        terminal.say(&format!("nothing was done; `boxwright rebuild {names}{flag} --yes` does it"));
+        session.close(false).await?;
+        return Ok(exit::DONE);
+    }
+    replace(session.ports(), &session.setting, &chosen, true, &emit).await?;
+    let build_options = BuildOptions {
+        jobs: usize::from(options.jobs),
+        wait: Span::default(),
+        // What a step fetches is what this is about.
+        no_cache: true,
+    };
+    let boxes = &computed.boxes;
+    let report = build(session.ports(), &session.setting, boxes, &build_options, &emit, &cancel).await?;
+    show(&report, &session, &loaded, &computed, global, terminal).await?;
+    tell(&report, &computed, &session, &options.tell)?;
+    end(session, report).await
+}
+
+/// Says what each box's new image takes the place of.
+fn words(found: &[Replaced], registry: &str) -> Vec<String> {
+    let line = |one: &Replaced| match one.generation {
+        Some(generation) => {
+            let next = generation.next().0;
+            format!(
+                "{} {}: generation {next} in {registry}, in place of {}",
+                paint(NOTE, "rebuild"),
+                one.name,
+                generation.0
+            )
+        }
+        None => format!("{} {}: it is not there, so it is only built", paint(NOTE, "rebuild"), one.name),
+    };
+    found.iter().map(line).collect()
+}
+
+/// Asks a person; without a terminal there is nobody to ask.
+fn ask(terminal: Terminal) -> bool {
+    let (stdin, mut stderr) = (std::io::stdin(), std::io::stderr());
+    if terminal.quiet || !stdin.is_terminal() || !stderr.is_terminal() {
+        return false;
+    }
+    let _ = stderr.write_all(b"go on? [y/N] ").and_then(|()| stderr.flush());
+    let mut answer = String::new();
+    let read = stdin.lock().read_line(&mut answer);
+    read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+}
+
+/// Returns the boxes that stand on any of `names`, parents first, and are none of them.
+fn dependants(loaded: &Loaded, names: &[String]) -> Vec<String> {
+    let mut below: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+    let mut found = Vec::new();
+    for spec in &loaded.project.boxes {
+        if !below.contains(spec.name.as_str()) && spec.parents().any(|parent| below.contains(parent)) {
+            below.insert(&spec.name);
+            found.push(spec.name.clone());
+        }
+    }
+    found
+}

@@ -1,0 +1,86 @@
+//! A build for this machine alone: what the registry has is used, what it lacks is built and
+//! stays in the engine. Nothing is leased, pushed or recorded.
+
+use std::collections::BTreeMap;
+
+use tokio_util::sync::CancellationToken;
+
+use super::build::{
+    BuildError, BuildOptions, BuildReport, Outcome, interrupted, merge, probe, run_all, sizes,
+};
+use super::event::Emit;
+use super::keys::Keyed;
+use super::make::{Made, Maker, Origin, Parents, chain, stands};
+use super::run::local_name;
+use super::secrets;
+use super::{Ports, Setting};
+use crate::plan::Seen;
+use crate::port::EngineError;
+use crate::retention::Judged;
+
+/// Builds what is missing of `boxes`, which are parents first and complete.
+pub async fn build_local(
+    ports: Ports<'_>,
+    setting: &Setting,
+    boxes: &[Keyed],
+    options: &BuildOptions,
+    emit: Emit<'_>,
+    cancel: &CancellationToken,
+) -> Result<BuildReport, BuildError> {
+    let mut maker = Maker::new(ports, setting, options, Origin::Engine, emit);
+    maker.is_local = true;
+    let seen = tokio::select! {
+        biased;
+        () = cancel.cancelled() => interrupted(boxes),
+        seen = probe(ports, setting, boxes) => seen?,
+    };
+    secrets::check(ports, boxes, &seen).await?;
+    let mut reports = BTreeMap::new();
+    let finished = run_all(&maker, boxes, &seen, &reports, cancel).await;
+    merge(&mut reports, boxes, &seen, finished, cancel.is_cancelled());
+    let (mut sizes, mut local) = (sizes(&seen), BTreeMap::new());
+    for keyed in boxes {
+        let name = &keyed.wanted.name;
+        let Some(report) = reports.get_mut(name).filter(|report| report.outcome == Outcome::Built) else {
+            continue;
+        };
+        // Its digest is the engine's own; no registry knows it.
+        let Some(image) = report.digest.take() else { continue };
+        // The build stands without its size.
+        let size = ports.engine.size(&crate::port::ImageId(image)).await.ok();
+        sizes.extend(size.map(|size| (name.clone(), size)));
+        local.insert(name.clone(), local_name(&keyed.wanted));
+    }
+    let is_interrupted = cancel.is_cancelled();
+    Ok(BuildReport { boxes: reports, lease_until: None, can_push: false, sizes, local, is_interrupted })
+}
+
+/// Makes one box, whose parents stand here or in the registry.
+pub(super) async fn make(
+    maker: &Maker<'_>,
+    keyed: &Keyed,
+    first: &Seen,
+    parents: &Parents,
+) -> Result<Made, Outcome> {
+    let failed = |error: EngineError| Outcome::Failed(chain(&error));
+    let made = |digest, local: Option<String>, reason| Made {
+        repository: keyed.wanted.repository.clone(),
+        digest,
+        generation: first.generation,
+        outcome: if local.is_some() { Outcome::Built } else { Outcome::Used },
+        local,
+        adopted: false,
+        reason,
+        seconds: 0.0,
+    };
+    let reason = match stands(first, parents, keyed).image {
+        Judged::Fits(digest) => return Ok(made(digest, None, "present".to_owned())),
+        Judged::Unknown(why) => return Err(Outcome::Failed(why)),
+        Judged::Missing => "no image has this key".to_owned(),
+        Judged::Unfit(why) => why,
+    };
+    let image = maker.build(keyed, first.generation, parents, &reason).await.map_err(Outcome::Failed)?;
+    let reference = local_name(&keyed.wanted);
+    maker.ports.engine.name(&image, &reference).await.map_err(failed)?;
+    Ok(made(image.0, Some(reference), reason))
+}

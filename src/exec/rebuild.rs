@@ -1,0 +1,97 @@
+//! Replacing the images of keys: a marker ends the current generation of each, and the next
+//! build makes the one after it.
+//!
+//! What stood stays for as long as a lease, a promotion or the grace of the marker keeps it.
+
+use super::event::{Emit, Event};
+use super::keys::Keyed;
+use super::ledger::{Ledger, LedgerError};
+use super::probe::observe_all;
+use super::{Ports, Setting};
+use crate::model::{Generation, Marked, Marker, RecordTag};
+use crate::plan::State;
+
+/// A generation that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replaced {
+    /// The box.
+    pub name: String,
+    /// The generation that stood; nothing if none did.
+    pub generation: Option<Generation>,
+}
+
+/// Why images were not replaced.
+#[derive(Debug, thiserror::Error)]
+pub enum RebuildError {
+    /// The ledger did not answer as needed.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The registry did not say what stands; nothing was marked.
+    #[error("the registry did not say whether {name} is there: {why}")]
+    Unknown {
+        /// The box.
+        name: String,
+        /// The request that failed and how.
+        why: String,
+    },
+}
+
+/// Finds out which generations would be replaced, and with `apply` ends them. A key of which
+/// nothing stands is left alone: whoever builds it makes a new image anyway.
+pub async fn replace(
+    ports: Ports<'_>,
+    setting: &Setting,
+    boxes: &[&Keyed],
+    apply: bool,
+    emit: Emit<'_>,
+) -> Result<Vec<Replaced>, RebuildError> {
+    let wanted: Vec<_> =
+        boxes.iter().map(|keyed| (keyed.wanted.clone(), keyed.spec.platform.clone())).collect();
+    let seen = observe_all(ports.registry, &setting.ledger, &wanted).await;
+    for (name, seen) in &seen {
+        if let State::Unknown { why } = &seen.state {
+            return Err(RebuildError::Unknown { name: name.clone(), why: why.clone() });
+        }
+    }
+    let ledger = Ledger::new(ports.registry, &setting.ledger);
+    let mut replaced = Vec::new();
+    for keyed in boxes {
+        let Some(seen) = seen.get(&keyed.wanted.name) else { continue };
+        let stands = seen.state != State::Missing;
+        if stands && apply {
+            mark(setting, ledger, keyed, seen.generation, seen.state.digest().cloned(), emit).await?;
+        }
+        let generation = Some(seen.generation).filter(|_| stands);
+        replaced.push(Replaced { name: keyed.wanted.name.clone(), generation });
+    }
+    Ok(replaced)
+}
+
+async fn mark(
+    setting: &Setting,
+    ledger: Ledger<'_>,
+    keyed: &Keyed,
+    generation: Generation,
+    digest: Option<crate::model::Digest>,
+    emit: Emit<'_>,
+) -> Result<(), LedgerError> {
+    let tag = keyed.wanted.tag.with_generation(generation).tag();
+    let repository = &keyed.wanted.repository;
+    let record = RecordTag::Over { key: keyed.wanted.key().clone(), generation };
+    let record = record.tag().map_err(|error| ledger.bad_tag("over", error))?;
+    let image = |digest| Marked { repository: repository.name().to_owned(), tag: tag.clone(), digest };
+    let marker = Marker {
+        key: keyed.wanted.key().clone(),
+        generation,
+        marked: ledger.now().await?,
+        reason: format!("replaced by run {}", setting.run),
+        images: digest.map(image).into_iter().collect(),
+    };
+    match ledger.write(&record, &marker).await {
+        // Another run's marker ends the generation as well as ours.
+        Err(LedgerError::NotOurs { .. }) if ledger.read::<Marker>(&record).await?.is_some() => {}
+        written => drop(written?),
+    }
+    emit(Event::Condemned { reference: format!("{repository}:{tag}") });
+    Ok(())
+}

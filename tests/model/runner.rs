@@ -1,0 +1,533 @@
+//! A run: the product's `Run` and `Job` on the model's registry, one request at a time.
+
+use std::collections::BTreeMap;
+
+use boxwright::model::Generation;
+use boxwright::plan::Recorded;
+use boxwright::retention::{Job, JobAction, JobEnd, JobSaw, Judged, Run, RunAction, RunSaw, Stands};
+
+use super::registry::{At, Cell, GENERATIONS, Id, NAMES, Request, Store};
+use super::world::{Config, Guard, Harm, State, Step, World};
+
+/// What a look saw of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Look {
+    pub generation: u8,
+    pub found: Option<Id>,
+}
+
+/// A box that a run will report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Made {
+    pub generation: u8,
+    pub id: Id,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Running {
+    pub keys: Vec<u8>,
+    run: Run,
+    job: Option<Job>,
+    /// The place of the box that is made or looked at.
+    at: usize,
+    op: Op,
+    looks: Vec<Look>,
+    pub made: Vec<Option<Made>>,
+    built: Option<Id>,
+    /// Whether what was built has been pushed, and is read back.
+    has_pushed: bool,
+    /// Slots of the leases held, the current one last.
+    pub slots: Vec<u8>,
+    taken: u8,
+    has_built: bool,
+    pub is_lapsed: bool,
+    /// What another run has reported under the tag that a push is about to be made to, at the
+    /// time of the last look.
+    acknowledged: bool,
+    pub is_in_window: bool,
+    pub reported: bool,
+    pub has_adopted: bool,
+    end: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Op {
+    Idle,
+    PutLease,
+    ReadLease,
+    Look {
+        generation: u8,
+    },
+    /// The marker is absent; the tag is still to be read.
+    Tag {
+        generation: u8,
+    },
+    Build,
+    Serve(Request),
+    Release,
+}
+
+impl Running {
+    pub fn new(keys: &[u8]) -> Self {
+        Self {
+            keys: keys.to_vec(),
+            run: Run::default(),
+            job: None,
+            at: 0,
+            op: Op::Idle,
+            looks: Vec::new(),
+            made: vec![None; keys.len()],
+            built: None,
+            has_pushed: false,
+            slots: Vec::new(),
+            taken: 0,
+            has_built: false,
+            is_lapsed: false,
+            acknowledged: false,
+            is_in_window: false,
+            reported: false,
+            has_adopted: false,
+            end: false,
+        }
+    }
+
+    pub fn is_alive(&self) -> bool {
+        !self.end
+    }
+
+    pub fn is_serving(&self) -> bool {
+        matches!(self.op, Op::Serve(_))
+    }
+
+    /// Ends it; returns the request that the server may go on with.
+    pub fn crash(&mut self) -> Option<Request> {
+        let op = std::mem::replace(&mut self.op, Op::Idle);
+        self.stop();
+        match op {
+            Op::Serve(request) => Some(request),
+            _ => None,
+        }
+    }
+
+    fn stop(&mut self) {
+        self.end = true;
+        self.is_in_window = false;
+        // What no longer matters would tell states apart that behave alike.
+        (self.op, self.run, self.job, self.built) = (Op::Idle, Run::default(), None, None);
+        (self.at, self.has_built, self.has_pushed, self.acknowledged) = (0, false, false, false);
+        self.looks.clear();
+        if !self.reported {
+            self.made.fill(None);
+        }
+    }
+
+    fn mask(&self) -> u8 {
+        self.keys.iter().fold(0, |mask, key| mask | 1 << key)
+    }
+
+    /// The keys of the boxes that stand.
+    fn standing(&self) -> u8 {
+        let made = self.keys.iter().zip(&self.made).filter(|(_, made)| made.is_some());
+        made.fold(0, |mask, (key, _)| mask | 1 << key)
+    }
+
+    pub fn is_leased(&self, store: &Store) -> bool {
+        self.slots.last().is_some_and(|&slot| store.is_live[usize::from(slot)])
+    }
+}
+
+fn stands(config: &Config, store: &Store, run: &Running, at: usize, look: Look) -> Stands {
+    let key = run.keys[at];
+    let generation = Generation(look.generation.into());
+    let image = match look.found {
+        None => Judged::Missing,
+        Some(id) => {
+            let image = store.image(id);
+            let parent = config.parent(key).and_then(|parent| run.keys.iter().position(|one| *one == parent));
+            let made = parent.and_then(|parent| Some((run.keys[parent], run.made[parent]?)));
+            let recorded = Recorded { parents: NAMES.parents(store, id), size: 0 };
+            let disagrees = made.and_then(|(parent, made)| {
+                recorded.disagrees("base", &NAMES.keys[usize::from(parent)], &NAMES.digest(made.id))
+            });
+            // Reasons are left out: they would tell states apart that behave alike.
+            if image.is_foreign || image.generation != look.generation || disagrees.is_some() {
+                Judged::Unfit(String::new())
+            } else {
+                Judged::Fits(NAMES.digest(id))
+            }
+        }
+    };
+    Stands { generation, image }
+}
+
+/// Brings a run to its next request.
+pub fn start(config: &Config, state: &mut State, me: usize) {
+    loop {
+        let run = &state.runs[me];
+        if run.end || run.op != Op::Idle {
+            return;
+        }
+        let is_short = !run.is_leased(&state.store) && !config.lacks(Guard::ClockBeforeReport);
+        let run = &mut state.runs[me];
+        match run.run.next() {
+            RunAction::Lease if config.lacks(Guard::LeaseBeforeProbe) => {
+                run.run = run.run.clone().observe(RunSaw::Leased { is_held: true });
+            }
+            RunAction::Lease | RunAction::Renew => run.op = Op::PutLease,
+            RunAction::Probe => {
+                (run.at, run.looks, run.op) = (0, Vec::new(), Op::Look { generation: 0 });
+            }
+            RunAction::Look if config.lacks(Guard::LookAfterLapse) && run.is_lapsed => {
+                run.is_lapsed = false;
+                run.run = run.run.clone().observe(RunSaw::Looked { has_moved: false });
+            }
+            RunAction::Look if config.lacks(Guard::ReadBack) => {
+                run.run = run.run.clone().observe(RunSaw::Looked { has_moved: false });
+            }
+            RunAction::Look => {
+                (run.at, run.looks, run.op) = (0, Vec::new(), Op::Look { generation: 0 });
+            }
+            RunAction::Make => make(config, state, me),
+            RunAction::Clock => {
+                // Between the first lease and the late one of a variant there is none to lapse.
+                let is_short = is_short && !config.lacks(Guard::LeaseBeforeProbe);
+                run.run = run.run.clone().observe(RunSaw::Clock { is_short });
+            }
+            RunAction::Settle { is_lost } => {
+                if is_lost {
+                    for at in 0..run.keys.len() {
+                        if run.made[at].map(|made| made.id) != run.looks[at].found {
+                            run.made[at] = None;
+                        }
+                    }
+                }
+                if config.lacks(Guard::LeaseBeforeProbe) && run.slots.is_empty() {
+                    run.op = Op::PutLease;
+                } else if run.standing() == run.mask() {
+                    run.run = run.run.clone().observe(RunSaw::Settled { is_held: true });
+                } else if run.standing() == 0 || config.lacks(Guard::NewLeaseBeforeRelease) {
+                    run.op = Op::Release;
+                } else {
+                    run.op = Op::PutLease;
+                }
+            }
+            RunAction::Release => run.op = Op::Release,
+            RunAction::Report => {
+                run.reported = run.standing() != 0;
+                if run.reported && !run.is_leased(&state.store) {
+                    state.harm.get_or_insert(Harm::Late);
+                }
+                state.runs[me].stop();
+            }
+            RunAction::Stop => run.stop(),
+        }
+    }
+}
+
+/// Goes on with the box that is made, or with the next one.
+fn make(config: &Config, state: &mut State, me: usize) {
+    let is_short = !state.runs[me].is_leased(&state.store) && !config.lacks(Guard::LeaseBeforeProbe);
+    let run = &mut state.runs[me];
+    let Some(job) = run.job.clone() else {
+        if run.at == run.keys.len() {
+            let saw = RunSaw::Made { has_built: run.has_built, is_lapsed: run.is_lapsed };
+            run.run = run.run.clone().observe(saw);
+            run.has_built = false;
+            return;
+        }
+        let (at, key) = (run.at, run.keys[run.at]);
+        let parent = config.parent(key).and_then(|parent| run.keys.iter().position(|one| *one == parent));
+        if parent.is_some_and(|parent| run.made[parent].is_none()) {
+            run.made[at] = None;
+            run.at += 1;
+            return;
+        }
+        let first = stands(config, &state.store, run, at, run.looks[at]);
+        state.runs[me].job = Some(Job::new(first, true));
+        return;
+    };
+    let action = job.next();
+    run.has_pushed &= matches!(action, JobAction::Look { .. });
+    match action {
+        JobAction::Wait => run.job = Some(job.observe(JobSaw::Waited)),
+        JobAction::Look { .. } => run.op = Op::Look { generation: 0 },
+        JobAction::Build { .. } => run.op = Op::Build,
+        JobAction::Clock => {
+            run.is_in_window = !is_short;
+            run.job = Some(job.observe(JobSaw::Clock { is_short }));
+        }
+        JobAction::Lease => run.op = Op::PutLease,
+        JobAction::Push { generation } => {
+            // A push may take longer than any lease.
+            run.is_in_window = false;
+            let generation = if config.lacks(Guard::NextGeneration) { 0 } else { generation.0 as u8 };
+            let at = At::Content(run.keys[run.at], generation);
+            run.op = Op::Serve(Request::Store(at, run.built.unwrap()));
+            if run.acknowledged {
+                state.harm.get_or_insert(Harm::Overwritten);
+            }
+        }
+        JobAction::End(end) => {
+            run.made[run.at] = match end {
+                JobEnd::Used { digest, generation, .. } => {
+                    Some(Made { generation: generation.0 as u8, id: NAMES.id(&digest) })
+                }
+                JobEnd::Built { digest, generation, adopted, .. } => {
+                    run.has_built = true;
+                    run.has_adopted |= adopted;
+                    Some(Made { generation: generation.0 as u8, id: NAMES.id(&digest) })
+                }
+                JobEnd::Forbidden(_) | JobEnd::Failed(_) => None,
+            };
+            run.job = None;
+            run.built = None;
+            run.at += 1;
+        }
+    }
+}
+
+/// Every way in which a run may go on.
+pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
+    let run = &state.runs[me];
+    if run.end {
+        return;
+    }
+    let mut push = |label: &str, mut next: State| {
+        start(config, &mut next, me);
+        steps.push(Step { label: format!("run {me}: {label}"), state: Box::new(next) });
+    };
+    match &run.op {
+        Op::Idle => {}
+        Op::PutLease => {
+            if run.taken == config.leases {
+                return push("needs more leases than there are here", crashed(state, me));
+            }
+            let slot = World::slot(config, me, run.taken);
+            let keys =
+                if matches!(run.run.next(), RunAction::Settle { .. }) { run.standing() } else { run.mask() };
+            for is_lost in [false, true] {
+                if is_lost && !config.is_lossy {
+                    continue;
+                }
+                let mut next = state.clone();
+                next.store.lease(slot, Some(keys));
+                if is_lost {
+                    next.store.leases[usize::from(slot)] = Cell::default();
+                }
+                let run = &mut next.runs[me];
+                run.taken += 1;
+                run.op = Op::ReadLease;
+                if config.lacks(Guard::LeaseReadBack) {
+                    leased(&mut next, me, Some(keys));
+                }
+                push(if is_lost { "lease, which is lost" } else { "lease" }, next);
+            }
+        }
+        Op::ReadLease => {
+            let slot = World::slot(config, me, run.taken - 1);
+            for read in state.store.leases[usize::from(slot)].reads() {
+                let mut next = state.clone();
+                leased(&mut next, me, read);
+                push(if read.is_some() { "lease reads back" } else { "lease does not read back" }, next);
+            }
+        }
+        Op::Look { generation } => {
+            let key = run.keys[run.at];
+            let markers = state.store.markers[usize::from(key)][usize::from(*generation)].reads();
+            for marker in markers {
+                let mut next = state.clone();
+                if marker.is_some() && !config.lacks(Guard::MarkerCheck) {
+                    if usize::from(*generation) + 1 == GENERATIONS {
+                        push("needs more generations than there are here", crashed(state, me));
+                        continue;
+                    }
+                    next.runs[me].op = Op::Look { generation: generation + 1 };
+                    push("sees a marker", next);
+                    continue;
+                }
+                next.runs[me].op = Op::Tag { generation: *generation };
+                if config.is_fine {
+                    push("sees no marker", next);
+                    continue;
+                }
+                for (label, next) in tag_reads(config, &next, me, *generation) {
+                    push(label, next);
+                }
+            }
+        }
+        Op::Tag { generation } => {
+            for (label, next) in tag_reads(config, state, me, *generation) {
+                push(label, next);
+            }
+        }
+        Op::Build => {
+            let job = run.job.clone().unwrap();
+            if config.is_failing && run.at + 1 == run.keys.len() {
+                let mut next = state.clone();
+                next.runs[me].op = Op::Idle;
+                next.runs[me].job = Some(job.clone().observe(JobSaw::Failed(String::new())));
+                push("build fails", next);
+            }
+            let JobAction::Build { generation, .. } = job.next() else { return };
+            let mut next = state.clone();
+            let key = run.keys[run.at];
+            let parent = config.parent(key).and_then(|parent| run.keys.iter().position(|one| *one == parent));
+            let base = parent.and_then(|parent| run.made[parent]).map(|made| made.id);
+            let id = next.store.build(key, generation.0 as u8, base, config.is_reproducible);
+            let run = &mut next.runs[me];
+            (run.op, run.built) = (Op::Idle, Some(id));
+            run.job = Some(job.observe(JobSaw::Built));
+            push("builds", next);
+        }
+        Op::Serve(request) => {
+            // A tag that is lost though the push was answered well.
+            let is_lost = config.is_lossy && matches!(request, Request::Link(..));
+            if is_lost {
+                let mut next = state.clone();
+                pushed(&mut next, me);
+                push("push, which is lost", next);
+            }
+            let mut next = state.clone();
+            match next.store.serve(request.clone()) {
+                Some(left) => next.runs[me].op = Op::Serve(left),
+                None => pushed(&mut next, me),
+            }
+            push(&format!("push: {request:?}"), next);
+        }
+        Op::Release => {
+            let mut next = state.clone();
+            let is_settling = matches!(run.run.next(), RunAction::Settle { .. });
+            let keeps = is_settling && run.standing() != 0;
+            let old = run.slots.len() - usize::from(keeps && !config.lacks(Guard::NewLeaseBeforeRelease));
+            for slot in next.runs[me].slots.drain(..old).collect::<Vec<_>>() {
+                next.store.lease(slot, None);
+            }
+            let run = &mut next.runs[me];
+            if keeps && config.lacks(Guard::NewLeaseBeforeRelease) {
+                run.op = Op::PutLease;
+            } else {
+                run.op = Op::Idle;
+                let saw = if is_settling { RunSaw::Settled { is_held: keeps } } else { RunSaw::Released };
+                run.run = run.run.clone().observe(saw);
+            }
+            push("gives leases up", next);
+        }
+    }
+}
+
+/// Goes on once a push was answered.
+fn pushed(state: &mut State, me: usize) {
+    let run = &mut state.runs[me];
+    (run.op, run.has_pushed) = (Op::Idle, true);
+    let digest = NAMES.digest(run.built.unwrap());
+    run.job = run.job.take().map(|job| job.observe(JobSaw::Pushed(digest)));
+}
+
+/// Goes on once a lease was read back, or was not.
+fn leased(state: &mut State, me: usize, read: Option<u8>) {
+    let mine = state.store.leases.len() / (state.runs.len() + state.promoters.len()) * me;
+    let run = &mut state.runs[me];
+    run.op = Op::Idle;
+    let slot = run.taken - 1 + mine as u8;
+    let is_held = read.is_some();
+    let action = run.run.next();
+    if is_held {
+        run.slots.push(slot);
+    } else {
+        state.store.lease(slot, None);
+    }
+    let run = &mut state.runs[me];
+    match action {
+        RunAction::Make => {
+            run.is_lapsed = true;
+            let saw = if is_held { JobSaw::Leased } else { JobSaw::Failed(String::new()) };
+            run.job = run.job.take().map(|job| job.observe(saw));
+        }
+        RunAction::Settle { .. } if is_held && run.standing() != run.mask() && run.slots.len() > 1 => {
+            run.op = Op::Release;
+        }
+        RunAction::Settle { .. } if is_held => {
+            run.run = run.run.clone().observe(RunSaw::Settled { is_held });
+        }
+        RunAction::Lease if is_held => run.run = run.run.clone().observe(RunSaw::Leased { is_held }),
+        RunAction::Renew if is_held => {
+            run.is_lapsed = true;
+            run.run = run.run.clone().observe(RunSaw::Renewed);
+        }
+        _ => run.run = run.run.clone().observe(RunSaw::Failed),
+    }
+}
+
+fn tag_reads(config: &Config, state: &State, me: usize, generation: u8) -> Vec<(&'static str, State)> {
+    let run = &state.runs[me];
+    let key = run.keys[run.at];
+    let cell = if config.lacks(Guard::NextGeneration) { 0 } else { generation };
+    let reads = state.store.cell(At::Content(key, cell)).reads();
+    let stored = reads.into_iter().map(|read| read.filter(|id| state.store.has(*id)));
+    let see = |found: Option<Id>| {
+        let mut next = state.clone();
+        // Whether the tag was acknowledged by somebody when it was looked at before a push.
+        let is_ours = |other: &Running| {
+            other.reported
+                && other.keys.iter().zip(&other.made).any(|(one, made)| {
+                    *one == key
+                        && made.is_some_and(|made| Some(made.id) == found && made.generation == generation)
+                })
+        };
+        let acknowledged = state.runs.iter().any(is_ours);
+        let is_checking = run.built.is_some();
+        let is_faked = config.lacks(Guard::LookBeforePush) && is_checking && !run.has_pushed;
+        let is_skipped = config.lacks(Guard::ReadBack) && run.has_pushed;
+        let found = match run.built {
+            _ if is_faked => None,
+            Some(built) if is_skipped => Some(built),
+            _ => found,
+        };
+        saw(config, &mut next, me, Look { generation, found });
+        next.runs[me].acknowledged = acknowledged && is_checking;
+        (if found.is_some() { "finds an image" } else { "finds nothing" }, next)
+    };
+    stored.map(see).collect()
+}
+
+/// Takes a look in.
+fn saw(config: &Config, state: &mut State, me: usize, look: Look) {
+    let run = &state.runs[me];
+    if let Some(job) = run.job.clone() {
+        let stands = stands(config, &state.store, run, run.at, look);
+        let run = &mut state.runs[me];
+        run.op = Op::Idle;
+        run.job = Some(job.observe(JobSaw::Stands(stands)));
+        return;
+    }
+    let run = &mut state.runs[me];
+    run.looks.push(look);
+    run.at += 1;
+    if run.at < run.keys.len() {
+        run.op = Op::Look { generation: 0 };
+        return;
+    }
+    run.op = Op::Idle;
+    run.at = 0;
+    let saw = match run.run.next() {
+        RunAction::Probe => RunSaw::Probed,
+        _ => {
+            let now: BTreeMap<usize, Option<Id>> =
+                run.looks.iter().map(|look| look.found).enumerate().collect();
+            let has_moved = run
+                .made
+                .iter()
+                .enumerate()
+                .any(|(at, made)| made.is_some_and(|made| now[&at] != Some(made.id)));
+            run.is_lapsed = false;
+            RunSaw::Looked { has_moved }
+        }
+    };
+    run.run = run.run.clone().observe(saw);
+}
+
+fn crashed(state: &State, me: usize) -> State {
+    let mut next = state.clone();
+    next.runs[me].stop();
+    next
+}

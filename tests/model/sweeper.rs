@@ -1,0 +1,403 @@
+//! A sweeper: the product's `Sweeper`, and with it `decide`, on the model's registry.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use boxwright::model::{Digest, Generation, Marked, Marker, Span, Timestamp};
+use boxwright::retention::{
+    Answer, Deletion, Node, Observed, Policy, SweepAction, SweepEnd, SweepSaw, Sweeper,
+};
+
+use super::registry::{At, Id, Mark, NAMES, Request, Store};
+use super::world::{Config, Guard, Harm, State, Step, elapsed, generations, note_sweep};
+
+const DAY: u64 = 86_400;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Sweeping {
+    sweep: Option<Sweeper>,
+    runs: u8,
+    op: Op,
+    /// What is read first: the keys of leases, or what the variant reads then.
+    leased: u8,
+    early: Option<Box<Store>>,
+    looks: u8,
+    day: u8,
+    /// Whether something could not be read in this run.
+    is_unread: bool,
+    began_quiet: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+enum Op {
+    #[default]
+    Idle,
+    Serve(Request),
+}
+
+impl Sweeping {
+    pub fn is_alive(&self) -> bool {
+        self.sweep.is_some()
+    }
+
+    pub fn is_serving(&self) -> bool {
+        matches!(self.op, Op::Serve(_))
+    }
+
+    /// Whether it has seen that it is not too late for its next write, and not written yet.
+    pub fn is_about_to_write(&self) -> bool {
+        self.sweep.as_ref().is_some_and(|sweep| {
+            matches!(
+                sweep.next(),
+                SweepAction::Condemn(_)
+                    | SweepAction::Retire(_)
+                    | SweepAction::Forget(_)
+                    | SweepAction::Delete(_)
+            )
+        })
+    }
+
+    pub fn crash(&mut self) -> Option<Request> {
+        let op = std::mem::take(&mut self.op);
+        *self = Self { runs: self.runs, ..Self::default() };
+        match op {
+            Op::Serve(request) => Some(request),
+            _ => None,
+        }
+    }
+}
+
+pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
+    let of = &state.sweepers[me];
+    let mut push = |label: String, mut next: State| {
+        start(config, &mut next, me);
+        steps.push(Step { label: format!("sweeper {me}: {label}"), state: Box::new(next) });
+    };
+    let Some(sweep) = &of.sweep else {
+        if of.runs < config.sweeps[me] {
+            let mut next = state.clone();
+            let began_quiet = config.is_counting && is_quiet(state);
+            let of = &mut next.sweepers[me];
+            *of = Sweeping {
+                sweep: Some(Sweeper::new(true)),
+                runs: of.runs + 1,
+                began_quiet,
+                ..Sweeping::default()
+            };
+            push("begins".to_owned(), next);
+        }
+        return;
+    };
+    let observe = |state: &State, saw: SweepSaw| {
+        let mut next = state.clone();
+        let of = &mut next.sweepers[me];
+        of.sweep = Some(sweep.clone().observe(saw));
+        next
+    };
+    let clean = sweep.clean();
+    match sweep.next() {
+        SweepAction::Clock | SweepAction::EndedLeases | SweepAction::End(_) => {}
+        SweepAction::Leases => {
+            for view in state.store.views() {
+                let mut next = observe(state, SweepSaw::Done);
+                if config.lacks(Guard::LeasesBeforeRoots) {
+                    next.sweepers[me].early = Some(Box::new(view));
+                } else {
+                    next.sweepers[me].leased = leased(&view);
+                }
+                next.sweepers[me].day = state.day;
+                next.sweepers[me].looks += 1;
+                push("reads leases".to_owned(), next);
+            }
+            if config.is_flaky {
+                // A variant takes what it could not read for nothing.
+                let saw = if config.lacks(Guard::UnreadStops) {
+                    SweepSaw::Done
+                } else {
+                    SweepSaw::Failed(String::new())
+                };
+                let mut next = observe(state, saw);
+                next.sweepers[me].is_unread = true;
+                next.sweepers[me].leased = 0;
+                next.sweepers[me].day = state.day;
+                push("cannot read leases".to_owned(), next);
+            }
+        }
+        SweepAction::Wait => {
+            let mut next = observe(state, SweepSaw::Done);
+            // Without the grace nothing lies between a marker and the read of leases but the wait.
+            if !config.lacks(Guard::Wait) && !config.lacks(Guard::Grace) {
+                next.store.settle();
+            }
+            push("has waited".to_owned(), next);
+        }
+        SweepAction::Rest => {
+            for mut view in state.store.views() {
+                let mut keys = of.leased;
+                if config.lacks(Guard::LeasesBeforeRoots) && of.looks == 1 {
+                    // The first look only says whether there is anything to look at.
+                    keys = 0;
+                } else if config.lacks(Guard::LeasesBeforeRoots) {
+                    keys = leased(&view);
+                    view = (**of.early.as_ref().unwrap()).clone();
+                } else if !config.lacks(Guard::SecondLedgerRead) {
+                    keys |= leased(&view);
+                }
+                let saw = match observed(config, &view, keys) {
+                    Some(observed) => SweepSaw::Observed(Box::new(observed), policy(config, of.day)),
+                    None => SweepSaw::Unsettled,
+                };
+                let mut next = observe(state, saw);
+                next.sweepers[me].early = None;
+                push("reads the rest".to_owned(), next);
+            }
+        }
+        SweepAction::Condemn(at) => {
+            let one = &clean.condemn[at];
+            let mark = Mark {
+                day: state.day,
+                image: one.images.first().map(|image| NAMES.id(&image.digest)),
+                by: (me as u8, of.runs),
+            };
+            let mut next = observe(state, SweepSaw::Done);
+            next.store.mark(NAMES.key_of(&one.key), one.generation.0 as u8, Some(mark));
+            push(format!("condemns {:?} g{}", one.key, one.generation.0), next);
+        }
+        SweepAction::Retire(at) => {
+            let one = &clean.retire[at];
+            let mut next = observe(state, SweepSaw::Done);
+            let mark = Mark { day: day_of(one.marked), image: None, by: (me as u8, of.runs) };
+            let (key, generation) = (NAMES.key_of(&one.key), one.generation.0 as u8);
+            // A variant forgets at once.
+            let mark = (!config.lacks(Guard::RetiredMarkers)).then_some(mark);
+            next.store.mark(key, generation, mark);
+            push("retires a marker".to_owned(), next);
+        }
+        SweepAction::Forget(at) => {
+            let one = &clean.forget[at];
+            let mut next = observe(state, SweepSaw::Done);
+            let (key, generation) = (NAMES.key_of(&one.key), one.generation.0 as u8);
+            let now = &state.store.markers[usize::from(key)][usize::from(generation)].now;
+            if now.as_ref().is_some_and(|mark| mark.image.is_none() && mark.day == day_of(one.marked)) {
+                next.store.mark(key, generation, None);
+            }
+            push("forgets a marker".to_owned(), next);
+        }
+        SweepAction::Head(at) => {
+            let (tag, id) = doomed(clean.delete[at].seen.tag.as_str(), &clean.delete[at].seen.digest);
+            for read in state.store.cell(tag).reads() {
+                let found = match read.filter(|id| state.store.has(*id)) {
+                    _ if config.lacks(Guard::HeadBeforeDelete) => Some(id),
+                    found => found,
+                };
+                let next = observe(state, SweepSaw::Holds(found.map(|id| NAMES.digest(id))));
+                push(format!("head {tag:?}"), next);
+            }
+        }
+        SweepAction::Delete(at) => match &of.op {
+            Op::Idle => {
+                let (tag, id) = doomed(clean.delete[at].seen.tag.as_str(), &clean.delete[at].seen.digest);
+                let mut next = state.clone();
+                if let Some(harm) = harm_of(state, me, tag, id) {
+                    next.harm.get_or_insert(harm);
+                }
+                serve(&mut next, me, Request::Unlink(id));
+                push(format!("delete {id}"), next);
+                if config.is_flaky {
+                    let next = observe(state, SweepSaw::Answered(Answer::Failed(String::new())));
+                    push("delete fails".to_owned(), next);
+                }
+            }
+            Op::Serve(request) => {
+                let mut next = state.clone();
+                serve(&mut next, me, request.clone());
+                push(format!("delete goes on: {request:?}"), next);
+            }
+        },
+        SweepAction::Find(at) => {
+            let (_, id) = doomed(clean.delete[at].seen.tag.as_str(), &clean.delete[at].seen.digest);
+            let found = state.store.has(id) && !config.lacks(Guard::FindAfterDelete);
+            let found = found.then(|| NAMES.digest(id));
+            push("looks whether it is gone".to_owned(), observe(state, SweepSaw::Holds(found)));
+        }
+    }
+}
+
+/// Goes on with a delete, whose answer may be lost at its end.
+fn serve(state: &mut State, me: usize, request: Request) {
+    let left = state.store.serve(request);
+    let of = &mut state.sweepers[me];
+    match left {
+        Some(left) => of.op = Op::Serve(left),
+        None => {
+            of.op = Op::Idle;
+            of.sweep = of.sweep.take().map(|sweep| sweep.observe(SweepSaw::Answered(Answer::Taken)));
+        }
+    }
+}
+
+/// What is wrong with a delete that is sent.
+fn harm_of(state: &State, me: usize, tag: At, id: Id) -> Option<Harm> {
+    let of = &state.sweepers[me];
+    let At::Content(key, generation) = tag else { return Some(Harm::Blind) };
+    let mark = &state.store.markers[usize::from(key)][usize::from(generation)].now;
+    if mark.as_ref().is_some_and(|mark| mark.by == (me as u8, of.runs)) {
+        return Some(Harm::SameRun);
+    }
+    if of.is_unread {
+        return Some(Harm::Unread);
+    }
+    // What was condemned just now goes later; nobody may use it any more.
+    let is_fresh = |child: Id| {
+        let image = state.store.image(child);
+        let mark = &state.store.markers[usize::from(image.key)][usize::from(image.generation)].now;
+        mark.as_ref().is_some_and(|mark| mark.day == state.day)
+    };
+    let mut children =
+        state.store.tagged().filter(|one| state.store.has(*one) && state.store.image(*one).base == Some(id));
+    let needed = children.any(|child| !is_fresh(child));
+    if needed {
+        return Some(Harm::Order);
+    }
+    // A stranger's move, which nobody makes between the look at the tag and the delete.
+    let now = state.store.cell(tag).now;
+    let is_strange = now.is_some_and(|now| state.store.image(now).is_foreign);
+    (is_strange && state.is_meddled).then_some(Harm::Blind)
+}
+
+/// Takes what needs no request: the clock, and the end.
+fn start(config: &Config, state: &mut State, me: usize) {
+    loop {
+        let of = &mut state.sweepers[me];
+        let Some(sweep) = &of.sweep else { return };
+        match sweep.next() {
+            SweepAction::Clock => {
+                let saw = SweepSaw::Clock(elapsed(config, state.day));
+                of.sweep = of.sweep.take().map(|sweep| sweep.observe(saw));
+            }
+            // Leases that have ended keep nothing, whether they are removed or not.
+            SweepAction::EndedLeases => {
+                of.sweep = of.sweep.take().map(|sweep| sweep.observe(SweepSaw::Done));
+            }
+            SweepAction::End(end) => {
+                let is_whole = sweep.deletions().iter().all(|one| *one == Deletion::Done);
+                let began_quiet = of.began_quiet;
+                *of = Sweeping { runs: of.runs, ..Sweeping::default() };
+                if began_quiet && is_whole && end == SweepEnd::Done {
+                    note_sweep(state);
+                }
+                return;
+            }
+            _ => return,
+        }
+    }
+}
+
+fn is_quiet(state: &State) -> bool {
+    state.runs.iter().all(|run| !run.is_alive())
+        && state.promoters.iter().all(|promoter| !promoter.is_alive())
+        && state.store.is_live.iter().all(|live| !live)
+        && state.store.orphans.is_empty()
+}
+
+fn leased(view: &Store) -> u8 {
+    let live = view.leases.iter().zip(&view.is_live).filter(|(_, live)| **live);
+    live.fold(0, |keys, (cell, _)| keys | cell.now.unwrap_or_default())
+}
+
+fn at_day(day: u8) -> Timestamp {
+    Timestamp::from_unix(1_000_000_000).after(Span::from_seconds(DAY * u64::from(day)))
+}
+
+fn day_of(time: Timestamp) -> u8 {
+    (time.since(at_day(0)).seconds() / DAY) as u8
+}
+
+fn policy(config: &Config, day: u8) -> Policy {
+    let grace = if config.lacks(Guard::Grace) { 0 } else { DAY };
+    Policy { grace: Span::from_seconds(grace), now: at_day(day), today: at_day(day) }
+}
+
+fn doomed(tag: &str, digest: &Digest) -> (At, Id) {
+    let mut all =
+        (0..NAMES.keys.len() as u8).flat_map(|key| generations().map(move |generation| (key, generation)));
+    let (key, generation) =
+        all.find(|(key, generation)| NAMES.tag(*key, *generation).as_str() == tag).unwrap();
+    (At::Content(key, generation), NAMES.id(digest))
+}
+
+/// What the product's survey would have read of this; nothing if a tag does not resolve.
+fn observed(config: &Config, view: &Store, leased: u8) -> Option<Observed> {
+    let mut observed = Observed::default();
+    for key in 0..config.keys {
+        if leased & (1 << key) != 0 {
+            observed.leased.insert(NAMES.key(key));
+        }
+        let of = NAMES.box_name(config.box_of(key));
+        let repository = observed.repositories.entry(of.clone()).or_default();
+        for generation in generations() {
+            if let Some(id) = view.content[usize::from(key)][usize::from(generation)].now {
+                repository.insert(NAMES.tag(key, generation), NAMES.digest(id));
+            }
+            if let Some(mark) = &view.markers[usize::from(key)][usize::from(generation)].now {
+                let image = mark.image.map(|id| Marked {
+                    repository: of.clone(),
+                    tag: NAMES.tag(key, generation),
+                    digest: NAMES.digest(id),
+                });
+                observed.markers.push(Marker {
+                    key: NAMES.key(key),
+                    generation: Generation(generation.into()),
+                    marked: at_day(mark.day),
+                    reason: String::new(),
+                    images: image.into_iter().collect(),
+                });
+            }
+        }
+    }
+    for of in 0..config.boxes {
+        let repository = observed.repositories.entry(NAMES.box_name(of)).or_default();
+        let main = view.main[usize::from(of)].now.map(|id| (NAMES.main.clone(), id));
+        let foreign = view.foreign[usize::from(of)].map(|id| (NAMES.foreign.clone(), id));
+        for (tag, id) in main.into_iter().chain(foreign) {
+            if !config.lacks(Guard::ForeignTags) {
+                repository.insert(tag, NAMES.digest(id));
+            }
+        }
+    }
+    let last = |cells: &[super::registry::Cell<super::registry::Rec>]| {
+        cells.iter().rposition(|cell| cell.now.is_some())
+    };
+    let (set, plan) = (last(&view.sets), last(&view.plans));
+    let kept = set.and_then(|seq| view.sets[seq].now.as_ref());
+    let begun =
+        plan.filter(|plan| set.is_none_or(|set| set < *plan)).and_then(|seq| view.plans[seq].now.as_ref());
+    for record in kept.into_iter().chain(begun) {
+        for one in &record.boxes {
+            observed.promoted.insert(NAMES.digest(one.wanted), "main".to_owned());
+        }
+    }
+    let tagged: BTreeSet<Digest> =
+        observed.repositories.values().flat_map(BTreeMap::values).cloned().collect();
+    let mut waiting: Vec<Digest> = tagged.iter().chain(observed.promoted.keys()).cloned().collect();
+    while let Some(digest) = waiting.pop() {
+        let id = NAMES.id(&digest);
+        if observed.nodes.contains_key(&digest) {
+            continue;
+        }
+        if !view.has(id) {
+            if tagged.contains(&digest) {
+                return None;
+            }
+            continue;
+        }
+        let image = view.image(id);
+        let mut needs: BTreeSet<Digest> = image.base.map(|base| NAMES.digest(base)).into_iter().collect();
+        waiting.extend(needs.iter().cloned());
+        if config.lacks(Guard::Closure) {
+            needs = BTreeSet::new();
+        }
+        let key = (!image.is_foreign).then(|| NAMES.key(image.key));
+        observed.nodes.insert(digest, Node { needs, key, ..Node::default() });
+    }
+    Some(observed)
+}

@@ -1,0 +1,18 @@
+//! The worked examples, run as their CI would run them: each step of each workflow by bash, with
+//! the variables and files of a runner, on a real engine and a real registry. A second, read-only
+//! registry process over the same images stands in for the token of a fork.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod docs;
+mod easycrypt;
+mod expression;
+mod gitlab;
+mod lampe;
+mod project;
+mod runner;
+mod trust;
+#[path = "../e2e/witness.rs"]
+#[allow(dead_code, reason = "the end-to-end tests use the rest")]
+mod witness;
+mod yaml;
