@@ -394,13 +394,12 @@ impl Registry for MemoryRegistry {
             request: request.clone(),
             failure: Failure::Source { detail: error.to_string() },
         };
-        let bytes = Bytes::from(read().await.map_err(source)?);
+        let elsewhere = mount.and_then(|from| self.state().stores.get(from)?.blobs.get(digest).cloned());
+        let (bytes, how) = match elsewhere {
+            Some(bytes) => (bytes, Pushed::Mounted),
+            None => (Bytes::from(read().await.map_err(source)?), Pushed::Sent),
+        };
         self.serve(Verb::PutBlob, Some(repository), Some(digest.to_string()), |state| {
-            let elsewhere = mount.and_then(|from| state.stores.get(from)?.blobs.get(digest).cloned());
-            let (bytes, how) = match elsewhere {
-                Some(bytes) => (bytes, Pushed::Mounted),
-                None => (bytes, Pushed::Sent),
-            };
             if Digest::of(&bytes) != *digest {
                 return Err(refused("DIGEST_INVALID", "provided digest did not match uploaded content"));
             }

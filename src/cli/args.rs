@@ -144,7 +144,8 @@ pub enum Command {
     Import(Import),
     /// Give the boxes' images a tag such as main or r2026.07, all of them together
     #[command(after_help = "Examples:\n  boxwright promote main\n  boxwright promote r2026.07 --yes\n  \
-        boxwright promote r2026.07 --from main --yes   what main holds, by digest; needs no checkout")]
+        boxwright promote r2026.07 --from main --yes   what main holds, by digest; needs no checkout\n  \
+        boxwright promote r2026.07 --from r2026.07 --to registry.example/live --yes")]
     Promote(Promote),
     /// Promote again what stood under a tag before; other tags stay
     #[command(
@@ -245,7 +246,7 @@ pub struct Build {
     #[arg(long, value_enum, default_value = "auto", env = "BOXWRIGHT_PUSH")]
     pub push: Push,
     /// Build what is missing for this machine alone, where `boxwright run` finds it; write nothing to the registry
-    #[arg(long, conflicts_with = "push")]
+    #[arg(long)]
     pub local: bool,
     /// Build from this commit, branch or tag, in a directory of its own; what is not here is asked of origin
     #[arg(long, value_name = "REVISION", conflicts_with = "sources")]
@@ -372,6 +373,9 @@ pub struct Promote {
     /// Promote the images of another promotion, by digest: the last one of TAG, or its one with this count
     #[arg(long, value_name = "TAG[@COUNT]")]
     pub from: Option<From>,
+    /// Copy the images to another registry or path, with all that belongs to them, and promote there
+    #[arg(long, value_name = "HOST[/PATH]")]
+    pub to: Option<String>,
 }
 
 /// A promotion to promote from: `main`, or `main@12`.

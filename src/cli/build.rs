@@ -62,7 +62,12 @@ pub fn clash(loaded: &Loaded, to: &Tell) -> Result<(), CliError> {
 /// Shuts the registry for writes where this run must not make them.
 fn shut(session: &mut Session, options: &Build) -> Result<(), CliError> {
     match (options.push, session.ci.trust.clone()) {
-        _ if options.local => session.shut("--local".to_owned()),
+        (_, trust) if options.local => {
+            if let Trust::Unknown(why) = trust {
+                session.withhold(&why);
+            }
+            session.shut("--local".to_owned());
+        }
         (Push::Never, _) => session.shut("--push never".to_owned()),
         (Push::Always, Trust::Untrusted(_)) => session.may_write("--push always")?,
         (Push::Auto, Trust::Unknown(why)) => session.shut(format!("{why}; --push always pushes")),

@@ -10,12 +10,12 @@ use crate::adapter::registry::StartError;
 use crate::adapter::revision::RevisionError;
 use crate::config::{ConfigError, nearest};
 use crate::exec::{
-    BuildError, CleanError, ExplainError, ExportError, ImportError, InputsError, KeysError, LedgerError,
-    LockError, PackError, PromoteError, ProtectError, RebuildError, RunError,
+    BuildError, CleanError, CopyError, ExplainError, ExportError, ImportError, InputsError, KeysError,
+    LedgerError, LockError, NoSecret, PackError, PromoteError, ProtectError, RebuildError, RunError,
 };
 use crate::inputs::DockerignoreError;
 use crate::plan::Refusal;
-use crate::port::{ContextError, EngineError, Failure, RegistryError};
+use crate::port::{ContextError, EngineError, Failure, RegistryError, SecretError};
 
 /// Exit codes, as documented in `--help`.
 pub mod exit {
@@ -130,6 +130,12 @@ impl CliError {
                 PromoteError::Registry(error) => registry(error),
                 PromoteError::Lapsed { .. } => exit::UNREACHABLE,
                 PromoteError::Missing { .. } => exit::MISSING,
+                PromoteError::Copy { source, .. } => match source {
+                    CopyError::Registry(error) => registry(error),
+                    CopyError::Missing { .. } => exit::MISSING,
+                    CopyError::Manifest(_) | CopyError::TooDeep { .. } => exit::UNREACHABLE,
+                    CopyError::Contended { .. } => exit::REFUSED,
+                },
                 PromoteError::Refused(_) | PromoteError::ReadOnly | PromoteError::Conflict { .. } => {
                     exit::REFUSED
                 }
@@ -140,9 +146,10 @@ impl CliError {
                 ProtectError::Empty { .. } => exit::REFUSED,
             },
             Self::Clean(error) => match error {
-                CleanError::TooMany { .. } | CleanError::TooFew { .. } | CleanError::Moved { .. } => {
-                    exit::REFUSED
-                }
+                CleanError::TooMany { .. }
+                | CleanError::TooFew { .. }
+                | CleanError::NoProtector { .. }
+                | CleanError::Moved { .. } => exit::REFUSED,
                 CleanError::Ledger(error) => ledger(error),
                 CleanError::Registry(error) => registry(error),
                 CleanError::Unreadable { .. }
@@ -180,11 +187,13 @@ impl CliError {
             Self::Config(error) => Some((error.file.as_str(), u32::try_from(error.line).ok()?)),
             Self::Keys(error) | Self::Lock(LockError::Keys(error)) => match error {
                 KeysError::Dockerfile { source, .. } => source.place(),
-                KeysError::Dockerignore { source: DockerignoreError::Pattern { file, line, .. }, .. }
-                | KeysError::NothingMatches { file, line, .. }
-                | KeysError::Image { file, line, .. }
-                | KeysError::Undeclared { file, line, .. }
-                | KeysError::Trigger { file, line, .. } => Some((file.as_str(), *line)),
+                KeysError::Dockerignore { source: DockerignoreError::Pattern { file, line, .. }, .. } => {
+                    Some((file.as_str(), *line))
+                }
+                KeysError::NothingMatches { at, .. }
+                | KeysError::Image { at, .. }
+                | KeysError::Undeclared { at, .. }
+                | KeysError::Trigger { at, .. } => Some((at.file.as_str(), at.line)),
                 _ => None,
             },
             _ => None,
@@ -215,6 +224,9 @@ impl CliError {
                 "--against takes a promoted tag such as main, a content tag, a key of 32 hex digits, or a digest"
             }
             Self::Build(BuildError::Secret(_)) => "nothing was built",
+            Self::Build(BuildError::Beyond(_)) => {
+                "nothing was built; build on a later engine, or begin the Dockerfile with a line such as `# syntax=docker/dockerfile:1`, which fetches a frontend"
+            }
             Self::Lock(LockError::Registry { .. } | LockError::Remote { .. } | LockError::NoRef { .. }) => {
                 "nothing was written"
             }
@@ -222,7 +234,7 @@ impl CliError {
                 "is the engine running, and may you use its socket? `docker version` tells; DOCKER_HOST names another one"
             }
             Self::Promote(PromoteError::Missing { .. }) => "run `boxwright build` on this revision first",
-            Self::Promote(PromoteError::Partly { .. }) => {
+            Self::Promote(PromoteError::Partly { .. } | PromoteError::Copy { .. }) => {
                 "run the same command again: it goes on where it stopped"
             }
             Self::Promote(PromoteError::Refused(
@@ -382,7 +394,9 @@ fn build(error: &BuildError) -> u8 {
     match error {
         BuildError::Ledger(error) => ledger(error),
         BuildError::Unknown { .. } => exit::UNREACHABLE,
+        BuildError::Secret(NoSecret { source: SecretError::Withheld { .. }, .. }) => exit::REFUSED,
         BuildError::Secret(_) => exit::USAGE,
+        BuildError::Beyond(_) => exit::FAILED,
     }
 }
 

@@ -111,10 +111,7 @@ pub fn tell(planned: &Planned, session: &Session, to: &Tell) -> Result<(), CliEr
             image: digest.map(|digest| format!("{}@{digest}", keyed.wanted.repository)),
             result: if digest.is_some() { "present" } else { "missing" }.to_owned(),
             reason: row.reason.clone(),
-            size: match &seen.state {
-                State::Present { recorded, .. } => Some(recorded.size),
-                State::Missing | State::Broken { .. } | State::Unknown { .. } => None,
-            },
+            size: seen.size(),
             seconds: None,
         })
     };

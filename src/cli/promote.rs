@@ -9,8 +9,10 @@ use super::session::{self, Loaded, Session};
 use super::table::Table;
 use super::terminal::{BOLD, DIM, GOOD, NOTE, Terminal};
 use crate::config::Channel;
-use crate::exec::{Content, Ledger, PromoteError, PromoteOptions, PromoteReport, history, promote};
-use crate::model::{Digest, SetRecord, Tag};
+use crate::exec::{
+    Content, Ledger, PromoteError, PromoteOptions, PromoteReport, Setting, history, promote, promote_to,
+};
+use crate::model::{Digest, Repository, SetRecord, Tag};
 use crate::plan::{Rollback, StepState};
 
 #[derive(Serialize)]
@@ -50,22 +52,48 @@ pub async fn run(options: &Promote, global: &Global, terminal: Terminal) -> Resu
         allow_older: options.allow_older,
         apply,
     };
-    let again = format!("boxwright promote {} --yes", options.tag);
+    let mut again = format!("boxwright promote {} --yes", options.tag);
+    for (word, value) in
+        [("--from", options.from.as_ref().map(From::to_string)), ("--to", options.to.clone())]
+    {
+        again.extend(value.map(|value| format!(" {word} {value}")));
+    }
     match &options.from {
         Some(from) => {
             let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
             let set = taken(&session, from, &names).await?;
-            let taken = Rollback { set, withdrawn: None };
-            carry_out(&session, Content::Set(&taken), &promote_options, &again, global, terminal).await?;
+            let (taken, target) = (Rollback::of(set), target(options, &loaded, &session)?);
+            carry_out(
+                &session,
+                Content::Set(&taken),
+                target.as_ref(),
+                &promote_options,
+                &again,
+                global,
+                terminal,
+            )
+            .await?;
         }
         None => {
             let computed = session.compute(&loaded, specs, global, terminal).await?;
-            let content = Content::Boxes(&computed.boxes);
-            carry_out(&session, content, &promote_options, &again, global, terminal).await?;
+            let (content, target) = (Content::Boxes(&computed.boxes), target(options, &loaded, &session)?);
+            carry_out(&session, content, target.as_ref(), &promote_options, &again, global, terminal).await?;
         }
     }
     session.close(false).await?;
     Ok(exit::DONE)
+}
+
+/// Returns what holds where the images are promoted to, if that is elsewhere.
+fn target(options: &Promote, loaded: &Loaded, session: &Session) -> Result<Option<Setting>, CliError> {
+    let Some(to) = &options.to else { return Ok(None) };
+    let registry = to.trim_end_matches('/').to_owned();
+    let ledger = Repository::new(&registry, &loaded.project.ledger)
+        .map_err(|error| CliError::Usage(format!("--to {to}: {error}")))?;
+    if registry == session.setting.registry {
+        return Err(CliError::Usage(format!("--to {to}: the images are there already")));
+    }
+    Ok(Some(Setting { registry, ledger, ..session.setting.clone() }))
 }
 
 /// Returns the one channel that a tag belongs to.
@@ -107,6 +135,7 @@ async fn taken(session: &Session, from: &From, boxes: &[&str]) -> Result<SetReco
 pub async fn carry_out(
     session: &Session,
     content: Content<'_>,
+    target: Option<&Setting>,
     options: &PromoteOptions,
     again: &str,
     global: &Global,
@@ -114,7 +143,12 @@ pub async fn carry_out(
 ) -> Result<(), CliError> {
     let progress = session.progress();
     let emit = |event| progress.event(event);
-    let report = promote(session.ports(), &session.setting, content, options, &emit).await?;
+    let report = match target {
+        Some(target) => {
+            promote_to(session.ports(), &session.setting, target, content, options, &emit).await?
+        }
+        None => promote(session.ports(), &session.setting, content, options, &emit).await?,
+    };
     let PromoteOptions { tag, apply, .. } = options;
     match global.format {
         Format::Json => {

@@ -33,7 +33,7 @@ pub async fn run(options: &Rollback, global: &Global, terminal: Terminal) -> Res
         apply: options.yes,
     };
     let again = format!("boxwright rollback {tag} --yes");
-    carry_out(&session, Content::Set(&back), &promote_options, &again, global, terminal).await?;
+    carry_out(&session, Content::Set(&back), None, &promote_options, &again, global, terminal).await?;
     session.close(false).await?;
     Ok(exit::DONE)
 }

@@ -16,7 +16,7 @@ mod project;
 mod template;
 mod yaml;
 
-pub use document::{ConfigError, nearest};
+pub use document::{ConfigError, Place, nearest};
 pub use hosts::{HostSpec, parse_hosts};
 pub use init::{Found, FoundStage, first_config};
 pub use lint::SECRET_HINT;

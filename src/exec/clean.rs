@@ -103,6 +103,12 @@ pub enum CleanError {
         /// The tag.
         tag: Tag,
     },
+    /// A repository that is to protect digests holds none, so it is probably not the one meant.
+    #[error("{repository} holds no tags; what it was to protect is unknown")]
+    NoProtector {
+        /// The repository.
+        repository: Repository,
+    },
     /// More would go than is allowed.
     #[error("{going} of {all} tags would go, which is more than {share}")]
     TooMany {

@@ -36,7 +36,15 @@ impl Content<'_> {
     pub(super) fn from(&self) -> Option<SetName> {
         match self {
             Self::Boxes(_) => None,
-            Self::Set(taken) => Some(taken.set.name()),
+            // What was never promoted, but is copied, has no count.
+            Self::Set(taken) => Some(taken.set.name()).filter(|name| name.seq > 0),
+        }
+    }
+
+    pub(super) fn copied(&self) -> Option<String> {
+        match self {
+            Self::Boxes(_) => None,
+            Self::Set(taken) => taken.copied.clone(),
         }
     }
 
@@ -57,7 +65,7 @@ impl Content<'_> {
     ) -> Result<Vec<Member>, PromoteError> {
         match self {
             Self::Boxes(boxes) => of_boxes(ports, setting, boxes, tag).await,
-            Self::Set(taken) => of_set(ports, setting, ledger, &taken.set, tag).await,
+            Self::Set(taken) => of_set(ports, ledger, &taken.set, tag).await,
         }
     }
 }
@@ -100,7 +108,6 @@ async fn of_boxes(
 /// Looks at the images of another promotion: each has to be there, and not condemned.
 async fn of_set(
     ports: Ports<'_>,
-    setting: &Setting,
     ledger: Ledger<'_>,
     set: &SetRecord,
     tag: &Tag,
@@ -109,7 +116,7 @@ async fn of_set(
         let missing = |why: String| PromoteError::Missing { names: vec![member.name.clone()], why };
         let content_tag = ContentTag::read(&member.content_tag)
             .ok_or_else(|| missing(format!("its record names the tag {}", member.content_tag)))?;
-        let repository = Repository::new(&setting.registry, &member.repository)
+        let repository = Repository::new(ledger.repository().host(), &member.repository)
             .map_err(|error| missing(error.to_string()))?;
         let over = RecordTag::Over { key: member.key.clone(), generation: content_tag.generation() };
         let digest = Reference::Digest(member.digest.clone());

@@ -45,6 +45,14 @@ pub enum CopyError {
     /// A manifest cannot be read.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// The list of what refers to an image is written over by others, again and again.
+    #[error("{repository}:{tag} is written over by others again and again")]
+    Contended {
+        /// Where.
+        repository: Repository,
+        /// The list's tag.
+        tag: Tag,
+    },
     /// Indexes lie in indexes.
     #[error("index {digest} lies deeper than {DEEPEST} indexes")]
     TooDeep {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
+use super::beyond::beyond;
 use super::build::{BuildOptions, Outcome};
 use super::event::{Emit, Event};
 use super::import::Upload;
@@ -14,7 +15,6 @@ use super::ledger::{Held, Ledger, LedgerError};
 use super::probe::{self, observe};
 use super::{Ports, Setting};
 use super::{local, secrets};
-use crate::inputs::NeedKind;
 use crate::model::{Digest, Generation, Key, Lease, Repository, Span};
 use crate::plan::{Recorded, Seen, State};
 use crate::port::{Archive, BuildRequest, EngineError, ImageId};
@@ -113,6 +113,11 @@ impl<'a> Maker<'a> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Returns the engine's version, which is asked for once.
+    pub async fn version(&self) -> Result<&str, EngineError> {
+        self.engine.get_or_try_init(|| self.ports.engine.check()).await.map(String::as_str)
+    }
+
     /// Returns whether too little is left of the lease that is held now.
     pub fn is_short(&self) -> bool {
         self.leases().last().is_some_and(|held| held.is_short(self.ports.clock))
@@ -177,10 +182,10 @@ impl<'a> Maker<'a> {
         parents: &Parents,
         reason: &str,
     ) -> Result<ImageId, String> {
-        let version = self.engine.get_or_try_init(|| self.ports.engine.check()).await;
-        let version = version.map_err(|error| chain(&error))?;
-        if let Some(why) = beyond(version, keyed) {
-            return Err(why);
+        let version = self.version().await.map_err(|error| chain(&error))?;
+        // A box that stood when the run began can still have to be built.
+        if let Some(beyond) = beyond(version, std::iter::once(keyed)) {
+            return Err(beyond.to_string());
         }
         let request = self.request(keyed, generation, parents).map_err(|error| chain(&error))?;
         let (emit, name) = (self.emit, keyed.wanted.name.clone());
@@ -372,18 +377,4 @@ fn is_passing(error: &EngineError) -> bool {
     let is_refused =
         ["denied", "unauthorized", "forbidden", "not allowed"].iter().any(|word| detail.contains(word));
     !is_refused
-}
-
-/// Says what in the Dockerfile the engine's own frontend cannot do, if there is anything.
-///
-/// Engine 20.10 understands Dockerfile 1.2; a `# syntax=` line brings another frontend.
-fn beyond(version: &str, keyed: &Keyed) -> Option<String> {
-    let major: u32 = version.split('.').next()?.parse().ok()?;
-    if major >= 23 || keyed.needs().any(|(kind, _)| matches!(kind, NeedKind::Syntax(_))) {
-        return None;
-    }
-    let (kind, place) = keyed.needs().next()?;
-    Some(format!(
-        "{place}: {kind} needs Docker Engine 23 or later, or a `# syntax=` line; this engine is {version}"
-    ))
 }

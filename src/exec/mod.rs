@@ -1,12 +1,15 @@
 //! The only callers of the ports: each file carries out one protocol step by step, tells
 //! what it does as events, and prints nothing.
 
+mod attached;
+mod beyond;
 mod build;
 mod carry;
 mod clean;
 mod closure;
 mod content;
 mod copy;
+mod elsewhere;
 mod event;
 mod explain;
 mod export;
@@ -36,10 +39,12 @@ mod standing;
 mod stored;
 mod survey;
 
+pub use beyond::Beyond;
 pub use build::{BoxReport, BuildError, BuildOptions, BuildReport, Outcome, build};
 pub use clean::{CleanError, CleanOptions, CleanReport, clean};
 pub use content::Content;
 pub use copy::{CopyError, Place, copy};
+pub use elsewhere::promote_to;
 pub use event::{Emit, Event};
 pub use explain::{Against, Compared, Difference, ExplainError, Parent, against, compare};
 pub use export::{ExportError, export};

@@ -61,6 +61,11 @@ pub async fn observe(
     }
 }
 
+/// Returns the sizes of what stands, in bytes.
+pub(super) fn sizes(seen: &BTreeMap<String, Seen>) -> BTreeMap<String, u64> {
+    seen.iter().filter_map(|(name, seen)| Some((name.clone(), seen.size()?))).collect()
+}
+
 async fn is_over(
     registry: &dyn Registry,
     ledger: &Repository,

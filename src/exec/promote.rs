@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use super::build::BuildError;
 use super::carry::Carrier;
 use super::content::Content;
+use super::copy::CopyError;
 use super::event::Emit;
 use super::ledger::{Ledger, LedgerError};
 use super::{Ports, Setting};
 use crate::model::{Digest, RecordTag, SetBox, SetRecord, Tag};
-use crate::plan::{Promotion, Refusal, Step, StepState, Wish, promotion};
+use crate::plan::{Member, Promotion, Refusal, Step, StepState, Wish, promotion};
 use crate::port::RegistryError;
 use crate::retention::is_over;
 
@@ -63,6 +64,14 @@ pub enum PromoteError {
         names: Vec<String>,
         /// Why the first of them is not there.
         why: String,
+    },
+    /// An image could not be copied; no tag was moved.
+    #[error("failed to copy {name}")]
+    Copy {
+        /// The box.
+        name: String,
+        /// Why.
+        source: CopyError,
     },
     /// The rules of the channel forbid it.
     #[error(transparent)]
@@ -141,6 +150,17 @@ async fn plan_promotion(
     options: &PromoteOptions,
 ) -> Result<Promotion, PromoteError> {
     let members = content.resolve(ports, setting, ledger, &options.tag).await?;
+    planned(setting, ledger, content, members, options).await
+}
+
+/// Plans the promotion of what was resolved.
+pub(super) async fn planned(
+    setting: &Setting,
+    ledger: Ledger<'_>,
+    content: Content<'_>,
+    members: Vec<Member>,
+    options: &PromoteOptions,
+) -> Result<Promotion, PromoteError> {
     let past = ledger.past(&options.tag).await?;
     if let Some(ending) = &past.ending
         && !is_over(ending, ledger.now().await?)
@@ -159,7 +179,7 @@ async fn plan_promotion(
     Ok(promotion(&wish, members, past.as_past())?)
 }
 
-fn record(
+pub(super) fn record(
     setting: &Setting,
     content: Content<'_>,
     options: &PromoteOptions,
@@ -182,6 +202,7 @@ fn record(
         run: setting.run.clone(),
         source: content.source(setting).clone(),
         from: content.from(),
+        copied: content.copied(),
         withdrawn: content.withdrawn(),
         boxes: planned.steps.iter().map(set_box).collect(),
     }

@@ -117,6 +117,9 @@ impl Survey<'_> {
     /// Reads what the tags of another repository hold: as long as it is there, so is ours.
     async fn protector(&self, repository: &Repository, observed: &mut Observed) -> Result<(), CleanError> {
         let tags = self.tags(repository).await?;
+        if tags.is_empty() {
+            return Err(CleanError::NoProtector { repository: repository.clone() });
+        }
         let held = self.heads(repository, tags).await?;
         let waiting = held.iter().map(|(_, digest)| Wanted {
             digest: digest.clone(),

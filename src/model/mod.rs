@@ -48,7 +48,7 @@ pub use secret::{SecretSource, SecretValue};
 pub use set::{Ending, PlanRecord, SetBox, SetName, SetRecord, Source};
 pub use stored::StoredInputs;
 pub use tag::{ContentTag, Tag, TagError};
-pub use text::printable;
+pub use text::{excerpt, printable};
 pub use throwaway::{is_throwaway, throwaway};
 pub use time::{Span, SpanError, Timestamp};
 pub use ustar::{BLOCK, TarError, TarHeader, TarKind, tar_padding};

@@ -43,6 +43,9 @@ pub struct SetRecord {
     /// tag for a rollback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<SetName>,
+    /// The registry that the images were copied from, which is also where `from` counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied: Option<String>,
     /// The newest source that a rollback took back. Until something newer than that is
     /// promoted, the tag does not move on.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -323,6 +323,7 @@ mod tests {
             run: "r".parse().unwrap(),
             source: source(time),
             from: None,
+            copied: None,
             withdrawn: None,
             boxes: boxes.iter().map(set_box).collect(),
         }

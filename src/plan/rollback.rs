@@ -1,6 +1,6 @@
 //! What a rollback brings back.
 
-use crate::model::{SetRecord, Source};
+use crate::model::{SetName, SetRecord, Source};
 
 /// The promotion whose images a rollback promotes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,6 +9,15 @@ pub struct Rollback {
     pub set: SetRecord,
     /// The newest source that it takes back, which may not return by itself.
     pub withdrawn: Option<Source>,
+    /// The registry that it is copied from; nothing if it stands in this one.
+    pub copied: Option<String>,
+}
+
+impl Rollback {
+    /// Takes what another promotion holds.
+    pub fn of(set: SetRecord) -> Self {
+        Self { set, withdrawn: None, copied: None }
+    }
 }
 
 /// Chooses what comes before what stands, of one tag's finished promotions (`sets`) and
@@ -22,10 +31,10 @@ pub fn rollback(sets: &[SetRecord], plans: &[SetRecord]) -> Option<Rollback> {
         return match restored(plan) {
             Some(seq) => {
                 let set = sets.iter().find(|set| set.seq == seq)?.clone();
-                Some(Rollback { set, withdrawn: plan.withdrawn.clone() })
+                Some(Rollback { withdrawn: plan.withdrawn.clone(), ..Rollback::of(set) })
             }
             // It never stood as a whole, so nothing is said against its images.
-            None => Some(Rollback { set: last.clone(), withdrawn: last.withdrawn.clone() }),
+            None => Some(Rollback { withdrawn: last.withdrawn.clone(), ..Rollback::of(last.clone()) }),
         };
     }
     let stands = restored(last).unwrap_or(last.seq);
@@ -35,18 +44,19 @@ pub fn rollback(sets: &[SetRecord], plans: &[SetRecord]) -> Option<Rollback> {
         Some(newest) if last.source.is_older_than(newest) => newest,
         _ => &last.source,
     };
-    Some(Rollback { set, withdrawn: Some(withdrawn.clone()) })
+    Some(Rollback { withdrawn: Some(withdrawn.clone()), ..Rollback::of(set) })
 }
 
 /// Returns the promotion of the same tag that this one brought back.
 fn restored(set: &SetRecord) -> Option<u32> {
-    set.from.as_ref().filter(|from| from.tag == set.tag).map(|from| from.seq)
+    let is_here = |from: &&SetName| from.tag == set.tag && set.copied.is_none();
+    set.from.as_ref().filter(is_here).map(|from| from.seq)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Digest, Key, SetBox, SetName, Timestamp};
+    use crate::model::{Digest, Key, SetBox, Timestamp};
 
     fn record(seq: u32, image: &str, time: i64) -> SetRecord {
         let member = SetBox {
@@ -65,6 +75,7 @@ mod tests {
             run: "r".parse().unwrap(),
             source: Source { time: Some(Timestamp::from_unix(time)), ..Source::default() },
             from: None,
+            copied: None,
             withdrawn: None,
             boxes: vec![member],
         }

@@ -223,6 +223,7 @@ mod tests {
             run: "r".parse().unwrap(),
             source: Source::default(),
             from: None,
+            copied: None,
             withdrawn: None,
             boxes: vec![member],
         }

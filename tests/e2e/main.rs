@@ -3,7 +3,7 @@
 //! What boxwright did is witnessed by curl, skopeo, docker and git, never by boxwright. Without
 //! an engine or a registry these tests fail; `scripts/setup` brings both.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod archive;
 mod bad_config;
@@ -19,6 +19,7 @@ mod failure;
 mod init;
 mod interrupt;
 mod keys;
+mod kills;
 mod outage;
 mod output;
 mod promote;
@@ -27,5 +28,6 @@ mod run;
 mod secrets;
 mod sources;
 mod together;
+mod walk;
 mod witness;
 mod world;

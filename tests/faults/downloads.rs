@@ -156,3 +156,38 @@ async fn a_dripping_download_ends() {
     assert!(text.contains("next to nothing in 200ms"), "{text}");
     assert_eq!(peer.count(), 5);
 }
+
+/// 1, 29: what is taken up again asks the registry again, with a fresh token, and the storage
+/// it leads to gets none.
+#[tokio::test]
+async fn a_download_is_taken_up_again_with_a_fresh_token() {
+    let storage = Peer::start(|seen, before| match before {
+        0 => part(0, 60_000).announcing(200_000),
+        _ => part(range(seen), 200_000),
+    })
+    .await;
+    let target = format!("http://{}/bucket/blob?signature=s", storage.host);
+    let (mut issued, mut used) = (0, 0);
+    let peer = Peer::start(move |seen, _| {
+        if seen.target.starts_with("/token") {
+            issued += 1;
+            return Reply::new(200).body(format!(r#"{{"token":"t{issued}"}}"#));
+        }
+        // Each token is good for one request.
+        if seen.header("authorization") == Some(&format!("Bearer t{issued}")) && used < issued {
+            used = issued;
+            return Reply::new(307).header("Location", &target);
+        }
+        let realm = format!("Bearer realm=\"http://{}/token\"", seen.header("host").unwrap());
+        Reply::new(401).header("WWW-Authenticate", realm)
+    })
+    .await;
+    assert_eq!(read(&peer, 0).await.unwrap(), bytes());
+    assert_eq!(storage.seen().iter().map(range).collect::<Vec<_>>(), [0, 60_000]);
+    assert!(storage.seen().iter().all(|seen| seen.header("authorization").is_none()));
+    let shown: Vec<_> =
+        peer.seen().iter().map(|seen| seen.header("authorization").map(str::to_owned)).collect();
+    let bearer = |token: &str| Some(format!("Bearer {token}"));
+    // Without, the first token fetched and shown; the same again, the second fetched and shown.
+    assert_eq!(shown, [None, None, bearer("t1"), bearer("t1"), None, bearer("t2")]);
+}

@@ -307,7 +307,6 @@ pub fn judge(
     ending: &Ending,
 ) -> Result<(), String> {
     let wrong = |what: &str| Err(format!("{what}; {ending:?}\nbefore {before:?}\nafter {after:?}"));
-    let images = |tags: &Tags| -> Tags { images(tags) };
     match scenario {
         Scenario::Probe => {
             let stands = before["base"].get(&contents.tag(false, "base"));

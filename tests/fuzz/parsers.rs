@@ -43,6 +43,7 @@ pub fn dockerfile(bytes: &[u8]) -> bool {
             platform: platform.clone(),
             args: BTreeMap::from([("A".to_owned(), "value".to_owned())]),
             contexts: context.map(str::to_owned).into_iter().collect(),
+            parents: BTreeMap::new(),
         };
         let analysis = match analyse(&source, &inputs) {
             Ok(analysis) => analysis,
@@ -58,11 +59,13 @@ pub fn dockerfile(bytes: &[u8]) -> bool {
             selection.directory(&path);
             selection.leaf(&path, true);
         }
-        // Nothing to replace leaves the text as it was; a digest for all is read as a digest.
-        assert_eq!(rewrite(&source, &analysis.images, &BTreeMap::new()).unwrap(), source.text().as_bytes());
+        // Nothing to replace leaves the text as it was, where the box needs all its stages; a
+        // digest for all is read as a digest.
+        let same = rewrite(&source, &analysis, &BTreeMap::new()).unwrap();
+        assert!(!analysis.idle.is_empty() || same == source.text().as_bytes());
         let digest = format!("r.example/x@{}", Digest::of(b""));
         let all = analysis.images.iter().map(|image| (image.origin.clone(), digest.clone())).collect();
-        if let Ok(text) = rewrite(&source, &analysis.images, &all) {
+        if let Ok(text) = rewrite(&source, &analysis, &all) {
             let rewritten = DockerfileSource::new("Dockerfile", &text).unwrap();
             let shown = rewritten.text();
             let after = analyse(&rewritten, &inputs).unwrap_or_else(|error| panic!("{error}\n{shown}"));

@@ -179,6 +179,7 @@ fn set(key: &Key, now: Timestamp, digest: &Digest, source: &Source) -> Vec<u8> {
         run,
         source,
         from: None,
+        copied: None,
         withdrawn: None,
         boxes,
     };

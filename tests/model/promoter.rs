@@ -333,6 +333,7 @@ fn record(config: &Config, seq: u32, rec: &Rec) -> SetRecord {
         run: "r".parse().unwrap(),
         source: Source::default(),
         from: None,
+        copied: None,
         withdrawn: None,
         boxes: rec.boxes.iter().map(one).collect(),
     }

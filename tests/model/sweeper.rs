@@ -246,15 +246,16 @@ fn harm_of(state: &State, me: usize, tag: At, id: Id) -> Option<Harm> {
     if of.is_unread {
         return Some(Harm::Unread);
     }
-    // What was condemned just now goes later; nobody may use it any more.
-    let is_fresh = |child: Id| {
+    // What was condemned before, and could have been deleted first. Whatever was pushed or
+    // condemned since is used by nobody: it stands on a generation that is over.
+    let is_due = |child: Id| {
         let image = state.store.image(child);
         let mark = &state.store.markers[usize::from(image.key)][usize::from(image.generation)].now;
-        mark.as_ref().is_some_and(|mark| mark.day == state.day)
+        mark.as_ref().is_some_and(|mark| mark.day < state.day && mark.image == Some(child))
     };
     let mut children =
         state.store.tagged().filter(|one| state.store.has(*one) && state.store.image(*one).base == Some(id));
-    let needed = children.any(|child| !is_fresh(child));
+    let needed = children.any(is_due);
     if needed {
         return Some(Harm::Order);
     }
@@ -280,10 +281,10 @@ fn start(config: &Config, state: &mut State, me: usize) {
             }
             SweepAction::End(end) => {
                 let is_whole = sweep.deletions().iter().all(|one| *one == Deletion::Done);
-                let began_quiet = of.began_quiet;
+                let (began_quiet, looked) = (of.began_quiet, of.day);
                 *of = Sweeping { runs: of.runs, ..Sweeping::default() };
                 if began_quiet && is_whole && end == SweepEnd::Done {
-                    note_sweep(state);
+                    note_sweep(state, looked);
                 }
                 return;
             }

@@ -264,7 +264,10 @@ impl World {
             next.store.orphans.extend(left);
             push(label, next);
         }
+        // Between the look at a tag and the delete nobody can be kept from moving it.
+        let is_between = state.sweepers.iter().any(|sweeper| sweeper.is_about_to_write());
         if !state.is_meddled
+            && !is_between
             && let Some(key) = config.moved
         {
             let mut next = state.clone();
@@ -385,10 +388,10 @@ pub fn elapsed(config: &Config, day: u8) -> std::time::Duration {
 }
 
 /// Notes a whole sweep that began when nobody wanted anything any more.
-pub fn note_sweep(state: &mut State) {
-    if state.quiet_day.is_none_or(|day| day < state.day) {
+pub fn note_sweep(state: &mut State, looked: u8) {
+    if state.quiet_day.is_none_or(|day| day < looked) {
         state.quiet += 1;
-        state.quiet_day = Some(state.day);
+        state.quiet_day = Some(looked);
     }
 }
 

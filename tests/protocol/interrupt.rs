@@ -112,3 +112,41 @@ async fn stopping_the_last_look_loses_no_report() {
     assert_eq!(report.boxes["build"].outcome, Outcome::Built);
     assert!(report.boxes["build"].digest.is_some());
 }
+
+/// 52: whatever a registry is at, a run that is stopped ends within seconds.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_stopped_does_not_wait_for_a_registry_that_stalls() {
+    let all = {
+        let world = World::of(&["base"]);
+        world.run("one").build().await.unwrap();
+        world.log().len()
+    };
+    let mut cases = 0;
+    for number in 0..all {
+        let world = World::of(&["base"]);
+        let mut latency = vec![0; number + 1];
+        latency.extend(vec![3_600_000; 500]);
+        world.net.set_latency(&latency);
+        let run = world.run("one");
+        let cancel = CancellationToken::new();
+        let stop = async {
+            world.pass(100).await;
+            cancel.cancel();
+            tokio::time::Instant::now()
+        };
+        let build = async {
+            let report = run.build_until(&cancel).await.unwrap();
+            (report, tokio::time::Instant::now())
+        };
+        let ((report, ended), stopped) = tokio::join!(build, stop);
+        if ended < stopped {
+            // The engine's own requests do not stall: it was done before.
+            assert!(number > 20 && !report.is_interrupted, "{number}");
+            continue;
+        }
+        assert!(report.is_interrupted, "{number}");
+        assert!(ended - stopped < Duration::from_secs(5), "{number}: {:?}", ended - stopped);
+        cases += 1;
+    }
+    assert!(cases > 20, "{cases}");
+}

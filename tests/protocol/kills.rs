@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use boxwright::exec::{BuildReport, Ports, build};
-use boxwright::model::{Key, SetRecord};
+use boxwright::model::{Key, PlanRecord, SetRecord};
 use boxwright::port::Registry;
 use tokio_util::sync::CancellationToken;
 
@@ -97,9 +97,9 @@ async fn a_promotion_of_three_boxes_that_is_killed_at_any_write_is_finished_by_a
         let report = world.run("two").promote("main").await.unwrap();
         assert_eq!(report.seq, 2, "{what}");
         check_stands(world, "main");
-        let (plan, set): (SetRecord, SetRecord) =
+        let (plan, set): (PlanRecord, SetRecord) =
             (world.record(&tag("plan.main.2")), world.record(&tag("set.main.2")));
-        assert_eq!(plan.boxes, set.boxes, "{what}");
+        assert_eq!(plan.0.boxes, set.boxes, "{what}");
         assert!(world.run("three").promote("main").await.unwrap().was_done, "{what}");
     };
     let kills = killed_everywhere(&newer, promote, rerun).await;

@@ -209,6 +209,9 @@ async fn what_a_list_or_another_repository_names_is_kept_with_its_bases() {
     // The same by a tag of another repository; when that cannot be read, nothing is done.
     let world = unleased().await;
     let live = repository("live");
+    let options = CleanOptions { protectors: vec![live.clone()], ..sweeping() };
+    let error = world.run("sweep").clean_with(&options).await.unwrap_err();
+    assert!(matches!(error, CleanError::NoProtector { .. }), "{error}");
     copy_to(&world, "lint", "live").await;
     let options = CleanOptions { protectors: vec![live.clone()], ..sweeping() };
     world.net.memory.break_next(Verb::Tags, Some(&live), Fault::Before(unavailable()));

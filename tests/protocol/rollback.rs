@@ -161,7 +161,7 @@ async fn an_earlier_promotion_of_the_same_tag_is_refused_behind_a_later_one() {
     let (_, newer) = twice().await;
     newer.run("one").promote_from("main", &to("nightly")).await.unwrap();
     let past = newer.run("look").history("main").await;
-    let first = boxwright::plan::Rollback { set: past.sets[1].clone(), withdrawn: None };
+    let first = boxwright::plan::Rollback::of(past.sets[1].clone());
     let run = newer.run("late");
     let content = boxwright::exec::Content::Set(&first);
     let error = boxwright::exec::promote(run.ports(), &run.setting, content, &to("nightly"), &|_| {}).await;

@@ -198,7 +198,7 @@ impl Run<'_> {
         options: &PromoteOptions,
     ) -> Result<PromoteReport, PromoteError> {
         let past = self.history(from).await;
-        let taken = Rollback { set: past.sets[0].clone(), withdrawn: None };
+        let taken = Rollback::of(past.sets[0].clone());
         promote(self.ports(), &self.setting, Content::Set(&taken), options, &|_| {}).await
     }
 

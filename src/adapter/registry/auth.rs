@@ -128,8 +128,7 @@ impl Authorizer {
                 {
                     return Ok(Some(token.header.clone()));
                 }
-                let is_foreign = realm.host_str() != request.url.host_str();
-                let is_guarded = is_foreign && !self.wire.is_internal(&request.url);
+                let is_guarded = self.wire.guards(&request.url, &realm);
                 let asking = token_request(realm, service, scope, &credential).guarded(is_guarded);
                 let token = self.fetch(asking, deadline).await?;
                 return Ok(Some(slot.insert(token).header.clone()));

@@ -152,10 +152,11 @@ mod tests {
         assert_eq!(visits.load(Relaxed), 0);
         // The registry itself may be there, and is then known to be.
         let registry = url("storage.example", at);
-        assert!(!wire.is_internal(&registry));
+        let other = url("other.example", at);
+        assert!(wire.guards(&registry, &other) && !wire.guards(&registry, &registry));
         wire.send(&request(false), wire.deadline()).await.unwrap();
         assert_eq!(visits.load(Relaxed), 1);
-        assert!(wire.is_internal(&registry));
+        assert!(!wire.guards(&registry, &other) && wire.guards(&other, &registry));
     }
 
     /// S1: what a user has declared in a trusted place may be there too.

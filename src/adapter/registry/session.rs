@@ -23,7 +23,7 @@ pub(super) async fn send(
     let read = matches!(request.method, Method::GET | Method::HEAD);
     for _ in 0..=HOPS {
         let home = address::same_origin(&request.url, registry);
-        request.is_guarded = !home && !authorizer.wire.is_internal(registry);
+        request.is_guarded = authorizer.wire.guards(registry, &request.url);
         let mut answer = match home {
             true => authorizer.send(&request, scope, deadline).await?,
             false => authorizer.wire.send(&request, deadline).await?,

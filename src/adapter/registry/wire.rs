@@ -56,6 +56,12 @@ impl Wire {
         self.clients.is_internal(url)
     }
 
+    /// Tells whether a request to `url`, which `registry` named, must stay out of the private
+    /// network (rule S1).
+    pub(super) fn guards(&self, registry: &Url, url: &Url) -> bool {
+        url.host_str() != registry.host_str() && !self.is_internal(registry)
+    }
+
     pub(super) fn host(&self, url: &Url) -> Result<Arc<Host>, RegistryError> {
         self.host_as(url, false)
     }

@@ -150,6 +150,16 @@ fn channels_say_what_they_keep() {
 }
 
 #[test]
+fn what_the_readme_shows_is_read() {
+    let readme = include_str!("../../../README.md");
+    let (_, rest) = readme.split_once("## What is kept").unwrap();
+    let shown = rest.split("```toml").nth(1).unwrap().split("```").next().unwrap();
+    let project = parse("b.toml", &format!("registry = \"r.example\"\n[box.a]\n{shown}")).unwrap();
+    assert_eq!((project.channels.len(), project.retention.min), (3, 1));
+    assert!(project.channels.values().all(|channel| matches!(channel.keep, Keep::Rules(_))));
+}
+
+#[test]
 fn protection_and_limits_are_read() {
     let more = "[clean]\nmax-delete = \"50%\"\nmin = 2\nrecords = \"90d\"\n";
     let text = GOOD.replacen("[clean]", more, 1)

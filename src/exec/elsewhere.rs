@@ -1,0 +1,116 @@
+//! Promotion to another registry, or to other repositories of the same one: the images are
+//! copied, then promoted there, with a ledger of its own.
+
+use super::attached::Copier;
+use super::build::{release, take_lease};
+use super::content::Content;
+use super::event::{Emit, Event};
+use super::ledger::Ledger;
+use super::promote::{PromoteError, PromoteOptions, PromoteReport, planned, promote, record};
+use super::{Ports, Setting};
+use crate::model::{Repository, Timestamp};
+use crate::plan::{Member, Promotion, Rollback, Step, StepState};
+
+/// Promotes a set to where `target` says. Content goes first, tags follow, the set record in the
+/// target's ledger comes last; a copy that was cut off goes on where it stopped.
+///
+/// Leases keep the images on both sides until the target's plan record stands.
+pub async fn promote_to(
+    ports: Ports<'_>,
+    setting: &Setting,
+    target: &Setting,
+    content: Content<'_>,
+    options: &PromoteOptions,
+    emit: Emit<'_>,
+) -> Result<PromoteReport, PromoteError> {
+    let here = Ledger::new(ports.registry, &setting.ledger);
+    let there = Ledger::new(ports.registry, &target.ledger);
+    let mut leases = Vec::new();
+    if options.apply {
+        // Where we may only read, whoever may write keeps them.
+        leases.extend(take_lease(ports, setting, here, content.keys(), emit).await?);
+    }
+    let members = content.resolve(ports, setting, here, &options.tag).await?;
+    let members: Vec<(Member, Repository)> = members
+        .into_iter()
+        .map(|member| Ok((member.clone(), in_target(setting, target, member)?)))
+        .collect::<Result<_, PromoteError>>()?;
+    let taken = as_set(setting, content, options, &members);
+    let result = if options.apply {
+        let held = take_lease(ports, target, there, content.keys(), emit).await?;
+        let copied = match &held {
+            Some(_) => copy(ports, &members, emit).await,
+            None => Err(PromoteError::ReadOnly),
+        };
+        let done = match copied {
+            Ok(()) => promote(ports, target, Content::Set(&taken), options, emit).await,
+            Err(error) => Err(error),
+        };
+        release(there, held.as_slice(), emit).await;
+        done
+    } else {
+        plan_only(ports, target, there, &members, &taken, options).await
+    };
+    release(here, &leases, emit).await;
+    result
+}
+
+/// The set as it would be promoted here; one that comes from a promotion has its count.
+fn as_set(
+    setting: &Setting,
+    content: Content<'_>,
+    options: &PromoteOptions,
+    members: &[(Member, Repository)],
+) -> Rollback {
+    let step = |(member, to): &(Member, Repository)| {
+        let member = Member { repository: to.clone(), ..member.clone() };
+        Step { member, before: None, state: StepState::Move }
+    };
+    let steps = members.iter().map(step).collect();
+    let planned = Promotion { steps, seq: 0, is_recorded: false, is_resumed: false };
+    let mut set = record(setting, content, options, &planned, Timestamp::default());
+    if let Some(from) = content.from() {
+        (set.tag, set.seq) = (from.tag, from.seq);
+    }
+    Rollback { copied: Some(setting.registry.clone()), ..Rollback::of(set) }
+}
+
+/// What stands below a path here stands below the target's path there.
+fn in_target(setting: &Setting, target: &Setting, member: Member) -> Result<Repository, PromoteError> {
+    let name = member.repository.to_string();
+    let name = name.strip_prefix(&setting.registry).and_then(|name| name.strip_prefix('/'));
+    let to = Repository::new(&target.registry, name.unwrap_or(member.repository.name()));
+    to.map_err(|error| PromoteError::Missing { names: vec![member.name], why: error.to_string() })
+}
+
+async fn copy(
+    ports: Ports<'_>,
+    members: &[(Member, Repository)],
+    emit: Emit<'_>,
+) -> Result<(), PromoteError> {
+    for (member, to) in members {
+        let failed = |source| PromoteError::Copy { name: member.name.clone(), source };
+        emit(Event::Pushing { name: member.name.clone(), reference: format!("{to}@{}", member.digest) });
+        let copier = Copier::new(ports.registry, &member.repository, to).await.map_err(failed)?;
+        copier.image(&member.digest, &member.tag.tag()).await.map_err(failed)?;
+    }
+    Ok(())
+}
+
+async fn plan_only(
+    ports: Ports<'_>,
+    target: &Setting,
+    there: Ledger<'_>,
+    members: &[(Member, Repository)],
+    taken: &Rollback,
+    options: &PromoteOptions,
+) -> Result<PromoteReport, PromoteError> {
+    let mut moved = Vec::new();
+    for (member, to) in members {
+        let now = ports.registry.head(to, &options.tag.clone().into()).await?;
+        moved.push(Member { repository: to.clone(), now, ..member.clone() });
+    }
+    let promotion = planned(target, there, Content::Set(taken), moved, options).await?;
+    let (seq, was_done) = (promotion.seq, promotion.is_done());
+    Ok(PromoteReport { seq, was_done, moved: Vec::new(), promotion })
+}
