@@ -17,8 +17,8 @@ use boxwright::exec::{
 use boxwright::inputs::Reads;
 use boxwright::model::{Digest, Key, MediaType, RawManifest, Repository, Source, Span, StoredInputs, Tag};
 use boxwright::port::{
-    BuildEvent, BuildRequest, Engine, EngineError, Failure, ImageId, PushEvent, Reference, Registry,
-    RunOutput, RunRequest,
+    BlobStream, BuildEvent, BuildRequest, Engine, EngineError, Failure, ImageId, PushEvent, Reference,
+    Registry, RunOutput, RunRequest,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -118,6 +118,10 @@ impl Engine for Labeller {
         self.registry.put_blob(repository, text.into()).await.unwrap();
         self.registry.put(repository, &Reference::Tag(tag.clone()), &raw).await.unwrap();
         Ok(raw.digest().clone())
+    }
+
+    async fn load(&self, _: &[String], _: BlobStream<'static, std::io::Error>) -> Result<(), EngineError> {
+        panic!("nothing is loaded here")
     }
 
     async fn run(

@@ -283,8 +283,7 @@ impl Session {
         }
         let client = Arc::new(client);
         greet(Arc::clone(&client), ledger.host());
-        let host = std::env::var("DOCKER_HOST").ok();
-        let engine = DockerEngine::connect(host.as_deref(), logins(credentials));
+        let engine = engine(credentials);
         let ci = ci::observe();
         let (run, attempt) = run(global, &ci);
         let setting = Setting {
@@ -396,6 +395,17 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// The engine's client.
+fn engine(credentials: Arc<Credentials>) -> DockerEngine {
+    let host = std::env::var("DOCKER_HOST").ok();
+    DockerEngine::connect(host.as_deref(), logins(credentials))
+}
+
+/// The engine's client where there need not be a project; it pulls and pushes nothing.
+pub fn engine_alone() -> Result<DockerEngine, CliError> {
+    Ok(engine(Arc::new(Credentials::from_environment("localhost", |name| std::env::var_os(name))?)))
 }
 
 /// Asks the registry for its time, which every protocol needs first, while keys are computed.

@@ -28,3 +28,6 @@ pub use project::{
     BoxSpec, Channel, ContextSource, Pin, PinSource, Project, Protect, RegistryChoice, Retention,
 };
 pub use template::{Template, TemplateError};
+
+/// The JSON schema (draft 2020-12) of `boxwright.toml`.
+pub const SCHEMA: &str = include_str!("schema.json");

@@ -13,7 +13,7 @@ use super::event::{Emit, Event};
 use super::finish::finish;
 use super::keys::Keyed;
 use super::ledger::{Held, Leased, Ledger, LedgerError};
-use super::make::{Made, Maker};
+use super::make::{Made, Maker, Origin};
 use super::probe::{observe_all, sizes};
 use super::schedule::{Finished, in_order};
 use super::secrets::{self, NoSecret};
@@ -117,7 +117,20 @@ pub async fn build(
     emit: Emit<'_>,
     cancel: &CancellationToken,
 ) -> Result<BuildReport, BuildError> {
-    let maker = Maker::new(ports, setting, options, emit);
+    build_from(ports, setting, boxes, options, Origin::Engine, emit, cancel).await
+}
+
+/// Has what is missing of `boxes` made by the engine, or takes it from an archive.
+pub(super) async fn build_from(
+    ports: Ports<'_>,
+    setting: &Setting,
+    boxes: &[Keyed],
+    options: &BuildOptions,
+    origin: Origin<'_>,
+    emit: Emit<'_>,
+    cancel: &CancellationToken,
+) -> Result<BuildReport, BuildError> {
+    let maker = Maker::new(ports, setting, options, origin, emit);
     let (reports, seen, current) = (BTreeMap::new(), interrupted(boxes), interrupted(boxes));
     let mut work = Work { maker, boxes, reports, seen, current, can_push: false, cancel };
     let mut run = Run::default();
@@ -203,7 +216,7 @@ impl Work<'_> {
             () = self.cancel.cancelled() => {}
             seen = probe(ports, setting, self.boxes) => {
                 self.seen = seen?;
-                if !self.maker.leases().is_empty() {
+                if matches!(self.maker.origin, Origin::Engine) && !self.maker.leases().is_empty() {
                     secrets::check(ports, self.boxes, &self.seen).await?;
                     beyond::check(&self.maker, self.boxes, &self.seen).await?;
                 }
