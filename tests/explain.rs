@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -17,8 +17,8 @@ use boxwright::exec::{
 use boxwright::inputs::Reads;
 use boxwright::model::{Digest, Key, MediaType, RawManifest, Repository, Source, Span, StoredInputs, Tag};
 use boxwright::port::{
-    BuildEvent, BuildRequest, Engine, EngineError, Failure, ImageId, PushEvent, Reference, Registry,
-    RunOutput, RunRequest,
+    BlobStream, BuildEvent, BuildRequest, Engine, EngineError, Failure, ImageId, PushEvent, Reference,
+    Registry, RunOutput, RunRequest,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -118,6 +118,10 @@ impl Engine for Labeller {
         self.registry.put_blob(repository, text.into()).await.unwrap();
         self.registry.put(repository, &Reference::Tag(tag.clone()), &raw).await.unwrap();
         Ok(raw.digest().clone())
+    }
+
+    async fn load(&self, _: &[String], _: BlobStream<'static, std::io::Error>) -> Result<(), EngineError> {
+        panic!("nothing is loaded here")
     }
 
     async fn run(
@@ -528,10 +532,8 @@ async fn without_a_tag_that_moves_the_newest_release_counts() {
 }
 
 #[test]
-fn triggers_of_a_parent_make_its_child_read_the_whole_context() {
+fn triggers_of_a_parent_read_the_context_of_its_child() {
     let world = World::new();
-    let plain = world.keys();
-    assert!(matches!(plain[1].reads(), Reads::Some(_)));
     let with = |trigger: &str| {
         world.write(
             "Dockerfile",
@@ -539,28 +541,42 @@ fn triggers_of_a_parent_make_its_child_read_the_whole_context() {
         );
         world.try_keys()
     };
+    let read = |keyed: &Keyed| -> Vec<String> {
+        keyed.manifest.entries.iter().map(|entry| entry.path.to_string()).collect()
+    };
+    let plain = with("ONBUILD RUN make").unwrap();
     let keys = with("ONBUILD COPY test.sh /").unwrap();
-    let Reads::Whole { reason, line } = keys[1].reads() else { panic!("{:?}", keys[1].reads()) };
-    assert_eq!((reason.as_str(), *line), ("an ONBUILD trigger of parent base reads it (Dockerfile:3)", 5));
-    let read: Vec<String> = keys[1].manifest.entries.iter().map(|entry| entry.path.to_string()).collect();
-    assert_eq!(read, ["Dockerfile", "base.txt", "build/a", "build/b", "test.sh", "tool.txt"]);
+    let all: Vec<String> = [read(&plain[1]), vec!["test.sh".to_owned()]].concat();
+    assert_eq!(read(&keys[1]).into_iter().collect::<BTreeSet<_>>(), all.into_iter().collect());
     // It fires once: the child's child is as it was, and the box itself reads what it read.
-    assert!(matches!(keys[0].reads(), Reads::Some(_)));
-    assert!(matches!(keys[2].reads(), Reads::Some(_)));
+    assert_eq!((read(&keys[0]), read(&keys[2])), (read(&plain[0]), read(&plain[2])));
     world.write("test.sh", "changed\n");
     assert_ne!(world.keys()[1].wanted.tag, keys[1].wanted.tag);
 
-    assert!(matches!(with("ONBUILD RUN make").unwrap()[1].reads(), Reads::Some(_)));
+    let keys = with("ONBUILD COPY . /").unwrap();
+    let Reads::Whole { reason, line } = keys[1].reads() else { panic!("{:?}", keys[1].reads()) };
+    let expect = "Dockerfile:3 is an ONBUILD trigger of `below`: COPY reads the whole context";
+    assert_eq!((reason.as_str(), *line), (expect, 5));
     let error = with("ONBUILD COPY --from=other:1 /a /b").unwrap_err().to_string();
     let expect =
-        "box build: Dockerfile:3 of its parent base is an ONBUILD trigger that copies from `other:1`";
-    assert_eq!(error, expect);
+        "box build: Dockerfile:3:9 of its parent base is an ONBUILD trigger that copies from `other:1`";
+    assert_eq!(error.lines().next(), Some(expect));
     // To copy from a box is not to stand on it.
     let copies = DOCKERFILE
         .replace("COPY base.txt /\n", "COPY base.txt /\nONBUILD COPY test.sh /\n")
         .replace("FROM below AS build", "FROM scratch AS build\nCOPY --from=below / /");
     world.write("Dockerfile", &copies);
-    assert!(matches!(world.keys()[1].reads(), Reads::Some(_)));
+    assert_eq!(read(&world.keys()[1]), read(&plain[1]));
+}
+
+#[test]
+fn a_link_on_the_way_to_a_source_gives_its_reason() {
+    let world = World::new();
+    world.write("Dockerfile", &DOCKERFILE.replace("COPY base.txt /\n", "COPY link/a /\n"));
+    std::os::unix::fs::symlink("build", world.root.path().join("link")).unwrap();
+    let keys = world.keys();
+    let Reads::Whole { reason, line } = keys[0].reads() else { panic!("{:?}", keys[0].reads()) };
+    assert_eq!((reason.as_str(), *line), ("`link` is a symbolic link, and `link/a` reads through it", 2));
 }
 
 #[test]

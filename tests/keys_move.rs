@@ -37,7 +37,7 @@ args = { RUST = "{pin.rust}" }
 [box.build]
 target = "build"
 contexts = { base = "box:base" }
-args = { EC = "{pin.ec:8}", LEVEL = "2" }
+args = { EC = "{pin.ec:8}", LEVEL = "2", HTTP_PROXY = "http://p:1", NO_PROXY = "a" }
 
 [box.tools]
 dockerfile = "tools/Dockerfile"
@@ -55,6 +55,7 @@ RUN install.sh $RUST
 FROM base AS build
 ARG EC
 ARG LEVEL
+ARG HTTP_PROXY
 ARG PLAIN=default
 COPY src /src
 COPY Cargo.toml assets-*/ /src/
@@ -262,7 +263,7 @@ fn what_the_base_reads_moves_it_and_what_stands_on_it() {
 
 #[test]
 fn what_one_box_reads_moves_it_alone() {
-    let changes: [Change; 19] = [
+    let changes: [Change; 20] = [
         ("bytes", |at| at.swap("src/a/lib.rs", "a()", "b()")),
         ("a new file", |at| at.put("src/new.rs", "")),
         ("a link's target", |at| at.link("src/link", "a/lib.rs")),
@@ -275,6 +276,7 @@ fn what_one_box_reads_moves_it_alone() {
         ("what a pattern matches", |at| at.put("assets-1/logo", "LOGO")),
         ("what a pattern newly matches", |at| at.put("assets-2/logo", "logo")),
         ("an argument", |at| at.swap("boxwright.toml", "LEVEL = \"2\"", "LEVEL = \"3\"")),
+        ("a proxy that is declared", |at| at.swap("boxwright.toml", "http://p:1", "http://p:2")),
         ("an argument's default", |at| at.swap("Dockerfile", "PLAIN=default", "PLAIN=other")),
         ("the locked commit", |at| at.swap("boxwright.lock", "\"01234567", "\"11234567")),
         ("the order of RUNs", |at| {
@@ -311,7 +313,7 @@ fn what_all_boxes_share_moves_all() {
 
 #[test]
 fn what_no_build_can_see_moves_nothing() {
-    let changes: [Change; 20] = [
+    let changes: [Change; 21] = [
         ("nothing", |_| {}),
         ("times", |at| {
             for path in at.all().iter().filter(|path| !path.is_symlink()) {
@@ -358,17 +360,54 @@ fn what_no_build_can_see_moves_nothing() {
             at.swap("Dockerfile", "RUN third", "\n# third\nRUN third");
         }),
         ("other fields of a pinned file", |at| at.swap("rust-toolchain.toml", "clippy", "rustfmt")),
+        ("a proxy that is not declared", |at| at.swap("boxwright.toml", "\"a\"", "\"b\"")),
         ("the registry", |at| at.swap("boxwright.toml", "registry.example", "elsewhere.example")),
         ("the configuration's and the lock's layout", |at| {
             at.swap("boxwright.lock", "version = 1\n", "# A comment.\nversion = 1\n\n");
             at.swap(
                 "boxwright.toml",
-                "{ EC = \"{pin.ec:8}\", LEVEL = \"2\" }",
-                "{ LEVEL = \"2\", EC = '{pin.ec:8}' }",
+                "{ EC = \"{pin.ec:8}\", LEVEL = \"2\",",
+                "{ LEVEL = \"2\", EC = '{pin.ec:8}',",
             );
         }),
     ];
     check(&changes, &[]);
+}
+
+/// What a parent hands on, its environment and its triggers, is known to its child's key.
+#[test]
+fn a_parent_does_not_widen_its_child() {
+    const FILES: [(&str, &str); 7] = [
+        (
+            "boxwright.toml",
+            "registry = \"registry.example\"\n[box.a]\ndockerfile = \"D1\"\n\
+             [box.b]\ndockerfile = \"D2\"\ncontexts = { p = \"box:a\" }\n",
+        ),
+        ("boxwright.lock", "version = 1\n"),
+        ("D1", "FROM scratch\nENV Q=f\nONBUILD COPY t /x/\n"),
+        ("D2", "FROM p\nCOPY $Q /x/\n"),
+        ("f", "f"),
+        ("g", "g"),
+        ("t", "t"),
+    ];
+    let root = TempDir::new().unwrap();
+    let at = At(root.path().to_owned());
+    FILES.iter().for_each(|(name, text)| at.put(name, text));
+    let before = found(root.path(), &DiskContext::default());
+    let changes: [(Change, &[&str]); 5] = [
+        (("a file that nothing reads", |at| at.put("g", "G")), &[]),
+        (("a file by the parent's variable", |at| at.put("f", "F")), &["b"]),
+        (("a file that a trigger copies", |at| at.put("t", "T")), &["b"]),
+        (("the parent's variable", |at| at.swap("D1", "Q=f", "Q=g")), &["a", "b"]),
+        (("the parent's trigger", |at| at.swap("D1", "COPY t", "COPY g")), &["a", "b"]),
+    ];
+    for ((what, change), moving) in changes {
+        change(&at);
+        let after = found(root.path(), &DiskContext::default());
+        let moved: Vec<&String> = before.keys().filter(|name| before[*name] != after[*name]).collect();
+        assert_eq!(moved, moving, "{what}");
+        FILES.iter().for_each(|(name, text)| at.put(name, text));
+    }
 }
 
 fn permissions(at: &At, directory: u32, file: u32) {

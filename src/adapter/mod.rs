@@ -1,5 +1,6 @@
 //! Implementations of the ports: registry over HTTP, embedded registry, Docker Engine, disk.
 
+pub mod archive;
 pub mod clock;
 pub mod context;
 pub mod credentials;

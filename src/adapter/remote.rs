@@ -86,7 +86,7 @@ impl Remotes {
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
             let said = said.replace(url, &without_login(url));
-            return Err(failed(url, printable(said.trim(), 400)));
+            return Err(failed(url, one_line(&said)));
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
@@ -124,6 +124,12 @@ impl Remotes {
 
 fn failed(url: &str, detail: String) -> RemoteError {
     RemoteError { source_name: without_login(url), detail }
+}
+
+/// What git said, on one line.
+fn one_line(said: &str) -> String {
+    let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    printable(&lines.join("; "), 400)
 }
 
 /// Chooses among the lines of `git ls-remote`: the ref by its full name, a branch, a tag, in
@@ -180,6 +186,12 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_git_says_is_one_line() {
+        let said = "fatal: 'x' is no repository\nfatal: Could not read.\n\nPlease make sure\n";
+        assert_eq!(one_line(said), "fatal: 'x' is no repository; fatal: Could not read.; Please make sure");
+    }
 
     const A: &str = "0123456789012345678901234567890123456789";
     const B: &str = "abcdefabcdefabcdefabcdefabcdefabcdefabcd";

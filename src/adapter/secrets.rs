@@ -43,6 +43,29 @@ impl LocalSecrets {
     }
 }
 
+/// No secrets at all: what a run builds that whoever caused it could not have had built.
+#[derive(Debug)]
+pub struct Withheld {
+    /// Why, a lower-case fragment.
+    pub why: String,
+}
+
+#[async_trait]
+impl Secrets for Withheld {
+    async fn check(&self, _: &SecretSource) -> Result<(), SecretError> {
+        Err(SecretError::Withheld { why: self.why.clone() })
+    }
+
+    async fn read(&self, source: &SecretSource) -> Result<SecretValue, SecretError> {
+        self.check(source).await?;
+        Ok(SecretValue::new(Vec::new()))
+    }
+
+    async fn agent(&self) -> Result<PathBuf, SecretError> {
+        Err(SecretError::Withheld { why: self.why.clone() })
+    }
+}
+
 #[async_trait]
 impl Secrets for LocalSecrets {
     async fn check(&self, source: &SecretSource) -> Result<(), SecretError> {

@@ -15,6 +15,7 @@ use crate::model::{RunId, Share, Span, Tag, TagError};
     name = "boxwright",
     version,
     max_term_width = 100,
+    disable_help_subcommand = true,
     after_help = "Exit codes: 0 done · 1 failed · 2 usage or configuration · 10 something is missing · \
                   20 registry or engine unreachable · 21 refused · 22 partly applied, run again · 130 interrupted"
 )]
@@ -81,6 +82,9 @@ pub enum Color {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Write a first boxwright.toml from the Dockerfiles that are here
+    #[command(
+        after_help = "Examples:\n  boxwright init                   write boxwright.toml\n  boxwright init --print           show it instead"
+    )]
     Init(Init),
     /// Resolve what floats (pins that follow a ref, images by tag) and write boxwright.lock
     #[command(after_help = "Examples:\n  boxwright lock                   resolve what is new\n  \
@@ -89,8 +93,14 @@ pub enum Command {
         boxwright lock --check           exit with 10 if something moved upstream")]
     Lock(Lock),
     /// Print each box's key: what its build reads, hashed. Works offline
+    #[command(
+        after_help = "Examples:\n  boxwright keys                   all boxes\n  boxwright keys test --format json"
+    )]
     Keys(Boxes),
     /// Say what is in the registry, what would be built, and why
+    #[command(
+        after_help = "Examples:\n  boxwright plan                   the boxes as a tree\n  boxwright plan --check           exit with 10 if anything would be built"
+    )]
     Plan(Plan),
     /// Build and push what is missing, parents first, and lease what is used
     #[command(after_help = "Examples:\n  boxwright build                  all boxes\n  \
@@ -100,6 +110,9 @@ pub enum Command {
         boxwright build --local          for this machine alone, where nothing may be pushed")]
     Build(Build),
     /// Fail if a box is missing: for jobs that may not build, such as those of a fork
+    #[command(
+        after_help = "Examples:\n  boxwright guard                  in a job that may not push\n  boxwright guard --channel release"
+    )]
     Guard(Guard),
     /// Make new images of boxes whose recipe has not changed, such as for updates of what they install
     #[command(
@@ -117,24 +130,67 @@ pub enum Command {
     /// Run a command in a box, on the current directory
     #[command(after_help = "Examples:\n  boxwright run build -- make check\n  boxwright run test")]
     Run(Run),
+    /// Write boxes into one file: an OCI layout in a tar, which `docker load` takes too
+    #[command(after_help = "Examples:\n  boxwright export -o boxes.tar\n  \
+        boxwright export build test -o boxes.tar.zst --compress zstd\n  \
+        boxwright export test -o - | docker load")]
+    Export(Export),
+    /// Check an archive that `export` wrote and load its images into the engine, or push them
+    #[command(after_help = "Examples:\n  boxwright import boxes.tar               load into the engine\n  \
+        boxwright import boxes.tar --push        into the registry, under the tags of their keys\n  \
+        curl -sf https://example.org/boxes.tar.zst | boxwright import -\n\n\
+        Nothing of an archive is used before all of it was read and checked. A plain file is read in\n\
+        place; standard input and compressed files are unpacked to a temporary file (TMPDIR) first.")]
+    Import(Import),
     /// Give the boxes' images a tag such as main or r2026.07, all of them together
     #[command(after_help = "Examples:\n  boxwright promote main\n  boxwright promote r2026.07 --yes\n  \
         boxwright promote r2026.07 --from main --yes   what main holds, by digest; needs no checkout\n  \
         boxwright promote r2026.07 --from r2026.07 --to registry.example/live --yes")]
     Promote(Promote),
     /// Promote again what stood under a tag before; other tags stay
+    #[command(
+        after_help = "Examples:\n  boxwright rollback main          say what would stand again\n  boxwright rollback main --yes"
+    )]
     Rollback(Rollback),
     /// Say who promoted what to a tag, when, from which revision, and what stood there before
+    #[command(after_help = "Examples:\n  boxwright log main\n  boxwright log main --format json")]
     Log(Log),
     /// Find what nothing keeps: mark it, and delete what was marked a while ago
     #[command(after_help = "Examples:\n  boxwright clean                  say what would happen\n  \
         boxwright clean --yes            do it\n  \
         boxwright clean --plan FILE      let another job do it: boxwright clean --apply FILE\n  boxwright clean --now +3d        say what would happen in three days")]
     Clean(Clean),
+    /// Say what stands where, what it takes, and what clean would do; or write it as a page
+    #[command(
+        after_help = "Examples:\n  boxwright report                 boxes, promotions, leases, what would go\n  \
+        boxwright report --html boxes.html    one page that needs nothing else\n  \
+        boxwright report --format json | jq .totals"
+    )]
+    Report(Report),
     /// Serve the embedded registry until interrupted
     #[command(subcommand)]
     Registry(RegistryCommand),
+    /// Print the JSON schema of boxwright.toml, by which editors complete and check it
+    #[command(after_help = "Examples:\n  boxwright schema > boxwright.schema.json\n\n\
+        Editors with taplo take it from a first line `#:schema ./boxwright.schema.json` in boxwright.toml.")]
+    Schema,
+    /// Explain a command, or the ideas behind all of them; write the man pages
+    #[command(
+        after_help = "Examples:\n  boxwright help concepts          the words that the other texts use\n  \
+        boxwright help build             the same as boxwright build --help\n  \
+        boxwright help man ~/.local/share/man/man1"
+    )]
+    Help {
+        /// A command, `concepts`, or `man`
+        topic: Option<String>,
+        /// Where `man` writes the pages
+        directory: Option<PathBuf>,
+    },
     /// Print a completion script for a shell
+    #[command(
+        after_help = "Examples:\n  boxwright completions bash > ~/.local/share/bash-completion/completions/boxwright\n  \
+        boxwright completions zsh > ~/.zfunc/_boxwright\n  boxwright completions fish | source"
+    )]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -190,7 +246,7 @@ pub struct Build {
     #[arg(long, value_enum, default_value = "auto", env = "BOXWRIGHT_PUSH")]
     pub push: Push,
     /// Build what is missing for this machine alone, where `boxwright run` finds it; write nothing to the registry
-    #[arg(long, conflicts_with = "push")]
+    #[arg(long)]
     pub local: bool,
     /// Build from this commit, branch or tag, in a directory of its own; what is not here is asked of origin
     #[arg(long, value_name = "REVISION", conflicts_with = "sources")]
@@ -274,6 +330,34 @@ pub struct Run {
 }
 
 #[derive(Debug, Args)]
+pub struct Export {
+    #[command(flatten)]
+    pub boxes: Boxes,
+    /// The file, which appears when it is complete; - is standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Compress the whole archive; layers mostly are compressed already
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub compress: Option<Compress>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Compress {
+    Gzip,
+    Zstd,
+}
+
+#[derive(Debug, Args)]
+pub struct Import {
+    /// The archive, plain or compressed; - is standard input
+    #[arg(value_name = "FILE")]
+    pub archive: PathBuf,
+    /// Push the images to the registry instead; their keys have to be those of the inputs here
+    #[arg(long)]
+    pub push: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct Promote {
     /// The tag to promote to; it belongs to the channel whose pattern it matches
     pub tag: Tag,
@@ -336,7 +420,7 @@ pub struct Log {
     pub tag: Tag,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Clean {
     /// Do it; without this nothing is written or deleted
     #[arg(long)]
@@ -358,9 +442,19 @@ pub struct Clean {
     pub strict: bool,
 }
 
+#[derive(Debug, Args)]
+pub struct Report {
+    /// Write a page to this file
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum RegistryCommand {
     /// Serve the store under .boxwright/ on loopback; for this machine only
+    #[command(
+        after_help = "Examples:\n  boxwright registry serve         until interrupted; docker can pull meanwhile\n  boxwright registry serve --port 5000"
+    )]
     Serve {
         /// The port; without it the one the store remembers
         #[arg(long)]

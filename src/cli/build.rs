@@ -62,7 +62,12 @@ pub fn clash(loaded: &Loaded, to: &Tell) -> Result<(), CliError> {
 /// Shuts the registry for writes where this run must not make them.
 fn shut(session: &mut Session, options: &Build) -> Result<(), CliError> {
     match (options.push, session.ci.trust.clone()) {
-        _ if options.local => session.shut("--local".to_owned()),
+        (_, trust) if options.local => {
+            if let Trust::Unknown(why) = trust {
+                session.withhold(&why);
+            }
+            session.shut("--local".to_owned());
+        }
         (Push::Never, _) => session.shut("--push never".to_owned()),
         (Push::Always, Trust::Untrusted(_)) => session.may_write("--push always")?,
         (Push::Auto, Trust::Unknown(why)) => session.shut(format!("{why}; --push always pushes")),
@@ -82,7 +87,12 @@ pub async fn show(
 ) -> Result<(), CliError> {
     match global.format {
         Format::Json => terminal.result(&json::text(&as_json(report, &computed.boxes, session)))?,
-        Format::Human => terminal.result(&table(report, &computed.boxes).render())?,
+        Format::Human => {
+            let (boxes, width) = (&computed.boxes, Terminal::width());
+            let whole = table(report, boxes, true);
+            let table = if whole.fits(width) { whole } else { table(report, boxes, false) };
+            terminal.result(&table.fit(width))?;
+        }
     }
     for (name, one) in &report.boxes {
         if let Outcome::Failed(why) = &one.outcome {
@@ -158,7 +168,8 @@ pub async fn end(session: Session, report: BuildReport) -> Result<u8, CliError> 
     Ok(code(&report))
 }
 
-fn code(report: &BuildReport) -> u8 {
+/// Returns the exit code for what became of the boxes.
+pub fn code(report: &BuildReport) -> u8 {
     let outcomes = || report.boxes.values().map(|report| &report.outcome);
     if outcomes().any(|outcome| matches!(outcome, Outcome::Failed(_))) {
         exit::FAILED
@@ -185,7 +196,7 @@ fn as_json(report: &BuildReport, boxes: &[Keyed], session: &Session) -> Report {
     Report { schema: 1, run, boxes: rows.collect(), ci: session.in_ci(), findings: None }
 }
 
-fn table(report: &BuildReport, boxes: &[Keyed]) -> Table {
+fn table(report: &BuildReport, boxes: &[Keyed], is_wide: bool) -> Table {
     let mut table = Table::new(&["BOX", "RESULT", "TIME", "IMAGE"]);
     for keyed in boxes {
         let Some(one) = report.boxes.get(&keyed.wanted.name) else { continue };
@@ -201,7 +212,8 @@ fn table(report: &BuildReport, boxes: &[Keyed]) -> Table {
             other => other.word(),
         };
         let image = match (digest, report.local.get(&keyed.wanted.name)) {
-            (Some(digest), _) => format!("{}@{digest}", keyed.wanted.repository),
+            (Some(digest), _) if is_wide => format!("{}@{digest}", keyed.wanted.repository),
+            (Some(digest), _) => digest.short().to_owned(),
             (None, Some(local)) => local.clone(),
             (None, None) => reason.lines().next().unwrap_or_default().to_owned(),
         };

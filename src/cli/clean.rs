@@ -30,14 +30,15 @@ struct Report {
     old_records: usize,
 }
 
+/// One tag, and what becomes of it.
 #[derive(Serialize)]
-struct Row {
-    repository: String,
-    tag: String,
+pub struct Row {
+    pub repository: String,
+    pub tag: String,
     /// Nothing if it was not read: it is kept, or would be looked at first, whatever it is.
-    digest: Option<Digest>,
-    action: &'static str,
-    reason: String,
+    pub digest: Option<Digest>,
+    pub action: &'static str,
+    pub reason: String,
 }
 
 pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
@@ -86,7 +87,7 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
 }
 
 /// Gathers what decides: the configuration, and what it says to ask outside.
-async fn clean_options(
+pub async fn clean_options(
     loaded: &Loaded,
     session: &Session,
     options: &Clean,
@@ -149,7 +150,8 @@ async fn ahead(options: &Clean, session: &Session) -> Result<Span, CliError> {
     Ok(time.since(now))
 }
 
-fn rows(report: &CleanReport) -> Vec<Row> {
+/// Lists every tag with what becomes of it.
+pub fn rows(report: &CleanReport) -> Vec<Row> {
     let row = |repository: &str, tag: &Tag, digest: Option<&Digest>, action, reason: String| Row {
         repository: repository.to_owned(),
         tag: tag.to_string(),

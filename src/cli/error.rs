@@ -3,18 +3,19 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::adapter::archive::BadArchive;
 use crate::adapter::credentials::SettingError;
 use crate::adapter::embedded::EmbeddedError;
 use crate::adapter::registry::StartError;
 use crate::adapter::revision::RevisionError;
 use crate::config::{ConfigError, nearest};
 use crate::exec::{
-    BuildError, CleanError, CopyError, ExplainError, InputsError, KeysError, LedgerError, LockError,
-    PromoteError, ProtectError, RebuildError, RunError,
+    BuildError, CleanError, CopyError, ExplainError, ExportError, ImportError, InputsError, KeysError,
+    LedgerError, LockError, NoSecret, PackError, PromoteError, ProtectError, RebuildError, RunError,
 };
 use crate::inputs::DockerignoreError;
 use crate::plan::Refusal;
-use crate::port::{ContextError, EngineError, Failure, RegistryError};
+use crate::port::{ContextError, EngineError, Failure, RegistryError, SecretError};
 
 /// Exit codes, as documented in `--help`.
 pub mod exit {
@@ -64,6 +65,12 @@ pub enum CliError {
     Protect(#[from] ProtectError),
     #[error(transparent)]
     Explain(#[from] ExplainError),
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    #[error(transparent)]
+    Archive(#[from] BadArchive),
+    #[error(transparent)]
+    Import(#[from] ImportError),
     #[error(transparent)]
     Run(#[from] RunError),
     #[error(transparent)]
@@ -151,9 +158,23 @@ impl CliError {
                 | CleanError::Late => exit::UNREACHABLE,
             },
             Self::Explain(error) => explain(error),
-            Self::Run(RunError::Missing { .. }) => exit::MISSING,
-            Self::Run(RunError::Unknown { .. }) => exit::UNREACHABLE,
-            Self::Run(RunError::Engine(error)) => engine(error),
+            Self::Export(error) => match error {
+                ExportError::Run(error) => run(error),
+                ExportError::Registry(error) => registry(error),
+                ExportError::Image { .. } | ExportError::Archive(_) => exit::FAILED,
+                ExportError::Pack(error) => pack(error),
+            },
+            Self::Archive(_) => exit::FAILED,
+            Self::Import(error) => match error {
+                ImportError::Image { .. } => exit::FAILED,
+                ImportError::Undeclared { .. }
+                | ImportError::OtherKey { .. }
+                | ImportError::ReadOnly { .. } => exit::REFUSED,
+                ImportError::Build(error) => build(error),
+                ImportError::Engine(error) => engine(error),
+                ImportError::Pack(error) => pack(error),
+            },
+            Self::Run(error) => run(error),
             Self::Engine(error) => engine(error),
             Self::Interrupted => exit::INTERRUPTED,
         }
@@ -166,11 +187,16 @@ impl CliError {
             Self::Config(error) => Some((error.file.as_str(), u32::try_from(error.line).ok()?)),
             Self::Keys(error) | Self::Lock(LockError::Keys(error)) => match error {
                 KeysError::Dockerfile { source, .. } => source.place(),
-                KeysError::Dockerignore { source: DockerignoreError::Pattern { file, line, .. }, .. }
-                | KeysError::NothingMatches { file, line, .. }
-                | KeysError::Image { file, line, .. }
-                | KeysError::Undeclared { file, line, .. }
-                | KeysError::Trigger { file, line, .. } => Some((file.as_str(), *line)),
+                KeysError::Dockerignore { source: DockerignoreError::Pattern { file, line, .. }, .. } => {
+                    Some((file.as_str(), *line))
+                }
+                KeysError::NothingMatches { at, .. }
+                | KeysError::Image { at, .. }
+                | KeysError::Undeclared { at, .. }
+                | KeysError::Trigger { at, .. } => Some((at.file.as_str(), at.line)),
+                KeysError::PinFile { source, .. } | KeysError::PinValue { source, .. } => {
+                    Some((source.file.as_str(), u32::try_from(source.line).ok()?))
+                }
                 _ => None,
             },
             _ => None,
@@ -201,6 +227,9 @@ impl CliError {
                 "--against takes a promoted tag such as main, a content tag, a key of 32 hex digits, or a digest"
             }
             Self::Build(BuildError::Secret(_)) => "nothing was built",
+            Self::Build(BuildError::Beyond(_)) => {
+                "nothing was built; build on a later engine, or begin the Dockerfile with a line such as `# syntax=docker/dockerfile:1`, which fetches a frontend"
+            }
             Self::Lock(LockError::Registry { .. } | LockError::Remote { .. } | LockError::NoRef { .. }) => {
                 "nothing was written"
             }
@@ -220,7 +249,17 @@ impl CliError {
             Self::Promote(PromoteError::Conflict { .. }) => {
                 "run the command again to plan from what stands now"
             }
-            Self::Run(RunError::Missing { .. }) => "run `boxwright build` first",
+            Self::Run(RunError::Missing { .. })
+            | Self::Export(ExportError::Run(RunError::Missing { .. })) => "run `boxwright build` first",
+            Self::Archive(_) | Self::Import(ImportError::Image { .. } | ImportError::Pack(_)) => {
+                "nothing of the archive was used"
+            }
+            Self::Import(ImportError::OtherKey { .. }) => {
+                "`import --push` takes boxes of this very revision; without --push they are loaded into the engine"
+            }
+            Self::Import(ImportError::ReadOnly { .. }) => {
+                "without --push the images are loaded into the engine"
+            }
             Self::Build(BuildError::Unknown { .. }) => {
                 "nothing was built or pushed; run the command again when the registry answers"
             }
@@ -336,11 +375,31 @@ fn explain(error: &ExplainError) -> u8 {
     }
 }
 
+fn run(error: &RunError) -> u8 {
+    match error {
+        RunError::Missing { .. } => exit::MISSING,
+        RunError::Unknown { .. } => exit::UNREACHABLE,
+        RunError::Engine(error) => engine(error),
+    }
+}
+
+fn pack(error: &PackError) -> u8 {
+    match error {
+        PackError::Registry(error) => registry(error),
+        PackError::Read { .. }
+        | PackError::Missing { .. }
+        | PackError::Changed { .. }
+        | PackError::Closed => exit::FAILED,
+    }
+}
+
 fn build(error: &BuildError) -> u8 {
     match error {
         BuildError::Ledger(error) => ledger(error),
         BuildError::Unknown { .. } => exit::UNREACHABLE,
+        BuildError::Secret(NoSecret { source: SecretError::Withheld { .. }, .. }) => exit::REFUSED,
         BuildError::Secret(_) => exit::USAGE,
+        BuildError::Beyond(_) => exit::FAILED,
     }
 }
 

@@ -4,7 +4,7 @@ use super::advice::{self, Missing};
 use super::args::{Format, Global, Guard};
 use super::error::{CliError, exit};
 use super::json;
-use super::plan::{ask, report, table, tell};
+use super::plan::{ask, report, tell, tree};
 use super::session::{self, Session};
 use super::terminal::Terminal;
 
@@ -14,7 +14,7 @@ pub async fn run(options: &Guard, global: &Global, terminal: Terminal) -> Result
     let planned = ask(&mut session, &loaded, &options.boxes, global, terminal).await?;
     match global.format {
         Format::Json => terminal.result(&json::text(&report(&planned, &session)))?,
-        Format::Human => terminal.result(&table(&planned).render())?,
+        Format::Human => terminal.result(&tree(&planned))?,
     }
     tell(&planned, &session, &options.tell)?;
     let missing: Vec<Missing<'_>> = planned

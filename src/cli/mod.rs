@@ -9,9 +9,12 @@ mod ci;
 mod clean;
 mod error;
 mod explain;
+mod export;
 mod findings;
 mod guard;
+mod help;
 mod hosts;
+mod import;
 mod init;
 mod interrupt;
 mod json;
@@ -23,6 +26,7 @@ mod progress;
 mod promote;
 mod rebuild;
 mod registry;
+mod report;
 mod rollback;
 mod run;
 mod session;
@@ -34,6 +38,7 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, Parser};
 
+use crate::config;
 use args::{Cli, Command};
 use error::{CliError, exit};
 use terminal::{BAD, NOTE, Terminal, paint};
@@ -59,12 +64,17 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Guard(options) => guard::run(options, global, terminal).await,
         Command::Rebuild(options) => rebuild::run(options, global, terminal).await,
         Command::Explain(options) => explain::run(options, global, terminal).await,
+        Command::Export(options) => export::run(options, global, terminal).await,
+        Command::Import(options) => import::run(options, global, terminal).await,
         Command::Run(options) => run::run(options, global, terminal).await,
         Command::Promote(options) => promote::run(options, global, terminal).await,
         Command::Rollback(options) => rollback::run(options, global, terminal).await,
         Command::Log(options) => log::run(options, global, terminal).await,
         Command::Clean(options) => clean::run(options, global, terminal).await,
+        Command::Report(options) => report::run(options, global, terminal).await,
         Command::Registry(options) => registry::run(options, global, terminal).await,
+        Command::Schema => terminal.result(config::SCHEMA).map(|()| exit::DONE),
+        Command::Help { topic, directory } => help::run(topic.as_deref(), directory.as_deref(), terminal),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "boxwright", &mut script);

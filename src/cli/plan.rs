@@ -7,6 +7,7 @@ use super::ci::{self, BoxFact, Outputs, Trust};
 use super::error::{CliError, exit};
 use super::findings;
 use super::json::{self, BoxRow, Report};
+use super::progress::size;
 use super::session::{self, Computed, Session};
 use super::sources;
 use super::table::Table;
@@ -76,7 +77,7 @@ pub async fn run(options: &Plan, global: &Global, terminal: Terminal) -> Result<
     match global.format {
         Format::Json => terminal.result(&json::text(&report(&planned, &session)))?,
         Format::Human => {
-            terminal.result(&table(&planned).render())?;
+            terminal.result(&tree(&planned))?;
             findings::say(&planned.computed, terminal, |remark| remark.line.is_some());
             let since: BTreeSet<&str> = planned.moved.values().map(|one| one.since.as_str()).collect();
             if !since.is_empty() {
@@ -110,10 +111,7 @@ pub fn tell(planned: &Planned, session: &Session, to: &Tell) -> Result<(), CliEr
             image: digest.map(|digest| format!("{}@{digest}", keyed.wanted.repository)),
             result: if digest.is_some() { "present" } else { "missing" }.to_owned(),
             reason: row.reason.clone(),
-            size: match &seen.state {
-                State::Present { recorded, .. } => Some(recorded.size),
-                State::Missing | State::Broken { .. } | State::Unknown { .. } => None,
-            },
+            size: seen.size(),
             seconds: None,
         })
     };
@@ -150,26 +148,92 @@ pub fn report(planned: &Planned, session: &Session) -> Report {
     }
 }
 
-pub fn table(planned: &Planned) -> Table {
-    let mut table = Table::new(&["BOX", "STATE", "ACTION", "TAG", "REASON"]);
-    for (keyed, row) in planned.computed.boxes.iter().zip(&planned.rows) {
+/// Draws the boxes as a tree, each below the first box that it stands on.
+pub fn tree(planned: &Planned) -> String {
+    let width = Terminal::width();
+    let whole = table(planned, true);
+    // On a narrow terminal all else is worth more than the digits of keys.
+    if whole.fits(width) { whole } else { table(planned, false) }.fit(width)
+}
+
+fn table(planned: &Planned, has_tags: bool) -> Table {
+    let heading = ["BOX", "STATE", "ACTION", "SIZE", if has_tags { "TAG" } else { "REASON" }, "REASON"];
+    let mut table = Table::new(&heading[..heading.len() - usize::from(!has_tags)]);
+    for (lead, index) in branches(&planned.computed.boxes) {
+        let Some((keyed, row)) = planned.computed.boxes.get(index).zip(planned.rows.get(index)) else {
+            continue;
+        };
         let Some(seen) = planned.seen.get(&row.name) else { continue };
         let style = match seen.state {
             State::Present { .. } => GOOD,
             State::Missing => NOTE,
             State::Broken { .. } | State::Unknown { .. } => BAD,
         };
-        let reason = match &seen.state {
-            State::Present { digest, .. } if row.action == Action::Use => digest.short().to_owned(),
-            _ => row.reason.clone(),
+        let (size, reason) = match &seen.state {
+            State::Present { digest, recorded } => {
+                let is_used = row.action == Action::Use;
+                (size(recorded.size), if is_used { digest.short().to_owned() } else { row.reason.clone() })
+            }
+            _ => (String::new(), row.reason.clone()),
         };
-        table.row([
-            (BOLD, row.name.clone()),
+        // The tree shows the first parent; others are said.
+        let others = keyed.wanted.parents.iter().skip(1).map(|parent| format!("also on {parent}"));
+        let reasons: Vec<String> = [reason].into_iter().chain(others).chain(sources::marks(keyed)).collect();
+        let start = [
+            (BOLD, format!("{lead}{}", row.name)),
             (style, seen.state.word().to_owned()),
             (anstyle::Style::new(), action(row).to_owned()),
-            (anstyle::Style::new(), keyed.wanted.tag.with_generation(seen.generation).to_string()),
-            (DIM, [&[reason][..], &sources::marks(keyed)].concat().join(", ")),
-        ]);
+            (DIM, size),
+        ];
+        let tag = keyed.wanted.tag.with_generation(seen.generation).to_string();
+        let tag = has_tags.then_some((anstyle::Style::new(), tag));
+        table.cells(start.into_iter().chain(tag).chain([(DIM, reasons.join(", "))]).collect());
     }
     table
+}
+
+/// Returns each box's place in the list with the lines that lead to it, parents first.
+fn branches(boxes: &[Keyed]) -> Vec<(String, usize)> {
+    let parents: Vec<Option<usize>> = boxes
+        .iter()
+        .map(|keyed| {
+            let first = keyed.wanted.parents.first()?;
+            boxes.iter().position(|other| other.wanted.name == *first)
+        })
+        .collect();
+    grown(&parents)
+}
+
+/// As [`branches`], from the place of each one's parent.
+fn grown(parents: &[Option<usize>]) -> Vec<(String, usize)> {
+    let below = |parent: Option<usize>| (0..parents.len()).filter(move |index| parents[*index] == parent);
+    let mut rows = Vec::new();
+    // A stack in place of recursion: what is to come, with the lines before it.
+    let mut waiting: Vec<(String, String, usize)> =
+        below(None).map(|index| (String::new(), String::new(), index)).collect();
+    waiting.reverse();
+    while let Some((lead, rest, index)) = waiting.pop() {
+        rows.push((lead, index));
+        let children: Vec<usize> = below(Some(index)).collect();
+        for (number, child) in children.iter().enumerate().rev() {
+            let is_last = number + 1 == children.len();
+            let (turn, line) = if is_last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+            waiting.push((format!("{rest}{turn}"), format!("{rest}{line}"), *child));
+        }
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_is_drawn_parents_first() {
+        // base ← build ← test, base ← docs ← site, alone
+        let parents = [None, Some(0), Some(0), Some(1), Some(2), None];
+        let rows: Vec<String> =
+            grown(&parents).into_iter().map(|(lead, index)| format!("{lead}{index}")).collect();
+        assert_eq!(rows, ["0", "├─ 1", "│  └─ 3", "└─ 2", "   └─ 4", "5"]);
+    }
 }

@@ -18,12 +18,41 @@ const LOG_LIMIT: usize = 16 * 1024 * 1024;
 /// How much of a step's name stands before the last line of its output, in characters.
 const STEP_WIDTH: usize = 40;
 
+/// The number of columns from which on there is room for that.
+const WIDE: usize = 120;
+
+/// The longest name that others are lined up with, in characters.
+const NAME_WIDTH: usize = 28;
+
 /// Prints events.
 pub struct Progress {
     terminal: Terminal,
     began: Instant,
     bars: MultiProgress,
+    /// The line below all others.
+    sum: ProgressBar,
+    tally: Mutex<Tally>,
     state: Mutex<BTreeMap<String, BoxState>>,
+}
+
+/// How far the boxes of a run are.
+#[derive(Default)]
+struct Tally {
+    all: usize,
+    building: usize,
+    pushing: usize,
+    done: usize,
+    failed: usize,
+}
+
+impl Tally {
+    fn text(&self) -> String {
+        let Self { all, building, pushing, done, failed } = self;
+        let parts = [(building, "building"), (pushing, "pushing"), (failed, "failed")];
+        let parts =
+            parts.iter().filter(|(count, _)| **count > 0).map(|(count, what)| format!("{count} {what}"));
+        [format!("{done} of {all} boxes")].into_iter().chain(parts).collect::<Vec<_>>().join(", ")
+    }
 }
 
 #[derive(Default)]
@@ -48,11 +77,16 @@ impl Progress {
             ProgressDrawTarget::hidden()
         };
         let bars = MultiProgress::with_draw_target(target);
-        Self { terminal, began: Instant::now(), bars, state: Mutex::default() }
+        let sum = ProgressBar::hidden();
+        if let Ok(style) = ProgressStyle::with_template("{elapsed:>5} {wide_msg}") {
+            sum.set_style(style);
+        }
+        Self { terminal, began: Instant::now(), bars, sum, tally: Mutex::default(), state: Mutex::default() }
     }
 
     /// Takes an event.
     pub fn event(&self, event: Event) {
+        self.count(&event);
         match event {
             Event::Leased { keys, until } => {
                 let what = if keys == 1 { "1 key".to_owned() } else { format!("{keys} keys") };
@@ -74,16 +108,29 @@ impl Progress {
                 } else {
                     format!("{entries} context entries")
                 };
-                self.line(&box_line(&name, "building", &format!("{reason}; {files}")));
+                // Where lines are redrawn the box's own line tells it.
+                if !self.terminal.is_live {
+                    self.line(&box_line(&name, "building", &format!("{reason}; {files}")));
+                }
                 self.start_bar(&name);
             }
             Event::Build { name, event } => self.build(&name, event),
+            Event::Pushing { name, reference } if self.has_bar(&name) => {
+                let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                state
+                    .get(&name)
+                    .into_iter()
+                    .for_each(|of_box| self.live(of_box, &format!("pushing {reference}")));
+            }
             Event::Pushing { name, reference } => self.line(&box_line(&name, "pushing", &reference)),
             Event::Push { name, event } => self.push(&name, event),
+            Event::Moved { what, sent, total } => self.moved(what, sent, total),
             Event::Built { name, digest, adopted, seconds } => {
+                let sent = self.sent(&name);
                 self.end_bar(&name);
                 let whose = if adopted { "another run's image, " } else { "" };
-                let text = format!("{whose}{} in {}", digest.short(), duration(seconds));
+                let pushed = if sent > 0 { format!(", {} pushed", size(sent)) } else { String::new() };
+                let text = format!("{whose}{} in {}{pushed}", digest.short(), duration(seconds));
                 self.line(&box_line(&name, &paint(GOOD, "built"), &text));
             }
             Event::Failed { name, error } => {
@@ -108,6 +155,52 @@ impl Progress {
             }
             Event::Note { text } => self.line(&paint(NOTE, text)),
         }
+    }
+
+    /// Shows what belongs to no single box on a line of its own.
+    fn moved(&self, what: &str, sent: u64, total: u64) {
+        let is_new = !self.state.lock().unwrap_or_else(PoisonError::into_inner).contains_key(what);
+        if is_new {
+            self.start_bar(what);
+        }
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.live(state.entry(what.to_owned()).or_default(), &format!("{} of {}", size(sent), size(total)));
+    }
+
+    /// Takes away every line that is redrawn.
+    pub fn end(&self) {
+        let state = std::mem::take(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        state.into_values().filter_map(|of_box| of_box.bar).for_each(|bar| bar.finish_and_clear());
+    }
+
+    /// Keeps the last line.
+    fn count(&self, event: &Event) {
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        let Tally { all, building, pushing, done, failed } = &mut *tally;
+        match event {
+            // A key is leased for each box of a build, before anything else.
+            Event::Leased { keys, .. } => *all = (*all).max(*keys),
+            Event::Building { .. } => *building += 1,
+            Event::Pushing { .. } => (*building, *pushing) = (building.saturating_sub(1), *pushing + 1),
+            Event::Used { .. } => *done += 1,
+            Event::Built { .. } => {
+                // One that another run built meanwhile is not pushed.
+                if *pushing > 0 {
+                    *pushing -= 1
+                } else {
+                    *building = building.saturating_sub(1)
+                }
+                *done += 1;
+            }
+            Event::Failed { .. } | Event::Skipped { .. } => {
+                *building = building.saturating_sub(usize::from(matches!(event, Event::Failed { .. })));
+                *failed += 1;
+            }
+            _ => return,
+        }
+        let text = tally.text();
+        drop(tally);
+        self.sum.set_message(text);
     }
 
     fn build(&self, name: &str, event: BuildEvent) {
@@ -161,7 +254,7 @@ impl Progress {
                 }
                 let text = String::from_utf8_lossy(&bytes);
                 if let Some(last) = text.lines().rev().find(|line| !line.trim().is_empty()) {
-                    let name = printable(&short_digests(&step.name), STEP_WIDTH);
+                    let name = printable(&short_digests(without_box(&step.name)), self.step_width());
                     let label = format!("{name} │ {}", last.trim());
                     self.live(of_box, &label);
                 }
@@ -182,14 +275,29 @@ impl Progress {
 
     fn start_bar(&self, name: &str) {
         let bar = self.bars.add(ProgressBar::new_spinner());
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix:.bold} {elapsed:.dim} {wide_msg}")
-        {
-            bar.set_style(style);
+        let template = match self.terminal.is_colored() {
+            true => "{spinner} {elapsed:>4.dim} {prefix:.bold} {wide_msg}",
+            false => "{spinner} {elapsed:>4} {prefix} {wide_msg}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            let ticks = if self.terminal.is_unicode { "⠁⠂⠄⡀⢀⠠⠐⠈ " } else { "|/-\\ " };
+            bar.set_style(style.tick_chars(ticks));
         }
-        bar.set_prefix(name.to_owned());
+        if self.terminal.is_live && !self.terminal.quiet && self.tally_all() > 1 {
+            // Put below the new one again.
+            self.bars.remove(&self.sum);
+            self.bars.add(self.sum.clone());
+            self.sum.enable_steady_tick(Duration::from_secs(1));
+        }
         bar.enable_steady_tick(Duration::from_millis(125));
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.entry(name.to_owned()).or_default().bar = Some(bar);
+        // Names line up, as long as none is so long that nothing else would be seen.
+        let bars = || state.iter().filter_map(|(name, of_box)| Some((name, of_box.bar.as_ref()?)));
+        let longest = bars().map(|(name, _)| name.len()).max().unwrap_or(0).min(NAME_WIDTH);
+        for (name, bar) in bars() {
+            bar.set_prefix(format!("{name:longest$}"));
+        }
     }
 
     fn end_bar(&self, name: &str) {
@@ -198,11 +306,40 @@ impl Progress {
             bar.finish_and_clear();
             self.bars.remove(&bar);
         }
+        if state.values().all(|of_box| of_box.bar.is_none()) {
+            self.sum.disable_steady_tick();
+            self.bars.remove(&self.sum);
+        }
+    }
+
+    /// Returns how much of a box was pushed, in bytes.
+    fn sent(&self, name: &str) -> u64 {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.get(name).map_or(0, |of_box| of_box.layers.values().map(|(sent, _)| sent).sum())
+    }
+
+    fn has_bar(&self, name: &str) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.terminal.is_live && state.get(name).is_some_and(|of_box| of_box.bar.is_some())
+    }
+
+    /// Returns how much of a step's name is shown before its output.
+    fn step_width(&self) -> usize {
+        if self.bars_width() < WIDE { STEP_WIDTH / 2 } else { STEP_WIDTH }
+    }
+
+    fn bars_width(&self) -> usize {
+        let size = rustix::termios::tcgetwinsize(std::io::stderr());
+        size.map_or(WIDE, |size| usize::from(size.ws_col))
+    }
+
+    fn tally_all(&self) -> usize {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).all
     }
 
     fn live(&self, of_box: &BoxState, label: &str) {
         if let Some(bar) = &of_box.bar {
-            bar.set_message(printable(label, 400));
+            bar.set_message(self.terminal.shown(&printable(label, 400)).into_owned());
         }
     }
 
@@ -231,6 +368,12 @@ impl Progress {
             self.terminal.warn(&format!("{time} {text}"));
         }
     }
+}
+
+/// Takes the stage out of a step such as `[base 2/3] RUN make`: the line names the box already.
+fn without_box(step: &str) -> &str {
+    let inner = step.strip_prefix('[').and_then(|rest| rest.split_once("] "));
+    inner.filter(|(stage, _)| stage.contains('/')).map_or(step, |(_, instruction)| instruction)
 }
 
 fn box_line(name: &str, what: &str, text: &str) -> String {
@@ -284,6 +427,13 @@ mod tests {
         let long = format!("FROM a@sha256:{} AS b", "0123456789abcdef".repeat(4));
         assert_eq!(short_digests(&long), "FROM a@sha256:0123456789ab AS b");
         assert_eq!(short_digests("sha256:zz"), "sha256:zz");
+    }
+
+    #[test]
+    fn a_step_is_told_without_its_stage() {
+        assert_eq!(without_box("[base 2/3] RUN make"), "RUN make");
+        assert_eq!(without_box("[internal] load"), "[internal] load");
+        assert_eq!(without_box("RUN a] b"), "RUN a] b");
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub async fn run(options: &Rebuild, global: &Global, terminal: Terminal) -> Resu
         session.close(false).await?;
         return Ok(exit::DONE);
     }
+    // A marker without a build makes everybody else build.
+    session.ports().engine.check().await?;
     replace(session.ports(), &session.setting, &chosen, true, &emit).await?;
     let build_options = BuildOptions {
         jobs: usize::from(options.jobs),

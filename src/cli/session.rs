@@ -19,7 +19,7 @@ use crate::adapter::engine::{AuthSource, DockerEngine, Login};
 use crate::adapter::git::{self, Worktree};
 use crate::adapter::readonly::ReadOnly;
 use crate::adapter::registry::{AwsKeys, HttpRegistry, Limits};
-use crate::adapter::secrets::LocalSecrets;
+use crate::adapter::secrets::{LocalSecrets, Withheld};
 use crate::config::{self, BoxSpec, Lock, Project, RegistryChoice};
 use crate::exec::{Event, Keyed, Ports, Setting, Tree, keys};
 use crate::model::{Repository, RunId};
@@ -254,7 +254,7 @@ pub struct Session {
     registry: Arc<HttpRegistry>,
     engine: DockerEngine,
     embedded: Option<EmbeddedServer>,
-    secrets: LocalSecrets,
+    secrets: Box<dyn crate::port::Secrets>,
     progress: Arc<Progress>,
 }
 
@@ -284,8 +284,7 @@ impl Session {
         }
         let client = Arc::new(client);
         greet(Arc::clone(&client), ledger.host());
-        let host = std::env::var("DOCKER_HOST").ok();
-        let engine = DockerEngine::connect(host.as_deref(), logins(credentials));
+        let engine = engine(credentials);
         let ci = ci::observe();
         let (run, attempt) = run(global, &ci);
         let setting = Setting {
@@ -296,10 +295,11 @@ impl Session {
             lease: loaded.project.lease,
             source: crate::model::Source::default(),
         };
-        let secrets = LocalSecrets::new(&loaded.home);
+        let secrets = Box::new(LocalSecrets::new(&loaded.home));
         let mut session =
             Self { setting, ci, shut: None, registry: client, engine, embedded, secrets, progress };
         if let Trust::Untrusted(why) = session.ci.trust.clone() {
+            session.withhold(&why);
             session.shut(format!("this run is not trusted: {why}"));
         }
         Ok(session)
@@ -314,6 +314,12 @@ impl Session {
     pub fn shut(&mut self, why: String) {
         let registry: Arc<dyn crate::port::Registry> = self.registry.clone();
         self.shut = Some(ReadOnly::new(registry, why));
+    }
+
+    /// Sees to it that nothing that is built here is lent a secret: a stranger may have written
+    /// what is done with it.
+    pub fn withhold(&mut self, why: &str) {
+        self.secrets = Box::new(Withheld { why: format!("this run is not trusted: {why}") });
     }
 
     /// What the CI says, in a CI.
@@ -335,7 +341,7 @@ impl Session {
             Some(shut) => shut,
             None => &*self.registry,
         };
-        Ports { registry, engine: &self.engine, clock: &BootClock, secrets: &self.secrets }
+        Ports { registry, engine: &self.engine, clock: &BootClock, secrets: &*self.secrets }
     }
 
     /// Computes the keys of the boxes that were asked for, and notes the commit.
@@ -390,6 +396,17 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// The engine's client.
+fn engine(credentials: Arc<Credentials>) -> DockerEngine {
+    let host = std::env::var("DOCKER_HOST").ok();
+    DockerEngine::connect(host.as_deref(), logins(credentials))
+}
+
+/// The engine's client where there need not be a project; it pulls and pushes nothing.
+pub fn engine_alone() -> Result<DockerEngine, CliError> {
+    Ok(engine(Arc::new(Credentials::from_environment("localhost", |name| std::env::var_os(name))?)))
 }
 
 /// Asks the registry for its time, which every protocol needs first, while keys are computed.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::model::printable;
+use crate::model::{excerpt, printable};
 
 /// An error in a configuration file, with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,15 +30,38 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, line, column, text, message, .. } = self;
         writeln!(f, "{file}:{line}:{column}: {message}")?;
-        // Of a long line, the part that the place is in.
-        let skipped = if *column > 160 { column - 80 } else { 0 };
-        let shown: String = text.chars().skip(skipped).take(201).collect();
-        writeln!(f, "{line:>5} | {}", printable(&shown, 200))?;
-        write!(f, "      | {:>width$}", "^", width = column - skipped)
+        f.write_str(&excerpt(*line, *column, text))
     }
 }
 
 impl std::error::Error for ConfigError {}
+
+/// A place in a file, for errors that are found out later.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The file as it was named.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column, from 1, in characters.
+    pub column: usize,
+    /// The line's text.
+    pub text: String,
+}
+
+impl Place {
+    /// Returns the place that a line and a column, both from 1, name in a document.
+    pub fn in_document(file: String, document: &str, line: usize, column: usize) -> Self {
+        let text = document.lines().nth(line.saturating_sub(1)).unwrap_or_default().to_owned();
+        Self { file, line, column: column.max(1), text }
+    }
+
+    /// Makes an error of it.
+    pub fn error(self, message: impl Into<String>) -> ConfigError {
+        let Self { file, line, column, text } = self;
+        ConfigError { file, line, column, text, message: printable(&message.into(), 500), hint: None }
+    }
+}
 
 /// A file's name and text, to place errors in.
 #[derive(Clone, Copy)]
@@ -56,17 +79,19 @@ impl<'a> Source<'a> {
     }
 
     pub fn error(self, span: Range<usize>, message: impl Into<String>) -> ConfigError {
+        self.place(span).error(message)
+    }
+
+    fn place(self, span: Range<usize>) -> Place {
         let at = span.start.min(self.text.len());
         let before = self.text.get(..at).unwrap_or_default();
         let start = before.rfind('\n').map_or(0, |index| index + 1);
         let text = self.text.get(start..).unwrap_or_default().lines().next().unwrap_or_default();
-        ConfigError {
+        Place {
             file: self.file.to_owned(),
             line: before.matches('\n').count() + 1,
             column: before.get(start..).map_or(0, |lead| lead.chars().count()) + 1,
             text: text.to_owned(),
-            message: printable(&message.into(), 500),
-            hint: None,
         }
     }
 }
@@ -151,6 +176,10 @@ impl<'a> Section<'a> {
 }
 
 impl<'a> Field<'a> {
+    pub fn place(&self) -> Place {
+        self.source.place(self.value.span())
+    }
+
     pub fn error(&self, message: impl Into<String>) -> ConfigError {
         self.source.error(self.value.span(), message)
     }

@@ -112,6 +112,7 @@ fn commit(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Place;
 
     const TEXT: &str = r#"# What floating inputs were resolved to. Written by `boxwright lock`; commit it.
 
@@ -137,6 +138,8 @@ digest = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015a
     fn a_pin_that_asks_for_something_else_is_not_locked() {
         let lock = Lock::parse("boxwright.lock", TEXT).unwrap();
         let pin = |reference: &str| Pin {
+            file_at: Place::default(),
+            value_at: Place::default(),
             name: "ec".to_owned(),
             source: PinSource::Git {
                 url: "https://example.com/ec.git".to_owned(),

@@ -16,7 +16,7 @@ mod project;
 mod template;
 mod yaml;
 
-pub use document::{ConfigError, nearest};
+pub use document::{ConfigError, Place, nearest};
 pub use hosts::{HostSpec, parse_hosts};
 pub use init::{Found, FoundStage, first_config};
 pub use lint::SECRET_HINT;
@@ -28,3 +28,6 @@ pub use project::{
     BoxSpec, Channel, ContextSource, Pin, PinSource, Project, Protect, RegistryChoice, Retention,
 };
 pub use template::{Template, TemplateError};
+
+/// The JSON schema (draft 2020-12) of `boxwright.toml`.
+pub const SCHEMA: &str = include_str!("schema.json");

@@ -153,7 +153,12 @@ fn pin(name: &str, section: &Section<'_>) -> Result<(String, Pin), ConfigError> 
         }
         _ => files(section)?,
     };
-    Ok((name.to_owned(), Pin { name: name.to_owned(), source }))
+    let place = |keys: &[&str]| {
+        let field = keys.iter().find_map(|key| section.field(key));
+        field.map(|field| field.place()).unwrap_or_default()
+    };
+    let (file_at, value_at) = (place(&["file"]), place(&["field", "pattern", "file"]));
+    Ok((name.to_owned(), Pin { name: name.to_owned(), source, file_at, value_at }))
 }
 
 /// A text that is handed to another program: not empty, no option, no control characters.

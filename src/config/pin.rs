@@ -24,8 +24,15 @@ pub enum PinError {
     #[error("is not UTF-8 text")]
     NotText,
     /// The document cannot be parsed.
-    #[error("cannot be parsed: {0}")]
-    Syntax(String),
+    #[error("cannot be parsed: {message}")]
+    Syntax {
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1, in characters.
+        column: usize,
+        /// What is wrong.
+        message: String,
+    },
     /// The field is not there.
     #[error("has no field `{0}`")]
     Missing(String),
@@ -55,13 +62,25 @@ pub fn extract(document: &[u8], format: &PinFormat) -> Result<String, PinError> 
             found.get(1).or_else(|| found.get(0)).map_or("", |group| group.as_str()).to_owned()
         }
         PinFormat::Toml(path) => {
-            let table: toml::Table = text
-                .parse()
-                .map_err(|error: toml::de::Error| PinError::Syntax(error.message().to_owned()))?;
+            let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+                let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+                let (line, start) =
+                    (before.matches('\n').count() + 1, before.rfind('\n').map_or(0, |end| end + 1));
+                let column = before[start..].chars().count() + 1;
+                PinError::Syntax { line, column, message: error.message().replace('\n', ", ") }
+            })?;
             from_toml(&toml::Value::Table(table), path)?
         }
         PinFormat::Json(path) => {
-            let value = serde_json::from_str(text).map_err(|error| PinError::Syntax(error.to_string()))?;
+            let value = serde_json::from_str(text).map_err(|error| {
+                let (line, message) = (error.line(), error.to_string());
+                // The message ends with the place, whose column counts bytes.
+                let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(what, _)| what);
+                let before = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+                let before = before.bytes().take(error.column().saturating_sub(1));
+                let column = before.filter(|byte| byte & 0xc0 != 0x80).count() + 1;
+                PinError::Syntax { line, column, message: message.to_owned() }
+            })?;
             from_json(&value, path)?
         }
         PinFormat::Yaml(path) => super::yaml::field(text, path)?,
@@ -133,6 +152,20 @@ mod tests {
         check(r#"{"a":{"b":[{"c":"d"}]}}"#, PinFormat::Json(path("a.b.0.c")), Ok("d"));
         let pattern = Regex::new(r"version (\S+)").unwrap();
         check("x\nversion 1.2\n", PinFormat::Pattern(pattern), Ok("1.2"));
+    }
+
+    #[test]
+    fn says_where_a_document_ends_to_be_one() {
+        let at = |document: &str, format: PinFormat| match extract(document.as_bytes(), &format) {
+            Err(PinError::Syntax { line, column, message }) => format!("{line}:{column}: {message}"),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(at("{bad", PinFormat::Json(path("a"))), "1:2: key must be a string");
+        assert_eq!(at("{\"é\":\n\"é\" x}", PinFormat::Json(path("a"))), "2:5: expected `,` or `}`");
+        let toml = at("a = 1\nb = \n", PinFormat::Toml(path("a")));
+        assert!(toml.starts_with("2:"), "{toml}");
+        let yaml = at("a: 1\nb: [\n", PinFormat::Yaml(path("c")));
+        assert!(yaml.starts_with("3:1: ") && !yaml.contains(" at byte"), "{yaml}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
-use super::{Mirrors, PinFormat, Template};
+use super::{Mirrors, PinFormat, Place, Template};
 use crate::inputs::FindingKind;
 use crate::model::{Digest, ImageName, Keep, Platform, Repository, SecretSource, Share, Span, Tag};
 
@@ -207,6 +207,10 @@ pub struct Pin {
     pub name: String,
     /// Where its value stands.
     pub source: PinSource,
+    /// Where the configuration names its file.
+    pub file_at: Place,
+    /// Where the configuration says how to find the value in it.
+    pub value_at: Place,
 }
 
 /// Where a pin's value stands.

@@ -1,6 +1,7 @@
 //! A field of a YAML document, as the text that stands there: `1.10` stays `1.10`.
 
 use yaml_rust2::parser::{Event, Parser};
+use yaml_rust2::scanner::Marker;
 
 use super::PinError;
 
@@ -11,7 +12,7 @@ const DEPTH: usize = 128;
 
 /// Returns the scalar at `path`.
 pub fn field(text: &str, path: &[String]) -> Result<String, PinError> {
-    let mut walk = Walk { parser: Parser::new_from_str(text), nodes: 0 };
+    let mut walk = Walk { parser: Parser::new_from_str(text), nodes: 0, at: (1, 1) };
     loop {
         match walk.next()? {
             Event::StreamStart | Event::DocumentStart => {}
@@ -24,16 +25,32 @@ pub fn field(text: &str, path: &[String]) -> Result<String, PinError> {
 struct Walk<'a> {
     parser: Parser<std::str::Chars<'a>>,
     nodes: usize,
+    /// The line and column of the last node, from 1.
+    at: (usize, usize),
 }
 
 impl Walk<'_> {
     fn next(&mut self) -> Result<Event, PinError> {
         self.nodes += 1;
         if self.nodes > NODES {
-            return Err(PinError::Syntax("it has too many nodes".to_owned()));
+            return Err(self.wrong("it has too many nodes"));
         }
-        let next = self.parser.next_token().map_err(|error| PinError::Syntax(error.to_string()))?;
-        Ok(next.0)
+        let place = |mark: &Marker| (mark.line(), mark.col() + 1);
+        match self.parser.next_token() {
+            Ok((event, mark)) => {
+                self.at = place(&mark);
+                Ok(event)
+            }
+            Err(error) => {
+                self.at = place(error.marker());
+                Err(self.wrong(error.info()))
+            }
+        }
+    }
+
+    fn wrong(&self, message: &str) -> PinError {
+        let (line, column) = self.at;
+        PinError::Syntax { line, column, message: message.to_owned() }
     }
 
     /// Looks in the node that `event` begins for what is left of the path.
@@ -104,7 +121,7 @@ impl Walk<'_> {
                 _ => {}
             }
             if depth > DEPTH {
-                return Err(PinError::Syntax("it is nested too deeply".to_owned()));
+                return Err(self.wrong("it is nested too deeply"));
             }
         }
         Ok(())
@@ -140,7 +157,7 @@ mod tests {
         check(aliases, "d", Ok("1"));
         check(aliases, "c.0", Err(PinError::NotScalar { field: "c.0".to_owned(), found: "an alias" }));
         let deep = format!("a: {}", "[".repeat(200));
-        assert!(matches!(field(&deep, &["b".to_owned()]), Err(PinError::Syntax(_))));
-        assert!(matches!(field("a: [", &["b".to_owned()]), Err(PinError::Syntax(_))));
+        assert!(matches!(field(&deep, &["b".to_owned()]), Err(PinError::Syntax { .. })));
+        assert!(matches!(field("a: [", &["b".to_owned()]), Err(PinError::Syntax { .. })));
     }
 }

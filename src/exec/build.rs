@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::beyond::{self, Beyond};
 use super::event::{Emit, Event};
 use super::finish::finish;
 use super::keys::Keyed;
 use super::ledger::{Held, Leased, Ledger, LedgerError};
-use super::make::{Made, Maker};
-use super::probe::observe_all;
+use super::make::{Made, Maker, Origin};
+use super::probe::{observe_all, sizes};
 use super::schedule::{Finished, in_order};
 use super::secrets::{self, NoSecret};
 use super::stored;
@@ -99,6 +100,9 @@ pub enum BuildError {
     /// A box that is to be built cannot have a secret; nothing was built.
     #[error(transparent)]
     Secret(#[from] NoSecret),
+    /// A box that is to be built needs a later engine; nothing was built.
+    #[error(transparent)]
+    Beyond(#[from] Beyond),
 }
 
 /// How long a run that is stopped still waits for an answer.
@@ -113,7 +117,20 @@ pub async fn build(
     emit: Emit<'_>,
     cancel: &CancellationToken,
 ) -> Result<BuildReport, BuildError> {
-    let maker = Maker::new(ports, setting, options, emit);
+    build_from(ports, setting, boxes, options, Origin::Engine, emit, cancel).await
+}
+
+/// Has what is missing of `boxes` made by the engine, or takes it from an archive.
+pub(super) async fn build_from(
+    ports: Ports<'_>,
+    setting: &Setting,
+    boxes: &[Keyed],
+    options: &BuildOptions,
+    origin: Origin<'_>,
+    emit: Emit<'_>,
+    cancel: &CancellationToken,
+) -> Result<BuildReport, BuildError> {
+    let maker = Maker::new(ports, setting, options, origin, emit);
     let (reports, seen, current) = (BTreeMap::new(), interrupted(boxes), interrupted(boxes));
     let mut work = Work { maker, boxes, reports, seen, current, can_push: false, cancel };
     let mut run = Run::default();
@@ -199,8 +216,9 @@ impl Work<'_> {
             () = self.cancel.cancelled() => {}
             seen = probe(ports, setting, self.boxes) => {
                 self.seen = seen?;
-                if !self.maker.leases().is_empty() {
+                if matches!(self.maker.origin, Origin::Engine) && !self.maker.leases().is_empty() {
                     secrets::check(ports, self.boxes, &self.seen).await?;
+                    beyond::check(&self.maker, self.boxes, &self.seen).await?;
                 }
                 self.current = self.seen.clone();
                 return Ok(RunSaw::Probed);
@@ -257,9 +275,8 @@ impl Work<'_> {
     fn report(&self) -> BuildReport {
         let lease_until = self.maker.leases().last().map(|held| held.lease.expiry);
         let is_interrupted = self.cancel.is_cancelled();
-        let (boxes, can_push) = (self.reports.clone(), self.can_push);
-        let (sizes, local) = (sizes(&self.current), BTreeMap::new());
-        BuildReport { boxes, lease_until, can_push, sizes, local, is_interrupted }
+        let (boxes, can_push, sizes) = (self.reports.clone(), self.can_push, sizes(&self.current));
+        BuildReport { boxes, lease_until, can_push, sizes, local: BTreeMap::new(), is_interrupted }
     }
 }
 
@@ -291,15 +308,6 @@ pub(super) async fn release(ledger: Ledger<'_>, leases: &[Held], emit: Emit<'_>)
             emit(Event::Note { text: format!("the lease could not be given up: {error}") });
         }
     }
-}
-
-/// Returns the sizes of what stands.
-pub(super) fn sizes(seen: &BTreeMap<String, Seen>) -> BTreeMap<String, u64> {
-    let size = |(name, seen): (&String, &Seen)| match &seen.state {
-        State::Present { recorded, .. } => Some((name.clone(), recorded.size)),
-        State::Missing | State::Broken { .. } | State::Unknown { .. } => None,
-    };
-    seen.iter().filter_map(size).collect()
 }
 
 async fn look(ports: Ports<'_>, setting: &Setting, boxes: &[Keyed]) -> BTreeMap<String, Seen> {
@@ -455,9 +463,6 @@ impl Outcome {
 impl BuildReport {
     /// Returns the boxes that could not be built and are not there.
     pub fn missing(&self) -> impl Iterator<Item = (&String, &BoxReport)> {
-        let is_missing = |(name, report): &(&String, &BoxReport)| {
-            report.digest.is_none() && !self.local.contains_key(*name)
-        };
-        self.boxes.iter().filter(is_missing)
+        self.boxes.iter().filter(|(name, one)| one.digest.is_none() && !self.local.contains_key(*name))
     }
 }

@@ -67,6 +67,15 @@ pub enum Event {
         /// How far.
         event: PushEvent,
     },
+    /// Bytes went on that belong to several boxes together.
+    Moved {
+        /// What is done: `exporting`, `loading`.
+        what: &'static str,
+        /// The bytes so far.
+        sent: u64,
+        /// The bytes in all.
+        total: u64,
+    },
     /// A box was built, pushed and read back.
     Built {
         /// Its name.

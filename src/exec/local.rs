@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 
 use tokio_util::sync::CancellationToken;
 
-use super::build::{
-    BuildError, BuildOptions, BuildReport, Outcome, interrupted, merge, probe, run_all, sizes,
-};
+use super::build::{BuildError, BuildOptions, BuildReport, Outcome, interrupted, merge, probe, run_all};
 use super::event::Emit;
 use super::keys::Keyed;
-use super::make::{Made, Maker, Parents, chain, stands};
+use super::make::{Made, Maker, Origin, Parents, chain, stands};
+use super::probe::sizes;
 use super::run::local_name;
 use super::secrets;
 use super::{Ports, Setting};
@@ -27,7 +26,7 @@ pub async fn build_local(
     emit: Emit<'_>,
     cancel: &CancellationToken,
 ) -> Result<BuildReport, BuildError> {
-    let mut maker = Maker::new(ports, setting, options, emit);
+    let mut maker = Maker::new(ports, setting, options, Origin::Engine, emit);
     maker.is_local = true;
     let seen = tokio::select! {
         biased;

@@ -106,8 +106,10 @@ fn images(tree: Tree<'_>) -> Result<BTreeSet<ImageName>, KeysError> {
     let used: BTreeSet<&str> = tree.project.boxes.iter().flat_map(BoxSpec::pins).collect();
     let pins = read_pins(tree, &used)?;
     let mut images = BTreeSet::new();
+    let mut handed = BTreeMap::new();
     for spec in &tree.project.boxes {
-        let analysed = tree.analyse(spec, &pins)?;
+        let analysed = tree.analyse(spec, &pins, |parent| handed.get(parent).cloned())?;
+        handed.insert(spec.name.clone(), analysed.analysis.handed.clone());
         let named = outside(spec, &analysed.source, &analysed.analysis)?;
         images.extend(named.into_values().filter(|image| image.digest().is_none()));
     }

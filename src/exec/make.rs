@@ -6,17 +6,18 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
+use super::beyond::beyond;
 use super::build::{BuildOptions, Outcome};
 use super::event::{Emit, Event};
+use super::import::Upload;
 use super::keys::Keyed;
 use super::ledger::{Held, Ledger, LedgerError};
 use super::probe::{self, observe};
 use super::{Ports, Setting};
 use super::{local, secrets};
-use crate::inputs::NeedKind;
 use crate::model::{Digest, Generation, Key, Lease, Repository, Span};
-use crate::plan::{Seen, State};
-use crate::port::{BuildRequest, EngineError, ImageId};
+use crate::plan::{Recorded, Seen, State};
+use crate::port::{Archive, BuildRequest, EngineError, ImageId};
 use crate::retention::{Job, JobAction, JobEnd, JobSaw, Judged, Stands, goes_first};
 
 /// How often a box that another run builds is looked for.
@@ -37,6 +38,23 @@ pub(super) struct Made {
     pub seconds: f64,
 }
 
+/// Where the images of missing boxes come from.
+#[derive(Clone, Copy)]
+pub(super) enum Origin<'a> {
+    /// The engine builds them.
+    Engine,
+    /// They were built elsewhere.
+    Archive(&'a dyn Archive),
+}
+
+/// An image that its tag does not show yet.
+enum Image<'a> {
+    /// It is in the engine.
+    Built(ImageId),
+    /// All but its manifest is in the registry.
+    Sent(Upload<'a>),
+}
+
 impl Made {
     /// What a `FROM` line calls it.
     fn reference(&self) -> String {
@@ -54,6 +72,7 @@ pub(super) struct Maker<'a> {
     pub setting: &'a Setting,
     pub ledger: Ledger<'a>,
     pub options: &'a BuildOptions,
+    pub origin: Origin<'a>,
     /// Whether what it makes stays in the engine.
     pub is_local: bool,
     /// The leases taken so far, each renewing the one before.
@@ -65,7 +84,13 @@ pub(super) struct Maker<'a> {
 }
 
 impl<'a> Maker<'a> {
-    pub fn new(ports: Ports<'a>, setting: &'a Setting, options: &'a BuildOptions, emit: Emit<'a>) -> Self {
+    pub fn new(
+        ports: Ports<'a>,
+        setting: &'a Setting,
+        options: &'a BuildOptions,
+        origin: Origin<'a>,
+        emit: Emit<'a>,
+    ) -> Self {
         let ledger = Ledger::new(ports.registry, &setting.ledger);
         let renewing = tokio::sync::Mutex::new(());
         Self {
@@ -73,6 +98,7 @@ impl<'a> Maker<'a> {
             setting,
             ledger,
             options,
+            origin,
             is_local: false,
             leases: Mutex::default(),
             renewing,
@@ -87,6 +113,11 @@ impl<'a> Maker<'a> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Returns the engine's version, which is asked for once.
+    pub async fn version(&self) -> Result<&str, EngineError> {
+        self.engine.get_or_try_init(|| self.ports.engine.check()).await.map(String::as_str)
+    }
+
     /// Returns whether too little is left of the lease that is held now.
     pub fn is_short(&self) -> bool {
         self.leases().last().is_some_and(|held| held.is_short(self.ports.clock))
@@ -98,7 +129,7 @@ impl<'a> Maker<'a> {
     }
 
     /// Makes one box, whose parents stand.
-    pub async fn make(&self, keyed: &Keyed, first: &Seen, parents: &Parents) -> Result<Made, Outcome> {
+    pub async fn make(&self, keyed: &'a Keyed, first: &Seen, parents: &Parents) -> Result<Made, Outcome> {
         if self.is_local {
             return local::make(self, keyed, first, parents).await;
         }
@@ -118,7 +149,14 @@ impl<'a> Maker<'a> {
                     Ok(JobSaw::Stands(self.look(keyed, parents).await))
                 }
                 JobAction::Build { generation, reason } => {
-                    let built = self.build(keyed, generation, parents, &reason).await;
+                    let built = match self.origin {
+                        Origin::Engine => {
+                            self.build(keyed, generation, parents, &reason).await.map(Image::Built)
+                        }
+                        Origin::Archive(archive) => {
+                            Upload::send(self, archive, keyed, generation, parents).await.map(Image::Sent)
+                        }
+                    };
                     built.map(|built| {
                         image = Some(built);
                         JobSaw::Built
@@ -127,7 +165,8 @@ impl<'a> Maker<'a> {
                 JobAction::Clock => Ok(JobSaw::Clock { is_short: self.is_short() }),
                 JobAction::Lease => self.renew().await.map(|()| JobSaw::Leased).map_err(|e| e.to_string()),
                 JobAction::Push { generation } => match &image {
-                    Some(image) => self.push(keyed, image, generation).await,
+                    Some(Image::Built(image)) => self.push(keyed, image, generation).await,
+                    Some(Image::Sent(upload)) => upload.show().await,
                     None => Err("nothing was built".to_owned()),
                 },
                 JobAction::End(end) => return made(keyed, end),
@@ -143,10 +182,10 @@ impl<'a> Maker<'a> {
         parents: &Parents,
         reason: &str,
     ) -> Result<ImageId, String> {
-        let version = self.engine.get_or_try_init(|| self.ports.engine.check()).await;
-        let version = version.map_err(|error| chain(&error))?;
-        if let Some(why) = beyond(version, keyed) {
-            return Err(why);
+        let version = self.version().await.map_err(|error| chain(&error))?;
+        // A box that stood when the run began can still have to be built.
+        if let Some(beyond) = beyond(version, std::iter::once(keyed)) {
+            return Err(beyond.to_string());
         }
         let request = self.request(keyed, generation, parents).map_err(|error| chain(&error))?;
         let (emit, name) = (self.emit, keyed.wanted.name.clone());
@@ -290,17 +329,20 @@ impl<'a> Maker<'a> {
 pub(super) fn stands(seen: &Seen, parents: &Parents, keyed: &Keyed) -> Stands {
     let image = match &seen.state {
         State::Present { digest, recorded } => {
-            let disagrees = |(name, parent): (&String, &Made)| {
-                let key = keyed.parents.get(name)?;
-                recorded.disagrees(name, key, &parent.digest)
-            };
-            parents.iter().find_map(disagrees).map_or_else(|| Judged::Fits(digest.clone()), Judged::Unfit)
+            disagrees(recorded, parents, keyed).map_or_else(|| Judged::Fits(digest.clone()), Judged::Unfit)
         }
         State::Missing => Judged::Missing,
         State::Broken { why } => Judged::Unfit(why.clone()),
         State::Unknown { why } => Judged::Unknown(why.clone()),
     };
     Stands { generation: seen.generation, image }
+}
+
+/// Says which parent an image was not made on, if there is one.
+pub(super) fn disagrees(recorded: &Recorded, parents: &Parents, keyed: &Keyed) -> Option<String> {
+    parents
+        .iter()
+        .find_map(|(name, parent)| recorded.disagrees(name, keyed.parents.get(name)?, &parent.digest))
 }
 
 fn made(keyed: &Keyed, end: JobEnd) -> Result<Made, Outcome> {
@@ -335,18 +377,4 @@ fn is_passing(error: &EngineError) -> bool {
     let is_refused =
         ["denied", "unauthorized", "forbidden", "not allowed"].iter().any(|word| detail.contains(word));
     !is_refused
-}
-
-/// Says what in the Dockerfile the engine's own frontend cannot do, if there is anything.
-///
-/// Engine 20.10 understands Dockerfile 1.2; a `# syntax=` line brings another frontend.
-fn beyond(version: &str, keyed: &Keyed) -> Option<String> {
-    let major: u32 = version.split('.').next()?.parse().ok()?;
-    if major >= 23 || keyed.needs().any(|(kind, _)| matches!(kind, NeedKind::Syntax(_))) {
-        return None;
-    }
-    let (kind, place) = keyed.needs().next()?;
-    Some(format!(
-        "{place}: {kind} needs Docker Engine 23 or later, or a `# syntax=` line; this engine is {version}"
-    ))
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::keys::{FILE_LIMIT, KeysError, Tree};
-use crate::config::{Pin, PinFormat, PinSource, extract};
+use crate::config::{Pin, PinError, PinFormat, PinSource, Place, extract};
 
 /// Reads the values of the pins in `used`.
 pub fn read_pins(tree: Tree<'_>, used: &BTreeSet<&str>) -> Result<BTreeMap<String, String>, KeysError> {
@@ -26,15 +26,29 @@ pub fn read_pins(tree: Tree<'_>, used: &BTreeSet<&str>) -> Result<BTreeMap<Strin
 fn from_files(tree: Tree<'_>, pin: &Pin, files: &[PathBuf], format: &PinFormat) -> Result<String, KeysError> {
     let mut first: Option<(&PathBuf, String)> = None;
     for path in files {
+        let shown = path.display();
+        let file = |message: String| {
+            let source = pin.file_at.clone().error(message);
+            KeysError::PinFile { pin: pin.name.clone(), source }
+        };
+        let joined = tree.root.join(path);
+        if tree.context.resolve(&joined).is_some_and(|real| !real.starts_with(tree.root)) {
+            return Err(file(format!("{shown} leads out of {}", tree.root.display())));
+        }
         let bytes = tree
             .context
-            .read(&tree.root.join(path), FILE_LIMIT)
+            .read(&joined, FILE_LIMIT)
             .map_err(|source| KeysError::Context { name: pin.name.clone(), source })?
-            .ok_or_else(|| KeysError::PinFile { pin: pin.name.clone(), path: path.clone() })?;
-        let value = extract(&bytes, format).map_err(|source| KeysError::PinValue {
-            pin: pin.name.clone(),
-            path: path.clone(),
-            source,
+            .ok_or_else(|| file(format!("there is no {shown}")))?;
+        let value = extract(&bytes, format).map_err(|error| {
+            let source = match &error {
+                PinError::Syntax { line, column, .. } => {
+                    let text = String::from_utf8_lossy(&bytes);
+                    Place::in_document(shown.to_string(), &text, *line, *column).error(error.to_string())
+                }
+                _ => pin.value_at.clone().error(format!("{shown} {error}")),
+            };
+            KeysError::PinValue { pin: pin.name.clone(), source }
         })?;
         match &first {
             Some((first_path, first)) if *first != value => {

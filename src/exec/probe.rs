@@ -19,7 +19,7 @@ pub const GENERATION_LABEL: &str = "io.boxwright.generation";
 pub const PARENTS_LABEL: &str = "io.boxwright.parents";
 
 /// The largest image configuration that is read, in bytes.
-const CONFIG_LIMIT: usize = 8 * 1024 * 1024;
+pub(super) const CONFIG_LIMIT: usize = 8 * 1024 * 1024;
 /// Boxes that are asked about at once, each by two requests.
 const AT_ONCE: usize = 32;
 
@@ -59,6 +59,11 @@ pub async fn observe(
             Err(error) => return Seen { generation, state: State::Unknown { why: error.to_string() } },
         }
     }
+}
+
+/// Returns the sizes of what stands, in bytes.
+pub(super) fn sizes(seen: &BTreeMap<String, Seen>) -> BTreeMap<String, u64> {
+    seen.iter().filter_map(|(name, seen)| Some((name.clone(), seen.size()?))).collect()
 }
 
 async fn is_over(
@@ -185,7 +190,12 @@ pub(super) async fn labels(
         .get_blob(repository, digest, CONFIG_LIMIT)
         .await?
         .ok_or_else(|| Unread::Broken(format!("its configuration {digest} is missing")))?;
-    let read = ImageConfiguration::from_reader(&bytes[..])
+    read_labels(digest, &bytes)
+}
+
+/// Reads what the labels of an image's configuration say.
+pub(super) fn read_labels(digest: &Digest, bytes: &[u8]) -> Result<Labels, Unread> {
+    let read = ImageConfiguration::from_reader(bytes)
         .map_err(|error| Unread::Broken(format!("its configuration {digest} cannot be read: {error}")))?;
     let labels = read.config().as_ref().and_then(|config| config.labels().clone()).unwrap_or_default();
     let parents = match labels.get(PARENTS_LABEL) {

@@ -13,7 +13,7 @@ const NOWHERE: &str = "boxwright.invalid/local";
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// Its image is not there.
-    #[error("box {name} cannot be run: {why}")]
+    #[error("box {name} cannot be used: {why}")]
     Missing {
         /// The box.
         name: String,
@@ -33,6 +33,19 @@ pub enum RunError {
     Engine(#[from] EngineError),
 }
 
+impl RunError {
+    /// Says why a box that is not present cannot be used.
+    pub(super) fn from_state(name: String, state: State) -> Self {
+        match state {
+            State::Broken { why } => Self::Missing { name, why },
+            State::Unknown { why } => Self::Unknown { name, why },
+            State::Missing | State::Present { .. } => {
+                Self::Missing { name, why: "no image has its key".to_owned() }
+            }
+        }
+    }
+}
+
 /// Names the image of a box that was built for this machine alone.
 pub(super) fn local_name(wanted: &Wanted) -> String {
     format!("{NOWHERE}/{}:{}", wanted.repository.name(), wanted.tag)
@@ -42,18 +55,19 @@ pub(super) fn local_name(wanted: &Wanted) -> String {
 pub async fn prepare(ports: Ports<'_>, setting: &Setting, keyed: &Keyed) -> Result<RunImage, RunError> {
     let name = keyed.wanted.name.clone();
     let seen = observe(ports.registry, &setting.ledger, &keyed.wanted, &keyed.spec.platform).await;
-    let why = match seen.state {
+    let missing = match seen.state {
         State::Present { digest, .. } => {
             return Ok(RunImage::Pushed { repository: keyed.wanted.repository.clone(), digest });
         }
-        State::Unknown { why } => return Err(RunError::Unknown { name, why }),
-        State::Missing => "no image has its key".to_owned(),
-        State::Broken { why } => why,
+        state => RunError::from_state(name, state),
     };
+    if matches!(missing, RunError::Unknown { .. }) {
+        return Err(missing);
+    }
     match ports.engine.find(&local_name(&keyed.wanted)).await {
         Ok(Some(image)) => Ok(RunImage::Local(image)),
         // Without an engine nothing was built here.
-        Ok(None) | Err(EngineError::Unreachable { .. }) => Err(RunError::Missing { name, why }),
+        Ok(None) | Err(EngineError::Unreachable { .. }) => Err(missing),
         Err(error) => Err(error.into()),
     }
 }

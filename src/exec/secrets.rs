@@ -36,12 +36,11 @@ pub(super) enum MakeError {
     Engine(#[from] EngineError),
 }
 
-/// Checks that a box declares what its build cannot do without. `file` is its Dockerfile.
-pub(super) fn declared(spec: &BoxSpec, analysis: &Analysis, file: &str) -> Result<(), KeysError> {
+/// Checks that a box declares what its build cannot do without.
+pub(super) fn declared(spec: &BoxSpec, analysis: &Analysis) -> Result<(), KeysError> {
     let undeclared = |mount: &Secret, what| KeysError::Undeclared {
         name: spec.name.clone(),
-        file: file.to_owned(),
-        line: mount.line,
+        at: mount.at.clone(),
         what,
         id: mount.name.clone(),
     };

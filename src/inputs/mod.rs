@@ -13,9 +13,9 @@ mod pattern;
 mod select;
 
 pub use dockerfile::{
-    Analysis, At, BoxInputs, DockerfileError, DockerfileSource, Finding, FindingKind, ImageOrigin, ImageUse,
-    Need, NeedKind, Reads, RewriteError, Secret, Source, StageBase, StageOutline, Trigger, analyse,
-    is_secret, outline, rewrite,
+    Analysis, At, BoxInputs, DockerfileError, DockerfileSource, Finding, FindingKind, Handed, Idle,
+    ImageOrigin, ImageUse, Need, NeedKind, Reads, RewriteError, Secret, Source, StageBase, StageOutline,
+    analyse, is_secret, outline, rewrite,
 };
 pub use dockerignore::{Dockerignore, DockerignoreError};
 pub use manifest::{

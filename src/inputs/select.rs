@@ -85,6 +85,17 @@ impl Selection {
             .collect()
     }
 
+    /// The first source that a symbolic link is on the way to, or is itself.
+    pub fn through(&self, link: &RelPath) -> Option<&Source> {
+        let link = link.as_bytes();
+        let all = &self.sources.as_ref()?.all;
+        all.iter().find(|source| {
+            let path = source.path.as_bytes();
+            let is_glob = || matches!(Glob::new(path).relation(link), Relation::Matched | Relation::Above);
+            if source.glob { is_glob() } else { path == link || is_below(path, link) }
+        })
+    }
+
     fn ignores(&self, path: &[u8]) -> bool {
         if self.ignore.is_empty() {
             return false;
@@ -234,9 +245,10 @@ impl ContextFilter for Selection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inputs::At;
 
     fn source(path: &str) -> Source {
-        Source { path: path.to_owned(), glob: path.contains(['*', '?', '[']), line: 1 }
+        Source { path: path.to_owned(), glob: path.contains(['*', '?', '[']), at: At::default() }
     }
 
     fn selection(sources: &[&str], ignore: &str) -> Selection {

@@ -131,6 +131,17 @@ impl RawManifest {
         &self.bytes
     }
 
+    /// Returns the pointer to it.
+    pub fn descriptor(&self) -> Descriptor {
+        Descriptor {
+            media_type: self.media_type.as_str().to_owned(),
+            digest: self.digest.clone(),
+            size: self.bytes.len() as u64,
+            artifact_type: None,
+            platform: None,
+        }
+    }
+
     /// Reads the document, refusing one that could be read in two ways.
     pub fn document(&self) -> Result<Document, ManifestError> {
         if self.bytes.len() > MANIFEST_LIMIT {

@@ -3,7 +3,9 @@
 //! Each value has private fields and one parser, so that a string from outside becomes a
 //! value once, at the edge, and is trusted from there on.
 
+mod archive;
 mod chunk;
+mod converted;
 mod digest;
 mod entry;
 mod image;
@@ -21,8 +23,14 @@ mod tag;
 mod text;
 mod throwaway;
 mod time;
+mod ustar;
 
+pub use archive::{
+    ArchiveError, ArchivedBox, Contents, DOCKER_FILE, INDEX_FILE, LAYOUT_FILE, Member, blob_path, children,
+    read_index,
+};
 pub use chunk::{CHUNK, FileHasher};
+pub use converted::oci_form;
 pub use digest::{Digest, DigestError};
 pub use entry::{Entry, EntryKind, RelPath, RelPathError};
 pub use image::{ImageName, ImageNameError};
@@ -42,6 +50,7 @@ pub use secret::{SecretSource, SecretValue};
 pub use set::{Ending, PlanRecord, SetBox, SetName, SetRecord, Source};
 pub use stored::StoredInputs;
 pub use tag::{ContentTag, Tag, TagError};
-pub use text::printable;
+pub use text::{excerpt, printable};
 pub use throwaway::{is_throwaway, throwaway};
 pub use time::{Span, SpanError, Timestamp};
+pub use ustar::{BLOCK, TarError, TarHeader, TarKind, tar_padding};

@@ -14,8 +14,27 @@ pub fn printable(text: &str, limit: usize) -> String {
     out
 }
 
+/// Shows a line of a file with a mark below the column that is meant; of a long line the part
+/// around it. `line` and `column` count from 1, columns in characters.
+pub fn excerpt(line: usize, column: usize, text: &str) -> String {
+    let skipped = if column > 160 { column - 80 } else { 0 };
+    let shown: String = text.chars().skip(skipped).take(201).collect();
+    // A tab has no width of its own, and the mark must stand below its place.
+    let shown = printable(&shown.replace('\t', " "), 200);
+    format!("{line:>5} | {shown}\n      | {:>width$}", "^", width = column - skipped)
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn marks_a_place_in_a_line() {
+        assert_eq!(super::excerpt(7, 3, "\tab"), "    7 |  ab\n      |   ^");
+        let long = "x".repeat(500);
+        let shown = super::excerpt(1, 300, &long);
+        let (line, mark) = shown.split_once('\n').unwrap();
+        assert_eq!((line.chars().count(), mark.find('^')), (8 + 201, Some(8 + 79)));
+    }
+
     #[test]
     fn escapes_terminal_control_and_cuts() {
         assert_eq!(super::printable("a\u{1b}[2Jb\n", 80), "a\\u{1b}[2Jb\\n");

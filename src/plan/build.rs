@@ -33,6 +33,16 @@ pub struct Seen {
     pub state: State,
 }
 
+impl Seen {
+    /// Returns the size of what is present: its layers as they are stored, in bytes.
+    pub fn size(&self) -> Option<u64> {
+        match &self.state {
+            State::Present { recorded, .. } => Some(recorded.size),
+            State::Missing | State::Broken { .. } | State::Unknown { .. } => None,
+        }
+    }
+}
+
 /// The four answers of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {

@@ -1,12 +1,14 @@
 //! The container engine: builds, pushes, runs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
+use super::blob::BlobStream;
 use crate::model::{Digest, Entry, Platform, Repository, SecretValue, Tag};
 
 /// A container engine. Dropping the future of [`Engine::build`] or [`Engine::push`] cancels it.
@@ -39,6 +41,14 @@ pub trait Engine: Send + Sync {
         tag: &Tag,
         events: &(dyn Fn(PushEvent) + Send + Sync),
     ) -> Result<Digest, EngineError>;
+
+    /// Takes in images from a tar stream as `docker load` does, and looks whether it then has
+    /// these references. A stream that ends in an error leaves nothing behind.
+    async fn load(
+        &self,
+        references: &[String],
+        tar: BlobStream<'static, io::Error>,
+    ) -> Result<(), EngineError>;
 
     /// Runs a command in a container and returns its exit code. The container is gone
     /// when this returns, also after `cancel`.

@@ -2,6 +2,7 @@
 //!
 //! Everything above (`exec`) talks to these; everything below (`adapter`) implements them.
 
+mod archive;
 mod blob;
 mod clock;
 mod context;
@@ -11,6 +12,7 @@ mod remote;
 mod secrets;
 mod wait;
 
+pub use archive::Archive;
 pub use blob::{Blob, BlobSource, BlobStream, Whole};
 pub use clock::Clock;
 pub use context::{Context, ContextError, ContextFilter, Scan, Visit};

@@ -51,6 +51,12 @@ pub enum SecretError {
         /// The limit.
         limit: usize,
     },
+    /// This run is not given any.
+    #[error("secrets are withheld: {why}")]
+    Withheld {
+        /// Why not.
+        why: String,
+    },
     /// No ssh agent takes connections.
     #[error("no ssh agent answers at {}: {source}", socket.display())]
     Agent {

@@ -109,3 +109,27 @@ fn names_that_nobody_declared() {
     world.boxwright(&["plan", "--registry", "https://x"]).fails(2, &["--registry", "https://x"]);
     world.boxwright(&["plan", "--arg", "novalue"]).exits(2).says(&["NAME=VALUE"]);
 }
+
+#[test]
+fn a_pin_that_cannot_be_read_names_its_place_and_the_documents() {
+    let world = World::single("127.0.0.1:1", "ARG J\nRUN true");
+    let pin = |lines: &str| {
+        let config =
+            format!("[pin.j]\nfile = \"a.json\"\n{lines}\n[box.only]\nargs = {{ J = \"{{pin.j}}\" }}\n");
+        world.configure("127.0.0.1:1", &config);
+        world.without_engine(&["keys"])
+    };
+    pin("field = \"a.b\"").fails(2, &["pin j: boxwright.toml:3:8: there is no a.json\n    3 | file = "]);
+    world.write("a.json", "{bad\n");
+    pin("field = \"a.b\"")
+        .fails(2, &["pin j: a.json:1:2: cannot be parsed: key must be a string\n    1 | {bad\n      |  ^"]);
+    world.write("a.json", "{\"a\": 1}\n");
+    pin("field = \"a.b\"")
+        .fails(2, &["pin j: boxwright.toml:4:9: a.json has no field `a.b`\n    4 | field = \"a.b\"\n"]);
+    pin("pattern = \"v=(.*)\"").fails(2, &["pin j: boxwright.toml:4:11: a.json does not match `v=(.*)`\n"]);
+    std::fs::remove_file(world.root.join("a.json")).unwrap();
+    let outside = world.beside("a.json");
+    std::fs::write(&outside, "{\"a\": 1}\n").unwrap();
+    std::os::unix::fs::symlink(&outside, world.root.join("a.json")).unwrap();
+    pin("field = \"a\"").fails(2, &["pin j: boxwright.toml:3:8: a.json leads out of"]);
+}

@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use crate::world::{Ended, World};
+use crate::witness::{Registry, busybox};
+use crate::world::{Ended, World, unique};
 
 /// The chain; nothing here gets as far as asking a registry.
 fn world() -> World {
@@ -39,9 +40,10 @@ fn a_copy_source_that_is_not_there() {
     world.replace("ci/Dockerfile", "COPY test /test", "COPY tests /test");
     world.without_engine(&["keys", "base"]).good();
     for command in ["keys", "plan", "build"] {
-        world
-            .without_engine(&[command])
-            .fails(2, &["box test", "ci/Dockerfile:8", "`tests`", "matches nothing"]);
+        world.without_engine(&[command]).fails(
+            2,
+            &["box test: ci/Dockerfile:8:6: `tests` matches nothing", "    8 | COPY tests /test\n"],
+        );
     }
     world.replace("ci/Dockerfile", "COPY tests", "COPY test");
     world.write("ci/.dockerignore", "test\n");
@@ -69,6 +71,23 @@ fn a_context_outside_the_repository() {
     assert_ne!(keys[2], linked[2]);
     fs::write(outside.join("test/secret"), "y").unwrap();
     assert_eq!(world.keys(), linked);
+}
+
+#[test]
+fn an_ignore_file_outside_the_repository() {
+    let world = world();
+    let outside = world.beside("ignore");
+    fs::write(&outside, "test/one.txt\n").unwrap();
+    for name in ["ci/.dockerignore", "ci/Dockerfile.dockerignore"] {
+        symlink(&outside, world.root.join(name)).unwrap();
+        world.without_engine(&["keys"]).fails(2, &["box base", name, "leads out of"]);
+        fs::remove_file(world.root.join(name)).unwrap();
+    }
+    // One that stays inside is read.
+    let keys = world.keys();
+    world.write("ci/ignored", "test/one.txt\n");
+    symlink("ignored", world.root.join("ci/.dockerignore")).unwrap();
+    assert_ne!(world.keys()[2], keys[2]);
 }
 
 #[test]
@@ -105,4 +124,53 @@ fn arguments_that_fit_nothing() {
     world.without_engine(&["keys"]).fails(2, &["box test", "ci/Dockerfile", "VERSION"]);
     world.replace("boxwright.toml", "args = { VERSION", "args = { X = \"{pin.rust}\", VERSION");
     world.without_engine(&["keys"]).fails(2, &["no pin `rust`", "boxwright.toml:"]);
+}
+
+/// Two boxes of which the second stands on the first, each with a file of its own.
+fn pair(registry: &Registry, second: &str) -> World {
+    let world = World::empty();
+    let boxes = "[box.a]\ndockerfile = \"D1\"\n[box.b]\ndockerfile = \"D2\"\ncontexts = { a = \"box:a\" }\n";
+    world.configure(&registry.host, boxes);
+    world.write("D1", &format!("FROM {}\nLABEL a={}\n", busybox(), unique()));
+    world.write("D2", second);
+    world.commit();
+    world
+}
+
+#[test]
+fn what_the_engine_cannot_do_is_told_before_anything_is_built() {
+    let registry = Registry::start(&[]);
+    let needs = "FROM a\nCOPY --from=a /bin/sh /x\nRUN <<E\ntrue\nE\nRUN --network=none true\n";
+    let world = pair(&registry, &format!("{needs}HEALTHCHECK --start-interval=1s CMD true\n"));
+    world.boxwright(&["build"]).fails(
+        1,
+        &[
+            "this engine is Docker Engine 20.10",
+            "box b: D2:3:1: a here-document needs Docker Engine 23 or later",
+            "    3 | RUN <<E\n",
+            "box b: D2:6:5: `RUN --network` needs Docker Engine 23",
+            "box b: D2:7:13: `HEALTHCHECK --start-interval` needs Docker Engine 25",
+            "nothing was built",
+        ],
+    );
+    assert!(registry.tags("a").is_empty(), "the parent was pushed");
+    // What is refused by all of them needs no engine to be found.
+    world.write("D2", "FROM a\nRUN --bogus true\n");
+    for command in ["keys", "build"] {
+        let ended = world.without_engine(&[command]);
+        ended.fails(2, &["box b: D2:2:5: RUN takes no flag `--bogus`", "    2 | RUN --bogus true\n"]);
+    }
+}
+
+/// The frontend of this engine reads the whole file that it is sent.
+#[test]
+fn what_another_stage_needs_stops_no_box() {
+    let registry = Registry::start(&[]);
+    let world = World::empty();
+    world.configure(&registry.host, "[box.a]\ntarget = \"a\"\n");
+    let others = "FROM scratch AS z\nRUN <<E\necho hi\nE\nCOPY --link f /\n";
+    let steps = format!("FROM {} AS a\nLABEL a={}\n", busybox(), unique());
+    world.write("Dockerfile", &format!("{others}{steps}FROM a\nRUN --network=none true\n"));
+    world.commit();
+    world.boxwright(&["build"]).good();
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::witness::{Registry, tell};
-use crate::world::{Ended, World};
+use crate::world::{Ended, World, unique};
 
 /// A registry that nobody asks: keys are computed offline.
 const NOBODY: &str = "127.0.0.1:1";
@@ -116,4 +116,15 @@ fn keys_need_neither_network_nor_git() {
     call.current_dir(&world.root).env_clear().env("PATH", "/nonexistent");
     let ended = Ended::of(call.output().unwrap()).good();
     assert_eq!(ended.boxes("key"), keys);
+}
+
+#[test]
+fn proxies_that_are_given_reach_the_build() {
+    let registry = Registry::start(&[]);
+    let test = "RUN test \"$HTTP_PROXY\" = http://p.invalid:1 && test \"$ftp_proxy\" = f.invalid";
+    let world = World::single(&registry.host, &format!("ARG HTTP_PROXY\n{test} && echo {}", unique()));
+    let args = "[box.only]\nargs = { HTTP_PROXY = \"http://p.invalid:1\", ftp_proxy = \"f.invalid\" }\n";
+    world.configure(&registry.host, args);
+    world.commit();
+    world.boxwright(&["build"]).good();
 }

@@ -5,12 +5,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod archive;
 mod bad_config;
 mod bad_context;
 mod bad_outside;
 mod chain;
 mod clean;
 mod debian;
+mod docs;
 mod embedded;
 mod explain;
 mod failure;
@@ -21,6 +23,7 @@ mod kills;
 mod outage;
 mod output;
 mod promote;
+mod report;
 mod run;
 mod secrets;
 mod sources;

@@ -11,6 +11,8 @@
 
 mod mutate;
 mod parsers;
+#[path = "../archive/sample.rs"]
+mod sample;
 mod seeds;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -97,6 +99,7 @@ macro_rules! parsers {
 }
 
 parsers!(
+    archive,
     dockerfile,
     dockerignore,
     config,

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use super::sample::{self, Sample};
 use boxwright::model::{
     Digest, Generation, Key, Lease, Marked, Marker, Record, RunBox, RunId, RunRecord, SetBox, SetRecord,
     Source, StoredInputs, Tag, Timestamp,
@@ -24,6 +25,18 @@ pub fn failed(name: &str) -> Vec<Vec<u8>> {
 
 fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
     texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+pub fn archive() -> Vec<Vec<u8>> {
+    let entries = Sample::new().entries();
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, bytes) in &entries {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        builder.append_data(&mut header, name, &bytes[..]).unwrap();
+    }
+    let whole = sample::tar(&entries);
+    vec![sample::gzip(&whole), whole, builder.into_inner().unwrap()]
 }
 
 pub fn dockerfile() -> Vec<Vec<u8>> {

@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use boxwright::adapter::memory::MemoryRegistry;
 use boxwright::model::{Digest, Key, MediaType, RawManifest, Repository, Tag};
 use boxwright::port::{
-    BuildEvent, BuildRequest, Engine, EngineError, ImageId, PushEvent, Registry, RunOutput, RunRequest,
+    BlobStream, BuildEvent, BuildRequest, Engine, EngineError, ImageId, PushEvent, Registry, RunOutput,
+    RunRequest,
 };
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -225,6 +226,10 @@ impl<R: Registry> Engine for FakeEngine<R> {
         self.registry.put_blob(repository, layer).await.map_err(lost)?;
         self.registry.put(repository, &tag.clone().into(), &manifest).await.map_err(lost)?;
         Ok(manifest.digest().clone())
+    }
+
+    async fn load(&self, _: &[String], _: BlobStream<'static, std::io::Error>) -> Result<(), EngineError> {
+        unreachable!("these tests load nothing")
     }
 
     async fn run(

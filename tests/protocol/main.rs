@@ -20,6 +20,7 @@ mod policies;
 mod project;
 mod promote;
 mod promote_faults;
+mod rebuild;
 mod retention;
 mod rollback;
 mod together;

@@ -75,6 +75,7 @@ async fn no_failed_request_of_a_build_is_taken_for_missing() {
                     assert!(error.to_string().contains(&format!("{:?}", failed.verb)), "{error}");
                 }
                 Err(BuildError::Secret(error)) => panic!("no box has secrets: {error}"),
+                Err(BuildError::Beyond(error)) => panic!("no box needs anything: {error}"),
                 Ok(report) => {
                     for (name, one) in &report.boxes {
                         assert_eq!(one.digest.is_some(), matches!(one.outcome, Outcome::Built), "{failed:?}");

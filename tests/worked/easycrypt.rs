@@ -146,7 +146,8 @@ fn a_fork_goes_on_with_what_is_there_and_else_says_what_a_maintainer_does() {
 
 #[test]
 fn a_cancelled_run_leaves_nothing_half_done_and_its_second_attempt_goes_on() {
-    let project = Project::of("easycrypt-like");
+    let mut project = Project::of("easycrypt-like");
+    project.wait = "10m";
     project.boxwright(&["build", "base"]).exits(0);
     project.append("scripts/docker/tools/opam.sh", "sleep 3\n");
     project.commit("a slow step");
@@ -210,10 +211,10 @@ fn the_cron_rebuilds_or_opens_a_change_and_cleans_and_a_person_rebuilds_by_hand(
     assert!((2..5).all(|index| third[index] != second[index]));
 
     // A box with the name of an option, or a command in it, is only a box that is not there.
-    for name in ["--help", "base; touch /tmp/never", "$(false)"] {
+    for (run, name) in (11..).zip(["--help", "base; boxwright clean --yes", "$(false)"]) {
         let mut event = event.clone();
         event.payload = dispatch(json!({ "box": name }));
-        event.run += 1;
+        event.run = run;
         let refused = project.workflow("rebuild.yml", &event);
         ends(&refused["rebuild"], "failure");
         says(&refused["rebuild"], &["there is no box"]);

@@ -17,6 +17,8 @@ pub struct Project {
     pub registry: Registry,
     /// The same images, by a token that reads.
     pub fork: Registry,
+    /// How long runs wait for each other: not at all where there is one at a time.
+    pub wait: &'static str,
 }
 
 /// How a call of boxwright ended.
@@ -31,7 +33,7 @@ impl Project {
     pub fn of(example: &str) -> Self {
         let registry = Registry::start(&[]);
         let fork = registry.beside("fork", &["--readonly"]);
-        let project = Self { directory: TempDir::new().unwrap(), registry, fork };
+        let project = Self { directory: TempDir::new().unwrap(), registry, fork, wait: "0s" };
         project.move_base("boxwright-busybox:1");
         let at = |name: &str| project.at(name);
         for name in ["home", "bin", "w", "releases/OWNER/boxwright/releases/download/v0.1.0"] {
@@ -93,6 +95,7 @@ impl Project {
     pub fn variables(&self) -> Vec<(String, String)> {
         let mut out = vec![
             ("BOXWRIGHT_ARG_BASE".to_owned(), format!("{}/busybox:1", self.registry.host)),
+            ("BOXWRIGHT_WAIT".to_owned(), self.wait.to_owned()),
             ("RUST_BACKTRACE".to_owned(), "1".to_owned()),
         ];
         out.extend(std::env::var("DOCKER_HOST").ok().map(|host| ("DOCKER_HOST".to_owned(), host)));

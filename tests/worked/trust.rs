@@ -58,6 +58,32 @@ fn a_run_that_an_outsider_caused_writes_nothing_even_with_a_token_that_may() {
 }
 
 #[test]
+fn a_stranger_s_build_is_lent_no_secret() {
+    let project = Project::of("lampe-like");
+    let config = std::fs::read_to_string(project.at("work/boxwright.toml")).unwrap();
+    let lent = "[box.ci]\nsecrets = { token = { env = \"PASSWORD\" } }\n";
+    project.write("boxwright.toml", &config.replace("[box.ci]\n", lent));
+    project.append(
+        "docker/Dockerfile",
+        "RUN --mount=type=secret,id=token cp /run/secrets/token /opt/ci/token\n",
+    );
+    let path = project.at("event.json");
+    let call = |recorded: &str, name: &str| {
+        std::fs::write(&path, event(recorded).to_string()).unwrap();
+        let mut command = project.command(&["build", "--local"]);
+        command.env("GITHUB_ACTIONS", "true").env("GITHUB_EVENT_NAME", name).env("GITHUB_EVENT_PATH", &path);
+        Ended::of(command.env("PASSWORD", "t0p").output().unwrap())
+    };
+    let refused = call("github/pull_request_target.fork", "pull_request_target").exits(21);
+    assert!(refused.err.contains("withheld: this run is not trusted"), "{}", refused.err);
+    let lent = call("github/push.branch", "push").exits(0);
+    let image =
+        lent.out.lines().find(|line| line.starts_with("ci ")).unwrap().split(' ').next_back().unwrap();
+    assert_eq!(crate::witness::tell("docker", &["run", "--rm", image, "cat", "/opt/ci/token"]), "t0p");
+    crate::witness::tell("docker", &["rmi", image]);
+}
+
+#[test]
 fn an_unknown_ci_writes_only_when_told_to() {
     let project = Project::of("lampe-like");
     let call = |arguments: &[&str]| {

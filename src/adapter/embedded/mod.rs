@@ -8,7 +8,6 @@
 //! - `index`: what `index.json` says, read and written;
 //! - `snapshot`: `index.json` as last read;
 //! - `layout`: the directory, its lock, and replacing files in it;
-//! - `converted`: the OCI form of a Docker manifest, for those who read the directory;
 //! - `store`: what the registry does with manifests;
 //! - `upload`: bytes of blobs as they come;
 //! - `collect`: removing blobs that nothing needs;
@@ -16,7 +15,6 @@
 //! - `http`: requests and answers, nothing else.
 
 mod collect;
-mod converted;
 mod error;
 mod http;
 mod index;

@@ -11,11 +11,10 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::EmbeddedError;
-use super::converted::oci_form;
 use super::index::{Holding, Kind, Name};
 use super::layout::Layout;
 use super::upload::Upload;
-use crate::model::{Descriptor, Digest, Document, ManifestError, RawManifest, Tag};
+use crate::model::{Descriptor, Digest, Document, ManifestError, RawManifest, Tag, oci_form};
 use crate::port::Reference;
 
 /// The store under `.boxwright/registry/`.

@@ -8,6 +8,7 @@ mod build;
 mod connect;
 mod contexts;
 mod error;
+mod load;
 mod packet;
 mod pull;
 mod push;
@@ -19,6 +20,8 @@ mod sync;
 mod terminal;
 mod trace;
 
+use std::io;
+
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +29,9 @@ pub use auth::{AuthSource, Login};
 pub use connect::DockerEngine;
 
 use crate::model::{Digest, Repository, Tag};
-use crate::port::{BuildEvent, BuildRequest, Engine, EngineError, ImageId, PushEvent, RunOutput, RunRequest};
+use crate::port::{
+    BlobStream, BuildEvent, BuildRequest, Engine, EngineError, ImageId, PushEvent, RunOutput, RunRequest,
+};
 
 #[async_trait]
 impl Engine for DockerEngine {
@@ -71,6 +76,14 @@ impl Engine for DockerEngine {
         events: &(dyn Fn(PushEvent) + Send + Sync),
     ) -> Result<Digest, EngineError> {
         push::push(self, image, repository, tag, events).await
+    }
+
+    async fn load(
+        &self,
+        references: &[String],
+        tar: BlobStream<'static, io::Error>,
+    ) -> Result<(), EngineError> {
+        load::load(self, references, tar).await
     }
 
     async fn run(

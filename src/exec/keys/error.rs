@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::DirectoryError;
-use crate::config::PinError;
-use crate::inputs::{DockerfileError, DockerignoreError, RewriteError};
+use crate::config::ConfigError;
+use crate::inputs::{At, DockerfileError, DockerignoreError, RewriteError};
 use crate::model::{ImageNameError, RepositoryError, TagError};
 use crate::port::ContextError;
 
@@ -62,34 +62,30 @@ pub enum KeysError {
         source: ContextError,
     },
     /// A source in the Dockerfile that names nothing in the context.
-    #[error("box {name}: {file}:{line}: `{pattern}` matches nothing in the context")]
+    #[error("box {name}: {at}: `{pattern}` matches nothing in the context{}", at.excerpt())]
     NothingMatches {
         /// The box.
         name: String,
-        /// The Dockerfile.
-        file: String,
-        /// The line, from 1.
-        line: u32,
+        /// Where it is named.
+        at: At,
         /// The source as it was written.
         pattern: String,
     },
     /// A pinned file is not there.
-    #[error("pin {pin}: there is no {}", path.display())]
+    #[error("pin {pin}")]
     PinFile {
         /// The pin.
         pin: String,
-        /// The file.
-        path: PathBuf,
+        /// The file, and where the configuration names it.
+        source: ConfigError,
     },
     /// A pinned file does not hold the value.
-    #[error("pin {pin}: {} {source}", path.display())]
+    #[error("pin {pin}")]
     PinValue {
         /// The pin.
         pin: String,
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: PinError,
+        /// What is wrong: in the file, or in what the configuration looks for in it.
+        source: ConfigError,
     },
     /// Files that must agree do not.
     #[error("pin {pin}: {} holds `{first}`, but {} holds `{second}`", first_path.display(), second_path.display())]
@@ -112,16 +108,14 @@ pub enum KeysError {
         what: String,
     },
     /// A name in a Dockerfile that names no image.
-    #[error("box {name}: {file}:{line}")]
+    #[error("box {name}: {at}: {why}{}", at.excerpt())]
     Image {
         /// The box.
         name: String,
-        /// The Dockerfile.
-        file: String,
-        /// The line, from 1.
-        line: u32,
+        /// Where it stands.
+        at: At,
         /// Why not.
-        source: ImageNameError,
+        why: ImageNameError,
     },
     /// Prefix and key do not make a tag.
     #[error("box {name}: the prefix does not make a tag")]
@@ -166,14 +160,15 @@ pub enum KeysError {
         source: DirectoryError,
     },
     /// A build needs a secret or an ssh agent that its box does not declare.
-    #[error("box {name}: {file}:{line}: this step needs the {what} `{id}`, which the box does not declare")]
+    #[error(
+        "box {name}: {at}: this step needs the {what} `{id}`, which the box does not declare{}",
+        at.excerpt()
+    )]
     Undeclared {
         /// The box.
         name: String,
-        /// The Dockerfile.
-        file: String,
-        /// The line, from 1.
-        line: u32,
+        /// The mount.
+        at: At,
         /// `secret` or `ssh agent`.
         what: &'static str,
         /// Its id.
@@ -191,17 +186,16 @@ pub enum KeysError {
     },
     /// A box it stands on hands on a trigger that copies from an image or a stage.
     #[error(
-        "box {name}: {file}:{line} of its parent {parent} is an ONBUILD trigger that copies from `{from}`"
+        "box {name}: {at} of its parent {parent} is an ONBUILD trigger that copies from `{from}`{}",
+        at.excerpt()
     )]
     Trigger {
         /// The box.
         name: String,
         /// The parent.
         parent: String,
-        /// The parent's Dockerfile.
-        file: String,
-        /// The trigger's line, from 1.
-        line: u32,
+        /// The trigger in the parent's Dockerfile.
+        at: At,
         /// What it copies from.
         from: String,
     },

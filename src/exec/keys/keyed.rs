@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Directory, KeysError, joined};
 use crate::config::{BoxSpec, ContextSource};
-use crate::inputs::{Analysis, DockerfileSource, InputManifest, NeedKind, Reads, rewrite};
+use crate::inputs::{Analysis, DockerfileSource, InputManifest, Need, Reads, rewrite};
 use crate::model::Key;
 use crate::plan::Wanted;
 use crate::port::BuildRequest;
@@ -58,10 +58,9 @@ impl Keyed {
         self.manifest.parents.iter().map(|(name, key)| (name.as_str(), of(name), key)).collect()
     }
 
-    /// Returns what the engine must be able to do, with the place that needs it.
-    pub fn needs(&self) -> impl Iterator<Item = (&NeedKind, String)> {
-        let file = self.source.name();
-        self.analysis.needs.iter().map(move |need| (&need.kind, format!("{file}:{}", need.line)))
+    /// Returns what the engine must be able to do, with the places that need it.
+    pub fn needs(&self) -> &[Need] {
+        &self.analysis.needs
     }
 
     /// Returns the paths that entered the key, relative to `top`, which they are below.
@@ -81,6 +80,7 @@ impl Keyed {
         labels: BTreeMap<String, String>,
         no_cache: bool,
     ) -> Result<BuildRequest, KeysError> {
+        let owned = |(name, value): (&String, &String)| (name.clone(), value.clone());
         let contexts = self.context_images();
         let mut replacements = BTreeMap::new();
         for found in &self.analysis.images {
@@ -92,14 +92,14 @@ impl Keyed {
             };
             replacements.extend(reference.map(|reference| (found.origin.clone(), reference)));
         }
-        let dockerfile = rewrite(&self.source, &self.analysis.images, &replacements)
+        let dockerfile = rewrite(&self.source, &self.analysis, &replacements)
             .map_err(|source| KeysError::Rewrite { name: self.spec.name.clone(), source })?;
         Ok(BuildRequest {
             dockerfile,
             root: self.root.clone(),
             entries: self.manifest.entries.clone(),
             target: self.spec.target.clone(),
-            args: self.analysis.arguments.clone(),
+            args: self.analysis.arguments.iter().chain(&self.analysis.proxies).map(owned).collect(),
             labels,
             platform: self.spec.platform.clone(),
             network: self.spec.network.clone(),

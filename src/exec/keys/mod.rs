@@ -11,7 +11,7 @@ use super::secrets;
 use super::sources::{self, Directory, DirectoryError, Local, joined};
 use crate::config::{BoxSpec, ContextSource, Lock, Project};
 use crate::inputs::{
-    Analysis, BoxInputs, BuildOptions, DockerfileSource, Dockerignore, FindingKind, ImageOrigin,
+    Analysis, BoxInputs, BuildOptions, DockerfileSource, Dockerignore, FindingKind, Handed, ImageOrigin,
     InputManifest, Reads, Selection, analyse, is_secret,
 };
 use crate::model::{ContentTag, Digest, Entry, Generation, ImageName, Key, Repository};
@@ -65,11 +65,13 @@ pub fn keys(tree: Tree<'_>, specs: &[BoxSpec], registry: &str) -> Result<Vec<Key
 }
 
 impl Tree<'_> {
-    /// Reads and analyses the Dockerfile of a box.
+    /// Reads and analyses the Dockerfile of a box; `handed` tells what the boxes hand on that
+    /// it stands on.
     pub(super) fn analyse(
         &self,
         spec: &BoxSpec,
         pins: &BTreeMap<String, String>,
+        handed: impl Fn(&str) -> Option<Handed>,
     ) -> Result<Analysed, KeysError> {
         let name = || spec.name.clone();
         let dockerfile = self.inside(spec, &spec.dockerfile)?;
@@ -82,11 +84,16 @@ impl Tree<'_> {
         let mut args: BTreeMap<String, String> =
             spec.args.iter().map(|(name, value)| (name.clone(), value.fill(pins))).collect();
         args.extend(self.args.iter().map(|(name, value)| (name.clone(), value.clone())));
+        let parent = |(name, source): (&String, &ContextSource)| match source {
+            ContextSource::Box(parent) => Some((name.clone(), handed(parent)?)),
+            ContextSource::Image(_) | ContextSource::Directory(_) => None,
+        };
         let inputs = BoxInputs {
             target: spec.target.clone(),
             platform: spec.platform.clone(),
             args,
             contexts: sources::context_names(self, spec),
+            parents: spec.contexts.iter().filter_map(parent).collect(),
         };
         let analysis = analyse(&source, &inputs).map_err(bad)?;
         // Arguments for every box need not fit each one; those of the box itself must.
@@ -95,7 +102,7 @@ impl Tree<'_> {
         if !unused.is_empty() {
             return Err(KeysError::Unused { name: name(), file, args: unused });
         }
-        secrets::declared(spec, &analysis, &file)?;
+        secrets::declared(spec, &analysis)?;
         if !spec.allow.contains(&FindingKind::SecretArgument) {
             let args: Vec<String> =
                 analysis.arguments.keys().filter(|name| is_secret(name)).cloned().collect();
@@ -115,19 +122,19 @@ impl Tree<'_> {
         done: &[Keyed],
     ) -> Result<Keyed, KeysError> {
         let name = || spec.name.clone();
-        let analysed = self.analyse(spec, pins)?;
+        let parent = |name: &str| done.iter().find(|done| done.wanted.name == name);
+        let handed = |name: &str| parent(name).map(|parent| parent.analysis.handed.clone());
+        let analysed = self.analyse(spec, pins, handed)?;
         let directories = sources::directories(self, spec, &analysed, local)?;
         let Analysed { source, mut analysis, dockerfile } = analysed;
-        if let Some(reads) = triggered(spec, &analysis, done)? {
-            analysis.reads = reads;
-        }
+        triggered(spec, &analysis, done)?;
         let outside = self.images(spec, &source, &analysis)?;
         let named =
             |(name, (image, digest)): (&String, &(ImageName, Digest))| (name.clone(), image.at(digest));
         let images: BTreeMap<String, String> = outside.iter().map(named).collect();
         let root = self.inside(spec, &spec.context)?;
         let ignore = self.ignore(spec, &root, &dockerfile)?;
-        let entries = self.scan(spec, &root, &analysis.reads, ignore, source.name())?;
+        let entries = self.scan(spec, &root, &mut analysis.reads, ignore)?;
         secrets::outside_context(self.context, spec, self.root, &root, &entries)?;
         let parents: BTreeMap<String, Key> = spec
             .parents()
@@ -208,9 +215,9 @@ impl Tree<'_> {
         let mut beside = dockerfile.as_os_str().to_owned();
         beside.push(".dockerignore");
         for path in [PathBuf::from(beside), root.join(".dockerignore")] {
-            if let Some(bytes) = self.read(spec, &path)? {
-                let shown = path.strip_prefix(self.root).unwrap_or(&path).display().to_string();
-                return Dockerignore::parse(&shown, &bytes)
+            let shown = path.strip_prefix(self.root).unwrap_or(&path);
+            if let Some(bytes) = self.read(spec, &self.inside(spec, shown)?)? {
+                return Dockerignore::parse(&shown.display().to_string(), &bytes)
                     .map_err(|source| KeysError::Dockerignore { name: spec.name.clone(), source });
             }
         }
@@ -221,9 +228,8 @@ impl Tree<'_> {
         &self,
         spec: &BoxSpec,
         root: &Path,
-        reads: &Reads,
+        reads: &mut Reads,
         ignore: Dockerignore,
-        file: &str,
     ) -> Result<Vec<Entry>, KeysError> {
         let name = || spec.name.clone();
         if matches!(reads, Reads::Nothing) {
@@ -239,16 +245,23 @@ impl Tree<'_> {
         let scan = |filter: &dyn ContextFilter| self.context.scan(root, filter).map_err(bad);
         let entries = match scan(&selection)? {
             Scan::Entries(entries) => entries,
-            Scan::Widen(_) => match scan(&Selection::whole(ignore))? {
-                Scan::Entries(entries) => return Ok(entries),
+            Scan::Widen(link) => match scan(&Selection::whole(ignore))? {
+                Scan::Entries(entries) => {
+                    if let Some(source) = selection.through(&link) {
+                        let reason =
+                            format!("`{link}` is a symbolic link, and `{}` reads through it", source.path);
+                        *reads = Reads::Whole { reason, line: source.at.line };
+                    }
+                    return Ok(entries);
+                }
                 Scan::Widen(path) => {
                     unreachable!("the whole context is wide enough, but {path} asked for more")
                 }
             },
         };
         if let Some(source) = selection.missing(&entries).first() {
-            let (pattern, line) = (source.path.clone(), source.line);
-            return Err(KeysError::NothingMatches { name: name(), file: file.to_owned(), line, pattern });
+            let (pattern, at) = (source.path.clone(), source.at.clone());
+            return Err(KeysError::NothingMatches { name: name(), at, pattern });
         }
         Ok(entries)
     }
@@ -286,35 +299,20 @@ impl Tree<'_> {
     }
 }
 
-/// Returns what the `ONBUILD` triggers of the boxes it stands on make a box read: whatever
-/// they copy, it is from its context. Nothing if no trigger reads.
-///
-/// A trigger that copies from elsewhere is refused: neither an image's digest nor a stage's
-/// instructions can be held by a key that knows nothing of them.
-fn triggered(spec: &BoxSpec, analysis: &Analysis, done: &[Keyed]) -> Result<Option<Reads>, KeysError> {
-    let mut reads = None;
+/// Refuses triggers of the boxes it stands on that copy from an image or a stage: neither an
+/// image's digest nor a stage's instructions can be held by a key that knows nothing of them.
+fn triggered(spec: &BoxSpec, analysis: &Analysis, done: &[Keyed]) -> Result<(), KeysError> {
     for found in analysis.images.iter().filter(|found| found.keyword == "FROM") {
-        let Some(ContextSource::Box(name)) = spec.contexts.get(found.origin.name()) else { continue };
-        let Some(parent) = done.iter().find(|done| done.wanted.name == *name) else { continue };
-        let file = parent.source.name();
-        for trigger in &parent.analysis.triggers {
-            if let Some(from) = &trigger.from {
-                return Err(KeysError::Trigger {
-                    name: spec.name.clone(),
-                    parent: name.clone(),
-                    file: file.to_owned(),
-                    line: trigger.line,
-                    from: from.clone(),
-                });
-            }
-            if trigger.reads && reads.is_none() {
-                let reason =
-                    format!("an ONBUILD trigger of parent {name} reads it ({file}:{})", trigger.line);
-                reads = Some(Reads::Whole { reason, line: found.line });
-            }
+        let Some(ContextSource::Box(parent)) = spec.contexts.get(found.origin.name()) else { continue };
+        let Some(keyed) = done.iter().find(|done| done.wanted.name == *parent) else { continue };
+        let (name, parent) = (spec.name.clone(), parent.clone());
+        let copies = keyed.analysis.handed.copies();
+        let copies = copies.map_err(|source| KeysError::Dockerfile { name: parent.clone(), source })?;
+        if let Some((at, from)) = copies.into_iter().next() {
+            return Err(KeysError::Trigger { name, parent, at, from });
         }
     }
-    Ok(reads)
+    Ok(())
 }
 
 /// Returns the outside images that a box names, by the names its Dockerfile gives them.
@@ -333,9 +331,8 @@ pub(super) fn outside(
             (ImageOrigin::Context(_), None) => continue,
             (ImageOrigin::Outside(_), None) => name.parse().map_err(|why| KeysError::Image {
                 name: spec.name.clone(),
-                file: source.name().to_owned(),
-                line: found.line,
-                source: why,
+                at: source.at(found.span.start),
+                why,
             })?,
         };
         images.insert(name.to_owned(), image);

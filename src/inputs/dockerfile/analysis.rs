@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::canonical;
 use super::error::DockerfileError;
 use super::findings::{Finding, FindingKind};
-use super::globals::Globals;
-use super::images::ImageUse;
+use super::globals::{self, Globals};
+use super::images::{Idle, ImageUse};
 use super::lines;
 use super::needs::{Need, NeedKind};
 use super::reads::Reads;
-use super::source::DockerfileSource;
+use super::scope::Scope;
+use super::source::{At, DockerfileSource};
 use super::stages::Stages;
-use super::triggers::{self, Trigger};
+use super::triggers::Handed;
 use super::walk::Walk;
 use crate::inputs::manifest;
 use crate::model::Platform;
@@ -29,6 +30,8 @@ pub struct BoxInputs {
     /// Named contexts: names in `FROM` and `--from` behind which something else stands; the
     /// Dockerfile is rewritten to it.
     pub contexts: BTreeSet<String>,
+    /// What those of the named contexts hand on that are boxes analysed before.
+    pub parents: BTreeMap<String, Handed>,
 }
 
 /// A secret, or an ssh agent, that a reachable stage mounts.
@@ -38,8 +41,8 @@ pub struct Secret {
     pub name: String,
     /// Whether the build fails without it.
     pub required: bool,
-    /// The line of its first use, from 1; of the first that needs it if one does.
-    pub line: u32,
+    /// Its first use; the first that needs it if one does.
+    pub at: At,
 }
 
 /// What a box's Dockerfile says about the box.
@@ -54,20 +57,25 @@ pub struct Analysis {
     pub instructions: Vec<manifest::Instruction>,
     /// The given build arguments that the reachable stages can see; they enter the key.
     pub arguments: BTreeMap<String, String>,
+    /// Given proxy settings that no reachable stage declares. They are passed to the build and
+    /// enter no key, as they enter neither the engine's cache nor the image's history.
+    pub proxies: BTreeMap<String, String>,
     /// Given build arguments that no stage and no global `ARG` declares.
     pub unused: Vec<String>,
     /// What the reachable stages can read from the context.
     pub reads: Reads,
     /// Every place at which a reachable stage names an image.
     pub images: Vec<ImageUse>,
+    /// The stages that are not reachable.
+    pub idle: Vec<Idle>,
     /// The secrets that reachable stages mount, by name.
     pub secrets: Vec<Secret>,
     /// The ssh agents that reachable stages mount, by id.
     pub ssh: Vec<Secret>,
     /// What the engine must be able to do.
     pub needs: Vec<Need>,
-    /// What the target hands on to a build that stands on it and that such a build can read by.
-    pub triggers: Vec<Trigger>,
+    /// What the target hands on to a build that stands on it.
+    pub handed: Handed,
     /// Remarks.
     pub findings: Vec<Finding>,
 }
@@ -79,13 +87,16 @@ pub fn analyse(source: &DockerfileSource, inputs: &BoxInputs) -> Result<Analysis
     let stages = Stages::new(source, instructions, &globals, inputs, escape)?;
     let target = stages.target(source, inputs.target.as_deref())?;
     let reachable = stages.reachable(source, target)?;
-    let mut walk = Walk::new(source, inputs, &globals, &stages, escape);
     let asked = inputs.args.get("BUILDKIT_SYNTAX").map(|syntax| (syntax.clone(), 0));
-    if let Some((syntax, line)) = asked.or_else(|| directives.get("syntax").cloned()) {
+    let asked = asked.or_else(|| directives.get("syntax").cloned());
+    let mut walk = Walk::new(source, inputs, &globals, &stages, escape, asked.is_none());
+    if let Some((syntax, line)) = asked {
         if !is_docker_frontend(&syntax) {
             walk.reads.whole(line, format!("nothing is known about the frontend `{syntax}`"));
         }
-        walk.needs.push(Need { kind: NeedKind::Syntax(syntax), line });
+        let before = source.text().split_inclusive('\n').take((line as usize).saturating_sub(1));
+        let at = source.at(before.map(str::len).sum());
+        walk.needs.push(Need { kind: NeedKind::Syntax(syntax), at });
     }
     for &index in &reachable {
         walk.stage(index)?;
@@ -101,12 +112,22 @@ pub fn analyse(source: &DockerfileSource, inputs: &BoxInputs) -> Result<Analysis
             manifest::Instruction { text, line: Some(instruction.line) }
         }));
     }
-    let triggers = triggers::of(source, &stages.stages[target].body)?;
+    let ends = stages.stages.iter().skip(1).map(|next| next.from.start).chain([source.text().len()]);
+    let idle = stages.stages.iter().zip(ends).enumerate().filter(|(index, _)| !reachable.contains(index));
+    let idle = idle.map(|(_, (stage, end))| Idle { span: stage.from.start..end, name: stage.name.clone() });
+    let idle = idle.collect();
+    let scope = walk.scopes.get(&target).cloned().unwrap_or_else(|| Scope::new(true));
+    let handed = Handed::new(source, escape, &stages.stages[target].body, &scope);
+    // What it could not be read by is an error of this box, not of those that stand on it.
+    handed.copies()?;
     let target = match &stages.stages[target].name {
         Some(name) => name.clone(),
         None => format!("#{}", positions.get(&target).copied().unwrap_or_default()),
     };
     let arguments = walk.arguments(&used);
+    let is_open = |name: &String| globals::is_proxy(name) && !arguments.contains_key(name);
+    let proxies = inputs.args.iter().filter(|(name, _)| is_open(name));
+    let proxies = proxies.map(|(name, value)| (name.clone(), value.clone())).collect();
     let unused = walk.unused();
     for (line, remote) in &walk.reads.remotes {
         if !remote.checksum {
@@ -121,13 +142,15 @@ pub fn analyse(source: &DockerfileSource, inputs: &BoxInputs) -> Result<Analysis
         directives: directives.into_iter().map(|(name, (value, _))| (name, value)).collect(),
         instructions: canonical,
         arguments,
+        proxies,
         unused,
         reads: walk.reads.finish(),
         images: walk.images,
+        idle,
         secrets: walk.secrets.into_values().collect(),
         ssh: walk.ssh.into_values().collect(),
         needs: walk.needs,
-        triggers,
+        handed,
         findings: walk.findings,
     })
 }

@@ -10,13 +10,13 @@ const SHOWN: usize = 300;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DockerfileError {
     /// Its bytes are not text.
-    #[error("{at}: not UTF-8")]
+    #[error("{at}: not UTF-8{}", at.excerpt())]
     NotText {
         /// The first odd byte.
         at: At,
     },
     /// BuildKit would refuse it as well.
-    #[error("{at}: {}", printable(reason, SHOWN))]
+    #[error("{at}: {}{}", printable(reason, SHOWN), at.excerpt())]
     Syntax {
         /// Where.
         at: At,
@@ -24,7 +24,7 @@ pub enum DockerfileError {
         reason: String,
     },
     /// No such instruction.
-    #[error("{at}: unknown instruction `{keyword}`{}", hint(nearest))]
+    #[error("{at}: unknown instruction `{keyword}`{}{}", hint(nearest), at.excerpt())]
     UnknownInstruction {
         /// Where.
         at: At,
@@ -34,7 +34,7 @@ pub enum DockerfileError {
         nearest: Option<String>,
     },
     /// A stage or stage index that does not exist, or not before the instruction that uses it.
-    #[error("{at}: stage `{}` {}", printable(name, SHOWN), printable(reason, SHOWN))]
+    #[error("{at}: stage `{}` {}{}", printable(name, SHOWN), printable(reason, SHOWN), at.excerpt())]
     Stage {
         /// Where it is used.
         at: At,
@@ -62,9 +62,10 @@ pub enum DockerfileError {
     },
     /// An image name that depends on something only the build knows.
     #[error(
-        "{at}: cannot tell which image `{}` names, because `{}` is only known during the build",
+        "{at}: cannot tell which image `{}` names, because `{}` is only known during the build{}",
         printable(text, SHOWN),
-        printable(variable, SHOWN)
+        printable(variable, SHOWN),
+        at.excerpt()
     )]
     UndecidableImage {
         /// Where.

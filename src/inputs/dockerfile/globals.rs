@@ -142,7 +142,8 @@ pub(super) fn is_predefined(name: &str) -> bool {
         || matches!(name, "TARGETPLATFORM" | "TARGETOS" | "TARGETARCH" | "TARGETVARIANT" | "TARGETOSVERSION")
 }
 
-/// Whether this is a proxy setting, which never enters a key.
+/// Whether this is a proxy setting, which a build gets without an `ARG` (Dockerfile reference,
+/// "Predefined ARGs").
 pub(super) fn is_proxy(name: &str) -> bool {
     ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"]
         .iter()

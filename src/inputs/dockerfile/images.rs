@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::analysis::Analysis;
 use super::source::DockerfileSource;
 
 /// One place at which a reachable stage names an image.
@@ -53,32 +54,58 @@ pub enum RewriteError {
     },
 }
 
-/// Returns the Dockerfile with image names replaced; names without a replacement stay.
+/// A stage that the target does not need.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idle {
+    /// Its bytes in the file, up to the next stage.
+    pub span: Range<usize>,
+    /// Its name in lower case, if it has one.
+    pub name: Option<String>,
+}
+
+impl Idle {
+    /// What is sent in its place: an empty stage of the same name on as many lines, so that
+    /// stages keep their indices and the engine's messages their line numbers.
+    fn emptied(&self, text: &str) -> String {
+        let name = self.name.as_ref().map_or_else(String::new, |name| format!(" AS {name}"));
+        format!("FROM scratch{name}{}", "\n".repeat(text.matches('\n').count()))
+    }
+}
+
+/// Returns the Dockerfile as it is sent: image names replaced, where there is a replacement,
+/// and the stages emptied that the target does not need. A frontend reads the whole file, and
+/// might refuse what is none of this box's business.
 pub fn rewrite(
     source: &DockerfileSource,
-    uses: &[ImageUse],
+    analysis: &Analysis,
     replacements: &BTreeMap<ImageOrigin, String>,
 ) -> Result<Vec<u8>, RewriteError> {
-    let mut changes: Vec<(&Range<usize>, &String)> =
-        uses.iter().filter_map(|found| Some((&found.span, replacements.get(&found.origin)?))).collect();
-    changes.sort_by_key(|(span, _)| span.start);
-    changes.dedup();
+    let elsewhere = || RewriteError::Elsewhere { file: source.name().to_owned() };
     let text = source.text();
-    let mut out = Vec::with_capacity(text.len() + changes.len() * 80);
-    let mut done = 0;
-    for (span, replacement) in changes {
+    let mut changes: Vec<(Range<usize>, String)> = Vec::new();
+    for found in &analysis.images {
+        let Some(replacement) = replacements.get(&found.origin) else { continue };
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@+[]".contains(&byte);
         if replacement.is_empty() || !replacement.bytes().all(plain) {
             let text = crate::model::printable(replacement, 120);
             return Err(RewriteError::Reference { text });
         }
+        changes.push((found.span.clone(), replacement.clone()));
+    }
+    for idle in &analysis.idle {
+        let stage = text.get(idle.span.clone()).ok_or_else(elsewhere)?;
+        changes.push((idle.span.clone(), idle.emptied(stage)));
+    }
+    changes.sort_by_key(|(span, _)| span.start);
+    changes.dedup();
+    let mut out = String::with_capacity(text.len() + changes.len() * 80);
+    let mut done = 0;
+    for (span, replacement) in changes {
         let kept = text.get(done..span.start).filter(|_| text.is_char_boundary(span.end.max(span.start)));
-        let kept = kept.ok_or_else(|| RewriteError::Elsewhere { file: source.name().to_owned() })?;
-        out.extend_from_slice(kept.as_bytes());
-        out.extend_from_slice(replacement.as_bytes());
+        out.push_str(kept.ok_or_else(elsewhere)?);
+        out.push_str(&replacement);
         done = span.end;
     }
-    let rest = text.get(done..).ok_or_else(|| RewriteError::Elsewhere { file: source.name().to_owned() })?;
-    out.extend_from_slice(rest.as_bytes());
-    Ok(out)
+    out.push_str(text.get(done..).ok_or_else(elsewhere)?);
+    Ok(out.into_bytes())
 }

@@ -131,6 +131,10 @@ fn split_range(
         let reason = format!("{keyword} is not allowed as an ONBUILD trigger");
         return Err(DockerfileError::Syntax { at: at(), reason });
     }
+    if keyword == "ONBUILD" && args.is_empty() {
+        let reason = "ONBUILD requires at least one argument".to_owned();
+        return Err(DockerfileError::Syntax { at: at(), reason });
+    }
     if keyword == "ONBUILD" {
         trigger = Some(Box::new(split_range(source, logical.clone(), args.clone(), false)?));
     }

@@ -6,8 +6,10 @@
 
 mod analysis;
 mod canonical;
+mod check;
 mod error;
 mod findings;
+mod flags;
 mod globals;
 mod images;
 mod instruction;
@@ -31,9 +33,9 @@ mod walk;
 pub use analysis::{Analysis, BoxInputs, Secret, analyse};
 pub use error::DockerfileError;
 pub use findings::{Finding, FindingKind, is_secret};
-pub use images::{ImageOrigin, ImageUse, RewriteError, rewrite};
+pub use images::{Idle, ImageOrigin, ImageUse, RewriteError, rewrite};
 pub use needs::{Need, NeedKind};
 pub use outline::{StageBase, StageOutline, outline};
 pub use reads::{Reads, Source};
 pub use source::{At, DockerfileSource};
-pub use triggers::Trigger;
+pub use triggers::Handed;

@@ -2,15 +2,17 @@
 
 use std::fmt;
 
+use super::flags;
 use super::instruction::Instruction;
+use super::source::{At, DockerfileSource};
 
 /// Something that not every engine's own frontend can do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Need {
     /// What.
     pub kind: NeedKind,
-    /// The line that needs it, from 1.
-    pub line: u32,
+    /// What needs it.
+    pub at: At,
 }
 
 /// What a Dockerfile may need beyond the frontend of Docker Engine 20.10 (Dockerfile 1.2).
@@ -20,6 +22,14 @@ pub enum NeedKind {
     Heredoc,
     /// `--link` (1.4).
     Link,
+    /// `RUN --network` (1.3).
+    Network,
+    /// `RUN --security` (1.20).
+    Security,
+    /// `RUN --device` (1.14-labs).
+    Device,
+    /// `HEALTHCHECK --start-interval` (1.6).
+    StartInterval,
     /// `--parents` (1.7-labs, 1.20).
     Parents,
     /// `--exclude` (1.7-labs, 1.19).
@@ -34,11 +44,28 @@ pub enum NeedKind {
     Syntax(String),
 }
 
+impl NeedKind {
+    /// Returns the major version of the first Docker Engine whose own frontend may do it.
+    pub fn least_engine(&self) -> u32 {
+        match self {
+            Self::Syntax(_) => 0,
+            Self::Heredoc | Self::Link | Self::Network => 23,
+            Self::AddGit | Self::Checksum | Self::StartInterval => 25,
+            Self::Device | Self::Exclude | Self::Unpack => 28,
+            Self::Parents | Self::Security => 29,
+        }
+    }
+}
+
 impl fmt::Display for NeedKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Heredoc => "a here-document",
             Self::Link => "`--link`",
+            Self::Network => "`RUN --network`",
+            Self::Security => "`RUN --security`",
+            Self::Device => "`RUN --device`",
+            Self::StartInterval => "`HEALTHCHECK --start-interval`",
             Self::Parents => "`--parents`",
             Self::Exclude => "`--exclude`",
             Self::Checksum => "`ADD --checksum`",
@@ -50,25 +77,14 @@ impl fmt::Display for NeedKind {
 }
 
 /// The needs of one instruction.
-pub(super) fn instruction(instruction: &Instruction, out: &mut Vec<Need>) {
-    let line = instruction.line;
+pub(super) fn instruction(source: &DockerfileSource, instruction: &Instruction, out: &mut Vec<Need>) {
     let inner = instruction.trigger.as_deref().unwrap_or(instruction);
     if !inner.heredocs.is_empty() {
-        out.push(Need { kind: NeedKind::Heredoc, line });
-    }
-    if !matches!(inner.keyword, "ADD" | "COPY") {
-        return;
+        out.push(Need { kind: NeedKind::Heredoc, at: source.at(instruction.start) });
     }
     for flag in &inner.flags {
-        let kind = match flag.name.as_str() {
-            "link" if flag.value != "false" => NeedKind::Link,
-            "parents" if flag.value != "false" => NeedKind::Parents,
-            "exclude" => NeedKind::Exclude,
-            "checksum" => NeedKind::Checksum,
-            "keep-git-dir" => NeedKind::AddGit,
-            "unpack" => NeedKind::Unpack,
-            _ => continue,
-        };
-        out.push(Need { kind, line });
+        if let Some(kind) = flags::need(inner.keyword, &flag.name) {
+            out.push(Need { kind, at: source.at(inner.logical.offset(flag.raw.start)) });
+        }
     }
 }

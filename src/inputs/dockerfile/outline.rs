@@ -39,6 +39,7 @@ pub fn outline(source: &DockerfileSource, platform: &Platform) -> Result<Vec<Sta
         platform: platform.clone(),
         args: BTreeMap::new(),
         contexts: BTreeSet::new(),
+        parents: BTreeMap::new(),
     };
     let lines::Parsed { escape, mut instructions, .. } = lines::parse(source)?;
     let globals = Globals::take(source, &mut instructions, &inputs, escape)?;

@@ -1,11 +1,12 @@
 //! What an instruction can read from the build context.
 
 use super::error::DockerfileError;
+use super::flags;
 use super::instruction::Instruction;
 use super::lines;
 use super::mount::{self, Kind};
 use super::scope::Scope;
-use super::source::DockerfileSource;
+use super::source::{At, DockerfileSource};
 use crate::inputs::golang;
 
 /// What the reachable stages can read from the context.
@@ -31,8 +32,8 @@ pub struct Source {
     pub path: String,
     /// Whether `*`, `?` and `[` are special in it.
     pub glob: bool,
-    /// The instruction's line.
-    pub line: u32,
+    /// Where it is named.
+    pub at: At,
 }
 
 /// A source that is not in the context.
@@ -68,6 +69,15 @@ impl Collector {
         }
     }
 
+    /// Takes over what a parent's trigger reads, which `place` names. Whatever it fetches is
+    /// the parent's to remark on.
+    pub fn take(&mut self, other: Self, line: u32, place: &str) {
+        self.sources.extend(other.sources);
+        if let Some((reason, _)) = other.whole {
+            self.whole(line, format!("{place}: {reason}"));
+        }
+    }
+
     /// Adds what one instruction reads.
     pub fn add(
         &mut self,
@@ -77,15 +87,19 @@ impl Collector {
         escape: char,
     ) -> Result<(), DockerfileError> {
         let syntax = |reason: String| DockerfileError::Syntax { at: source.at(instruction.start), reason };
+        if let ("ADD" | "COPY" | "RUN", Some(flag)) = (instruction.keyword, flags::unknown(instruction)) {
+            self.whole(instruction.line, format!("--{} is not known to boxwright", flag.name));
+        }
         match instruction.keyword {
             "COPY" if instruction.flag("from").is_some_and(|flag| !flag.value.is_empty()) => Ok(()),
-            "COPY" | "ADD" => self.copy(instruction, scope, escape).map_err(syntax),
+            "COPY" | "ADD" => self.copy(source, instruction, scope, escape).map_err(syntax),
             "RUN" => {
                 for flag in instruction.flags.iter().filter(|flag| flag.name == "mount") {
                     let mount = mount::read(source, instruction, flag)?;
                     if mount.kind == Kind::Bind && mount.from.is_none() {
                         let written = mount.source.as_deref().unwrap_or_default();
-                        self.path(instruction, written, scope, escape, Form::Mount).map_err(syntax)?;
+                        let at = source.at(instruction.logical.offset(flag.raw.start));
+                        self.path(instruction, (written, at), scope, escape, Form::Mount).map_err(syntax)?;
                     }
                 }
                 Ok(())
@@ -94,42 +108,35 @@ impl Collector {
         }
     }
 
-    fn copy(&mut self, instruction: &Instruction, scope: &Scope, escape: char) -> Result<(), String> {
-        const FLAGS: [&str; 10] = [
-            "chmod",
-            "chown",
-            "checksum",
-            "exclude",
-            "from",
-            "keep-git-dir",
-            "link",
-            "parents",
-            "unpack",
-            "",
-        ];
-        if let Some(flag) = instruction.flags.iter().find(|flag| !FLAGS.contains(&flag.name.as_str())) {
-            self.whole(instruction.line, format!("--{} is not known to boxwright", flag.name));
-        }
-        let words: Vec<String> = match &instruction.json {
-            Some(words) => words.clone(),
+    fn copy(
+        &mut self,
+        source: &DockerfileSource,
+        instruction: &Instruction,
+        scope: &Scope,
+        escape: char,
+    ) -> Result<(), String> {
+        // Where each word begins; those of a JSON array are not told apart.
+        let words: Vec<(String, usize)> = match &instruction.json {
+            Some(words) => words.iter().map(|word| (word.clone(), instruction.args.start)).collect(),
             None => instruction
                 .words()
                 .into_iter()
-                .map(|word| instruction.logical.text[word].to_owned())
+                .map(|word| (instruction.logical.text[word.clone()].to_owned(), word.start))
                 .collect(),
         };
         let Some((_, sources)) = words.split_last().filter(|(_, sources)| !sources.is_empty()) else {
             return Err(format!("{} requires at least one source and a destination", instruction.keyword));
         };
         let parents = instruction.flag("parents").is_some_and(|flag| flag.value != "false");
-        for word in sources {
+        for (word, start) in sources {
+            let at = source.at(instruction.logical.offset(*start));
             let inline = instruction.json.is_none()
                 && lines::heredoc_word(word).is_some_and(|announced| {
                     instruction.heredocs.iter().any(|heredoc| heredoc.name == announced.name)
                 });
             if !inline {
                 let form = if parents { Form::Parents } else { Form::Copy };
-                self.path(instruction, word, scope, escape, form)?;
+                self.path(instruction, (word, at), scope, escape, form)?;
             }
         }
         Ok(())
@@ -138,7 +145,7 @@ impl Collector {
     fn path(
         &mut self,
         instruction: &Instruction,
-        word: &str,
+        (word, at): (&str, At),
         scope: &Scope,
         escape: char,
         form: Form,
@@ -175,7 +182,7 @@ impl Collector {
         } else if glob && golang::glob(path.as_bytes(), b"").is_err() {
             return Err(format!("`{word}` is not a valid pattern"));
         } else {
-            self.sources.push(Source { path, glob, line });
+            self.sources.push(Source { path, glob, at });
         }
         Ok(())
     }

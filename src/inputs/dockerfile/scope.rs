@@ -13,6 +13,8 @@ use super::source::DockerfileSource;
 #[derive(Debug, Clone)]
 pub(super) struct Scope {
     values: BTreeMap<String, Variable>,
+    /// What `ENV` set, whatever an `ARG` of the same name did since.
+    env: BTreeMap<String, Value>,
     /// An outside image may define any other variable.
     open: bool,
 }
@@ -37,7 +39,7 @@ impl Env for Scope {
 impl Scope {
     /// The scope of a stage on the empty image, or on an image from outside.
     pub fn new(outside: bool) -> Self {
-        Self { values: BTreeMap::new(), open: outside }
+        Self { values: BTreeMap::new(), env: BTreeMap::new(), open: outside }
     }
 
     /// The scope of a stage on this one. Frontends differ in whether its arguments are
@@ -48,6 +50,15 @@ impl Scope {
             variable.value = Value::Unknown;
         }
         child
+    }
+
+    /// The scope of a stage in another file on the image that this stage leaves: images have
+    /// environments and no arguments.
+    pub fn handed(&self) -> Self {
+        let variable = |(name, value): (&String, &Value)| {
+            (name.clone(), Variable { value: value.clone(), from_env: true })
+        };
+        Self { values: self.env.iter().map(variable).collect(), env: self.env.clone(), open: self.open }
     }
 
     /// Expands a word as this scope sees it.
@@ -85,9 +96,10 @@ impl Scope {
                     let value = known(before.expand(escape, &value).map_err(syntax)?);
                     if name.unknown.is_some() {
                         // Any variable may have been set.
-                        *self = Self { values: BTreeMap::new(), open: true };
+                        *self = Self::new(true);
                         continue;
                     }
+                    self.env.insert(name.text.clone(), value.clone());
                     self.values.insert(name.text, Variable { value, from_env: true });
                 }
             }
@@ -114,22 +126,23 @@ fn known(expansion: Expansion) -> Value {
     if expansion.unknown.is_some() { Value::Unknown } else { Value::Known(expansion.text) }
 }
 
-/// The names and values of an `ENV` instruction, in the new form or the old
+/// The names and values of an `ENV` or `LABEL` instruction, in the new form or the old
 /// (BuildKit, `parseNameVal`).
 pub(super) fn environment(instruction: &Instruction, escape: char) -> Result<Vec<(String, String)>, String> {
-    let text = instruction.args_text();
+    let (keyword, text) = (instruction.keyword, instruction.args_text());
     let words = quoted_words(text, escape);
     match words.first() {
-        None => return Err("ENV requires at least one argument".to_owned()),
+        None => return Err(format!("{keyword} requires at least one argument")),
         Some(first) if !first.contains('=') => {
             let (name, value) = text
                 .split_once(['\t', '\u{b}', '\u{c}', '\r', ' '])
-                .ok_or_else(|| "ENV must have two arguments".to_owned())?;
+                .ok_or_else(|| format!("{keyword} must have two arguments"))?;
             return Ok(vec![(name.to_owned(), value.trim_start().to_owned())]);
         }
         Some(_) => {}
     }
     let pairs = words.into_iter().map(|word| match word.split_once('=') {
+        Some(("", _)) => Err(format!("{keyword} names cannot be blank")),
         Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
         None => Err(format!("cannot find = in `{word}`; it must be of the form name=value")),
     });

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use super::error::DockerfileError;
+use crate::model::excerpt;
 
 /// A Dockerfile as it was read, with the name that errors call it by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,17 +38,19 @@ impl DockerfileSource {
     }
 
     /// Returns the line and column of a byte offset.
-    pub(super) fn at(&self, offset: usize) -> At {
+    pub fn at(&self, offset: usize) -> At {
         let before = self.text.get(..offset).unwrap_or(&self.text);
         let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
         let small = |number| u32::try_from(number).unwrap_or(u32::MAX);
-        At { file: self.name.clone(), line: small(line), column: small(column) }
+        let start = before.rfind('\n').map_or(0, |end| end + 1);
+        let text = self.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+        At { file: self.name.clone(), line: small(line), column: small(column), text: text.to_owned() }
     }
 }
 
 /// A place in a Dockerfile; prints as `file:line:column`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct At {
     /// The file's name.
     pub file: String,
@@ -55,6 +58,15 @@ pub struct At {
     pub line: u32,
     /// From 1, in characters.
     pub column: u32,
+    /// The line's text.
+    pub text: String,
+}
+
+impl At {
+    /// Returns the line with a mark at the place, to stand below a message about it.
+    pub fn excerpt(&self) -> String {
+        format!("\n{}", excerpt(self.line as usize, self.column as usize, &self.text))
+    }
 }
 
 impl fmt::Display for At {

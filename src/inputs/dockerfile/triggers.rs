@@ -1,45 +1,50 @@
-//! `ONBUILD` triggers that a box hands on: they run in whatever is built on it, once.
+//! What a box hands on to a build that stands on it: its environment, and its `ONBUILD`
+//! triggers, which run there once.
 
 use super::error::DockerfileError;
 use super::instruction::Instruction;
-use super::mount::{self, Kind};
-use super::source::DockerfileSource;
+use super::mount;
+use super::scope::Scope;
+use super::source::{At, DockerfileSource};
 
-/// A trigger that reads something when another box is built on this one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trigger {
-    /// Its line, from 1.
-    pub line: u32,
-    /// Whether it can read the other build's context.
-    pub reads: bool,
-    /// The stage or image of the other build that it copies from.
-    pub from: Option<String>,
+/// What is known of a box when another one stands on it.
+#[derive(Debug, Clone)]
+pub struct Handed {
+    pub(super) source: DockerfileSource,
+    pub(super) escape: char,
+    /// The environment of its image.
+    pub(super) scope: Scope,
+    /// The instructions after `ONBUILD`.
+    pub(super) triggers: Vec<Instruction>,
 }
 
-/// Returns the triggers in a stage that read something. What exactly they read depends on the
-/// build that they run in, so nothing is expanded here.
-pub(super) fn of(source: &DockerfileSource, body: &[Instruction]) -> Result<Vec<Trigger>, DockerfileError> {
-    let mut out = Vec::new();
-    for trigger in body.iter().filter_map(|instruction| instruction.trigger.as_deref()) {
-        let line = trigger.line;
-        match trigger.keyword {
-            "COPY" | "ADD" => {
-                let from = trigger.flag("from").map(|flag| flag.value.clone());
-                let from = from.filter(|from| !from.is_empty());
-                out.push(Trigger { line, reads: from.is_none(), from });
-            }
-            "RUN" => {
-                for flag in trigger.flags.iter().filter(|flag| flag.name == "mount") {
-                    let mount = mount::read(source, trigger, flag)?;
-                    let from = mount.from.map(|(name, _)| name);
-                    let reads = mount.kind == Kind::Bind && from.is_none();
-                    if reads || from.is_some() {
-                        out.push(Trigger { line, reads, from });
+impl Handed {
+    /// What a stage hands on whose instructions leave this scope.
+    pub(super) fn new(source: &DockerfileSource, escape: char, body: &[Instruction], scope: &Scope) -> Self {
+        let triggers = body.iter().filter_map(|instruction| instruction.trigger.as_deref().cloned());
+        Self { source: source.clone(), escape, scope: scope.handed(), triggers: triggers.collect() }
+    }
+
+    /// Returns the triggers that copy from a stage or an image of the other build: where they
+    /// stand, and the name.
+    pub fn copies(&self) -> Result<Vec<(At, String)>, DockerfileError> {
+        let mut out = Vec::new();
+        for trigger in &self.triggers {
+            let at = || self.source.at(trigger.start);
+            match trigger.keyword {
+                "COPY" => {
+                    let from = trigger.flag("from").map(|flag| flag.value.clone());
+                    out.extend(from.filter(|from| !from.is_empty()).map(|from| (at(), from)));
+                }
+                "RUN" => {
+                    for flag in trigger.flags.iter().filter(|flag| flag.name == "mount") {
+                        let from = mount::read(&self.source, trigger, flag)?.from;
+                        out.extend(from.map(|(name, _)| (at(), name)));
                     }
                 }
+                _ => {}
             }
-            _ => {}
         }
+        Ok(out)
     }
-    Ok(out)
 }

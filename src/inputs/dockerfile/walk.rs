@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::analysis::{BoxInputs, Secret};
+use super::check;
 use super::error::DockerfileError;
 use super::findings::{self, Finding, FindingKind};
+use super::flags;
 use super::globals::{self, Globals};
 use super::images::{ImageOrigin, ImageUse};
 use super::instruction::Instruction;
@@ -16,6 +18,7 @@ use super::scope::Scope;
 use super::shell::Lexer;
 use super::source::DockerfileSource;
 use super::stages::{Base, Stages};
+use super::triggers::Handed;
 use crate::inputs::manifest;
 
 /// Collects while it goes through the reachable stages in order.
@@ -25,7 +28,10 @@ pub(super) struct Walk<'a> {
     globals: &'a Globals,
     stages: &'a Stages,
     escape: char,
-    scopes: BTreeMap<usize, Scope>,
+    /// Whether the engine's own frontend reads the file.
+    is_own: bool,
+    /// What each stage leaves.
+    pub scopes: BTreeMap<usize, Scope>,
     /// Names that reachable stages declare or use from the global scope.
     pub names: BTreeSet<String>,
     pub reads: Collector,
@@ -43,6 +49,7 @@ impl<'a> Walk<'a> {
         globals: &'a Globals,
         stages: &'a Stages,
         escape: char,
+        is_own: bool,
     ) -> Self {
         let secret_args = inputs.args.keys().filter(|name| findings::is_secret(name));
         let finding =
@@ -53,6 +60,7 @@ impl<'a> Walk<'a> {
             globals,
             stages,
             escape,
+            is_own,
             scopes: BTreeMap::new(),
             names: BTreeSet::new(),
             reads: Collector::default(),
@@ -69,17 +77,26 @@ impl<'a> Walk<'a> {
         let stages = self.stages;
         let stage = &stages.stages[index];
         self.from(&stage.from, &stage.base)?;
-        let mut scope = match stage.base {
+        let mut scope = match &stage.base {
             Base::Scratch => Scope::new(false),
-            Base::Stage(base) => self.scopes.get(&base).map_or_else(|| Scope::new(true), Scope::inherited),
-            Base::Context(_) | Base::Outside(_) | Base::Unknown { .. } => Scope::new(true),
+            Base::Stage(base) => self.scopes.get(base).map_or_else(|| Scope::new(true), Scope::inherited),
+            Base::Context(name) => match self.inputs.parents.get(name) {
+                Some(handed) => {
+                    let mut scope = handed.scope.clone();
+                    self.triggers(name, handed, stage.from.line, &mut scope)?;
+                    scope
+                }
+                None => Scope::new(true),
+            },
+            Base::Outside(_) | Base::Unknown { .. } => Scope::new(true),
         };
         for instruction in stages.effective(index) {
+            check::instruction(self.source, instruction, &scope, self.escape, self.is_own)?;
             self.instruction(instruction, index, &scope)?;
             scope.apply(self.source, instruction, self.globals, self.inputs, self.escape)?;
         }
         for instruction in &stage.body {
-            needs::instruction(instruction, &mut self.needs);
+            needs::instruction(self.source, instruction, &mut self.needs);
             findings::instruction(instruction, self.escape, &mut self.findings);
         }
         self.scopes.insert(index, scope);
@@ -87,6 +104,7 @@ impl<'a> Walk<'a> {
     }
 
     fn from(&mut self, from: &Instruction, base: &Base) -> Result<(), DockerfileError> {
+        flags::check(self.source, from, self.is_own)?;
         let words = from.words();
         let texts = words.first().map(|word| from.logical.text[word.clone()].to_owned());
         let platform = from.flag("platform").map(|flag| flag.value.clone());
@@ -148,23 +166,62 @@ impl<'a> Walk<'a> {
             self.image(instruction, range, &base)?;
         }
         self.reads.add(self.source, instruction, scope, self.escape)?;
-        if instruction.keyword == "RUN" {
-            for flag in instruction.flags.iter().filter(|flag| flag.name == "mount") {
-                let mount = mount::read(self.source, instruction, flag)?;
-                let line = instruction.line;
-                let (known, name) = match mount.kind {
-                    Kind::Secret => (&mut self.secrets, mount.secret()),
-                    Kind::Ssh => (&mut self.ssh, Some(mount.agent())),
-                    Kind::Bind | Kind::Cache | Kind::Tmpfs => continue,
-                };
-                let Some(name) = name else { continue };
-                let secret = Secret { name: name.to_owned(), required: mount.required, line };
-                let known = known.entry(name.to_owned()).or_insert_with(|| secret.clone());
-                // Of several uses the first one that needs it is told of.
-                if secret.required && !known.required {
-                    *known = secret;
-                }
+        self.mounts(self.source, instruction)
+    }
+
+    /// Collects the secrets and agents that an instruction mounts.
+    fn mounts(
+        &mut self,
+        source: &DockerfileSource,
+        instruction: &Instruction,
+    ) -> Result<(), DockerfileError> {
+        if instruction.keyword != "RUN" {
+            return Ok(());
+        }
+        for flag in instruction.flags.iter().filter(|flag| flag.name == "mount") {
+            let mount = mount::read(source, instruction, flag)?;
+            let at = source.at(instruction.logical.offset(flag.raw.start));
+            let (known, name) = match mount.kind {
+                Kind::Secret => (&mut self.secrets, mount.secret()),
+                Kind::Ssh => (&mut self.ssh, Some(mount.agent())),
+                Kind::Bind | Kind::Cache | Kind::Tmpfs => continue,
+            };
+            let Some(name) = name else { continue };
+            let secret = Secret { name: name.to_owned(), required: mount.required, at };
+            let known = known.entry(name.to_owned()).or_insert_with(|| secret.clone());
+            // Of several uses the first one that needs it is told of.
+            if secret.required && !known.required {
+                *known = secret;
             }
+        }
+        Ok(())
+    }
+
+    /// Runs the triggers of the box that a stage stands on, which `name` stands for. Those
+    /// that copy from elsewhere are none of a context's.
+    fn triggers(
+        &mut self,
+        name: &str,
+        handed: &Handed,
+        line: u32,
+        scope: &mut Scope,
+    ) -> Result<(), DockerfileError> {
+        // A frontend reads them without the parent's directives.
+        if (handed.escape != '\\' || self.escape != '\\') && !handed.triggers.is_empty() {
+            self.reads.whole(line, format!("`{name}` has ONBUILD triggers, and escapes differ"));
+        }
+        for trigger in &handed.triggers {
+            let source = &handed.source;
+            let place = format!("{}:{} is an ONBUILD trigger of `{name}`", source.name(), trigger.line);
+            if trigger.keyword == "ARG" {
+                let declared = globals::arguments(source, trigger, self.escape)?;
+                self.names.extend(declared.into_iter().map(|(name, _)| name));
+            }
+            let mut reads = Collector::default();
+            reads.add(source, trigger, scope, self.escape)?;
+            self.reads.take(reads, line, &place);
+            self.mounts(source, trigger)?;
+            scope.apply(source, trigger, self.globals, self.inputs, self.escape)?;
         }
         Ok(())
     }
@@ -183,8 +240,7 @@ impl<'a> Walk<'a> {
 
     /// The given arguments that enter the key.
     pub fn arguments(&self, used: &BTreeSet<String>) -> BTreeMap<String, String> {
-        let enters =
-            |name: &str| !globals::is_proxy(name) && (used.contains(name) || globals::is_implicit(name));
+        let enters = |name: &str| used.contains(name) || globals::is_implicit(name);
         let given = self.inputs.args.iter().filter(|(name, _)| enters(name));
         given.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
@@ -193,7 +249,9 @@ impl<'a> Walk<'a> {
     pub fn unused(&self) -> Vec<String> {
         let mut declared: BTreeSet<String> =
             self.globals.declared.iter().map(|declared| declared.name.clone()).collect();
-        for instruction in self.stages.stages.iter().flat_map(|stage| &stage.body) {
+        let own = self.stages.stages.iter().flat_map(|stage| &stage.body);
+        let handed = self.inputs.parents.values().flat_map(|handed| &handed.triggers);
+        for instruction in own.chain(handed) {
             let inner = instruction.trigger.as_deref().unwrap_or(instruction);
             if inner.keyword == "ARG" {
                 let names = globals::arguments(self.source, inner, self.escape).unwrap_or_default();

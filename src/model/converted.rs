@@ -1,13 +1,13 @@
-//! The OCI form of a Docker manifest, for reading the layout on disk.
+//! The OCI form of a Docker manifest, for those who read a layout.
 //!
 //! The engine pushes Docker manifests, and programs that read OCI layouts take OCI ones
-//! only (skopeo up to 1.9 answers "no descriptor found"). So a tagged Docker manifest is
-//! listed a second time in its OCI form: the same blobs under the same name, with OCI media
-//! types and thus another digest. It is never served over HTTP.
+//! only (skopeo up to 1.9 answers "no descriptor found"). So a Docker manifest is listed a
+//! second time in its OCI form: the same blobs under the same name, with OCI media types and
+//! thus another digest. It is never served over HTTP, pushed or loaded.
 
 use serde_json::Value;
 
-use crate::model::{MediaType, RawManifest};
+use super::{MediaType, RawManifest};
 
 const MEDIA_TYPES: [(&str, &str); 4] = [
     ("application/vnd.docker.container.image.v1+json", "application/vnd.oci.image.config.v1+json"),

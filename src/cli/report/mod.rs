@@ -1,0 +1,314 @@
+//! `report`: what stands where, what it takes, and what `clean` would do about it.
+
+mod page;
+mod weight;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::Serialize;
+
+use self::weight::Weights;
+use super::args::{Clean, Format, Global, Report as Options};
+use super::error::{CliError, exit};
+use super::progress::size;
+use super::session::{self, Loaded, Session};
+use super::table::Table;
+use super::terminal::{BOLD, DIM, NOTE, Terminal};
+use super::{clean, json};
+use crate::exec::{self, CleanError, Ledger};
+use crate::model::{Digest, Lease, Repository, SetRecord, Span, Tag};
+
+/// Everything that is reported.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub schema: u32,
+    pub registry: String,
+    pub now: String,
+    pub totals: Totals,
+    pub boxes: Vec<BoxFacts>,
+    pub images: Vec<Image>,
+    pub leases: Vec<LeaseFacts>,
+    pub promotions: Vec<Promotion>,
+}
+
+/// Figures of the whole registry; sizes in bytes, each blob counted once.
+#[derive(Debug, Serialize)]
+pub struct Totals {
+    pub tags: usize,
+    pub images: usize,
+    pub bytes: u64,
+    /// What would be free if everything that `clean` is to condemn or delete were gone.
+    pub freed: u64,
+}
+
+/// One box.
+#[derive(Debug, Serialize)]
+pub struct BoxFacts {
+    pub name: String,
+    pub repository: String,
+    pub parents: Vec<String>,
+    pub tags: usize,
+    pub images: usize,
+    pub bytes: u64,
+    /// Of those, what no other repository has.
+    pub own_bytes: u64,
+}
+
+/// One tag.
+#[derive(Debug, Serialize)]
+pub struct Image {
+    pub repository: String,
+    pub tag: String,
+    pub digest: Option<Digest>,
+    pub bytes: u64,
+    /// Of those, what no other image has.
+    pub own_bytes: u64,
+    /// What `clean` would do now.
+    pub action: &'static str,
+    pub reason: String,
+}
+
+/// One live lease.
+#[derive(Debug, Serialize)]
+pub struct LeaseFacts {
+    pub run: String,
+    pub attempt: u32,
+    pub taken: String,
+    pub until: String,
+    pub keys: Vec<String>,
+    /// How much of it is over, in hundredths.
+    #[serde(skip)]
+    pub gone: u64,
+}
+
+/// One promotion.
+#[derive(Debug, Serialize)]
+pub struct Promotion {
+    pub tag: String,
+    pub channel: String,
+    pub seq: u32,
+    pub promoted: String,
+    pub run: String,
+    pub revision: Option<String>,
+    pub boxes: Vec<Member>,
+}
+
+/// One box of a [`Promotion`].
+#[derive(Debug, Serialize)]
+pub struct Member {
+    pub name: String,
+    pub digest: Digest,
+    pub before: Option<Digest>,
+}
+
+pub async fn run(options: &Options, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
+    let loaded = session::load(global)?;
+    let session = Session::open(&loaded, global).await?;
+    let report = gather(&loaded, &session, terminal).await?;
+    session.close(false).await?;
+    if let Some(path) = &options.html {
+        write(path, &page::render(&report))?;
+    }
+    match (global.format, &options.html) {
+        (Format::Json, _) => terminal.result(&json::text(&report))?,
+        (Format::Human, None) => terminal.result(&human(&report))?,
+        (Format::Human, Some(path)) => terminal.say(&format!("wrote {}", path.display())),
+    }
+    Ok(exit::DONE)
+}
+
+async fn gather(loaded: &Loaded, session: &Session, terminal: Terminal) -> Result<Report, CliError> {
+    let ports = session.ports();
+    let rehearsal = Clean::default();
+    let mut options =
+        clean::clean_options(loaded, session, &rehearsal, None, Span::default(), terminal).await?;
+    // Nothing is written: what a write would take to show need not be waited for.
+    options.settle = Span::default();
+    options.is_thorough = true;
+    let swept = exec::clean(ports, &session.setting, &options, &|_| {}).await?;
+    let mut rows = clean::rows(&swept);
+    let repositories: BTreeMap<&str, &Repository> =
+        options.repositories.iter().map(|repository| (repository.name(), repository)).collect();
+    let place = |row: &clean::Row| {
+        let tag: Tag = row.tag.parse().ok()?;
+        Some(((*repositories.get(row.repository.as_str())?).clone(), tag))
+    };
+    let unresolved = rows.iter().filter(|row| row.digest.is_none()).filter_map(place).collect();
+    let registry = |error| CliError::Clean(CleanError::Registry(error));
+    let resolved = exec::resolve_tags(ports.registry, unresolved).await.map_err(registry)?;
+    for row in &mut rows {
+        if let (None, Ok(tag)) = (&row.digest, row.tag.parse()) {
+            row.digest = resolved.get(&(row.repository.clone(), tag)).cloned();
+        }
+    }
+    let images: BTreeSet<(Repository, Digest)> =
+        rows.iter().filter_map(|row| Some((place(row)?.0, row.digest.clone()?))).collect();
+    let stored = exec::stored(ports.registry, images).await.map_err(registry)?;
+    let ledger = Ledger::new(ports.registry, &session.setting.ledger);
+    let claims = exec::claims(ledger, swept.now).await;
+    let (leases, sets) = claims.map_err(|error| CliError::Clean(CleanError::Ledger(error)))?;
+    let held = rows
+        .iter()
+        .filter_map(|row| Some((row.repository.as_str(), row.digest.as_ref()?, row.action == "keep")));
+    let weights = Weights::new(held, &stored);
+    let boxes = loaded.project.boxes.iter().map(|spec| {
+        let of_box = || rows.iter().filter(|row| row.repository == repository_of(spec, &repositories));
+        let digests: BTreeSet<&Digest> = of_box().filter_map(|row| row.digest.as_ref()).collect();
+        let repository = repository_of(spec, &repositories);
+        BoxFacts {
+            name: spec.name.clone(),
+            parents: spec.parents().map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect(),
+            tags: of_box().count(),
+            images: digests.len(),
+            bytes: weights.of_repository(repository),
+            own_bytes: weights.own_of_repository(repository),
+            repository: repository.to_owned(),
+        }
+    });
+    let boxes = boxes.collect();
+    let distinct: BTreeSet<&Digest> = rows.iter().filter_map(|row| row.digest.as_ref()).collect();
+    let totals =
+        Totals { tags: rows.len(), images: distinct.len(), bytes: weights.total(), freed: weights.freed() };
+    let image = |row: &clean::Row| Image {
+        repository: row.repository.clone(),
+        tag: row.tag.clone(),
+        bytes: row.digest.as_ref().map_or(0, |digest| weights.of_image(digest)),
+        own_bytes: row.digest.as_ref().map_or(0, |digest| weights.own_of_image(digest)),
+        digest: row.digest.clone(),
+        action: row.action,
+        reason: row.reason.clone(),
+    };
+    Ok(Report {
+        schema: 1,
+        registry: session.setting.registry.clone(),
+        now: swept.now.rfc3339(),
+        totals,
+        boxes,
+        images: rows.iter().map(image).collect(),
+        leases: leases.iter().map(|lease| lease_facts(lease, swept.now)).collect(),
+        promotions: sets.iter().map(promotion).collect(),
+    })
+}
+
+/// Returns the name that a box's repository has in its registry.
+fn repository_of<'a>(
+    spec: &'a crate::config::BoxSpec,
+    repositories: &BTreeMap<&'a str, &'a Repository>,
+) -> &'a str {
+    // A registry may have a path, which is then part of every repository's name.
+    let ends = |name: &&&str| {
+        let rest = name.strip_suffix(spec.repository.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
+    };
+    repositories.keys().filter(ends).min_by_key(|name| name.len()).copied().unwrap_or(&spec.repository)
+}
+
+fn lease_facts(lease: &Lease, now: crate::model::Timestamp) -> LeaseFacts {
+    let whole = lease.expiry.since(lease.taken).seconds().max(1);
+    LeaseFacts {
+        run: lease.run.to_string(),
+        attempt: lease.attempt,
+        taken: lease.taken.rfc3339(),
+        until: lease.expiry.rfc3339(),
+        keys: lease.keys.iter().map(ToString::to_string).collect(),
+        gone: (now.since(lease.taken).seconds().min(whole) * 100) / whole,
+    }
+}
+
+fn promotion(set: &SetRecord) -> Promotion {
+    Promotion {
+        tag: set.tag.to_string(),
+        channel: set.channel.clone(),
+        seq: set.seq,
+        promoted: set.promoted.rfc3339(),
+        run: set.run.to_string(),
+        revision: set.source.revision.clone(),
+        boxes: set
+            .boxes
+            .iter()
+            .map(|one| Member {
+                name: one.name.clone(),
+                digest: one.digest.clone(),
+                before: one.before.clone(),
+            })
+            .collect(),
+    }
+}
+
+/// Writes a file that has its name only when it is whole.
+fn write(path: &Path, text: &str) -> Result<(), CliError> {
+    use std::io::Write as _;
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+    let write = || {
+        let mut builder = tempfile::Builder::new();
+        let mut file = builder.permissions(std::fs::Permissions::from_mode(0o666)).tempfile_in(directory)?;
+        file.write_all(text.as_bytes())?;
+        file.persist(path).map_err(|error| error.error)
+    };
+    write().map(drop).map_err(|source| CliError::Io { action: "write", path: path.to_owned(), source })
+}
+
+fn human(report: &Report) -> String {
+    let plain = anstyle::Style::new();
+    let mut boxes = Table::new(&["BOX", "TAGS", "IMAGES", "SIZE", "OWN", "STANDS ON"]);
+    for one in &report.boxes {
+        boxes.row([
+            (BOLD, one.name.clone()),
+            (plain, one.tags.to_string()),
+            (plain, one.images.to_string()),
+            (plain, size(one.bytes)),
+            (plain, size(one.own_bytes)),
+            (DIM, one.parents.join(", ")),
+        ]);
+    }
+    let mut promotions = Table::new(&["TAG", "SEQ", "PROMOTED", "RUN", "BOXES"]);
+    for one in &report.promotions {
+        let names: Vec<&str> = one.boxes.iter().map(|member| member.name.as_str()).collect();
+        promotions.row([
+            (BOLD, one.tag.clone()),
+            (plain, one.seq.to_string()),
+            (plain, one.promoted.clone()),
+            (DIM, one.run.clone()),
+            (DIM, names.join(", ")),
+        ]);
+    }
+    let mut leases = Table::new(&["LEASED BY", "UNTIL", "KEYS"]);
+    for one in &report.leases {
+        leases.row([
+            (BOLD, format!("{} #{}", one.run, one.attempt)),
+            (plain, one.until.clone()),
+            (plain, one.keys.len().to_string()),
+        ]);
+    }
+    let mut going = Table::new(&["WOULD GO", "ACTION", "SIZE", "REASON"]);
+    for one in report.going() {
+        going.row([
+            (BOLD, format!("{}:{}", one.repository, one.tag)),
+            (NOTE, one.action.to_owned()),
+            (plain, size(one.own_bytes)),
+            (DIM, one.reason.clone()),
+        ]);
+    }
+    let Totals { tags, images, bytes, freed } = &report.totals;
+    let mut out = boxes.render();
+    for (table, count) in [
+        (promotions, report.promotions.len()),
+        (leases, report.leases.len()),
+        (going, report.going().count()),
+    ] {
+        if count > 0 {
+            out.push('\n');
+            out.push_str(&table.render());
+        }
+    }
+    out + &format!("\n{tags} tags, {images} images, {}; {} would be freed\n", size(*bytes), size(*freed))
+}
+
+impl Report {
+    /// Returns what `clean` would condemn or delete.
+    pub fn going(&self) -> impl Iterator<Item = &Image> {
+        self.images.iter().filter(|image| image.action != "keep")
+    }
+}
