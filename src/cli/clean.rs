@@ -243,3 +243,36 @@ fn code(report: &CleanReport, options: &Clean) -> u8 {
         exit::DONE
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+    use crate::retention::Doomed;
+
+    #[test]
+    fn what_is_refused_is_kept_with_its_reason_and_fails_only_a_strict_call() {
+        let seen = Seen { repository: "a".to_owned(), tag: "k".parse().unwrap(), digest: Digest::of(b"a") };
+        let doomed = Doomed {
+            seen,
+            marked: Timestamp::default(),
+            reason: "condemned".to_owned(),
+            only_tag: false,
+            needs: Default::default(),
+            parts: Vec::new(),
+        };
+        let clean = crate::retention::Clean { delete: vec![doomed], ..Default::default() };
+        let refused = Deletion::Refused("more than 5000 downloads".to_owned());
+        let (now, expired, records, is_applied) = (Timestamp::default(), 0, 0, true);
+        let mut report = CleanReport { clean, now, deletions: vec![refused], expired, records, is_applied };
+        let [row] = &rows(&report)[..] else { panic!() };
+        assert_eq!(
+            (row.action, row.reason.as_str()),
+            ("keep", "cannot be deleted: more than 5000 downloads")
+        );
+        let strict = Clean { strict: true, ..Clean::default() };
+        assert_eq!((code(&report, &Clean::default()), code(&report, &strict)), (exit::DONE, exit::REFUSED));
+        report.deletions.push(Deletion::Failed("500".to_owned()));
+        assert_eq!(code(&report, &Clean::default()), exit::PARTLY);
+    }
+}
