@@ -32,6 +32,8 @@ mod places;
 mod process;
 #[path = "protocol/project.rs"]
 mod project;
+#[path = "faults/provider_fake.rs"]
+mod provider_fake;
 #[path = "faults/providers.rs"]
 mod providers;
 #[path = "faults/proxy.rs"]
