@@ -42,7 +42,11 @@ impl Roots {
         for (digest, reason) in &digests {
             let node = observed.nodes.get(digest);
             if let Some((key, node)) = node.and_then(|node| Some((node.key.clone()?, node))) {
-                keys.insert((key, node.generation), reason.clone());
+                // An index counts as its images' key does. Of two reasons the same is told each time.
+                let kept: &mut String = keys.entry((key, node.generation)).or_insert_with(|| reason.clone());
+                if reason < kept {
+                    kept.clone_from(reason);
+                }
             }
         }
         Self { digests, keys }

@@ -66,7 +66,8 @@ fn an_absent_tag_is_missing() {
         "missing: ",
         "missing: base: ",
         "missing: test: ",
-        "boxwright build base build test",
+        "`boxwright build --at ",
+        " base build test`",
     ]);
     world.without_engine(&["run", "test", "--", "true"]).fails(10, &["test", "boxwright build"]);
     assert!(registry.tags("boxwright-ledger").is_empty(), "looking takes no lease");
