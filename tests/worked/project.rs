@@ -14,9 +14,10 @@ use crate::witness::{Registry, tell};
 /// A project under test.
 pub struct Project {
     directory: TempDir,
-    pub registry: Registry,
-    /// The same images, by a token that reads.
+    /// The same images, by a token that reads. It ends before the directory that both share is
+    /// gone, so it stands first.
     pub fork: Registry,
+    pub registry: Registry,
     /// How long runs wait for each other: not at all where there is one at a time.
     pub wait: &'static str,
 }
