@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use tokio_util::sync::CancellationToken;
 
+use super::beyond;
 use super::build::{BuildError, BuildOptions, BuildReport, Outcome, interrupted, merge, probe, run_all};
 use super::event::Emit;
 use super::keys::Keyed;
@@ -34,6 +35,7 @@ pub async fn build_local(
         seen = probe(ports, setting, boxes) => seen?,
     };
     secrets::check(ports, boxes, &seen).await?;
+    beyond::check(&maker, boxes, &seen).await?;
     let mut reports = BTreeMap::new();
     let finished = run_all(&maker, boxes, &seen, &reports, cancel).await;
     merge(&mut reports, boxes, &seen, finished, cancel.is_cancelled());

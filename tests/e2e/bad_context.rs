@@ -153,6 +153,9 @@ fn what_the_engine_cannot_do_is_told_before_anything_is_built() {
             "nothing was built",
         ],
     );
+    // Nor is anything built for this machine alone.
+    let local = world.boxwright(&["build", "--local"]).fails(1, &["box b: D2:3:1: a here-document needs"]);
+    assert!(!local.err.contains("building"), "{}", local.err);
     assert!(registry.tags("a").is_empty(), "the parent was pushed");
     // What is refused by all of them needs no engine to be found.
     world.write("D2", "FROM a\nRUN --bogus true\n");
