@@ -343,7 +343,6 @@ fn keys(error: &KeysError) -> u8 {
         | KeysError::NoContext { .. }
         | KeysError::PinFile { .. }
         | KeysError::PinValue { .. }
-        | KeysError::PinsDiffer { .. }
         | KeysError::Tag { .. }
         | KeysError::Repository { .. }
         | KeysError::Unused { .. }

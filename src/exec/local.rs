@@ -27,8 +27,7 @@ pub async fn build_local(
     emit: Emit<'_>,
     cancel: &CancellationToken,
 ) -> Result<BuildReport, BuildError> {
-    let mut maker = Maker::new(ports, setting, options, Origin::Engine, emit);
-    maker.is_local = true;
+    let maker = Maker::new(ports, setting, options, Origin::Local, emit);
     let seen = tokio::select! {
         biased;
         () = cancel.cancelled() => interrupted(boxes),

@@ -43,6 +43,8 @@ pub(super) struct Made {
 pub(super) enum Origin<'a> {
     /// The engine builds them.
     Engine,
+    /// The engine builds them, and in it they stay.
+    Local,
     /// They were built elsewhere.
     Archive(&'a dyn Archive),
 }
@@ -73,8 +75,6 @@ pub(super) struct Maker<'a> {
     pub ledger: Ledger<'a>,
     pub options: &'a BuildOptions,
     pub origin: Origin<'a>,
-    /// Whether what it makes stays in the engine.
-    pub is_local: bool,
     /// The leases taken so far, each renewing the one before.
     leases: Mutex<Vec<Held>>,
     /// Held while a lease is renewed, so that boxes made at once do it once.
@@ -99,7 +99,6 @@ impl<'a> Maker<'a> {
             ledger,
             options,
             origin,
-            is_local: false,
             leases: Mutex::default(),
             renewing,
             engine: OnceCell::new(),
@@ -130,7 +129,7 @@ impl<'a> Maker<'a> {
 
     /// Makes one box, whose parents stand.
     pub async fn make(&self, keyed: &'a Keyed, first: &Seen, parents: &Parents) -> Result<Made, Outcome> {
-        if self.is_local {
+        if matches!(self.origin, Origin::Local) {
             return local::make(self, keyed, first, parents).await;
         }
         let mut job = Job::new(stands(first, parents, keyed), !self.leases().is_empty());
@@ -150,7 +149,7 @@ impl<'a> Maker<'a> {
                 }
                 JobAction::Build { generation, reason } => {
                     let built = match self.origin {
-                        Origin::Engine => {
+                        Origin::Engine | Origin::Local => {
                             self.build(keyed, generation, parents, &reason).await.map(Image::Built)
                         }
                         Origin::Archive(archive) => {

@@ -31,7 +31,13 @@ fn a_run_that_an_outsider_caused_writes_nothing_even_with_a_token_that_may() {
             let used = call(&["build"]).exits(0);
             assert!(used.err.contains("not trusted"), "{}", used.err);
             call(&["build", "--push", "always"]).exits(21);
-            for refused in [&["promote", "main"][..], &["rebuild", "ci", "--yes"], &["clean", "--yes"]] {
+            let writing = [
+                &["promote", "main"][..],
+                &["rollback", "main", "--yes"],
+                &["rebuild", "ci", "--yes"],
+                &["clean", "--yes"],
+            ];
+            for refused in writing {
                 let ended = call(refused).exits(21);
                 assert!(ended.err.contains("not trusted"), "{}", ended.err);
             }
