@@ -106,6 +106,7 @@ pub enum Command {
     #[command(after_help = "Examples:\n  boxwright build                  all boxes\n  \
         boxwright build test             the box test and what it stands on\n  \
         boxwright build --jobs 4 --wait 0s\n  \
+        boxwright build --fail-fast      end everything when one box has failed\n  \
         boxwright build --at 4f3c2a1 test  as that commit has it, from a clone of the repository\n  \
         boxwright build --local          for this machine alone, where nothing may be pushed")]
     Build(Build),
@@ -242,6 +243,8 @@ pub struct Build {
     /// Ignore the engine's build cache
     #[arg(long)]
     pub no_cache: bool,
+    #[command(flatten)]
+    pub failing: Failing,
     /// When to lease and push: if this run is trusted and the registry takes it; or else fail; or not at all
     #[arg(long, value_enum, default_value = "auto", env = "BOXWRIGHT_PUSH")]
     pub push: Push,
@@ -253,6 +256,17 @@ pub struct Build {
     pub at: Option<String>,
     #[command(flatten)]
     pub tell: Tell,
+}
+
+/// What a failure ends.
+#[derive(Debug, Args)]
+pub struct Failing {
+    /// End everything when one box has failed
+    #[arg(long, env = "BOXWRIGHT_FAIL_FAST", overrides_with = "keep_going")]
+    pub fail_fast: bool,
+    /// Build what does not stand on a box that has failed; the default
+    #[arg(long, overrides_with = "fail_fast")]
+    pub keep_going: bool,
 }
 
 /// When a build leases and pushes.
@@ -293,6 +307,8 @@ pub struct Rebuild {
     /// How many boxes to build at once
     #[arg(short, long, default_value_t = 2, env = "BOXWRIGHT_JOBS", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: u16,
+    #[command(flatten)]
+    pub failing: Failing,
     #[command(flatten)]
     pub tell: Tell,
 }

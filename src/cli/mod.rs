@@ -5,6 +5,7 @@ mod advice;
 mod args;
 mod at;
 mod build;
+mod buildlog;
 mod ci;
 mod clean;
 mod error;
