@@ -168,6 +168,17 @@ pub enum Command {
         boxwright report --format json | jq .totals"
     )]
     Report(Report),
+    /// Say what is wrong with configuration, engine, registry, credentials, clock and files
+    #[command(
+        after_help = "Examples:\n  boxwright doctor                 a table; below what is wrong stands what to do\n  \
+        boxwright doctor --format json | jq '.checks[] | select(.state != \"ok\")'\n\n\
+        Nothing is left behind: an upload is begun and given up to see whether one may push, and\n\
+        in a run that is not trusted not even that. Credentials are not shown.\n\n\
+        Exit codes: 0 no problem, warnings or not; else that of the first problem in the table:\n\
+        2 configuration or credentials · 20 engine or registry does not answer · 21 refused ·\n\
+        1 too little room, a clock that is far off, or what this engine cannot build"
+    )]
+    Doctor,
     /// Serve the embedded registry until interrupted
     #[command(subcommand)]
     Registry(RegistryCommand),

@@ -142,7 +142,7 @@ impl Loaded {
 
 /// Where hashes and small blobs are remembered, and logs of failed builds kept: `$BOXWRIGHT_CACHE`, else the user's cache
 /// directory; `BOXWRIGHT_CACHE=off` remembers nothing.
-fn cache() -> Option<PathBuf> {
+pub fn cache() -> Option<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     match variable("BOXWRIGHT_CACHE") {
         Some(off) if off.as_os_str() == "off" => None,

@@ -42,7 +42,7 @@ mod survey;
 mod undo;
 mod within;
 
-pub use beyond::Beyond;
+pub use beyond::{Beyond, beyond};
 pub use build::{BoxReport, BuildError, BuildOptions, BuildReport, Outcome, build};
 pub use clean::{CleanError, CleanOptions, CleanReport, clean};
 pub use content::Content;
