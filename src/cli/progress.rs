@@ -1,14 +1,17 @@
 //! Shows what goes on: a line a box that is redrawn on a terminal, timed plain lines elsewhere.
-//! The log of a step that failed is always shown in full.
+//! Of a step that failed the last lines are shown and where its whole log is; or all of it, in a
+//! CI, whose machine may be gone later, and where there is no log.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::buildlog::BuildLogs;
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal, paint};
-use crate::exec::Event;
+use crate::exec::{Event, FailedStep, Failure};
 use crate::model::printable;
 use crate::port::{BuildEvent, PushEvent, StepState, Wait};
 
@@ -33,6 +36,7 @@ pub struct Progress {
     sum: ProgressBar,
     tally: Mutex<Tally>,
     state: Mutex<BTreeMap<String, BoxState>>,
+    logs: BuildLogs,
 }
 
 /// How far the boxes of a run are.
@@ -81,12 +85,25 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template("{elapsed:>5} {wide_msg}") {
             sum.set_style(style);
         }
-        Self { terminal, began: Instant::now(), bars, sum, tally: Mutex::default(), state: Mutex::default() }
+        let (tally, state, logs) = Default::default();
+        Self { terminal, began: Instant::now(), bars, sum, tally, state, logs }
+    }
+
+    /// Keeps the logs of failed builds.
+    #[must_use]
+    pub fn logging(self, logs: BuildLogs) -> Self {
+        Self { logs, ..self }
+    }
+
+    /// Returns where the log of a box's failed build stands, if one does.
+    pub fn log(&self, name: &str) -> Option<PathBuf> {
+        self.logs.path(name)
     }
 
     /// Takes an event.
     pub fn event(&self, event: Event) {
         self.count(&event);
+        self.logs.event(&event);
         match event {
             Event::Leased { keys, until } => {
                 let what = if keys == 1 { "1 key".to_owned() } else { format!("{keys} keys") };
@@ -133,13 +150,11 @@ impl Progress {
                 let text = format!("{whose}{} in {}{pushed}", digest.short(), duration(seconds));
                 self.line(&box_line(&name, &paint(GOOD, "built"), &text));
             }
-            Event::Failed { name, error } => {
+            Event::Failed { name, failure } => {
                 self.end_bar(&name);
-                self.always(&box_line(&name, &paint(BAD, "failed"), &error));
+                self.always(&self.failed(&name, &failure));
             }
-            Event::Skipped { name, because } => {
-                self.line(&box_line(&name, &paint(NOTE, "skipped"), &format!("{because} is not there")));
-            }
+            Event::Skipped { name, why } => self.line(&box_line(&name, &paint(NOTE, "not built"), &why)),
             Event::Tagged { name, reference, digest } => {
                 self.line(&box_line(
                     &name,
@@ -155,6 +170,30 @@ impl Progress {
             }
             Event::Note { text } => self.line(&paint(NOTE, text)),
         }
+    }
+
+    /// Whether all that a failed step printed is shown when it fails.
+    fn is_whole(&self, name: &str) -> bool {
+        self.terminal.is_ci || self.logs.path(name).is_none()
+    }
+
+    /// Words a failure, with the last lines of its step where they were not shown before.
+    fn failed(&self, name: &str, Failure { why, step }: &Failure) -> String {
+        let why: Vec<String> = why.lines().map(|line| printable(line, 2000)).collect();
+        let mut text = box_line(name, &paint(BAD, "failed"), &why.join("\n"));
+        let is_shown = self.terminal.verbose || self.is_whole(name);
+        if let Some(FailedStep { last, lines, .. }) = step.as_ref().filter(|_| !is_shown) {
+            if *lines > last.len() {
+                text += &paint(DIM, format!("\n  … {} lines before these", lines - last.len()));
+            }
+            for line in last {
+                text += &format!("\n  {line}");
+            }
+        }
+        if let Some(path) = self.logs.path(name).filter(|_| step.is_some()) {
+            text += &paint(DIM, format!("\n  whole log: {}", path.display()));
+        }
+        text
     }
 
     /// Shows what belongs to no single box on a line of its own.
@@ -226,6 +265,9 @@ impl Progress {
             }
             BuildEvent::Step { id, name: step, state: StepState::Failed { error } } => {
                 let failed = of_box.steps.remove(&id);
+                if !self.is_whole(name) {
+                    return;
+                }
                 self.always(&box_line(name, &paint(BAD, "failed"), &printable(&step, 400)));
                 if let Some(failed) = failed.filter(|_| !self.terminal.verbose) {
                     if failed.was_cut {

@@ -13,6 +13,7 @@ mod chain;
 mod clean;
 mod debian;
 mod docs;
+mod doctor;
 mod embedded;
 mod explain;
 mod failure;

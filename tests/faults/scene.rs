@@ -200,7 +200,8 @@ impl<'a> Run<'a> {
 
     async fn build(&self, boxes: Vec<Keyed>) -> Ending {
         let engine = self.engine(&boxes);
-        let options = BuildOptions { jobs: 2, wait: Span::from_seconds(1), no_cache: false };
+        let options =
+            BuildOptions { jobs: 2, wait: Span::from_seconds(1), no_cache: false, fail_fast: false };
         let emit = |event| self.emit(event);
         let (ports, cancel) = (self.ports(&engine), CancellationToken::new());
         let result = build(ports, &self.setting, &boxes, &options, &emit, &cancel).await;
