@@ -16,6 +16,7 @@ mod docs;
 mod embedded;
 mod explain;
 mod failure;
+mod help;
 mod init;
 mod interrupt;
 mod keys;
