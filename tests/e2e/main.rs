@@ -16,6 +16,8 @@ mod docs;
 mod embedded;
 mod explain;
 mod failure;
+#[path = "../protocol/figure.rs"]
+mod figure;
 mod init;
 mod interrupt;
 mod keys;
