@@ -144,7 +144,10 @@ impl Scene {
             let ports =
                 Ports { registry: &*self.registry, engine: &engine, clock: &BootClock, secrets: &*SECRETS };
             // A sweep that meets something half written stops, and the next one goes on.
-            if let Ok(report) = clean(ports, &self.setting("sweep".to_owned()), &options, &|_| {}).await {
+            if let Ok(report) =
+                clean(ports, &self.setting("sweep".to_owned()), &options, &|_| {}, &CancellationToken::new())
+                    .await
+            {
                 deleted += report.deletions.iter().filter(|one| **one == Deletion::Done).count();
             }
         }

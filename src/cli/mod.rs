@@ -10,6 +10,7 @@ mod clean;
 mod error;
 mod explain;
 mod export;
+mod figures;
 mod findings;
 mod guard;
 mod help;

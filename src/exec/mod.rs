@@ -38,6 +38,7 @@ mod sources;
 mod standing;
 mod stored;
 mod survey;
+mod sweep;
 mod undo;
 mod within;
 
