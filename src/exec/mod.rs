@@ -39,6 +39,7 @@ mod sources;
 mod standing;
 mod stored;
 mod survey;
+mod sweep;
 mod undo;
 mod within;
 

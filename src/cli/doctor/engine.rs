@@ -7,7 +7,7 @@ use super::settings::Found;
 use super::{Check, bounded};
 use crate::adapter::engine::DockerEngine;
 use crate::cli::error::exit;
-use crate::cli::progress::size;
+use crate::cli::figures::size;
 use crate::cli::session;
 use crate::config::host_platform;
 use crate::exec::{Keyed, beyond};
