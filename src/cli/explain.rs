@@ -8,12 +8,12 @@ use serde::Serialize;
 use super::args::{Boxes, Explain, Format, Global};
 use super::error::{CliError, exit};
 use super::json;
-use super::progress::{short_digests, size};
+use super::progress::short_digests;
 use super::session::{self, Session, compute_keys};
 use super::terminal::{BOLD, DIM, Terminal, paint};
 use crate::exec::{Against, Compared, Difference, Keyed, Ledger, Parent, against, compare};
 use crate::inputs::{Change, Reads};
-use crate::model::{Entry, EntryKind, printable};
+use crate::model::{Entry, EntryKind, printable, size};
 
 pub async fn run(options: &Explain, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
     let loaded = session::load(global)?;

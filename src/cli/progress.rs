@@ -12,8 +12,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::buildlog::BuildLogs;
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal, paint};
 use crate::exec::{Event, FailedStep, Failure};
-use crate::model::printable;
-use crate::port::{BuildEvent, PushEvent, StepState, Wait};
+use crate::model::{printable, size};
+use crate::port::{BuildEvent, PushEvent, Room, StepState, Wait};
 
 /// What is kept of a step's log in case it fails, in bytes; of a longer one its end.
 const LOG_LIMIT: usize = 16 * 1024 * 1024;
@@ -118,6 +118,15 @@ impl Progress {
                 let text =
                     format!("run {run} builds it; waiting up to {patience} (--wait 0s builds at once)");
                 self.line(&box_line(&name, "waiting", &text));
+            }
+            Event::Cramped { room: Room { path, free }, brings } => {
+                let text = format!(
+                    "the engine has {} free for {}; contexts and parents alone bring {}, unless it has them already",
+                    size(free),
+                    path.display(),
+                    size(brings)
+                );
+                self.line(&paint(NOTE, text));
             }
             Event::Building { name, reason, entries } => {
                 let files = if entries == 1 {
@@ -448,18 +457,6 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// Writes a number of bytes for people.
-pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    while value >= 1000.0 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -483,7 +480,5 @@ mod tests {
         assert_eq!(duration(0.04), "0.0s");
         assert_eq!(duration(75.2), "75s");
         assert_eq!(duration(185.0), "3m05s");
-        assert_eq!(size(999), "999 B");
-        assert_eq!(size(1_540_000), "1.5 MB");
     }
 }

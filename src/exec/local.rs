@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 
 use tokio_util::sync::CancellationToken;
 
-use super::beyond;
+use super::before;
 use super::build::{BuildError, BuildOptions, BuildReport, Outcome, interrupted, merge, probe, run_all};
 use super::event::Emit;
 use super::keys::Keyed;
 use super::make::{Made, Maker, Origin, Parents, chain, stands};
 use super::probe::sizes;
 use super::run::local_name;
-use super::secrets;
 use super::{Ports, Setting};
 use crate::plan::Seen;
 use crate::port::EngineError;
@@ -33,8 +32,7 @@ pub async fn build_local(
         () = cancel.cancelled() => interrupted(boxes),
         seen = probe(ports, setting, boxes) => seen?,
     };
-    secrets::check(ports, boxes, &seen).await?;
-    beyond::check(&maker, boxes, &seen).await?;
+    before::check(&maker, boxes, &seen).await?;
     let mut reports = BTreeMap::new();
     let finished = run_all(&maker, boxes, &seen, &reports, cancel).await;
     merge(&mut reports, boxes, &seen, finished, cancel.is_cancelled());
