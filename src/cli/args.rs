@@ -13,7 +13,7 @@ use crate::model::{RunId, Share, Span, Tag, TagError};
 #[derive(Debug, Parser)]
 #[command(
     name = "boxwright",
-    version,
+    version = env!("BOXWRIGHT_VERSION"),
     max_term_width = 100,
     disable_help_subcommand = true,
     after_help = "Exit codes: 0 done · 1 failed · 2 usage or configuration · 10 something is missing · \
@@ -352,7 +352,7 @@ pub struct Run {
     #[arg(long, value_name = "MODE")]
     pub network: Option<String>,
     /// The command; without one the image's own
-    #[arg(last = true, value_name = "COMMAND")]
+    #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     pub command: Vec<String>,
 }
 

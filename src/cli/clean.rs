@@ -227,8 +227,9 @@ fn summary(report: &CleanReport, options: &Clean, terminal: Terminal) {
             Some(path) => format!("--apply {}", path.display()),
             None => "--yes".to_owned(),
         };
+        let now = options.now.as_ref().map(|now| format!("--now {now} ")).unwrap_or_default();
         terminal.say(&format!(
-            "{kept} kept, {condemn} to be condemned, {delete} to be deleted; nothing was done, `boxwright clean {again}` does it"
+            "{kept} kept, {condemn} to be condemned, {delete} to be deleted; nothing was done, `boxwright clean {now}{again}` does it"
         ));
     }
 }

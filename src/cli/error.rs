@@ -131,7 +131,7 @@ impl CliError {
                 PromoteError::Ledger(error) => ledger(error),
                 PromoteError::Registry(error) => registry(error),
                 PromoteError::Lapsed { .. } => exit::UNREACHABLE,
-                PromoteError::Missing { .. } => exit::MISSING,
+                PromoteError::Missing { .. } | PromoteError::NoSet { .. } => exit::MISSING,
                 PromoteError::Copy { source, .. } => match source {
                     CopyError::Registry(error) => registry(error),
                     CopyError::Missing { .. } => exit::MISSING,
@@ -236,7 +236,7 @@ impl CliError {
             Self::OtherTrust { .. } => {
                 "look at what it changes; if it is as it should be, check that revision out and build there"
             }
-            Self::Unknown { name, known, .. } => return Some(meant(name, known)),
+            Self::Unknown { what, name, known } => return Some(meant(what, name, known)),
             Self::Keys(error) => return keys_hint(error),
             Self::Explain(ExplainError::NoInputs { .. }) => {
                 "inputs are stored with each image that boxwright builds; this one is older, or they could not be written then"
@@ -311,13 +311,17 @@ impl CliError {
     }
 }
 
-/// Names the declared thing that a misspelt name comes near, else all of them.
-fn meant(name: &str, known: &[String]) -> String {
+/// Names what a misspelt name comes near, and all that is known.
+fn meant(what: &str, name: &str, known: &[String]) -> String {
     let words: Vec<&str> = known.iter().map(String::as_str).collect();
+    let all = match (what, words.is_empty()) {
+        ("command", _) => "`boxwright --help` lists all".to_owned(),
+        (_, true) => "boxwright.toml declares none".to_owned(),
+        (_, false) => format!("boxwright.toml declares {}", words.join(", ")),
+    };
     match nearest(name, &words) {
-        Some(near) => format!("did you mean `{near}`? boxwright.toml declares {}", words.join(", ")),
-        None if words.is_empty() => "boxwright.toml declares none".to_owned(),
-        None => format!("boxwright.toml declares {}", words.join(", ")),
+        Some(near) => format!("did you mean `{near}`? {all}"),
+        None => all,
     }
 }
 

@@ -17,6 +17,7 @@ mod doctor;
 mod embedded;
 mod explain;
 mod failure;
+mod help;
 mod init;
 mod interrupt;
 mod keys;
