@@ -47,7 +47,7 @@ pub async fn build_local(
         // The build stands without its size.
         let size = ports.engine.size(&crate::port::ImageId(image)).await.ok();
         sizes.extend(size.map(|size| (name.clone(), size)));
-        local.insert(name.clone(), local_name(&keyed.wanted));
+        local.insert(name.clone(), local_name(&keyed.wanted, report.generation));
     }
     let is_interrupted = cancel.is_cancelled();
     Ok(BuildReport { boxes: reports, lease_until: None, can_push: false, sizes, local, is_interrupted })
@@ -78,7 +78,7 @@ pub(super) async fn make(
         Judged::Unfit(why) => why,
     };
     let image = maker.build(keyed, first.generation, parents, &reason).await.map_err(Outcome::Failed)?;
-    let reference = local_name(&keyed.wanted);
+    let reference = local_name(&keyed.wanted, first.generation);
     maker.ports.engine.name(&image, &reference).await.map_err(failed)?;
     Ok(made(image.0, Some(reference), reason))
 }
