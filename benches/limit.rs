@@ -227,7 +227,9 @@ impl<'a> Connection<'a> {
         if method == "HEAD" {
             return (head, Vec::new());
         }
-        let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ").map(str::to_owned));
+        let length = head
+            .lines()
+            .find_map(|line| line.to_lowercase().strip_prefix("content-length: ").map(str::to_owned));
         let length: usize = length.unwrap().parse().unwrap();
         let mut body = rest;
         while body.len() < length {

@@ -73,8 +73,26 @@ pub enum Credential {
     Bearer(Secret),
 }
 
+/// Where a credential came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Nowhere: none was found.
+    Nowhere,
+    /// These variables of the environment.
+    Variables(&'static str),
+    /// A configuration holds it itself.
+    File(PathBuf),
+    /// A helper that a configuration names.
+    Helper {
+        /// The program.
+        program: String,
+        /// The configuration.
+        file: PathBuf,
+    },
+}
+
 /// What a host's lookup came to, with the reason if it failed.
-type Found = Result<Credential, String>;
+type Found = Result<(Credential, Origin), String>;
 
 /// Where credentials are looked up.
 ///
@@ -191,6 +209,15 @@ impl Credentials {
     /// [`Failure::Credentials`] if a configuration cannot be read or a helper fails: going on
     /// anonymously would turn that into a puzzling refusal later.
     pub async fn lookup(&self, host: &str) -> Result<Credential, Failure> {
+        Ok(self.found(host).await?.0)
+    }
+
+    /// Tells where what [`Self::lookup`] finds comes from.
+    pub async fn origin(&self, host: &str) -> Result<Origin, Failure> {
+        Ok(self.found(host).await?.1)
+    }
+
+    async fn found(&self, host: &str) -> Result<(Credential, Origin), Failure> {
         let known = {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             known.entry(host.to_owned()).or_default().clone()
@@ -203,23 +230,34 @@ impl Credentials {
         if let Some((owner, credential)) = &self.given
             && owner == host
         {
-            return Ok(credential.clone());
+            let variables = match credential {
+                Credential::Bearer(_) => "BOXWRIGHT_REGISTRY_TOKEN",
+                _ => "BOXWRIGHT_REGISTRY_USERNAME and BOXWRIGHT_REGISTRY_PASSWORD",
+            };
+            return Ok((credential.clone(), Origin::Variables(variables)));
         }
         for file in &self.files {
             let found = self.lookup_in(file, host).await;
             let found = found.map_err(|why| printable(&format!("{}: {why}", file.display()), 300))?;
-            if let Some(credential) = found {
-                return Ok(credential);
+            if let Some(found) = found {
+                return Ok(found);
             }
         }
-        Ok(Credential::Anonymous)
+        Ok((Credential::Anonymous, Origin::Nowhere))
     }
 
-    async fn ask(&self, helper: &str, key: &str) -> Result<Option<Credential>, String> {
-        helper::ask(helper, key, &self.path, &self.hidden, self.helper_limit).await
+    async fn ask(
+        &self,
+        helper: &str,
+        key: &str,
+        file: &Path,
+    ) -> Result<Option<(Credential, Origin)>, String> {
+        let found = helper::ask(helper, key, &self.path, &self.hidden, self.helper_limit).await?;
+        let program = format!("docker-credential-{helper}");
+        Ok(found.map(|found| (found, Origin::Helper { program, file: file.to_owned() })))
     }
 
-    async fn lookup_in(&self, file: &Path, host: &str) -> Result<Option<Credential>, String> {
+    async fn lookup_in(&self, file: &Path, host: &str) -> Result<Option<(Credential, Origin)>, String> {
         let text = match tokio::fs::read(file).await {
             Ok(text) => text,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
@@ -234,18 +272,18 @@ impl Credentials {
             Some(name) => Some(name.to_owned()),
         };
         if let Some(name) = config.get("credHelpers").and_then(|helpers| helper(helpers.get(key)?)) {
-            return self.ask(&name, key).await;
+            return self.ask(&name, key, file).await;
         }
         // Where a store is configured, what the file itself holds is left from before it was.
         if let Some(name) = config.get("credsStore").and_then(helper)
-            && let Some(found) = self.ask(&name, key).await?
+            && let Some(found) = self.ask(&name, key, file).await?
         {
             return Ok(Some(found));
         }
         // The crate would run helpers as well, but neither check their names nor end them.
         let auths = serde_json::json!({ "auths": config.get("auths") }).to_string();
         match get_credential_from_reader(auths.as_bytes(), key) {
-            Ok(found) => Ok(Some(found.into())),
+            Ok(found) => Ok(Some((found.into(), Origin::File(file.to_owned())))),
             Err(CredentialRetrievalError::NoCredentialConfigured) => Ok(None),
             Err(error) => Err(error.to_string()),
         }

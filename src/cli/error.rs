@@ -180,6 +180,22 @@ impl CliError {
         }
     }
 
+    /// Returns it with its causes, each said once.
+    pub fn text(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(inner) = cause {
+            let inner_text = inner.to_string();
+            // A transparent error repeats its cause's words.
+            if !text.ends_with(&inner_text) {
+                text.push_str(": ");
+                text.push_str(&inner_text);
+            }
+            cause = inner.source();
+        }
+        text
+    }
+
     /// Returns the file and the line that it is about, where it is about one. The file is named
     /// from the directory of the configuration.
     pub fn place(&self) -> Option<(String, u32)> {
@@ -347,7 +363,6 @@ fn keys(error: &KeysError) -> u8 {
         | KeysError::NoContext { .. }
         | KeysError::PinFile { .. }
         | KeysError::PinValue { .. }
-        | KeysError::PinsDiffer { .. }
         | KeysError::Tag { .. }
         | KeysError::Repository { .. }
         | KeysError::Unused { .. }

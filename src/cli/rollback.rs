@@ -13,6 +13,9 @@ pub async fn run(options: &Rollback, global: &Global, terminal: Terminal) -> Res
     let tag = &options.tag;
     let channel = channel_of(&loaded, tag)?;
     let session = Session::open(&loaded, global).await?;
+    if options.yes {
+        session.may_write("a rollback")?;
+    }
     let ledger = Ledger::new(session.ports().registry, &session.setting.ledger);
     let past = history(ledger, tag).await.map_err(PromoteError::from)?;
     let Some(back) = rollback(&past.sets, &past.unfinished) else {
