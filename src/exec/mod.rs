@@ -42,7 +42,7 @@ mod undo;
 mod within;
 
 pub use beyond::Beyond;
-pub use build::{BoxReport, BuildError, BuildOptions, BuildReport, Outcome, build};
+pub use build::{BoxReport, BuildError, BuildOptions, BuildReport, Outcome, all_known, build};
 pub use clean::{CleanError, CleanOptions, CleanReport, clean};
 pub use content::Content;
 pub use copy::{CopyError, Place, copy};
