@@ -56,22 +56,7 @@ fn entries(root: &Path) -> Vec<Entry> {
 }
 
 fn request(root: &Path, dockerfile: &str) -> BuildRequest {
-    BuildRequest {
-        dockerfile: dockerfile.as_bytes().to_vec(),
-        root: root.to_owned(),
-        entries: entries(root),
-        target: None,
-        args: BTreeMap::new(),
-        labels: BTreeMap::new(),
-        platform: "linux/amd64".parse().unwrap(),
-        network: None,
-        extra_hosts: Vec::new(),
-        shm_size: None,
-        no_cache: false,
-        secrets: BTreeMap::new(),
-        ssh: None,
-        contexts: Vec::new(),
-    }
+    BuildRequest::plain(dockerfile.as_bytes(), root.to_owned(), entries(root), "linux/amd64".parse().unwrap())
 }
 
 async fn build(request: &BuildRequest) -> (Result<ImageId, EngineError>, Vec<BuildEvent>) {

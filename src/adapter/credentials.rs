@@ -74,8 +74,26 @@ pub enum Credential {
     Bearer(Secret),
 }
 
+/// Where a credential came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Nowhere: none was found.
+    Nowhere,
+    /// These variables of the environment.
+    Variables(&'static str),
+    /// A configuration holds it itself.
+    File(PathBuf),
+    /// A helper that a configuration names.
+    Helper {
+        /// The program.
+        program: String,
+        /// The configuration.
+        file: PathBuf,
+    },
+}
+
 /// What a lookup came to, with the reason if it failed.
-type Found = Result<Option<Credential>, String>;
+type Found = Result<Option<(Credential, Origin)>, String>;
 
 /// Where credentials are looked up.
 ///
@@ -193,9 +211,18 @@ impl Credentials {
     /// [`Failure::Credentials`] if a configuration cannot be read or a helper fails: going on
     /// anonymously would turn that into a puzzling refusal later.
     pub async fn lookup(&self, host: &str, repository: Option<&str>) -> Result<Credential, Failure> {
+        Ok(self.found(host, repository).await?.0)
+    }
+
+    /// Tells where what [`Self::lookup`] finds comes from.
+    pub async fn origin(&self, host: &str, repository: Option<&str>) -> Result<Origin, Failure> {
+        Ok(self.found(host, repository).await?.1)
+    }
+
+    async fn found(&self, host: &str, repository: Option<&str>) -> Result<(Credential, Origin), Failure> {
         let found = self.once([host, repository.unwrap_or_default()], self.find(host, repository)).await;
         match found {
-            Ok(found) => Ok(found.unwrap_or(Credential::Anonymous)),
+            Ok(found) => Ok(found.unwrap_or((Credential::Anonymous, Origin::Nowhere))),
             Err(detail) => Err(Failure::Credentials { detail }),
         }
     }
@@ -212,7 +239,11 @@ impl Credentials {
         if let Some((owner, credential)) = &self.given
             && owner == host
         {
-            return Ok(Some(credential.clone()));
+            let variables = match credential {
+                Credential::Bearer(_) => "BOXWRIGHT_REGISTRY_TOKEN",
+                _ => "BOXWRIGHT_REGISTRY_USERNAME and BOXWRIGHT_REGISTRY_PASSWORD",
+            };
+            return Ok(Some((credential.clone(), Origin::Variables(variables))));
         }
         for file in &self.files {
             let found = self.lookup_in(file, host, repository).await;
@@ -224,9 +255,14 @@ impl Credentials {
         Ok(None)
     }
 
-    async fn ask(&self, helper: &str, key: &str) -> Found {
-        let asking = helper::ask(helper, key, &self.path, &self.hidden, self.helper_limit);
-        self.once([&format!("docker-credential-{helper}"), key], asking).await
+    async fn ask(&self, helper: &str, key: &str, file: &Path) -> Found {
+        let program = format!("docker-credential-{helper}");
+        let asking = async {
+            let found = helper::ask(helper, key, &self.path, &self.hidden, self.helper_limit).await?;
+            let origin = Origin::Helper { program: program.clone(), file: file.to_owned() };
+            Ok(found.map(|found| (found, origin)))
+        };
+        self.once([&program, key], asking).await
     }
 
     async fn lookup_in(&self, file: &Path, host: &str, repository: Option<&str>) -> Found {
@@ -244,12 +280,12 @@ impl Credentials {
             Some(name) => Some(name.to_owned()),
         };
         if let Some(name) = config.get("credHelpers").and_then(|helpers| helper(helpers.get(key)?)) {
-            return self.ask(&name, key).await;
+            return self.ask(&name, key, file).await;
         }
         // The crate would run helpers as well, but neither check their names nor end them.
         let auths = serde_json::json!({ "auths": config.get("auths") }).to_string();
         let held = |key: &str| match get_credential_from_reader(auths.as_bytes(), key) {
-            Ok(found) => Ok(Some(Credential::from(found))),
+            Ok(found) => Ok(Some((found.into(), Origin::File(file.to_owned())))),
             Err(CredentialRetrievalError::NoCredentialConfigured) => Ok(None),
             Err(error) => Err(error.to_string()),
         };
@@ -260,7 +296,7 @@ impl Credentials {
         }
         // Where a store is configured, what the file itself holds is left from before it was.
         if let Some(name) = config.get("credsStore").and_then(helper)
-            && let Some(found) = self.ask(&name, key).await?
+            && let Some(found) = self.ask(&name, key, file).await?
         {
             return Ok(Some(found));
         }

@@ -129,7 +129,7 @@ impl CliError {
                 PromoteError::Ledger(error) => ledger(error),
                 PromoteError::Registry(error) => registry(error),
                 PromoteError::Lapsed { .. } => exit::UNREACHABLE,
-                PromoteError::Missing { .. } => exit::MISSING,
+                PromoteError::Missing { .. } | PromoteError::NoSet { .. } => exit::MISSING,
                 PromoteError::Copy { source, .. } => match source {
                     CopyError::Registry(error) => registry(error),
                     CopyError::Missing { .. } => exit::MISSING,
@@ -180,6 +180,22 @@ impl CliError {
         }
     }
 
+    /// Returns it with its causes, each said once.
+    pub fn text(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(inner) = cause {
+            let inner_text = inner.to_string();
+            // A transparent error repeats its cause's words.
+            if !text.ends_with(&inner_text) {
+                text.push_str(": ");
+                text.push_str(&inner_text);
+            }
+            cause = inner.source();
+        }
+        text
+    }
+
     /// Returns the file and the line that it is about, where it is about one. The file is named
     /// from the directory of the configuration.
     pub fn place(&self) -> Option<(String, u32)> {
@@ -219,7 +235,7 @@ impl CliError {
             Self::OtherTrust { .. } => {
                 "look at what it changes; if it is as it should be, check that revision out and build there"
             }
-            Self::Unknown { name, known, .. } => return Some(meant(name, known)),
+            Self::Unknown { what, name, known } => return Some(meant(what, name, known)),
             Self::Keys(error) => return keys_hint(error),
             Self::Explain(ExplainError::NoInputs { .. }) => {
                 "inputs are stored with each image that boxwright builds; this one is older, or they could not be written then"
@@ -278,13 +294,17 @@ impl CliError {
     }
 }
 
-/// Names the declared thing that a misspelt name comes near, else all of them.
-fn meant(name: &str, known: &[String]) -> String {
+/// Names what a misspelt name comes near, and all that is known.
+fn meant(what: &str, name: &str, known: &[String]) -> String {
     let words: Vec<&str> = known.iter().map(String::as_str).collect();
+    let all = match (what, words.is_empty()) {
+        ("command", _) => "`boxwright --help` lists all".to_owned(),
+        (_, true) => "boxwright.toml declares none".to_owned(),
+        (_, false) => format!("boxwright.toml declares {}", words.join(", ")),
+    };
     match nearest(name, &words) {
-        Some(near) => format!("did you mean `{near}`? boxwright.toml declares {}", words.join(", ")),
-        None if words.is_empty() => "boxwright.toml declares none".to_owned(),
-        None => format!("boxwright.toml declares {}", words.join(", ")),
+        Some(near) => format!("did you mean `{near}`? {all}"),
+        None => all,
     }
 }
 
@@ -344,7 +364,6 @@ fn keys(error: &KeysError) -> u8 {
         | KeysError::NoContext { .. }
         | KeysError::PinFile { .. }
         | KeysError::PinValue { .. }
-        | KeysError::PinsDiffer { .. }
         | KeysError::Tag { .. }
         | KeysError::Repository { .. }
         | KeysError::Unused { .. }

@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use super::args::{Boxes, Explain, Format, Global};
 use super::error::{CliError, exit};
+use super::figures::size;
 use super::json;
-use super::progress::{short_digests, size};
+use super::progress::short_digests;
 use super::session::{self, Session, compute_keys};
 use super::terminal::{BOLD, DIM, Terminal, paint};
 use crate::exec::{Against, Compared, Difference, Keyed, Ledger, Parent, against, compare};

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::args::{Boxes, Compress, Export, Format, Global};
 use super::error::{CliError, exit};
-use super::progress::size;
+use super::figures::size;
 use super::session::{self, Session};
 use super::table::Table;
 use super::terminal::{BOLD, DIM, Terminal};

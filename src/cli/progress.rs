@@ -1,14 +1,18 @@
 //! Shows what goes on: a line a box that is redrawn on a terminal, timed plain lines elsewhere.
-//! The log of a step that failed is always shown in full.
+//! Of a step that failed the last lines are shown and where its whole log is; or all of it, in a
+//! CI, whose machine may be gone later, and where there is no log.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::buildlog::BuildLogs;
+use super::figures::{duration, how_far, size};
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal, paint};
-use crate::exec::Event;
+use crate::exec::{Event, FailedStep, Failure};
 use crate::model::printable;
 use crate::port::{BuildEvent, PushEvent, StepState, Wait};
 
@@ -20,6 +24,9 @@ const STEP_WIDTH: usize = 40;
 
 /// The number of columns from which on there is room for that.
 const WIDE: usize = 120;
+
+/// How often it is told how far a sweep is, where lines are not redrawn.
+const TELLING: Duration = Duration::from_secs(10);
 
 /// The longest name that others are lined up with, in characters.
 const NAME_WIDTH: usize = 28;
@@ -33,6 +40,7 @@ pub struct Progress {
     sum: ProgressBar,
     tally: Mutex<Tally>,
     state: Mutex<BTreeMap<String, BoxState>>,
+    logs: BuildLogs,
 }
 
 /// How far the boxes of a run are.
@@ -58,6 +66,9 @@ impl Tally {
 #[derive(Default)]
 struct BoxState {
     bar: Option<ProgressBar>,
+    began: Option<Instant>,
+    /// When it was last told how far it is.
+    told: Option<Instant>,
     steps: BTreeMap<String, Step>,
     layers: BTreeMap<String, (u64, u64)>,
 }
@@ -81,12 +92,25 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template("{elapsed:>5} {wide_msg}") {
             sum.set_style(style);
         }
-        Self { terminal, began: Instant::now(), bars, sum, tally: Mutex::default(), state: Mutex::default() }
+        let (tally, state, logs) = Default::default();
+        Self { terminal, began: Instant::now(), bars, sum, tally, state, logs }
+    }
+
+    /// Keeps the logs of failed builds.
+    #[must_use]
+    pub fn logging(self, logs: BuildLogs) -> Self {
+        Self { logs, ..self }
+    }
+
+    /// Returns where the log of a box's failed build stands, if one does.
+    pub fn log(&self, name: &str) -> Option<PathBuf> {
+        self.logs.path(name)
     }
 
     /// Takes an event.
     pub fn event(&self, event: Event) {
         self.count(&event);
+        self.logs.event(&event);
         match event {
             Event::Leased { keys, until } => {
                 let what = if keys == 1 { "1 key".to_owned() } else { format!("{keys} keys") };
@@ -133,13 +157,11 @@ impl Progress {
                 let text = format!("{whose}{} in {}{pushed}", digest.short(), duration(seconds));
                 self.line(&box_line(&name, &paint(GOOD, "built"), &text));
             }
-            Event::Failed { name, error } => {
+            Event::Failed { name, failure } => {
                 self.end_bar(&name);
-                self.always(&box_line(&name, &paint(BAD, "failed"), &error));
+                self.always(&self.failed(&name, &failure));
             }
-            Event::Skipped { name, because } => {
-                self.line(&box_line(&name, &paint(NOTE, "skipped"), &format!("{because} is not there")));
-            }
+            Event::Skipped { name, why } => self.line(&box_line(&name, &paint(NOTE, "not built"), &why)),
             Event::Tagged { name, reference, digest } => {
                 self.line(&box_line(
                     &name,
@@ -149,12 +171,37 @@ impl Progress {
             }
             Event::Condemned { reference } => self.line(&format!("{} {reference}", paint(NOTE, "condemned"))),
             Event::Deleted { reference } => self.line(&format!("{} {reference}", paint(BAD, "deleted"))),
+            Event::Sweeping { what, done, all } => self.sweeping(what, done, all),
             Event::Held(Wait { host, span, why }) => {
                 let text = format!("waiting {} for {host}: {why}", duration(span.as_secs_f64()));
                 self.line(&paint(NOTE, text));
             }
             Event::Note { text } => self.line(&paint(NOTE, text)),
         }
+    }
+
+    /// Whether all that a failed step printed is shown when it fails.
+    fn is_whole(&self, name: &str) -> bool {
+        self.terminal.is_ci || self.logs.path(name).is_none()
+    }
+
+    /// Words a failure, with the last lines of its step where they were not shown before.
+    fn failed(&self, name: &str, Failure { why, step }: &Failure) -> String {
+        let why: Vec<String> = why.lines().map(|line| printable(line, 2000)).collect();
+        let mut text = box_line(name, &paint(BAD, "failed"), &why.join("\n"));
+        let is_shown = self.terminal.verbose || self.is_whole(name);
+        if let Some(FailedStep { last, lines, .. }) = step.as_ref().filter(|_| !is_shown) {
+            if *lines > last.len() {
+                text += &paint(DIM, format!("\n  … {} lines before these", lines - last.len()));
+            }
+            for line in last {
+                text += &format!("\n  {line}");
+            }
+        }
+        if let Some(path) = self.logs.path(name).filter(|_| step.is_some()) {
+            text += &paint(DIM, format!("\n  whole log: {}", path.display()));
+        }
+        text
     }
 
     /// Shows what belongs to no single box on a line of its own.
@@ -165,6 +212,23 @@ impl Progress {
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.live(state.entry(what.to_owned()).or_default(), &format!("{} of {}", size(sent), size(total)));
+    }
+
+    /// Shows how far a sweep is: on a line of its own, elsewhere now and then.
+    fn sweeping(&self, what: &'static str, done: usize, all: usize) {
+        let is_new = !self.state.lock().unwrap_or_else(PoisonError::into_inner).contains_key(what);
+        if is_new {
+            self.start_bar(what);
+        }
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_this = state.entry(what.to_owned()).or_default();
+        let (now, began) = (Instant::now(), *of_this.began.get_or_insert_with(Instant::now));
+        let text = how_far(done, all, now.saturating_duration_since(began));
+        self.live(of_this, &text);
+        if !self.terminal.is_live && now.saturating_duration_since(of_this.told.unwrap_or(began)) >= TELLING {
+            of_this.told = Some(now);
+            self.line(&paint(DIM, format!("{what}: {text}")));
+        }
     }
 
     /// Takes away every line that is redrawn.
@@ -226,6 +290,9 @@ impl Progress {
             }
             BuildEvent::Step { id, name: step, state: StepState::Failed { error } } => {
                 let failed = of_box.steps.remove(&id);
+                if !self.is_whole(name) {
+                    return;
+                }
                 self.always(&box_line(name, &paint(BAD, "failed"), &printable(&step, 400)));
                 if let Some(failed) = failed.filter(|_| !self.terminal.verbose) {
                     if failed.was_cut {
@@ -395,29 +462,6 @@ pub fn short_digests(text: &str) -> String {
     out + rest
 }
 
-/// Writes seconds for people.
-pub fn duration(seconds: f64) -> String {
-    if seconds < 10.0 {
-        format!("{seconds:.1}s")
-    } else if seconds < 120.0 {
-        format!("{seconds:.0}s")
-    } else {
-        format!("{:.0}m{:02.0}s", (seconds / 60.0).floor(), seconds % 60.0)
-    }
-}
-
-/// Writes a number of bytes for people.
-pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    while value >= 1000.0 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -434,14 +478,5 @@ mod tests {
         assert_eq!(without_box("[base 2/3] RUN make"), "RUN make");
         assert_eq!(without_box("[internal] load"), "[internal] load");
         assert_eq!(without_box("RUN a] b"), "RUN a] b");
-    }
-
-    #[test]
-    fn figures_for_people() {
-        assert_eq!(duration(0.04), "0.0s");
-        assert_eq!(duration(75.2), "75s");
-        assert_eq!(duration(185.0), "3m05s");
-        assert_eq!(size(999), "999 B");
-        assert_eq!(size(1_540_000), "1.5 MB");
     }
 }

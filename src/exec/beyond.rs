@@ -30,7 +30,7 @@ fn list(places: &[(String, Need)]) -> String {
 }
 
 /// Returns every place in these boxes that is beyond an engine of this version.
-pub(super) fn beyond<'a>(version: &str, boxes: impl Iterator<Item = &'a Keyed>) -> Option<Beyond> {
+pub fn beyond<'a>(version: &str, boxes: impl Iterator<Item = &'a Keyed>) -> Option<Beyond> {
     let major: u32 = version.split('.').next()?.parse().ok()?;
     let mut places = Vec::new();
     for keyed in boxes {

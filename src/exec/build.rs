@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::beyond::{self, Beyond};
 use super::event::{Emit, Event};
+use super::failure::Failure;
 use super::finish::finish;
 use super::keys::Keyed;
 use super::ledger::{Held, Leased, Ledger, LedgerError};
@@ -32,6 +33,8 @@ pub struct BuildOptions {
     pub wait: Span,
     /// Whether to ignore the engine's build cache.
     pub no_cache: bool,
+    /// Whether the first failure ends the run, and not only what stands on the box.
+    pub fail_fast: bool,
 }
 
 /// What became of a box.
@@ -44,8 +47,8 @@ pub enum Outcome {
     /// It is missing, and may not be pushed from here.
     Forbidden(String),
     /// It could not be built.
-    Failed(String),
-    /// A box it stands on is not there.
+    Failed(Failure),
+    /// A box it stands on is not there, or another one's failure ended all.
     Skipped(String),
 }
 
@@ -256,7 +259,7 @@ impl Work<'_> {
             for name in lost {
                 if let Some(report) = self.reports.get_mut(&name) {
                     report.reason = "it was moved or removed again and again".to_owned();
-                    report.outcome = Outcome::Failed(report.reason.clone());
+                    report.outcome = Outcome::Failed(report.reason.clone().into());
                     report.digest = None;
                 }
             }
@@ -377,12 +380,12 @@ pub(super) async fn run_all(
         }
         Some(made.map(|made| Made { seconds, ..made }).map_err(|outcome| (outcome, seconds)))
     };
-    let finished = in_order(&nodes, options.jobs, work, cancel).await;
+    let finished = in_order(&nodes, options.jobs, options.fail_fast, work, cancel).await;
     for (name, end) in &finished {
-        if let Finished::Blocked(parent) = end
+        if let Some(why) = end.skipped(&finished)
             && !reports.contains_key(name)
         {
-            emit(Event::Skipped { name: name.clone(), because: parent.clone() });
+            emit(Event::Skipped { name: name.clone(), why });
         }
     }
     finished
@@ -394,9 +397,8 @@ fn tell(emit: Emit<'_>, name: String, made: Result<&Made, &Outcome>, seconds: f6
         Ok(Made { digest, adopted, .. }) => {
             emit(Event::Built { name, digest: digest.clone(), adopted: *adopted, seconds });
         }
-        Err(Outcome::Failed(error) | Outcome::Forbidden(error)) => {
-            emit(Event::Failed { name, error: error.clone() });
-        }
+        Err(Outcome::Failed(failure)) => emit(Event::Failed { name, failure: failure.clone() }),
+        Err(Outcome::Forbidden(why)) => emit(Event::Failed { name, failure: why.clone().into() }),
         Err(Outcome::Used | Outcome::Built | Outcome::Skipped(_)) => {}
     }
 }
@@ -405,7 +407,7 @@ pub(super) fn merge(
     reports: &mut BTreeMap<String, BoxReport>,
     boxes: &[Keyed],
     seen: &BTreeMap<String, Seen>,
-    mut finished: BTreeMap<String, Finished<Made>>,
+    finished: BTreeMap<String, Finished<Made>>,
     is_cancelled: bool,
 ) {
     for keyed in boxes {
@@ -419,7 +421,7 @@ pub(super) fn merge(
             reason: String::new(),
             seconds: 0.0,
         };
-        match finished.remove(name) {
+        match finished.get(name).cloned() {
             Some(Finished::Done(made)) => {
                 // A box that an earlier round built stays built, though this round only saw it.
                 let was_built = reports.get(name).is_some_and(|before| before.outcome == Outcome::Built);
@@ -435,15 +437,16 @@ pub(super) fn merge(
             }
             Some(Finished::Failed((outcome, seconds))) => {
                 report.reason = match &outcome {
-                    Outcome::Failed(why) | Outcome::Forbidden(why) | Outcome::Skipped(why) => why.clone(),
+                    Outcome::Failed(Failure { why, .. }) => why.clone(),
+                    Outcome::Forbidden(why) | Outcome::Skipped(why) => why.clone(),
                     Outcome::Used | Outcome::Built => String::new(),
                 };
                 report.outcome = outcome;
                 report.seconds = seconds;
             }
-            Some(Finished::Blocked(parent)) => {
-                report.reason = format!("{parent} is not there");
-                report.outcome = Outcome::Skipped(parent);
+            Some(ref end @ (Finished::Blocked(ref other) | Finished::Stopped(ref other))) => {
+                report.reason = format!("not built: {}", end.skipped(&finished).unwrap_or_default());
+                report.outcome = Outcome::Skipped(other.clone());
             }
             None => {
                 debug_assert!(is_cancelled, "every box ends, unless the run is stopped");
@@ -454,6 +457,19 @@ pub(super) fn merge(
             }
         }
         reports.insert(name.clone(), report);
+    }
+}
+
+impl Finished<Made> {
+    /// Says because of what a box was not built, if another one is to blame.
+    fn skipped(&self, all: &BTreeMap<String, Self>) -> Option<String> {
+        let is_missing = |name| matches!(all.get(name), Some(Self::Failed((Outcome::Forbidden(_), _))));
+        match self {
+            Self::Blocked(first) if is_missing(first) => Some(format!("{first} is missing")),
+            Self::Blocked(first) => Some(format!("{first} failed")),
+            Self::Stopped(failed) => Some(format!("stopped, for {failed} failed")),
+            Self::Done(_) | Self::Failed(_) => None,
+        }
     }
 }
 

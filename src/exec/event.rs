@@ -1,5 +1,6 @@
 //! What the protocols tell while they run.
 
+use super::failure::Failure;
 use crate::model::{Digest, Span, Timestamp};
 use crate::port::{BuildEvent, PushEvent, Wait};
 
@@ -91,15 +92,15 @@ pub enum Event {
     Failed {
         /// Its name.
         name: String,
-        /// Why.
-        error: String,
+        /// Why, and where its build ended.
+        failure: Failure,
     },
-    /// A box was not tried because one it stands on failed.
+    /// A box was not built because of another one.
     Skipped {
         /// Its name.
         name: String,
-        /// The one that failed.
-        because: String,
+        /// Why, such as `base failed`.
+        why: String,
     },
     /// A tag was moved.
     Tagged {
@@ -115,10 +116,19 @@ pub enum Event {
         /// The reference.
         reference: String,
     },
-    /// An image was deleted.
+    /// An image was deleted, or a tag removed.
     Deleted {
         /// The reference.
         reference: String,
+    },
+    /// A sweep comes to its next write of a kind.
+    Sweeping {
+        /// What is done: `marking`, `deleting`.
+        what: &'static str,
+        /// How many of the kind are behind it.
+        done: usize,
+        /// How many there are.
+        all: usize,
     },
     /// A registry is left alone for a while.
     Held(Wait),

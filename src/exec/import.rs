@@ -122,7 +122,7 @@ pub async fn push(
         }
     }
     // What is here already need not be waited for.
-    let options = BuildOptions { jobs: 2, wait: Span::default(), no_cache: false };
+    let options = BuildOptions { jobs: 2, wait: Span::default(), no_cache: false, fail_fast: false };
     let origin = Origin::Archive(archive);
     let report = build_from(ports, setting, boxes, &options, origin, emit, cancel).await?;
     let mut outcomes = report.boxes.values().map(|report| &report.outcome);

@@ -27,8 +27,7 @@ pub async fn build_local(
     emit: Emit<'_>,
     cancel: &CancellationToken,
 ) -> Result<BuildReport, BuildError> {
-    let mut maker = Maker::new(ports, setting, options, Origin::Engine, emit);
-    maker.is_local = true;
+    let maker = Maker::new(ports, setting, options, Origin::Local, emit);
     let seen = tokio::select! {
         biased;
         () = cancel.cancelled() => interrupted(boxes),
@@ -63,7 +62,7 @@ pub(super) async fn make(
     first: &Seen,
     parents: &Parents,
 ) -> Result<Made, Outcome> {
-    let failed = |error: EngineError| Outcome::Failed(chain(&error));
+    let failed = |error: EngineError| Outcome::Failed(chain(&error).into());
     let made = |digest, local: Option<String>, reason| Made {
         repository: keyed.wanted.repository.clone(),
         digest,
@@ -76,7 +75,7 @@ pub(super) async fn make(
     };
     let reason = match stands(first, parents, keyed).image {
         Judged::Fits(digest) => return Ok(made(digest, None, "present".to_owned())),
-        Judged::Unknown(why) => return Err(Outcome::Failed(why)),
+        Judged::Unknown(why) => return Err(Outcome::Failed(why.into())),
         Judged::Missing => "no image has this key".to_owned(),
         Judged::Unfit(why) => why,
     };

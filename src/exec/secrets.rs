@@ -1,15 +1,17 @@
 //! Secrets and ssh agents of a box: declared where they are needed, there before anything is
-//! built, and read only when the build that mounts them begins.
+//! built, and read only when the build that mounts them begins. So here is where a build is run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+
+use tokio::time::timeout;
 
 use super::Ports;
 use super::keys::{Keyed, KeysError};
 use super::redact::Redactor;
 use crate::config::BoxSpec;
 use crate::inputs::{Analysis, Secret};
-use crate::model::{Entry, SecretSource};
+use crate::model::{Entry, SecretSource, Span};
 use crate::plan::{Action, Seen, plan};
 use crate::port::{AgentForward, BuildEvent, BuildRequest, Context, EngineError, ImageId, SecretError};
 
@@ -34,6 +36,12 @@ pub(super) enum MakeError {
     /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// It took too long, and was stopped.
+    #[error("not built within its timeout of {limit}; the build was stopped")]
+    Late {
+        /// How long it may take.
+        limit: Span,
+    },
 }
 
 /// Checks that a box declares what its build cannot do without.
@@ -153,9 +161,15 @@ pub(super) async fn build(
         request.ssh = Some(AgentForward { ids, socket });
     }
     let redactor = Redactor::new(request.secrets.values());
-    let built = ports.engine.build(&request, &|event| redactor.event(event, events)).await;
+    let masked = |event| redactor.event(event, events);
+    let building = ports.engine.build(&request, &masked);
+    let built = match keyed.spec.timeout {
+        // To drop a build is to cancel it.
+        Some(limit) => timeout(limit.duration(), building).await.map_err(|_| MakeError::Late { limit }),
+        None => Ok(building.await),
+    };
     redactor.finish(events);
-    Ok(built.map_err(|error| redactor.error(error))?)
+    Ok(built?.map_err(|error| redactor.error(error))?)
 }
 
 impl Keyed {

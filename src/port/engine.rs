@@ -17,6 +17,12 @@ pub trait Engine: Send + Sync {
     /// Asks whether an engine answers that can build; returns its version.
     async fn check(&self) -> Result<String, EngineError>;
 
+    /// Tells how much room there is for what it builds and pulls; nothing if it keeps that
+    /// where this machine cannot look.
+    async fn room(&self) -> Result<Option<Room>, EngineError> {
+        Ok(None)
+    }
+
     /// Builds an image without giving it a name.
     async fn build(
         &self,
@@ -64,6 +70,15 @@ pub trait Engine: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageId(pub Digest);
 
+/// What is left of a file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Room {
+    /// A directory on it.
+    pub path: PathBuf,
+    /// What may still be written, in bytes.
+    pub free: u64,
+}
+
 /// Everything that a build depends on.
 #[derive(Debug, Clone)]
 pub struct BuildRequest {
@@ -95,6 +110,28 @@ pub struct BuildRequest {
     pub ssh: Option<AgentForward>,
     /// Directories that the Dockerfile names as images.
     pub contexts: Vec<ContextImage>,
+}
+
+impl BuildRequest {
+    /// Builds the last stage of a Dockerfile, with nothing but what stands in the context.
+    pub fn plain(dockerfile: &[u8], root: PathBuf, entries: Vec<Entry>, platform: Platform) -> Self {
+        Self {
+            dockerfile: dockerfile.to_vec(),
+            root,
+            entries,
+            target: None,
+            args: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            platform,
+            network: None,
+            extra_hosts: Vec::new(),
+            shm_size: None,
+            no_cache: false,
+            secrets: BTreeMap::new(),
+            ssh: None,
+            contexts: Vec::new(),
+        }
+    }
 }
 
 /// A directory that a Dockerfile names as an image. The engine holds that image while the

@@ -13,9 +13,13 @@ mod chain;
 mod clean;
 mod debian;
 mod docs;
+mod doctor;
 mod embedded;
 mod explain;
 mod failure;
+#[path = "../protocol/figure.rs"]
+mod figure;
+mod help;
 mod init;
 mod interrupt;
 mod keys;

@@ -200,7 +200,8 @@ impl<'a> Run<'a> {
 
     async fn build(&self, boxes: Vec<Keyed>) -> Ending {
         let engine = self.engine(&boxes);
-        let options = BuildOptions { jobs: 2, wait: Span::from_seconds(1), no_cache: false };
+        let options =
+            BuildOptions { jobs: 2, wait: Span::from_seconds(1), no_cache: false, fail_fast: false };
         let emit = |event| self.emit(event);
         let (ports, cancel) = (self.ports(&engine), CancellationToken::new());
         let result = build(ports, &self.setting, &boxes, &options, &emit, &cancel).await;
@@ -249,7 +250,7 @@ impl<'a> Run<'a> {
         };
         let engine = self.engine(&[]);
         let emit = |event| self.emit(event);
-        match clean(self.ports(&engine), &self.setting, &options, &emit).await {
+        match clean(self.ports(&engine), &self.setting, &options, &emit, &CancellationToken::new()).await {
             Err(error) => self.ending(Err(chain(&error))),
             Ok(report) => {
                 let all = report.clean.delete.iter().zip(&report.deletions);

@@ -93,8 +93,13 @@ impl DockerEngine {
     }
 
     /// Returns where the engine is.
-    pub(super) fn address(&self) -> &str {
+    pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Tells whether it is reached by a socket of this machine.
+    pub(super) fn is_local(&self) -> bool {
+        self.address.starts_with("unix://")
     }
 
     /// Returns where logins come from.

@@ -19,6 +19,7 @@ mod challenge;
 mod clients;
 mod clock;
 mod deletes;
+mod diagnose;
 mod download;
 mod feed;
 mod gate;
@@ -62,6 +63,7 @@ use crate::port::{
     TagList, Wait,
 };
 
+pub use self::diagnose::Greeting;
 pub use self::limits::Limits;
 pub use self::provider::AwsKeys;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{BoxFacts, Image, Member, Promotion, Report};
-use crate::cli::progress::size;
+use crate::cli::figures::size;
 use crate::model::Digest;
 
 const STYLE: &str = include_str!("page.css");
