@@ -1,4 +1,4 @@
-//! Over a hundred rounds of sweeps against builds and promotions on the real docker-registry, whose
+//! Hundreds of rounds of sweeps against builds and promotions on the real docker-registry, whose
 //! DELETE untags in a second step. Repositories are padded with tags, each of which the registry
 //! looks at before it untags, so that the window is wide. What stands afterwards is read from
 //! the registry directly.
@@ -8,13 +8,15 @@
 #[allow(dead_code, reason = "shared with the tests of the protocols")]
 #[path = "protocol/engine.rs"]
 mod engine;
+#[path = "protocol/figure.rs"]
+mod figure;
 #[allow(dead_code, reason = "shared with the contract")]
 #[path = "contract/process.rs"]
 mod process;
 #[path = "protocol/project.rs"]
 mod project;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,16 +36,20 @@ use process::Server;
 use project::{SECRETS, boxes};
 
 const BOXES: [&str; 2] = ["base", "build"];
-/// Tags that stand beside those under test, in each repository.
-const PADDING: usize = 20;
-const ROUNDS: u64 = 60;
+/// Strangers' tags that stand beside those under test, in each repository: sweeps read them all.
+const STRANGERS: usize = 4;
+/// Tags of signatures of what is elsewhere, in each repository. The registry reads them all at each
+/// delete; sweeps do not, so they widen the window and cost nothing else.
+const SIGNATURES: usize = 120;
+/// Twice that many rounds: against a build, and against a promotion.
+const ROUNDS: u64 = 200;
 
 struct Scene {
     server: Server,
     registry: Arc<HttpRegistry>,
     http: reqwest::Client,
-    /// How long one sweep takes, by which the other side's start is spread.
-    sweep: Duration,
+    /// How long the sweeps of a round take, by which the other side's start is spread.
+    sweeps: Duration,
     seed: u64,
 }
 
@@ -52,12 +58,11 @@ impl Scene {
         let server = Server::start(&[]);
         let registry = Arc::new(process::client());
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        let scene = Self { server, registry, http, sweep: Duration::from_millis(200), seed: 11 };
+        let scene = Self { server, registry, http, sweeps: Duration::from_millis(200), seed: 11 };
         for name in BOXES {
             let repository = scene.repository(name);
-            for number in 0..PADDING {
+            for tag in padding() {
                 let image = engine::image(&BTreeMap::new(), "padding");
-                let tag: Tag = format!("padding-{number}").parse().unwrap();
                 engine::push(&*scene.registry, &repository, &tag, image).await;
             }
         }
@@ -68,10 +73,10 @@ impl Scene {
         Repository::new(&self.server.host, name).unwrap()
     }
 
-    /// A moment within two sweeps, another one each time.
+    /// A moment within the sweeps of a round, another one each time.
     fn pause(&mut self) -> Duration {
         self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        self.sweep * 2 * ((self.seed >> 33) % 1000) as u32 / 1000
+        self.sweeps * ((self.seed >> 33) % 1000) as u32 / 1000
     }
 
     fn setting(&self, run: String) -> Setting {
@@ -121,9 +126,10 @@ impl Scene {
         promote(ports, &self.setting(run), Content::Boxes(boxes), &options, &|_| {}).await.map(drop)
     }
 
-    /// Sweeps twice without a grace: the second one deletes what the first one condemned.
-    async fn sweep_twice(&self) -> usize {
-        let mut deleted = 0;
+    /// Sweeps twice without a grace: the second one deletes what the first one condemned. Returns
+    /// how much was deleted, and how long it took.
+    async fn sweep_twice(&self) -> (usize, Duration) {
+        let (mut deleted, began) = (0, Instant::now());
         for _ in 0..2 {
             let rules = Rules { last: Some(1), only: Some("main".parse().unwrap()), ..Rules::default() };
             let options = CleanOptions {
@@ -138,23 +144,38 @@ impl Scene {
             let ports =
                 Ports { registry: &*self.registry, engine: &engine, clock: &BootClock, secrets: &*SECRETS };
             // A sweep that meets something half written stops, and the next one goes on.
-            if let Ok(report) = clean(ports, &self.setting("sweep".to_owned()), &options, &|_| {}).await {
+            if let Ok(report) =
+                clean(ports, &self.setting("sweep".to_owned()), &options, &|_| {}, &CancellationToken::new())
+                    .await
+            {
                 deleted += report.deletions.iter().filter(|one| **one == Deletion::Done).count();
             }
         }
-        deleted
+        (deleted, began.elapsed())
     }
 
     /// Ends all leases, as time would.
     async fn drop_leases(&self) {
-        self.forget(&["lease."]).await;
+        self.forget(|tag| tag.starts_with("lease.")).await;
     }
 
-    /// Removes records of these kinds from the ledger.
-    async fn forget(&self, kinds: &[&str]) {
+    /// Removes what is over: no sweep is under way, and it could be forgotten days later. Of
+    /// promotions the last one stays.
+    async fn drop_old(&self, promotions: usize) {
+        let last = format!(".main.{promotions}");
+        self.forget(|tag| match tag.split_once('.') {
+            Some(("over" | "run" | "inputs", _)) => true,
+            Some(("plan" | "set", _)) => !tag.ends_with(&last),
+            _ => false,
+        })
+        .await;
+    }
+
+    /// Removes records from the ledger.
+    async fn forget(&self, is_over: impl Fn(&str) -> bool) {
         let ledger = self.repository("ledger");
         for tag in self.registry.tags(&ledger).await.unwrap().tags {
-            if kinds.iter().any(|kind| tag.as_str().starts_with(kind))
+            if is_over(tag.as_str())
                 && let Some(digest) = self.registry.head(&ledger, &tag.into()).await.unwrap()
             {
                 self.registry.delete(&ledger, &digest).await.unwrap();
@@ -201,6 +222,14 @@ impl Scene {
     }
 }
 
+/// The tags that a repository is padded with.
+fn padding() -> impl Iterator<Item = Tag> {
+    let stranger = (0..STRANGERS).map(|number| format!("padding-{number}"));
+    let of = |number: usize| Digest::of(number.to_string().as_bytes());
+    let signature = (0..SIGNATURES).map(move |number| format!("sha256-{}.sig", of(number).hex()));
+    stranger.chain(signature).map(|tag| tag.parse().unwrap())
+}
+
 fn digest(report: &BuildReport, name: &str) -> String {
     let digest: Option<&Digest> = report.boxes[name].digest.as_ref();
     digest.unwrap_or_else(|| panic!("{name}: {}", report.boxes[name].reason)).to_string()
@@ -218,16 +247,15 @@ async fn nothing_that_is_used_or_promoted_is_lost_to_sweeps() {
         let boxes = scene.boxes(round);
         scene.build(format!("first-{round}"), &boxes).await;
         scene.drop_leases().await;
-        let began = Instant::now();
         let pause = scene.pause();
         let job = async {
             tokio::time::sleep(pause).await;
             scene.build(format!("job-{round}"), &boxes).await
         };
-        let (count, report) = tokio::join!(scene.sweep_twice(), job);
+        let ((count, took), report) = tokio::join!(scene.sweep_twice(), job);
         deleted += count;
         // Sweeps of a leased box change nothing any more.
-        deleted += scene.sweep_twice().await;
+        deleted += scene.sweep_twice().await.0;
         let tag = |name: &str| {
             let keyed = boxes.iter().find(|keyed| keyed.wanted.name == name).unwrap();
             keyed.wanted.tag.with_generation(report.boxes[name].generation).tag().to_string()
@@ -248,10 +276,10 @@ async fn nothing_that_is_used_or_promoted_is_lost_to_sweeps() {
             tokio::time::sleep(pause).await;
             scene.promote(format!("promote-{round}"), &boxes).await
         };
-        let (count, result) = tokio::join!(scene.sweep_twice(), job);
+        let ((count, _), result) = tokio::join!(scene.sweep_twice(), job);
         deleted += count;
         scene.drop_leases().await;
-        deleted += scene.sweep_twice().await;
+        deleted += scene.sweep_twice().await.0;
         match result {
             Ok(()) => {
                 promoted += 1;
@@ -262,21 +290,21 @@ async fn nothing_that_is_used_or_promoted_is_lost_to_sweeps() {
             Err(error) => panic!("round {round}: {error}"),
         }
         assert_eq!(scene.pair(round, ["main", "main"]).await, main, "round {round}");
-        // No sweep is under way: what is over can be forgotten, as it would be days later.
-        scene.forget(&["over.", "run.", "inputs."]).await;
-        scene.sweep = (scene.sweep * 7 + began.elapsed() / 4) / 8;
+        scene.drop_old(promoted).await;
+        scene.sweeps = (scene.sweeps * 7 + took) / 8;
     }
     for name in BOXES {
         let (_, list) = scene.read(format!("{name}/tags/list")).await.unwrap();
-        let padding = list["tags"].as_array().unwrap().iter();
-        let padding = padding.filter(|tag| tag.as_str().unwrap().starts_with("padding-")).count();
-        assert_eq!(padding, PADDING, "{name}");
+        let tags: BTreeSet<&str> =
+            list["tags"].as_array().unwrap().iter().map(|tag| tag.as_str().unwrap()).collect();
+        assert!(padding().all(|tag| tags.contains(tag.as_str())), "{name}: {tags:?}");
     }
-    eprintln!(
+    let told = format!(
         "{} rounds in {:.0} s: {hits} boxes used, {built} built, {revived} of them anew beside a condemned one; \
          {promoted} promotions, {refused} of what was condemned; {deleted} images deleted; nothing lost",
         2 * ROUNDS,
         began.elapsed().as_secs_f64(),
     );
+    figure::figure("races", &told);
     assert!(hits > 0 && built > 0 && revived > 0 && promoted > 0 && refused > 0 && deleted > 0);
 }

@@ -5,14 +5,14 @@ use serde::Serialize;
 use self::plan::PlanFile;
 use super::args::{Clean, Format, Global};
 use super::error::{CliError, exit};
-use super::json;
 use super::session::{self, Loaded, Session};
 use super::table::Table;
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal};
+use super::{interrupt, json};
 use crate::adapter::remote::Remotes;
 use crate::exec::{self, CleanOptions, CleanReport, LedgerError, clean};
 use crate::model::{Digest, Marked, Span, Tag, Timestamp};
-use crate::retention::{Deletion, Held, Policies, Seen, least_grace};
+use crate::retention::{Deletion, Goes, Held, Policies, Seen, least_grace};
 
 mod plan;
 
@@ -25,6 +25,7 @@ struct Report {
     run: String,
     now: String,
     applied: bool,
+    interrupted: bool,
     images: Vec<Row>,
     expired_leases: usize,
     old_records: usize,
@@ -34,7 +35,8 @@ struct Report {
 #[derive(Serialize)]
 pub struct Row {
     pub repository: String,
-    pub tag: String,
+    /// Nothing for what has none: a part of what stood under a tag.
+    pub tag: Option<String>,
     /// Nothing if it was not read: it is kept, or would be looked at first, whatever it is.
     pub digest: Option<Digest>,
     pub action: &'static str,
@@ -42,6 +44,7 @@ pub struct Row {
 }
 
 pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
+    let cancel = interrupt::token();
     let loaded = session::load(global)?;
     let plan = options.apply.as_deref().map(PlanFile::read).transpose()?;
     let session = Session::open(&loaded, global).await?;
@@ -59,8 +62,9 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
     let clean_options = clean_options(&loaded, &session, options, plan.as_ref(), ahead, terminal).await?;
     let progress = session.progress();
     let emit = |event| progress.event(event);
-    let report = clean(session.ports(), &session.setting, &clean_options, &emit).await?;
-    if let Some(path) = &options.plan {
+    let report = clean(session.ports(), &session.setting, &clean_options, &emit, &cancel).await?;
+    progress.end();
+    if let Some(path) = options.plan.as_ref().filter(|_| !report.is_interrupted) {
         PlanFile::new(ledger, &report.clean, report.now, ahead).write(path)?;
     }
     let rows = rows(&report);
@@ -71,6 +75,7 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
                 run: session.setting.run.to_string(),
                 now: report.now.rfc3339(),
                 applied: report.is_applied,
+                interrupted: report.is_interrupted,
                 expired_leases: report.expired,
                 old_records: report.records,
                 images: rows,
@@ -82,8 +87,8 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
             summary(&report, options, terminal);
         }
     }
-    session.close(report.is_applied).await?;
-    Ok(code(&report, options))
+    session.close(report.is_applied && !report.is_interrupted).await?;
+    if report.is_interrupted { Err(CliError::Interrupted) } else { Ok(code(&report, options)) }
 }
 
 /// Gathers what decides: the configuration, and what it says to ask outside.
@@ -154,7 +159,7 @@ async fn ahead(options: &Clean, session: &Session) -> Result<Span, CliError> {
 pub fn rows(report: &CleanReport) -> Vec<Row> {
     let row = |repository: &str, tag: &Tag, digest: Option<&Digest>, action, reason: String| Row {
         repository: repository.to_owned(),
-        tag: tag.to_string(),
+        tag: Some(tag.to_string()),
         digest: digest.cloned(),
         action,
         reason,
@@ -176,6 +181,7 @@ pub fn rows(report: &CleanReport) -> Vec<Row> {
     for (index, doomed) in report.clean.delete.iter().enumerate() {
         let marked = doomed.reason.clone();
         let (action, reason) = match report.deletions.get(index) {
+            None if report.is_applied => ("left", marked),
             None => ("delete", marked),
             Some(Deletion::Done) => ("deleted", marked),
             Some(Deletion::Changed) => ("keep", "changed since it was condemned".to_owned()),
@@ -184,9 +190,11 @@ pub fn rows(report: &CleanReport) -> Vec<Row> {
             Some(Deletion::Failed(why)) => ("failed", why.clone()),
         };
         let Seen { repository, tag, digest } = &doomed.seen;
-        rows.push(row(repository, tag, Some(digest), action, reason));
+        let row = row(repository, tag, Some(digest), action, reason);
+        let tag = row.tag.filter(|_| doomed.goes != Goes::Part);
+        rows.push(Row { tag, ..row });
     }
-    rows.sort_by(|a, b| (&a.repository, &a.tag).cmp(&(&b.repository, &b.tag)));
+    rows.sort_by(|a, b| (&a.repository, &a.tag, &a.digest).cmp(&(&b.repository, &b.tag, &b.digest)));
     rows
 }
 
@@ -195,13 +203,13 @@ fn table(rows: &[Row]) -> Table {
     for row in rows {
         let style = match row.action {
             "keep" => GOOD,
-            "condemn" | "condemned" => NOTE,
+            "condemn" | "condemned" | "left" => NOTE,
             _ => BAD,
         };
         let short = row.digest.as_ref().map_or("-", Digest::short).to_owned();
         table.row([
             (BOLD, row.repository.clone()),
-            (anstyle::Style::new(), row.tag.clone()),
+            (anstyle::Style::new(), row.tag.clone().unwrap_or_else(|| "-".to_owned())),
             (DIM, short),
             (style, row.action.to_owned()),
             (DIM, row.reason.clone()),
@@ -217,10 +225,15 @@ fn summary(report: &CleanReport, options: &Clean, terminal: Terminal) {
         + clean.unread.len();
     let delete = report.clean.delete.len();
     let kept = report.clean.kept.len();
-    if condemn + delete == 0 {
+    let done = report.deletions.iter().filter(|one| **one == Deletion::Done).count();
+    if report.is_interrupted {
+        let left = delete.saturating_sub(report.deletions.len());
+        terminal.warn(&format!(
+            "stopped: {done} of {delete} deleted, {left} left; the same command does the rest"
+        ));
+    } else if condemn + delete == 0 {
         terminal.say(&format!("nothing to do: {kept} kept"));
     } else if report.is_applied {
-        let done = report.deletions.iter().filter(|one| **one == Deletion::Done).count();
         terminal.say(&format!("{kept} kept, {condemn} condemned, {done} of {delete} deleted"));
     } else {
         let again = match &options.plan {
@@ -258,14 +271,22 @@ mod tests {
             seen,
             marked: Timestamp::default(),
             reason: "condemned".to_owned(),
-            only_tag: false,
+            goes: Goes::Image,
             needs: Default::default(),
-            parts: Vec::new(),
         };
         let clean = crate::retention::Clean { delete: vec![doomed], ..Default::default() };
         let refused = Deletion::Refused("more than 5000 downloads".to_owned());
-        let (now, expired, records, is_applied) = (Timestamp::default(), 0, 0, true);
-        let mut report = CleanReport { clean, now, deletions: vec![refused], expired, records, is_applied };
+        let (now, expired, records) = (Timestamp::default(), 0, 0);
+        let (is_applied, is_interrupted) = (true, false);
+        let mut report = CleanReport {
+            clean,
+            now,
+            deletions: vec![refused],
+            expired,
+            records,
+            is_applied,
+            is_interrupted,
+        };
         let [row] = &rows(&report)[..] else { panic!() };
         assert_eq!(
             (row.action, row.reason.as_str()),

@@ -12,6 +12,7 @@ mod doctor;
 mod error;
 mod explain;
 mod export;
+mod figures;
 mod findings;
 mod guard;
 mod help;

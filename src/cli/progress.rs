@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::buildlog::BuildLogs;
+use super::figures::{duration, how_far, size};
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal, paint};
 use crate::exec::{Event, FailedStep, Failure};
-use crate::model::{printable, size};
+use crate::model::printable;
 use crate::port::{BuildEvent, PushEvent, Room, StepState, Wait};
 
 /// What is kept of a step's log in case it fails, in bytes; of a longer one its end.
@@ -23,6 +24,9 @@ const STEP_WIDTH: usize = 40;
 
 /// The number of columns from which on there is room for that.
 const WIDE: usize = 120;
+
+/// How often it is told how far a sweep is, where lines are not redrawn.
+const TELLING: Duration = Duration::from_secs(10);
 
 /// The longest name that others are lined up with, in characters.
 const NAME_WIDTH: usize = 28;
@@ -62,6 +66,9 @@ impl Tally {
 #[derive(Default)]
 struct BoxState {
     bar: Option<ProgressBar>,
+    began: Option<Instant>,
+    /// When it was last told how far it is.
+    told: Option<Instant>,
     steps: BTreeMap<String, Step>,
     layers: BTreeMap<String, (u64, u64)>,
 }
@@ -171,6 +178,7 @@ impl Progress {
             }
             Event::Condemned { reference } => self.line(&format!("{} {reference}", paint(NOTE, "condemned"))),
             Event::Deleted { reference } => self.line(&format!("{} {reference}", paint(BAD, "deleted"))),
+            Event::Sweeping { what, done, all } => self.sweeping(what, done, all),
             Event::Held(Wait { host, span, why }) => {
                 let text = format!("waiting {} for {host}: {why}", duration(span.as_secs_f64()));
                 self.line(&paint(NOTE, text));
@@ -211,6 +219,23 @@ impl Progress {
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.live(state.entry(what.to_owned()).or_default(), &format!("{} of {}", size(sent), size(total)));
+    }
+
+    /// Shows how far a sweep is: on a line of its own, elsewhere now and then.
+    fn sweeping(&self, what: &'static str, done: usize, all: usize) {
+        let is_new = !self.state.lock().unwrap_or_else(PoisonError::into_inner).contains_key(what);
+        if is_new {
+            self.start_bar(what);
+        }
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_this = state.entry(what.to_owned()).or_default();
+        let (now, began) = (Instant::now(), *of_this.began.get_or_insert_with(Instant::now));
+        let text = how_far(done, all, now.saturating_duration_since(began));
+        self.live(of_this, &text);
+        if !self.terminal.is_live && now.saturating_duration_since(of_this.told.unwrap_or(began)) >= TELLING {
+            of_this.told = Some(now);
+            self.line(&paint(DIM, format!("{what}: {text}")));
+        }
     }
 
     /// Takes away every line that is redrawn.
@@ -450,17 +475,6 @@ pub fn short_digests(text: &str) -> String {
     out + rest
 }
 
-/// Writes seconds for people.
-pub fn duration(seconds: f64) -> String {
-    if seconds < 10.0 {
-        format!("{seconds:.1}s")
-    } else if seconds < 120.0 {
-        format!("{seconds:.0}s")
-    } else {
-        format!("{:.0}m{:02.0}s", (seconds / 60.0).floor(), seconds % 60.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -477,12 +491,5 @@ mod tests {
         assert_eq!(without_box("[base 2/3] RUN make"), "RUN make");
         assert_eq!(without_box("[internal] load"), "[internal] load");
         assert_eq!(without_box("RUN a] b"), "RUN a] b");
-    }
-
-    #[test]
-    fn figures_for_people() {
-        assert_eq!(duration(0.04), "0.0s");
-        assert_eq!(duration(75.2), "75s");
-        assert_eq!(duration(185.0), "3m05s");
     }
 }

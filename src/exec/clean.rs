@@ -1,24 +1,22 @@
-//! Sweeps: carries out what [`Sweeper`] asks for. Any read that fails ends one before its first
-//! delete.
+//! Sweeps: what decides, what came of it, and how one ends. [`Sweep`] carries out what
+//! [`Sweeper`] asks for. Any read that fails ends one before its first delete.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use super::event::{Emit, Event};
-use super::ledger::{Ledger, LedgerError};
-use super::old;
-use super::promote::record_tag;
-use super::survey::{Leases, Survey};
-use super::undo::{Gone, undo};
-use super::within::{moved, within};
+use tokio_util::sync::CancellationToken;
+
+use super::event::Emit;
+use super::ledger::LedgerError;
+use super::sweep::Sweep;
+use super::undo::undo;
 use super::{Ports, Setting};
-use crate::model::{
-    Digest, Ending, Marker, Record, RecordTag, Repository, SetName, Share, Span, Tag, Timestamp,
-};
-use crate::port::{Deleted, Registry, RegistryError};
-use crate::retention::{
-    Action, Answer, Clean, Condemned, Deletion, Doomed, Policies, Policy, Refs, SweepAction, SweepEnd,
-    SweepSaw, Sweeper, decide, has_ended,
-};
+use crate::model::{Digest, Repository, Share, Span, Tag, Timestamp};
+use crate::port::RegistryError;
+use crate::retention::{Action, Clean, Deletion, Policies, Refs, SweepAction, SweepEnd, SweepSaw, Sweeper};
+
+/// How long the answer to a write is waited for once a sweep is to stop.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How a sweep goes about it. By default it does nothing, to no repository.
 #[derive(Debug, Clone, Default)]
@@ -68,6 +66,8 @@ pub struct CleanReport {
     pub records: usize,
     /// Whether anything was written or deleted.
     pub is_applied: bool,
+    /// Whether it was stopped before it was through.
+    pub is_interrupted: bool,
 }
 
 /// Why a sweep deleted nothing.
@@ -145,34 +145,27 @@ pub enum CleanError {
 }
 
 /// Finds out what nothing keeps; condemns it, and deletes what was condemned long enough ago.
+///
+/// When `cancel` is cancelled what was sent is waited for, for a moment, and nothing new begins.
 pub async fn clean(
     ports: Ports<'_>,
     setting: &Setting,
     options: &CleanOptions,
     emit: Emit<'_>,
+    cancel: &CancellationToken,
 ) -> Result<CleanReport, CleanError> {
-    let ledger = Ledger::new(ports.registry, &setting.ledger);
-    let (gone, stays) = (Vec::new(), BTreeMap::new());
-    let mut sweep = Sweep {
-        ports,
-        ledger,
-        options,
-        emit,
-        look: None,
-        expired: 0,
-        records: 0,
-        sent: None,
-        gone,
-        stays,
-        error: None,
-    };
+    let mut sweep = Sweep::new(ports, setting, options, emit);
     let mut sweeper = Sweeper::new(options.apply);
     let end = loop {
         let action = sweeper.next();
         if let SweepAction::End(end) = action {
             break end;
         }
-        let saw = sweep.act(&action, sweeper.clean()).await;
+        let saw = tokio::select! {
+            biased;
+            () = stopped(cancel, &action) => SweepSaw::Interrupted,
+            saw = sweep.act(&action, sweeper.clean()) => saw,
+        };
         sweeper = sweeper.observe(saw);
     };
     let mut deletions = sweeper.deletions().to_vec();
@@ -181,259 +174,39 @@ pub async fn clean(
             *deletion = Deletion::Changed;
         }
     }
+    let is_interrupted = end == SweepEnd::Interrupted;
     match (end, sweep.error) {
-        (SweepEnd::Done, _) => Ok(CleanReport {
+        (SweepEnd::Done | SweepEnd::Interrupted, _) => Ok(CleanReport {
             clean: sweeper.clean().clone(),
             now: sweep.look.map(|look| look.now).unwrap_or_default(),
             deletions,
             expired: sweep.expired,
             records: sweep.records,
             is_applied: options.apply,
+            is_interrupted,
         }),
         (SweepEnd::Failed, Some(error)) => Err(error),
         (SweepEnd::Failed | SweepEnd::Late, _) => Err(CleanError::Late),
     }
 }
 
-/// Carries out a sweep's actions.
-struct Sweep<'a> {
-    ports: Ports<'a>,
-    ledger: Ledger<'a>,
-    options: &'a CleanOptions,
-    emit: Emit<'a>,
-    /// The look that is under way, or was the last.
-    look: Option<Look>,
-    expired: usize,
-    records: usize,
-    /// The image whose deletion was sent last.
-    sent: Option<usize>,
-    /// What was deleted with all its tags.
-    gone: Vec<Gone>,
-    /// The tags that stay, of the repositories in which something goes.
-    stays: BTreeMap<String, BTreeSet<Tag>>,
-    error: Option<CleanError>,
-}
-
-struct Look {
-    /// The registry's time when it began.
-    today: Timestamp,
-    /// The time that counts as now.
-    now: Timestamp,
-    leases: Leases,
-}
-
-impl Sweep<'_> {
-    async fn act(&mut self, action: &SweepAction, clean: &Clean) -> SweepSaw {
-        let done = match *action {
-            SweepAction::Clock => return SweepSaw::Clock(self.ports.clock.elapsed()),
-            SweepAction::Leases => self.leases().await.map(|()| SweepSaw::Done),
-            SweepAction::Wait => {
-                tokio::time::sleep(self.options.settle.duration()).await;
-                Ok(SweepSaw::Done)
-            }
-            SweepAction::Rest => self.rest().await,
-            SweepAction::Condemn(at) => match clean.condemn.get(at) {
-                Some(condemned) => self.condemn(condemned).await.map(|()| SweepSaw::Done),
-                None => Ok(SweepSaw::Done),
-            },
-            SweepAction::Retire(at) => match clean.retire.get(at) {
-                Some(marker) => self.mark(marker).await.map(|()| SweepSaw::Done),
-                None => Ok(SweepSaw::Done),
-            },
-            SweepAction::EndedLeases => self.records(clean).await.map(|()| SweepSaw::Done),
-            SweepAction::Forget(at) => match clean.forget.get(at) {
-                Some(marker) => self.forget(marker).await.map(|()| SweepSaw::Done),
-                None => Ok(SweepSaw::Done),
-            },
-            SweepAction::Head(at) => return self.image(clean, at, Asked::Tag).await,
-            SweepAction::Delete(at) => return self.image(clean, at, Asked::Deletion).await,
-            SweepAction::Find(at) => return self.image(clean, at, Asked::Digest).await,
-            SweepAction::End(_) => Ok(SweepSaw::Done),
-        };
-        done.unwrap_or_else(|error| {
-            let saw = match &error {
-                // Another sweep may have deleted it, or a run given up its lease.
-                CleanError::Dangling { .. } | CleanError::Unreadable { .. } => SweepSaw::Unsettled,
-                _ => SweepSaw::Failed(error.to_string()),
-            };
-            self.error = Some(error);
-            saw
-        })
+/// Ends when a sweep has to stop at this action. Of what changes something one wants to know what
+/// came of it.
+async fn stopped(cancel: &CancellationToken, action: &SweepAction) {
+    let is_read = matches!(
+        action,
+        SweepAction::Clock
+            | SweepAction::Leases
+            | SweepAction::Wait
+            | SweepAction::Rest
+            | SweepAction::Head(_)
+            | SweepAction::End(_)
+    );
+    if cancel.is_cancelled() && !matches!(action, SweepAction::Find(_)) {
+        return;
     }
-
-    async fn leases(&mut self) -> Result<(), CleanError> {
-        let today = self.ledger.now().await?;
-        let now = today.after(self.options.ahead);
-        let leases = self.survey(now).leases().await?;
-        self.look = Some(Look { today, now, leases });
-        Ok(())
+    cancel.cancelled().await;
+    if !is_read {
+        tokio::time::sleep(PATIENCE).await;
     }
-
-    async fn rest(&mut self) -> Result<SweepSaw, CleanError> {
-        let Some(look) = &self.look else { return Ok(SweepSaw::Unsettled) };
-        let mut observed = self.survey(look.now).rest(&look.leases).await?;
-        let policy = Policy { grace: self.options.grace, now: look.now, today: look.today };
-        observed.only = self.options.planned.clone();
-        let clean = decide(&observed, policy);
-        if let Some(planned) = &self.options.planned
-            && let Some(gone) = planned.difference(&clean.actions()).next()
-        {
-            return Err(CleanError::Moved { what: moved(gone, &clean) });
-        }
-        within(&clean, &observed, self.options)?;
-        self.stays.clear();
-        for Doomed { seen, .. } in &clean.delete {
-            let all = || observed.tags(&seen.repository).cloned().collect();
-            self.stays.entry(seen.repository.clone()).or_insert_with(all).remove(&seen.tag);
-        }
-        Ok(SweepSaw::Observed(Box::new(observed), policy))
-    }
-
-    fn survey(&self, now: Timestamp) -> Survey<'_> {
-        let CleanOptions { repositories, policies, refs, protected, protectors, .. } = self.options;
-        let is_thorough = self.options.apply || self.options.is_thorough;
-        let (registry, ledger) = (self.ports.registry, self.ledger);
-        Survey { registry, ledger, repositories, policies, refs, protected, protectors, now, is_thorough }
-    }
-
-    async fn condemn(&self, condemned: &Condemned) -> Result<(), CleanError> {
-        let marker = Marker {
-            key: condemned.key.clone(),
-            generation: condemned.generation,
-            // The registry's true time, however far ahead this sweep looks.
-            marked: self.ledger.now().await?,
-            reason: "no policy, lease or tag keeps it".to_owned(),
-            images: condemned.images.clone(),
-        };
-        self.mark(&marker).await?;
-        for image in &condemned.images {
-            (self.emit)(Event::Condemned { reference: format!("{}:{}", image.repository, image.tag) });
-        }
-        Ok(())
-    }
-
-    async fn mark(&self, marker: &Marker) -> Result<(), CleanError> {
-        let record = RecordTag::Over { key: marker.key.clone(), generation: marker.generation };
-        let tag = record.tag().map_err(|error| self.ledger.bad_tag(&record.to_string(), error))?;
-        match self.ledger.write(&tag, marker).await {
-            // Another sweep's marker ends the generation as well as ours.
-            Err(LedgerError::NotOurs { .. }) if self.ledger.read::<Marker>(&tag).await?.is_some() => Ok(()),
-            written => Ok(written.map(drop)?),
-        }
-    }
-
-    /// Announces and withdraws, and removes records whose time is over, by the registry's true time.
-    async fn records(&mut self, clean: &Clean) -> Result<(), CleanError> {
-        let now = self.ledger.now().await?;
-        for ending in clean.announce.iter().chain(&clean.withdraw) {
-            let ending = Ending { marked: now, ..ending.clone() };
-            let tag = RecordTag::Ends { tag: ending.tag.clone(), seq: ending.seq };
-            self.ledger.write(&record_tag(self.ledger, tag)?, &ending).await?;
-            for image in &ending.images {
-                (self.emit)(Event::Condemned { reference: format!("{}:{}", image.repository, image.tag) });
-            }
-        }
-        let records = self.ledger.list().await?;
-        let is_over = |record: &RecordTag| match record {
-            RecordTag::Lease { expiry, .. } => has_ended(*expiry, now),
-            RecordTag::Ends { tag, seq } => clean.settled.contains(&SetName { tag: tag.clone(), seq: *seq }),
-            _ => false,
-        };
-        let over: Vec<(RecordTag, Tag)> = records
-            .iter()
-            .filter(|(record, _)| is_over(record))
-            .map(|(record, tag)| (record.clone(), tag.clone()))
-            .collect();
-        for (record, tag) in over {
-            let Some(digest) = self.ledger.digest(&tag).await? else { continue };
-            match self.ledger.delete(&digest).await? {
-                Deleted::Gone | Deleted::WasGone if matches!(record, RecordTag::Lease { .. }) => {
-                    self.expired += 1
-                }
-                Deleted::Gone | Deleted::WasGone | Deleted::Refused { .. } => {}
-                Deleted::Unsupported => return Ok(()),
-            }
-        }
-        self.records += old::remove(self.ledger, &records, self.options.records, now).await?;
-        Ok(())
-    }
-
-    /// Deletes the marker that was read, not one that was written over it since.
-    async fn forget(&self, marker: &Marker) -> Result<(), CleanError> {
-        self.ledger.delete(marker.to_manifest().digest()).await?;
-        Ok(())
-    }
-
-    async fn image(&mut self, clean: &Clean, at: usize, asked: Asked) -> SweepSaw {
-        let Some(Doomed { seen, only_tag, parts, .. }) = clean.delete.get(at) else {
-            return SweepSaw::Holds(None);
-        };
-        let mut all = self.options.repositories.iter();
-        let Some(repository) = all.find(|repository| repository.name() == seen.repository) else {
-            return SweepSaw::Failed("its repository is none of ours".to_owned());
-        };
-        let registry: &dyn Registry = self.ports.registry;
-        let found = match asked {
-            Asked::Tag => registry.head(repository, &seen.tag.clone().into()).await,
-            // A tag that was removed alone, or that somebody gave to something else.
-            Asked::Digest if *only_tag => registry
-                .head(repository, &seen.tag.clone().into())
-                .await
-                .map(|found| found.filter(|found| *found == seen.digest)),
-            Asked::Digest => registry.head(repository, &seen.digest.clone().into()).await,
-            Asked::Deletion => {
-                self.sent = Some(at);
-                let answer = if *only_tag {
-                    registry.untag(repository, &seen.tag).await
-                } else {
-                    registry.delete(repository, &seen.digest).await
-                };
-                return SweepSaw::Answered(match answer {
-                    Ok(Deleted::Gone | Deleted::WasGone) => Answer::Taken,
-                    Ok(Deleted::Unsupported) => Answer::Unsupported,
-                    Ok(Deleted::Refused { why }) => Answer::Refused(why),
-                    Err(error) => Answer::Failed(error.to_string()),
-                });
-            }
-        };
-        if self.sent == Some(at) && matches!((asked, &found), (Asked::Digest, Ok(None))) {
-            (self.emit)(Event::Deleted { reference: format!("{repository}:{}", seen.tag) });
-            if !only_tag {
-                self.gone(Some(at), repository, &seen.digest);
-            }
-            self.parts(repository, parts).await;
-        }
-        found.map_or_else(|error| SweepSaw::Failed(error.to_string()), SweepSaw::Holds)
-    }
-}
-
-impl Sweep<'_> {
-    /// Deletes the children of an index that is gone. What stays is no more than untagged.
-    async fn parts(&mut self, repository: &Repository, parts: &[Digest]) {
-        for part in parts {
-            let why = match self.ports.registry.delete(repository, part).await {
-                Ok(Deleted::Gone | Deleted::WasGone) => {
-                    self.gone(None, repository, part);
-                    continue;
-                }
-                Ok(Deleted::Unsupported) => "the registry does not delete".to_owned(),
-                Ok(Deleted::Refused { why }) => why,
-                Err(error) => error.to_string(),
-            };
-            let text = format!("{repository}@{part} has lost its index and its tag, and stays: {why}");
-            (self.emit)(Event::Note { text });
-        }
-    }
-
-    fn gone(&mut self, image: Option<usize>, repository: &Repository, digest: &Digest) {
-        self.gone.push(Gone { image, repository: repository.clone(), digest: digest.clone() });
-    }
-}
-
-/// What is asked about an image.
-#[derive(Clone, Copy)]
-enum Asked {
-    Tag,
-    Digest,
-    Deletion,
 }

@@ -123,10 +123,19 @@ pub enum Event {
         /// The reference.
         reference: String,
     },
-    /// An image was deleted.
+    /// An image was deleted, or a tag removed.
     Deleted {
         /// The reference.
         reference: String,
+    },
+    /// A sweep comes to its next write of a kind.
+    Sweeping {
+        /// What is done: `marking`, `deleting`.
+        what: &'static str,
+        /// How many of the kind are behind it.
+        done: usize,
+        /// How many there are.
+        all: usize,
     },
     /// A registry is left alone for a while.
     Held(Wait),

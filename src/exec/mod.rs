@@ -40,6 +40,7 @@ mod sources;
 mod standing;
 mod stored;
 mod survey;
+mod sweep;
 mod undo;
 mod within;
 

@@ -86,6 +86,7 @@ async fn mark(
         marked: ledger.now().await?,
         reason: format!("replaced by run {}", setting.run),
         images: digest.map(image).into_iter().collect(),
+        parts: Default::default(),
     };
     match ledger.write(&record, &marker).await {
         // Another run's marker ends the generation as well as ours.

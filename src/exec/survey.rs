@@ -13,11 +13,11 @@ use super::clean::CleanError;
 use super::closure::{AT_ONCE, Reader, Wanted};
 use super::ledger::Ledger;
 use crate::model::{
-    ContentTag, Digest, Ending, Key, Lease, Marker, PlanRecord, Record, RecordTag, Repository, SetRecord,
-    Tag, Timestamp,
+    ContentTag, Digest, Ending, Key, Lease, Marker, Part, PlanRecord, Record, RecordTag, Repository,
+    SetRecord, Tag, Timestamp,
 };
 use crate::port::Registry;
-use crate::retention::{JudgedSet, Observed, Policies, Refs, candidates, is_live, judge};
+use crate::retention::{JudgedSet, Observed, Policies, Refs, candidates, is_live, judge, leftovers};
 
 /// How many candidates are read for whoever only wants to know: beyond that their names must do.
 pub const READ_AT_MOST: usize = 256;
@@ -77,7 +77,8 @@ impl Survey<'_> {
         }
         observed.judged = self.judged(&records, &observed).await?;
         let may_end = observed.judged.iter().any(|judged| judged.stands && !judged.is_kept);
-        if candidates(&observed).is_empty() && !may_end && observed.endings.is_empty() {
+        let is_left = self.leftovers(&mut observed).await?;
+        if candidates(&observed).is_empty() && !may_end && !is_left && observed.endings.is_empty() {
             return Ok(observed);
         }
         self.roots(&mut observed).await?;
@@ -86,6 +87,22 @@ impl Survey<'_> {
             self.candidates(&mut observed, found).await?;
         }
         Ok(observed)
+    }
+
+    /// Reads what has no tag and was to go with images that are gone; tells whether any is there.
+    async fn leftovers(&self, observed: &mut Observed) -> Result<bool, CleanError> {
+        let parts: BTreeSet<Part> =
+            leftovers(observed).into_iter().flat_map(|marker| marker.parts.iter().cloned()).collect();
+        let home = |name: &str| self.repositories.iter().find(|one| one.name() == name).cloned();
+        let wanted = |part: &Part| {
+            Some(Wanted {
+                digest: part.digest.clone(),
+                home: Some(home(&part.repository)?),
+                is_tagged: false,
+            })
+        };
+        self.reader().nodes(&mut observed.nodes, parts.iter().filter_map(wanted).collect()).await?;
+        Ok(parts.iter().any(|part| observed.nodes.contains_key(&part.digest)))
     }
 
     /// Resolves and reads everything that keeps something.
@@ -142,12 +159,17 @@ impl Survey<'_> {
             .filter_map(|wanted| Some((wanted.home.as_ref()?.name().to_owned(), wanted.digest.clone())))
             .collect();
         self.reader().nodes(&mut observed.nodes, waiting).await?;
-        // Only where everything was read is it known what else needs the children of an index.
-        let has_children = |(_, digest): &&(String, Digest)| {
-            observed.nodes.get(digest).is_some_and(|node| !node.children.is_empty())
+        self.referrers(observed, held.clone()).await?;
+        // Only where everything was read is it known what else needs a part of an image.
+        let has_parts = |(_, digest): &&(String, Digest)| {
+            let node = observed.nodes.get(digest);
+            node.is_some_and(|node| !node.children.is_empty() || !node.referrers.is_empty())
         };
-        let whole: BTreeSet<String> =
-            held.iter().filter(has_children).map(|(name, _)| name.clone()).collect();
+        let mut whole: BTreeSet<String> =
+            held.iter().filter(has_parts).map(|(name, _)| name.clone()).collect();
+        let left = leftovers(observed).into_iter().flat_map(|marker| &marker.parts);
+        let left = left.filter(|part| observed.nodes.contains_key(&part.digest));
+        whole.extend(left.map(|part| part.repository.clone()));
         let marked = observed.markers.iter().flat_map(|marker| &marker.images);
         held.extend(marked.map(|image| (image.repository.clone(), image.digest.clone())));
         let attached: BTreeSet<String> = pairs(&observed.unread)
@@ -161,6 +183,46 @@ impl Survey<'_> {
         let more: Vec<(String, Tag)> = more.collect();
         let waiting = self.resolve(observed, more).await?;
         self.reader().nodes(&mut observed.nodes, waiting).await
+    }
+
+    /// Asks the registry what refers to these and to what goes with them, to the end.
+    async fn referrers(
+        &self,
+        observed: &mut Observed,
+        mut asking: BTreeSet<(String, Digest)>,
+    ) -> Result<(), CleanError> {
+        let mut asked = asking.clone();
+        while !asking.is_empty() {
+            let found: Vec<(String, Digest, BTreeSet<Digest>)> =
+                futures_util::stream::iter(std::mem::take(&mut asking))
+                    .map(|(name, subject)| async move {
+                        let home = self.repositories.iter().find(|one| one.name() == name);
+                        let listed = match home {
+                            Some(repository) => self.registry.referrers(repository, &subject).await?,
+                            None => Vec::new(),
+                        };
+                        let digests = listed.into_iter().map(|one| one.digest).collect();
+                        Ok::<_, CleanError>((name, subject, digests))
+                    })
+                    .buffer_unordered(AT_ONCE)
+                    .try_collect()
+                    .await?;
+            let mut waiting = BTreeSet::new();
+            for (name, subject, digests) in found {
+                let Some(node) = observed.nodes.get_mut(&subject) else { continue };
+                let home = self.repositories.iter().find(|one| one.name() == name);
+                waiting.extend(digests.iter().map(|digest| Wanted {
+                    digest: digest.clone(),
+                    home: home.cloned(),
+                    is_tagged: false,
+                }));
+                let below = node.children.iter().chain(&digests).map(|digest| (name.clone(), digest.clone()));
+                asking.extend(below.filter(|at| asked.insert(at.clone())));
+                node.referrers.extend(digests);
+            }
+            self.reader().nodes(&mut observed.nodes, waiting).await?;
+        }
+        Ok(())
     }
 
     fn reader(&self) -> Reader<'_> {

@@ -13,8 +13,8 @@ use crate::port::{Registry, RegistryError};
 
 /// Something that was deleted.
 pub(super) struct Gone {
-    /// Its place among the deletions; the child of an index has none.
-    pub(super) image: Option<usize>,
+    /// Its place among the deletions.
+    pub(super) image: usize,
     pub(super) repository: Repository,
     pub(super) digest: Digest,
 }
@@ -55,7 +55,7 @@ pub(super) async fn undo(
                     continue;
                 }
             }
-            back.extend(one.image);
+            back.push(one.image);
             match still_lost(registry, repository, &lost).await {
                 Ok(left) => lost = left,
                 Err(error) => note(unseen(error)),

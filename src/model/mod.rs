@@ -42,8 +42,8 @@ pub use manifest::{
 pub use platform::{Platform, PlatformError};
 pub use provider::{Provider, ecr_account};
 pub use record::{
-    EMPTY_BLOB, Lease, Marked, Marker, Record, RecordError, RecordTag, RunBox, RunId, RunIdError, RunRecord,
-    empty_digest,
+    EMPTY_BLOB, Lease, Marked, Marker, Part, Record, RecordError, RecordTag, RunBox, RunId, RunIdError,
+    RunRecord, empty_digest,
 };
 pub use repository::{Repository, RepositoryError};
 pub use secret::{SecretSource, SecretValue};

@@ -139,6 +139,9 @@ pub struct Marker {
     pub reason: String,
     /// What stood under this key and generation when it was marked.
     pub images: Vec<Marked>,
+    /// What has no tag and goes with them: children of an index, and what refers to an image.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub parts: BTreeSet<Part>,
 }
 
 /// One condemned image.
@@ -149,6 +152,15 @@ pub struct Marked {
     /// The content tag.
     pub tag: Tag,
     /// The digest that stood there.
+    pub digest: Digest,
+}
+
+/// A manifest without a tag that goes with a condemned image.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Part {
+    /// The repository's name, without its host.
+    pub repository: String,
+    /// Its digest.
     pub digest: Digest,
 }
 

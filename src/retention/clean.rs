@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::endings::Endings;
-use super::observed::{Action, Clean, Condemned, Doomed, Held, Kept, Node, Observed, Policy, Seen, What};
+use super::observed::{Action, Clean, Condemned, Doomed, Goes, Held, Kept, Observed, Policy, Seen, What};
+use super::parts::{below, free, leftovers};
 use super::roots::Roots;
-use crate::model::{ContentTag, Digest, Generation, Key, Marked, Marker, Span, Tag};
+use crate::model::{ContentTag, Digest, Generation, Key, Marked, Marker, Part, Span, Tag};
 
 /// A generation of a key: what is condemned and deleted as a whole, for a marker ends it in
 /// every repository.
@@ -40,13 +41,13 @@ pub fn decide(observed: &Observed, policy: Policy) -> Clean {
         }
     }
     sorting.attach();
-    let mut clean = sorting.judge(policy);
+    let (mut clean, unfinished) = sorting.judge(policy);
     endings.into_clean(&mut clean);
     if let Some(only) = &observed.only {
         restrict(&mut clean, only);
     }
     order(&mut clean.delete);
-    (clean.retire, clean.forget) = settled(observed, policy);
+    (clean.retire, clean.forget) = settled(observed, policy, &unfinished);
     clean
 }
 
@@ -179,7 +180,8 @@ impl<'a> Sorting<'a> {
         }
     }
 
-    fn judge(mut self, policy: Policy) -> Clean {
+    /// Returns what is decided, and the generations of whose images parts are left.
+    fn judge(mut self, policy: Policy) -> (Clean, BTreeSet<Group>) {
         let mut clean = Clean::default();
         let markers: BTreeMap<Group, &Marker> = self
             .observed
@@ -187,6 +189,7 @@ impl<'a> Sorting<'a> {
             .iter()
             .map(|marker| ((marker.key.clone(), marker.generation), marker))
             .collect();
+        let is_due = |marker: &Marker| policy.now.since(marker.marked) >= policy.grace;
         let mut delete: Vec<(Vec<Seen>, &Marker)> = Vec::new();
         for (group, images) in std::mem::take(&mut self.outside) {
             if let Some(reason) = self.why_kept(&group, &images) {
@@ -197,17 +200,19 @@ impl<'a> Sorting<'a> {
                 clean.unread.extend(images);
                 continue;
             };
+            let parts = below(&self.observed.nodes, &seen);
             // What appeared after its key was condemned is condemned anew, with a grace of its own.
-            let marker = markers
-                .get(&group)
-                .filter(|marker| seen.iter().all(|seen| marker.images.iter().any(|image| seen.is(image))));
+            let marker = markers.get(&group).filter(|marker| {
+                let is_named = |seen: &Seen| marker.images.iter().any(|image| seen.is(image));
+                seen.iter().all(is_named) && parts.is_subset(&marker.parts)
+            });
             match marker {
                 None => {
                     let (key, generation) = group;
                     let images = seen.into_iter().map(Seen::into_marked).collect();
-                    clean.condemn.push(Condemned { key, generation, images });
+                    clean.condemn.push(Condemned { key, generation, images, parts });
                 }
-                Some(marker) if policy.now.since(marker.marked) < policy.grace => {
+                Some(marker) if !is_due(marker) => {
                     let until = marker.marked.after(policy.grace).human();
                     images
                         .into_iter()
@@ -216,13 +221,13 @@ impl<'a> Sorting<'a> {
                 Some(marker) => delete.push((seen, marker)),
             }
         }
-        let going: BTreeSet<Digest> =
-            delete.iter().flat_map(|(seen, _)| seen).map(|one| one.digest.clone()).collect();
-        for (images, marker) in delete {
-            clean.delete.extend(self.doom(images, marker, &going));
-        }
+        let left: Vec<&Marker> = leftovers(self.observed);
+        let left = left.into_iter().filter(|marker| !self.observed.leased.contains(&marker.key));
+        delete.extend(left.map(|marker| (Vec::new(), marker)));
+        let (doomed, unfinished) = self.doom(&delete, is_due);
+        clean.delete = doomed;
         clean.kept = self.kept;
-        clean
+        (clean, unfinished)
     }
 
     /// Returns what keeps a generation that nothing needs by itself.
@@ -235,63 +240,60 @@ impl<'a> Sorting<'a> {
         images.iter().find_map(twin).map(|tag| format!("its digest has tag {tag}"))
     }
 
-    fn doom(&self, images: Vec<Seen>, marker: &Marker, going: &BTreeSet<Digest>) -> Vec<Doomed> {
+    /// Lets images go, each with the parts that nothing else needs; of images that are gone already
+    /// the parts alone, and tells whose they are.
+    fn doom(
+        &self,
+        delete: &[(Vec<Seen>, &Marker)],
+        is_due: impl Fn(&Marker) -> bool,
+    ) -> (Vec<Doomed>, BTreeSet<Group>) {
+        let nodes = &self.observed.nodes;
+        let going: BTreeSet<Digest> =
+            delete.iter().flat_map(|(seen, _)| seen).map(|one| one.digest.clone()).collect();
+        let all = delete.iter().filter(|(_, marker)| is_due(marker));
+        let all = all.flat_map(|(_, marker)| marker.parts.iter().cloned()).collect();
+        let mut parts = free(self.observed, self.roots, &self.standing, &going, all);
+        let (mut doomed, mut unfinished) = (Vec::new(), BTreeSet::new());
+        for (images, marker) in delete {
+            doomed.extend(images.iter().map(|seen| self.doomed(seen.clone(), Goes::Image, images, marker)));
+            let mut theirs = marker.parts.clone();
+            let is_early = !is_due(marker) && theirs.iter().any(|part| nodes.contains_key(&part.digest));
+            theirs.retain(|part| parts.remove(part));
+            if images.is_empty() && (is_early || !theirs.is_empty()) {
+                unfinished.insert((marker.key.clone(), marker.generation));
+            }
+            if let Some(tag) = marker.images.first().map(|image| &image.tag) {
+                doomed.extend(theirs.into_iter().map(|Part { repository, digest }| {
+                    let seen = Seen { repository, tag: tag.clone(), digest };
+                    self.doomed(seen, Goes::Part, images, marker)
+                }));
+            }
+        }
+        (doomed, unfinished)
+    }
+
+    fn doomed(&self, seen: Seen, goes: Goes, images: &[Seen], marker: &Marker) -> Doomed {
         let node = |digest: &Digest| self.observed.nodes.get(digest);
-        let attached = |subject: &Digest| {
-            let follows = |seen: &&Seen| seen.tag.subject().as_ref() == Some(subject);
-            images.iter().filter(follows).map(|seen| seen.digest.clone()).collect::<BTreeSet<Digest>>()
-        };
-        let doomed = |seen: &Seen| {
-            let mut needs = node(&seen.digest).map(|node| node.needs.clone()).unwrap_or_default();
-            // What is attached goes after its subject, and so does not hold it.
+        let mut needs: BTreeSet<Digest> = node(&seen.digest)
+            .into_iter()
+            .flat_map(|node| node.needs.iter().chain(&node.referrers).cloned())
+            .collect();
+        // What refers to another or is attached to it goes after that, and so does not hold it.
+        needs.retain(|need| !node(need).is_some_and(|node| node.referrers.contains(&seen.digest)));
+        if goes == Goes::Image {
             if let Some(subject) = seen.tag.subject() {
                 needs.remove(&subject);
             }
-            needs.extend(attached(&seen.digest));
-            needs.remove(&seen.digest);
-            Doomed {
-                seen: seen.clone(),
-                marked: marker.marked,
-                reason: format!("condemned {}", marker.marked.human()),
-                only_tag: false,
-                needs,
-                parts: self.parts(seen, going),
-            }
+            let follows = |one: &&Seen| one.tag.subject().as_ref() == Some(&seen.digest);
+            needs.extend(images.iter().filter(follows).map(|one| one.digest.clone()));
+        }
+        needs.remove(&seen.digest);
+        let condemned = format!("condemned {}", marker.marked.human());
+        let reason = match goes {
+            Goes::Part => format!("part of {}; {condemned}", seen.tag),
+            Goes::Image | Goes::Tag => condemned,
         };
-        images.iter().map(doomed).collect()
-    }
-
-    /// Returns the children of an index that has to be deleted with it. Only where everything
-    /// that stands in the repository was read is it known what else needs a child.
-    fn parts(&self, seen: &Seen, going: &BTreeSet<Digest>) -> Vec<Digest> {
-        let Observed { nodes, unread, .. } = self.observed;
-        if unread.get(&seen.repository).is_some_and(|tags| !tags.is_empty()) {
-            return Vec::new();
-        }
-        let mut parts: Vec<Digest> = Vec::new();
-        let mut waiting: Vec<&Digest> = vec![&seen.digest];
-        while let Some(index) = waiting.pop() {
-            for child in nodes.get(index).into_iter().flat_map(|node| &node.children) {
-                if nodes.contains_key(child) && !parts.contains(child) {
-                    parts.push(child.clone());
-                    waiting.push(child);
-                }
-            }
-        }
-        loop {
-            let is_free = |child: &Digest| {
-                let holds = |(holder, node): (&Digest, &Node)| {
-                    node.needs.contains(child) && !going.contains(holder) && !parts.contains(holder)
-                };
-                let is_tagged = self.standing.contains(&(seen.repository.clone(), child.clone()));
-                self.roots.keeps(child).is_none() && !is_tagged && !nodes.iter().any(holds)
-            };
-            let free: Vec<Digest> = parts.iter().filter(|child| is_free(child)).cloned().collect();
-            if free.len() == parts.len() {
-                return parts;
-            }
-            parts = free;
-        }
+        Doomed { seen, marked: marker.marked, reason, goes, needs }
     }
 }
 
@@ -321,9 +323,9 @@ fn restrict(clean: &mut Clean, only: &BTreeSet<Action>) {
         stays
     });
     clean.delete.retain(|one| {
+        let stays = only.contains(&one.action());
         let image = one.seen.clone().into_marked();
-        let stays = is_planned(if one.only_tag { What::Untag } else { What::Delete }, &image);
-        left.extend(Some(image).filter(|_| !stays));
+        left.extend(Some(image).filter(|_| !stays && one.goes != Goes::Part));
         stays
     });
     kept.extend(left.into_iter().map(|Marked { repository, tag, digest }| Kept {
@@ -361,8 +363,9 @@ pub(super) const RETIRED: Span = Span::from_seconds(86_400);
 /// A marker whose images are gone may still be met by a sweep that looked before. Only when
 /// all such sweeps must have ended may its generation be built again, for the same inputs may
 /// give the same digest. So it is retired first: written anew without images, with the date
-/// from which that time counts. While somebody leases the key it stays as it is.
-fn settled(observed: &Observed, policy: Policy) -> (Vec<Marker>, Vec<Marker>) {
+/// from which that time counts. While somebody leases the key, or parts of its images are left
+/// (`unfinished`), it stays as it is.
+fn settled(observed: &Observed, policy: Policy, unfinished: &BTreeSet<Group>) -> (Vec<Marker>, Vec<Marker>) {
     let standing: BTreeSet<Key> = observed
         .all_tags()
         .filter_map(|tag| ContentTag::read(tag).map(|content| content.key().clone()))
@@ -376,12 +379,19 @@ fn settled(observed: &Observed, policy: Policy) -> (Vec<Marker>, Vec<Marker>) {
             .any(|image| image.tag.subject().is_some() && stands(&image.repository, &image.tag))
     };
     let is_free = |marker: &&Marker| {
-        !standing.contains(&marker.key) && !observed.leased.contains(&marker.key) && !is_left(marker)
+        !standing.contains(&marker.key)
+            && !observed.leased.contains(&marker.key)
+            && !is_left(marker)
+            && !unfinished.contains(&(marker.key.clone(), marker.generation))
     };
     let (retired, fresh): (Vec<&Marker>, Vec<&Marker>) =
         observed.markers.iter().filter(is_free).partition(|marker| marker.images.is_empty());
-    let retire =
-        fresh.into_iter().map(|marker| Marker { marked: policy.today, images: Vec::new(), ..marker.clone() });
+    let retire = fresh.into_iter().map(|marker| Marker {
+        marked: policy.today,
+        images: Vec::new(),
+        parts: BTreeSet::new(),
+        ..marker.clone()
+    });
     let forget = retired.into_iter().filter(|marker| policy.today.since(marker.marked) >= RETIRED);
     (retire.collect(), forget.cloned().collect())
 }

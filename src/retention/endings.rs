@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::clean::RETIRED;
-use super::observed::{Clean, Doomed, Observed, Policy, Seen};
+use super::observed::{Clean, Doomed, Goes, Observed, Policy, Seen};
 use super::policy::Judged;
 use super::sweep::DEADLINE;
 use crate::model::{Ending, Marked, SetName, Span, Tag, Timestamp};
@@ -28,7 +28,7 @@ pub(super) struct Endings {
     announce: Vec<Ending>,
     doomed: Vec<Doomed>,
     withdraw: Vec<Ending>,
-    settled: Vec<SetName>,
+    settled: Vec<Ending>,
 }
 
 impl Endings {
@@ -54,7 +54,7 @@ impl Endings {
             if !ending.images.is_empty() {
                 endings.withdraw.push(Ending { marked: policy.today, images: Vec::new(), ..ending.clone() });
             } else if policy.today.since(ending.marked) >= RETIRED {
-                endings.settled.push(ending.name());
+                endings.settled.push(ending.clone());
             }
         }
         endings
@@ -127,9 +127,8 @@ impl Endings {
                 seen,
                 marked: ending.marked,
                 reason: format!("{}; announced {}", judged.reason, ending.marked.human()),
-                only_tag: true,
+                goes: Goes::Tag,
                 needs: std::collections::BTreeSet::new(),
-                parts: Vec::new(),
             });
         }
     }

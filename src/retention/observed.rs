@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::policy::Judged;
-use crate::model::{Digest, Ending, Generation, Key, Marked, Marker, SetName, Span, Tag, Timestamp};
+use crate::model::{Digest, Ending, Generation, Key, Marked, Marker, Part, Span, Tag, Timestamp};
 
 /// Everything a sweep has read, completely. Whoever could not read all of it has no
 /// `Observed`, and deletes nothing.
@@ -55,6 +55,8 @@ pub struct Node {
     pub needs: BTreeSet<Digest>,
     /// Of these, the children: manifests that an index holds together.
     pub children: BTreeSet<Digest>,
+    /// What the registry lists as referring to this. Read of what may go, and of nothing else.
+    pub referrers: BTreeSet<Digest>,
     /// The key that its labels hold.
     pub key: Option<Key>,
     /// The generation that its labels hold.
@@ -94,7 +96,7 @@ pub struct Clean {
     /// Announcements that no longer hold: written anew without tags, dated today.
     pub withdraw: Vec<Ending>,
     /// Announcements that were withdrawn long enough ago, to be forgotten.
-    pub settled: Vec<SetName>,
+    pub settled: Vec<Ending>,
 }
 
 /// A tag with what it points to.
@@ -152,6 +154,19 @@ pub struct Condemned {
     pub generation: Generation,
     /// What stands there.
     pub images: Vec<Marked>,
+    /// What has no tag and goes with them.
+    pub parts: BTreeSet<Part>,
+}
+
+/// What of an image goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Goes {
+    /// It, with its tag.
+    Image,
+    /// Its tag alone; it stays.
+    Tag,
+    /// It has no tag: it is a part of what stood under that tag, and goes after it.
+    Part,
 }
 
 /// An image that may be deleted, or a tag that may be removed.
@@ -163,12 +178,23 @@ pub struct Doomed {
     pub marked: Timestamp,
     /// Why.
     pub reason: String,
-    /// Whether the tag alone is removed, and its image stays.
-    pub only_tag: bool,
+    /// What of it goes.
+    pub goes: Goes,
     /// What must not be deleted before it is gone.
     pub needs: BTreeSet<Digest>,
-    /// Its children, which have no tag and are needed by nothing else: they go after it.
-    pub parts: Vec<Digest>,
+}
+
+impl Doomed {
+    /// Returns this as something to be planned.
+    pub fn action(&self) -> Action {
+        let Seen { repository, tag, digest } = self.seen.clone();
+        let what = match self.goes {
+            Goes::Image => What::Delete,
+            Goes::Tag => What::Untag,
+            Goes::Part => What::Part,
+        };
+        Action { what, repository, tag, digest }
+    }
 }
 
 /// One thing that a sweep does, to be planned by one call and done by another.
@@ -195,6 +221,8 @@ pub enum What {
     Delete,
     /// It alone is removed.
     Untag,
+    /// A part of what it held is deleted.
+    Part,
 }
 
 impl Clean {
@@ -208,13 +236,7 @@ impl Clean {
             tag: image.tag.clone(),
             digest: image.digest.clone(),
         });
-        let deleted = self.delete.iter().map(|doomed| Action {
-            what: if doomed.only_tag { What::Untag } else { What::Delete },
-            repository: doomed.seen.repository.clone(),
-            tag: doomed.seen.tag.clone(),
-            digest: doomed.seen.digest.clone(),
-        });
-        condemned.chain(deleted).collect()
+        condemned.chain(self.delete.iter().map(Doomed::action)).collect()
     }
 
     /// Returns how many tags go, or will go, by repository.
@@ -223,7 +245,8 @@ impl Clean {
         let announced = self.announce.iter().flat_map(|one| &one.images);
         let marked = condemned.chain(announced).map(|image| image.repository.as_str());
         let unread = self.unread.iter().map(|held| held.repository.as_str());
-        let deleted = self.delete.iter().map(|doomed| doomed.seen.repository.as_str());
+        let deleted = self.delete.iter().filter(|doomed| doomed.goes != Goes::Part);
+        let deleted = deleted.map(|doomed| doomed.seen.repository.as_str());
         let mut going = BTreeMap::new();
         for name in marked.chain(unread).chain(deleted) {
             *going.entry(name).or_default() += 1;

@@ -9,7 +9,9 @@
 //! | rest | the ledger once more, every tag, and what each needs ([`super::decide`]) | something to delete after the first look → the second look |
 //! | condemn | clock; a marker for each generation that nothing keeps | too long since the look → stop |
 //! | retire | clock; a marker whose images are gone, anew, without them and dated today | the same |
-//! | forget | leases that have ended; clock; markers retired a day ago | the same |
+//! | announce, withdraw | clock; that a tag is to go, or no longer | the same |
+//! | records | leases that have ended and other old records | |
+//! | settle, forget | clock; announcements and markers that were over a day ago | the same |
 //! | head | the tag no longer holds the digest → left alone | clock |
 //! | clock | too long since the look → stop | delete |
 //! | delete | whatever it answers | find |
@@ -77,9 +79,28 @@ enum At {
 enum Write {
     Condemn(usize),
     Retire(usize),
-    EndedLeases,
+    Announce(usize),
+    Withdraw(usize),
+    Records,
+    Settle(usize),
     Forget(usize),
     Delete(usize),
+}
+
+impl Write {
+    /// Returns what comes after it.
+    fn next(self) -> Self {
+        match self {
+            Self::Condemn(index) => Self::Condemn(index + 1),
+            Self::Retire(index) => Self::Retire(index + 1),
+            Self::Announce(index) => Self::Announce(index + 1),
+            Self::Withdraw(index) => Self::Withdraw(index + 1),
+            Self::Records => Self::Settle(0),
+            Self::Settle(index) => Self::Settle(index + 1),
+            Self::Forget(index) => Self::Forget(index + 1),
+            Self::Delete(image) => Self::Delete(image + 1),
+        }
+    }
 }
 
 /// How a sweep ended.
@@ -91,6 +112,8 @@ pub enum SweepEnd {
     Failed,
     /// It was suspended for too long before it wrote its markers; nothing was deleted.
     Late,
+    /// It was told to stop.
+    Interrupted,
 }
 
 /// What became of one deletion.
@@ -136,9 +159,14 @@ pub enum SweepAction {
     Condemn(usize),
     /// Write a marker anew, without images.
     Retire(usize),
-    /// Announce and withdraw what the policies say, and delete the records whose time is over:
-    /// leases that have ended among them.
-    EndedLeases,
+    /// Announce that the tag of a promotion is to go.
+    Announce(usize),
+    /// Write an announcement anew, without tags.
+    Withdraw(usize),
+    /// Delete records whose time is over, whatever was read: leases that have ended among them.
+    Records,
+    /// Delete an announcement that was withdrawn.
+    Settle(usize),
     /// Delete a retired marker.
     Forget(usize),
     /// Ask what the tag of an image holds.
@@ -162,6 +190,8 @@ pub enum SweepSaw {
     Observed(Box<Observed>, Policy),
     /// Something vanished while it was read.
     Unsettled,
+    /// It is to stop; what was asked for was not waited for to its end.
+    Interrupted,
     /// What a tag holds, or whether a digest is there.
     Holds(Option<Digest>),
     /// What a registry said to a delete.
@@ -205,7 +235,10 @@ impl Sweeper {
             At::Rest => SweepAction::Rest,
             At::Writing(Write::Condemn(index)) => SweepAction::Condemn(index),
             At::Writing(Write::Retire(index)) => SweepAction::Retire(index),
-            At::Writing(Write::EndedLeases) => SweepAction::EndedLeases,
+            At::Writing(Write::Announce(index)) => SweepAction::Announce(index),
+            At::Writing(Write::Withdraw(index)) => SweepAction::Withdraw(index),
+            At::Writing(Write::Records) => SweepAction::Records,
+            At::Writing(Write::Settle(index)) => SweepAction::Settle(index),
             At::Writing(Write::Forget(index)) => SweepAction::Forget(index),
             At::Writing(Write::Delete(image)) => SweepAction::Delete(image),
             At::Heading(image) => SweepAction::Head(image),
@@ -217,6 +250,8 @@ impl Sweeper {
     /// Takes in what came of it.
     pub fn observe(mut self, saw: SweepSaw) -> Self {
         self.at = match (self.at.clone(), saw) {
+            (At::Ended(end), _) => At::Ended(end),
+            (_, SweepSaw::Interrupted) => At::Ended(SweepEnd::Interrupted),
             (At::Beginning, SweepSaw::Clock(now)) => {
                 self.looked = now;
                 At::Leases
@@ -244,10 +279,7 @@ impl Sweeper {
             }
             (At::Timing(_), SweepSaw::Clock(now)) if self.is_late(now) => At::Ended(SweepEnd::Late),
             (At::Timing(write), SweepSaw::Clock(_)) => At::Writing(write),
-            (At::Writing(Write::Condemn(index)), SweepSaw::Done) => self.marking(Write::Condemn(index + 1)),
-            (At::Writing(Write::Retire(index)), SweepSaw::Done) => self.marking(Write::Retire(index + 1)),
-            (At::Writing(Write::EndedLeases), SweepSaw::Done) => self.marking(Write::Forget(0)),
-            (At::Writing(Write::Forget(index)), SweepSaw::Done) => self.marking(Write::Forget(index + 1)),
+            (At::Writing(write), SweepSaw::Done) => self.marking(write.next()),
             (At::Heading(image), SweepSaw::Holds(found)) => match self.doomed(image) {
                 Some(doomed) if found.as_ref() == Some(&doomed.seen.digest) => {
                     At::Timing(Write::Delete(image))
@@ -301,16 +333,18 @@ impl Sweeper {
     /// whole goes before the first image.
     fn marking(&mut self, write: Write) -> At {
         let clean = Arc::clone(&self.clean);
-        let there = |index: usize, all: usize| index < all;
-        match write {
-            Write::Condemn(index) if there(index, clean.condemn.len()) => At::Timing(write),
-            Write::Condemn(_) => self.marking(Write::Retire(0)),
-            Write::Retire(index) if there(index, clean.retire.len()) => At::Timing(write),
-            // Whether a lease has ended is asked for anew.
-            Write::Retire(_) | Write::EndedLeases => At::Writing(Write::EndedLeases),
-            Write::Forget(index) if there(index, clean.forget.len()) => At::Timing(write),
-            Write::Forget(_) | Write::Delete(_) => self.heading(0),
-        }
+        let (index, all, then) = match write {
+            Write::Condemn(index) => (index, clean.condemn.len(), Write::Retire(0)),
+            Write::Retire(index) => (index, clean.retire.len(), Write::Announce(0)),
+            Write::Announce(index) => (index, clean.announce.len(), Write::Withdraw(0)),
+            Write::Withdraw(index) => (index, clean.withdraw.len(), Write::Records),
+            // Whether a record is over is asked for anew, so that it is never too late for it.
+            Write::Records => return At::Writing(write),
+            Write::Settle(index) => (index, clean.settled.len(), Write::Forget(0)),
+            Write::Forget(index) => (index, clean.forget.len(), Write::Delete(0)),
+            Write::Delete(image) => return self.heading(image),
+        };
+        if index < all { At::Timing(write) } else { self.marking(then) }
     }
 
     /// Goes on to the first image from `image` on that may be deleted.

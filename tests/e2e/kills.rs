@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::figure::figure;
 use crate::witness::{Registry, tell};
 use crate::world::{BOXES, World, unique};
 
@@ -67,7 +68,10 @@ fn a_rerun_finishes_what_was_killed() {
         assert!(registry.records("set").contains(&format!("set.{tag}.1")), "{:?}", registry.records("set"));
     }
     assert!(kills >= 5, "{kills}");
-    eprintln!("{kills} processes killed");
+    figure(
+        "killed-processes",
+        &format!("{kills} processes killed at writes of builds and promotions; each rerun finished it"),
+    );
 }
 
 /// 66: whoever was stopped for longer than its lease leases again before it reports.

@@ -17,6 +17,8 @@ mod doctor;
 mod embedded;
 mod explain;
 mod failure;
+#[path = "../protocol/figure.rs"]
+mod figure;
 mod help;
 mod init;
 mod interrupt;

@@ -250,7 +250,7 @@ impl<'a> Run<'a> {
         };
         let engine = self.engine(&[]);
         let emit = |event| self.emit(event);
-        match clean(self.ports(&engine), &self.setting, &options, &emit).await {
+        match clean(self.ports(&engine), &self.setting, &options, &emit, &CancellationToken::new()).await {
             Err(error) => self.ending(Err(chain(&error))),
             Ok(report) => {
                 let all = report.clean.delete.iter().zip(&report.deletions);

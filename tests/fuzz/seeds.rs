@@ -150,6 +150,7 @@ pub fn record() -> Vec<Vec<u8>> {
                     tag: "k".parse().unwrap(),
                     digest: digest.clone(),
                 }],
+                parts: Default::default(),
             }
             .to_manifest(),
         ),

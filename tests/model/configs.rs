@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use stateright::{Checker, HasDiscoveries, Model};
 
+use super::figure::figure;
 use super::registry::{LEASES, MARKERS, RECORDS, TAGS};
 use super::world::{Config, Guard, World};
 
@@ -278,12 +279,12 @@ fn words(steps: Vec<super::world::Step>) -> String {
 #[test]
 fn everything_holds_in_every_world() {
     let began = Instant::now();
-    let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
+    let (mut found, mut seen, mut lines) = (Vec::new(), BTreeSet::new(), String::new());
     for config in worlds() {
         let (name, began) = (config.name, Instant::now());
         let checker = World(config).checker().threads(2).spawn_bfs().join();
         let states = checker.unique_state_count();
-        eprintln!("{states:>8} states in {:>4.1} s: {name}", began.elapsed().as_secs_f64());
+        lines += &format!("{states:>8} states in {:>4.1} s: {name}\n", began.elapsed().as_secs_f64());
         found.push((name, states));
         for (property, path) in checker.discoveries() {
             let is_broken = property.starts_with(|c: char| c.is_ascii_uppercase());
@@ -292,17 +293,19 @@ fn everything_holds_in_every_world() {
         }
     }
     let all: usize = found.iter().map(|(_, states)| states).sum();
-    eprintln!("{all} states in {:.0} s; seen: {seen:?}", began.elapsed().as_secs_f64());
+    let (worlds, seconds) = (found.len(), began.elapsed().as_secs_f64());
+    lines += &format!("{all:>8} states of {worlds} worlds in {seconds:.0} s, all as they must be\n");
     let must: BTreeSet<&str> =
         ["adopted", "used", "built", "revived", "swept", "promoted", "conflict seen", "all gone"].into();
     assert_eq!(seen, must);
     assert_eq!(found, STATES);
+    figure("model-worlds", &lines);
 }
 
 #[test]
 fn no_guard_can_be_spared() {
     let began = Instant::now();
-    let mut spared = Vec::new();
+    let (mut spared, mut killed) = (Vec::new(), Vec::new());
     let variants = variants();
     let count = variants.len();
     for (guard, config, invariant) in variants {
@@ -313,7 +316,7 @@ fn no_guard_can_be_spared() {
         match checker.discovery(name) {
             Some(path) => {
                 let steps = path.into_actions();
-                eprintln!("killed: without {guard:?}, {} steps break {name}", steps.len());
+                killed.push(format!("{:>3} steps break {name}, without {guard:?}", steps.len()));
                 // MODEL_STEPS=1 shows each way.
                 if std::env::var_os("MODEL_STEPS").is_some() {
                     eprint!("{}", words(steps));
@@ -322,6 +325,8 @@ fn no_guard_can_be_spared() {
             None => spared.push(guard),
         }
     }
-    eprintln!("{count} variants in {:.0} s", began.elapsed().as_secs_f64());
     assert!(spared.is_empty(), "nothing breaks without {spared:?}");
+    let seconds = began.elapsed().as_secs_f64();
+    killed.push(format!("{:>3} of {count} variants killed in {seconds:.0} s", killed.len()));
+    figure("model-variants", &killed.join("\n"));
 }

@@ -95,7 +95,13 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
     };
     let clean = sweep.clean();
     match sweep.next() {
-        SweepAction::Clock | SweepAction::EndedLeases | SweepAction::End(_) => {}
+        SweepAction::Clock
+        | SweepAction::Records
+        | SweepAction::End(_)
+        // No policy lets a tag of the model go.
+        | SweepAction::Announce(_)
+        | SweepAction::Withdraw(_)
+        | SweepAction::Settle(_) => {}
         SweepAction::Leases => {
             for view in state.store.views() {
                 let mut next = observe(state, SweepSaw::Done);
@@ -276,7 +282,7 @@ fn start(config: &Config, state: &mut State, me: usize) {
                 of.sweep = of.sweep.take().map(|sweep| sweep.observe(saw));
             }
             // Leases that have ended keep nothing, whether they are removed or not.
-            SweepAction::EndedLeases => {
+            SweepAction::Records => {
                 of.sweep = of.sweep.take().map(|sweep| sweep.observe(SweepSaw::Done));
             }
             SweepAction::End(end) => {
@@ -351,6 +357,7 @@ fn observed(config: &Config, view: &Store, leased: u8) -> Option<Observed> {
                     marked: at_day(mark.day),
                     reason: String::new(),
                     images: image.into_iter().collect(),
+                    parts: BTreeSet::new(),
                 });
             }
         }

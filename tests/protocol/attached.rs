@@ -1,6 +1,7 @@
 //! What belongs to an image: children, lists of referrers, signatures.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use boxwright::adapter::memory::{Fault, Verb};
 use boxwright::exec::Deletion;
@@ -9,7 +10,7 @@ use boxwright::port::Registry;
 
 use super::clean::{check_stands, sweep_twice, tags, unleased};
 use super::engine::{image, push};
-use super::net::{denied, done, is, tag};
+use super::net::{Gate, denied, done, is, tag};
 use super::world::{DAY, World, repository};
 
 fn there(world: &World, digest: &Digest) -> bool {
@@ -170,6 +171,105 @@ async fn an_index_goes_before_its_children_and_they_go_with_it() {
         log.iter().position(|asked| is(asked, Verb::Delete, "lint", digest.as_str())).unwrap()
     };
     assert!(place(whole.digest()) < place(&lint) && place(whole.digest()) < place(&attestation));
+}
+
+/// Whatever write a sweep dies at, the next ones leave no child behind without its index.
+#[tokio::test(start_paused = true)]
+async fn children_that_a_sweep_left_behind_go_with_the_next() {
+    let template = unleased().await;
+    let (whole, lint, attestation) = with_attestation(&template);
+    let theirs = [whole.digest(), &lint, &attestation];
+    template.run("sweep").clean().await.unwrap();
+    template.pass(DAY).await;
+    template.net.memory.set_now(template.net.today());
+    let (mut kills, mut parted) = (0, 0);
+    for is_after in [false, true] {
+        for at in 0.. {
+            let world = template.copy();
+            let gate = Arc::new(Gate::new(at, is_after));
+            world.net.gates.set(&gate);
+            if gate.run(world.run("sweep").clean()).await.is_some() {
+                break;
+            }
+            world.net.gates.set(&Arc::new(Gate::new(usize::MAX, false)));
+            kills += 1;
+            parted += usize::from(!there(&world, whole.digest()) && there(&world, &lint));
+            world.run("next").clean().await.unwrap();
+            assert_eq!(theirs.map(|digest| there(&world, digest)), [false; 3], "write {at}, {is_after}");
+            // The marker is retired only now, and then there is nothing to do.
+            world.run("last").clean().await.unwrap();
+            let quiet = world.run("last").clean().await.unwrap().clean;
+            assert!(quiet.delete.is_empty() && quiet.retire.is_empty(), "{quiet:?}");
+        }
+    }
+    assert!(kills > 10 && parted > 1, "{kills}, {parted}");
+}
+
+/// A child that another index has come to need stays, though the sweep that meant it has died.
+#[tokio::test(start_paused = true)]
+async fn a_child_that_was_left_behind_and_is_needed_again_stays() {
+    let world = unleased().await;
+    let (whole, lint, attestation) = with_attestation(&world);
+    world.run("sweep").clean().await.unwrap();
+    world.pass(DAY).await;
+    done(world.net.memory.delete(&repository("lint"), whole.digest())).unwrap();
+    let theirs = index(&[(&lint, serde_json::json!({}))]);
+    done(world.net.memory.put(&repository("lint"), &tag("theirs").into(), &theirs)).unwrap();
+    world.run("sweep").clean().await.unwrap();
+    assert!(there(&world, &lint) && !there(&world, &attestation));
+}
+
+/// Where the registry keeps lists of referrers, nothing of an image but its own tag has one.
+#[tokio::test(start_paused = true)]
+async fn what_the_registry_lists_follows_its_image() {
+    let prepare = async || {
+        let world = unleased().await;
+        let lint = world.stands("lint").unwrap();
+        let signature = attach(&world, &lint, "signature", None);
+        let of_signature = attach(&world, signature.digest(), "of signature", None);
+        world.net.refer(&lint, &signature);
+        world.net.refer(signature.digest(), &of_signature);
+        (world, lint, [signature.digest().clone(), of_signature.digest().clone()])
+    };
+    let (world, _, attached) = prepare().await;
+    world.retag("lint", "theirs");
+    sweep_twice(&world).await;
+    assert!(attached.iter().all(|digest| there(&world, digest)));
+
+    let (world, lint, attached) = prepare().await;
+    sweep_twice(&world).await;
+    assert!(!there(&world, &lint) && !attached.iter().any(|digest| there(&world, digest)));
+    let log = world.log();
+    let place = |digest: &Digest| {
+        log.iter().position(|asked| is(asked, Verb::Delete, "lint", digest.as_str())).unwrap()
+    };
+    assert!(place(&lint) < place(&attached[0]) && place(&attached[0]) < place(&attached[1]));
+
+    // One that somebody tagged keeps its subject.
+    let (world, lint, attached) = prepare().await;
+    let raw = done(world.net.memory.get(&repository("lint"), &attached[1].clone().into())).unwrap().unwrap();
+    done(world.net.memory.put(&repository("lint"), &tag("theirs").into(), &raw)).unwrap();
+    sweep_twice(&world).await;
+    assert!(there(&world, &lint) && attached.iter().all(|digest| there(&world, digest)));
+
+    // One that came after its image was condemned is condemned with it anew.
+    let (world, lint, _) = prepare().await;
+    world.run("sweep").clean().await.unwrap();
+    world.pass(DAY).await;
+    let late = attach(&world, &lint, "late", None);
+    world.net.refer(&lint, &late);
+    world.run("sweep").clean().await.unwrap();
+    assert!(there(&world, &lint));
+    sweep_twice(&world).await;
+    assert!(!there(&world, &lint) && !there(&world, late.digest()));
+
+    // A list that cannot be read stops the sweep.
+    let (world, lint, _) = prepare().await;
+    world.run("sweep").clean().await.unwrap();
+    world.pass(DAY).await;
+    world.net.memory.break_next(Verb::Referrers, Some(&repository("lint")), Fault::Before(denied()));
+    world.run("sweep").clean().await.unwrap_err();
+    assert!(there(&world, &lint));
 }
 
 #[tokio::test(start_paused = true)]

@@ -248,6 +248,7 @@ async fn a_condemned_tag_is_never_written() {
         marked,
         reason: String::new(),
         images: Vec::new(),
+        parts: Default::default(),
     };
     world.write(&world.marker_tag("base", 0), &marker(boxwright::model::Timestamp::from_unix(0)));
     let run = world.run("two");
@@ -273,6 +274,7 @@ async fn a_marker_that_appears_during_the_build_or_the_push_leads_to_the_next_ge
                 marked: boxwright::model::Timestamp::from_unix(0),
                 reason: String::new(),
                 images: Vec::new(),
+                parts: Default::default(),
             };
             use boxwright::model::Record;
             done(memory.put(&repository("ledger"), &at.clone().into(), &marker.to_manifest())).unwrap();

@@ -6,6 +6,7 @@ use boxwright::adapter::memory::{Asked, Fault, Verb};
 use boxwright::exec::{CleanError, Deletion, Ports, clean};
 use boxwright::model::{Lease, MediaType, RawManifest, Record, Span};
 use boxwright::port::{Clock, Registry};
+use tokio_util::sync::CancellationToken;
 
 use super::clean::{BOXES, check_stands, check_whole, unleased};
 use super::net::{denied, done, gone, is, tag, too_many, unavailable};
@@ -242,24 +243,26 @@ async fn a_tag_that_is_gone_was_deleted_and_one_that_moved_is_left() {
 async fn a_sweep_that_was_suspended_deletes_no_more() {
     let world = prepared().await;
     let run = world.run("sweep");
-    let clock = SleepyClock { world: &world };
+    // It has read everything twice.
+    fn is_list(asked: &&Asked) -> bool {
+        asked.verb == Verb::Tags && asked.repository == Some(repository("test"))
+    }
+    let clock = SleepyClock { world: &world, is_time: |log| log.iter().filter(is_list).count() >= 2 };
     let ports = Ports { clock: &clock, ..run.ports() };
-    let report = clean(ports, &run.setting, &sweeping(), &|_| {}).await.unwrap();
+    let report = clean(ports, &run.setting, &sweeping(), &|_| {}, &CancellationToken::new()).await.unwrap();
     assert!(matches!(&report.deletions[..], [Deletion::Failed(why)] if why.contains("too long")));
     assert!(world.stands("lint").is_some());
 }
 
-/// The clock of a machine that sleeps for three hours once it has read everything twice.
-struct SleepyClock<'a> {
-    world: &'a World,
+/// The clock of a machine that sleeps for three hours once these requests were made.
+pub struct SleepyClock<'a> {
+    pub world: &'a World,
+    pub is_time: fn(&[Asked]) -> bool,
 }
 
 impl Clock for SleepyClock<'_> {
     fn elapsed(&self) -> Duration {
-        let is_list =
-            |asked: &Asked| asked.verb == Verb::Tags && asked.repository == Some(repository("test"));
-        let lists = self.world.log().iter().filter(|asked| is_list(asked)).count();
-        Duration::from_secs(if lists >= 2 { 3 * 3600 } else { 0 })
+        Duration::from_secs(if (self.is_time)(&self.world.log()) { 3 * 3600 } else { 0 })
     }
 }
 

@@ -1,9 +1,11 @@
 //! A run that is stopped: nothing is left half done, and nobody waits for it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use boxwright::exec::Outcome;
+use boxwright::adapter::memory::Verb;
+use boxwright::exec::{Deletion, Outcome};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -149,4 +151,72 @@ async fn a_run_that_is_stopped_does_not_wait_for_a_registry_that_stalls() {
         cases += 1;
     }
     assert!(cases > 20, "{cases}");
+}
+
+/// 52: a sweep that is stopped waits for what it has sent, begins nothing new, and says what it
+/// did; the next one does the rest.
+#[tokio::test(start_paused = true)]
+async fn a_sweep_that_is_stopped_anywhere_is_finished_by_the_next() {
+    let template = super::clean::unleased().await;
+    template.run("sweep").clean().await.unwrap();
+    template.pass(super::world::DAY).await;
+    template.net.memory.set_now(template.net.today());
+    let all = {
+        let world = template.copy();
+        world.run("sweep").clean().await.unwrap();
+        world.log().len()
+    };
+    let mut parts = BTreeSet::new();
+    for number in 0..all {
+        let world = template.copy();
+        let cancel = CancellationToken::new();
+        let (stop, mut count) = (cancel.clone(), 0);
+        world.net.before_each(move |_, _| {
+            count += 1;
+            if count == number + 1 {
+                stop.cancel();
+            }
+        });
+        let report = world.run("sweep").clean_until(&super::world::sweeping(), &cancel).await.unwrap();
+        // The last looks are past every decision.
+        assert!(report.is_interrupted || number + 2 >= all, "{number} of {all}");
+        let done = report.deletions.iter().filter(|one| **one == Deletion::Done).count();
+        let deletes = world.log().iter().filter(|asked| asked.verb == Verb::Delete).count();
+        assert!(deletes >= done && deletes <= done + 3, "{deletes} {done}");
+        parts.insert(done);
+        let again = world.run("again").clean().await.unwrap();
+        assert_eq!(again.deletions.len() + done, 4, "only the rest is left");
+        assert!(super::clean::BOXES.iter().all(|name| world.stands(name).is_none()));
+    }
+    assert_eq!(parts, (0..=4).collect());
+}
+
+/// However long a registry takes, a sweep that is stopped ends within seconds.
+#[tokio::test(start_paused = true)]
+async fn a_sweep_that_is_stopped_does_not_wait_for_a_registry_that_stalls() {
+    let template = super::clean::unleased().await;
+    template.run("sweep").clean().await.unwrap();
+    template.pass(super::world::DAY).await;
+    template.net.memory.set_now(template.net.today());
+    for number in 0..60 {
+        let world = template.copy();
+        let mut latency = vec![0; number + 1];
+        latency.extend(vec![3_600_000; 500]);
+        world.net.set_latency(&latency);
+        let cancel = CancellationToken::new();
+        let stop = async {
+            // Past the wait between the looks.
+            world.pass(200).await;
+            cancel.cancel();
+            tokio::time::Instant::now()
+        };
+        let run = world.run("sweep");
+        let sweep = async {
+            let report = run.clean_until(&super::world::sweeping(), &cancel).await.unwrap();
+            (report, tokio::time::Instant::now())
+        };
+        let ((report, ended), stopped) = tokio::join!(sweep, stop);
+        assert!(report.is_interrupted, "{number}");
+        assert!(ended - stopped < Duration::from_secs(5), "{number}: {:?}", ended - stopped);
+    }
 }

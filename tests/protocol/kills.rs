@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::clean::check_whole;
 use super::engine::FakeEngine;
+use super::figure::figure;
 use super::net::{Gate, done, tag};
 use super::promote::{BOXES, check_stands};
 use super::world::{DAY, World, outcome, repository};
@@ -82,7 +83,12 @@ async fn a_build_of_three_boxes_that_is_killed_at_any_write_is_finished_by_a_rer
     // The ledger's empty blob and the lease twice, for the first try is refused; for each box two blobs,
     // a manifest, and its inputs with their record; the run's record.
     assert_eq!(kills, 2 * (3 + 3 * 5 + 1));
-    eprintln!("{kills} kills of a build of three boxes, at every write, before and after");
+    figure(
+        "kills-build",
+        &format!(
+            "{kills} kills of a build of three boxes, before and after every write; each rerun finished it"
+        ),
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -105,7 +111,12 @@ async fn a_promotion_of_three_boxes_that_is_killed_at_any_write_is_finished_by_a
     let kills = killed_everywhere(&newer, promote, rerun).await;
     // The lease, the plan, three tags and the set record.
     assert_eq!(kills, 12);
-    eprintln!("{kills} kills of a promotion of three boxes, at every write, before and after");
+    figure(
+        "kills-promotion",
+        &format!(
+            "{kills} kills of a promotion of three boxes, before and after every write; each rerun finished it"
+        ),
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -142,5 +153,8 @@ async fn a_sweep_that_is_killed_at_any_write_is_finished_by_the_next() {
     };
     let kills = killed_everywhere(&template, sweep, rerun).await;
     assert_eq!(kills, 12);
-    eprintln!("{kills} kills of a sweep, at every write, before and after");
+    figure(
+        "kills-sweep",
+        &format!("{kills} kills of a sweep, before and after every write; each rerun finished it"),
+    );
 }

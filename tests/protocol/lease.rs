@@ -130,6 +130,7 @@ async fn a_lease_that_lapsed_while_children_were_built_is_no_success() {
                 marked: Timestamp::from_unix(0),
                 reason: String::new(),
                 images: Vec::new(),
+                parts: Default::default(),
             };
             let ledger = repository("ledger");
             super::net::done(memory.put(&ledger, &at.clone().into(), &marker.to_manifest())).unwrap();

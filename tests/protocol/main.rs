@@ -10,6 +10,7 @@ mod clean_faults;
 mod clean_races;
 mod copy;
 mod engine;
+mod figure;
 mod interrupt;
 mod kills;
 mod lease;

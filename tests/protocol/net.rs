@@ -82,6 +82,8 @@ pub struct Net {
     began: Instant,
     base: Timestamp,
     hook: Mutex<Option<Hook>>,
+    /// What the registry lists as referring to something.
+    referring: Mutex<Vec<(Digest, Descriptor)>>,
     /// What is never deleted.
     refused: Mutex<Option<Digest>>,
     /// What was deleted, with its tags, where that can be brought back.
@@ -97,7 +99,9 @@ impl Net {
 
     /// The same registry on its own, as it is after the last request.
     pub fn copy(&self) -> Self {
-        Self::over(self.memory.copy())
+        let copy = Self::over(self.memory.copy());
+        copy.referring.lock().unwrap().clone_from(&self.referring.lock().unwrap());
+        copy
     }
 
     fn over(memory: MemoryRegistry) -> Self {
@@ -106,12 +110,31 @@ impl Net {
         memory.clear_log();
         let (hook, latency) = (Mutex::new(None), Mutex::new((vec![Duration::ZERO], 0)));
         let (refused, deleted) = (Mutex::new(None), Mutex::new(None));
-        Self { gates: Gates::default(), memory, began: Instant::now(), base, hook, refused, deleted, latency }
+        Self {
+            gates: Gates::default(),
+            memory,
+            began: Instant::now(),
+            base,
+            hook,
+            referring: Mutex::default(),
+            refused,
+            deleted,
+            latency,
+        }
     }
 
     /// Keeps what is deleted from now on, so that it can be brought back.
     pub fn keep_deleted(&self) {
         *self.deleted.lock().unwrap() = Some(Vec::new());
+    }
+
+    /// Lists this from now on as referring to `subject`, as a registry that keeps such lists does.
+    pub fn refer(&self, subject: &Digest, raw: &RawManifest) {
+        let entry = serde_json::json!({
+            "mediaType": raw.media_type().as_str(), "digest": raw.digest(), "size": raw.bytes().len(),
+        });
+        let entry = serde_json::from_value(entry).unwrap();
+        self.referring.lock().unwrap().push((subject.clone(), entry));
     }
 
     /// Deletes this one never.
@@ -272,7 +295,15 @@ impl Registry for Net {
         subject: &Digest,
     ) -> Result<Vec<Descriptor>, RegistryError> {
         self.pass(Verb::Referrers, Some(repository), Some(subject.to_string())).await;
-        self.memory.referrers(repository, subject).await
+        let mut listed = self.memory.referrers(repository, subject).await?;
+        let all = self.referring.lock().unwrap().clone();
+        for (_, entry) in all.into_iter().filter(|(of, _)| of == subject) {
+            // What is gone is no longer listed.
+            if self.memory.copy().head(repository, &entry.digest.clone().into()).await?.is_some() {
+                listed.push(entry);
+            }
+        }
+        Ok(listed)
     }
 
     async fn deleting(&self, repository: &Repository) -> Result<Deleting, RegistryError> {

@@ -41,7 +41,14 @@ impl Target {
         let Some(digest) = standing else { return };
         let marked = done(memory.now("r.example")).unwrap();
         let (key, reason) = (self.key.clone(), String::new());
-        let marker = Marker { key, generation: Generation(0), marked, reason, images: Vec::new() };
+        let marker = Marker {
+            key,
+            generation: Generation(0),
+            marked,
+            reason,
+            images: Vec::new(),
+            parts: Default::default(),
+        };
         let ledger = repository("ledger");
         done(memory.put(&ledger, &self.marker.clone().into(), &marker.to_manifest())).unwrap();
         done(memory.delete(&self.repository, &digest)).unwrap();

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use boxwright::adapter::memory::{Asked, Fault, Verb};
-use boxwright::exec::{CleanError, CleanOptions, Deletion, PromoteError, PromoteOptions};
-use boxwright::model::{Digest, Keep, RefRule, Rules, Span, Tag};
+use boxwright::exec::{CleanError, CleanOptions, Deletion, Ports, PromoteError, PromoteOptions, clean};
+use boxwright::model::{Digest, Ending, Keep, Marked, Record, RefRule, Rules, Span, Tag};
 use boxwright::plan::Refusal;
 use boxwright::port::Registry;
-use boxwright::retention::{Policies, What};
+use boxwright::retention::{Goes, Policies, What};
 use regex::Regex;
+use tokio_util::sync::CancellationToken;
 
 use super::clean::{BOXES, check_stands, check_whole, sweep_twice, unleased};
+use super::clean_faults::SleepyClock;
 use super::net::{done, is, tag, unavailable};
 use super::world::{DAY, World, repository, sweeping, to, writes};
 
@@ -57,7 +59,11 @@ async fn a_set_that_nothing_keeps_loses_its_tags_as_a_whole_and_then_its_images(
     let second = world.run("sweep").clean_with(&for_a_day()).await.unwrap();
     assert_eq!(second.deletions, vec![Deletion::Done; 4]);
     assert!(
-        second.clean.delete.iter().all(|doomed| doomed.only_tag && doomed.reason.contains("1d ago or more"))
+        second
+            .clean
+            .delete
+            .iter()
+            .all(|doomed| doomed.goes == Goes::Tag && doomed.reason.contains("1d ago or more"))
     );
     assert_eq!(tagged(&world, "pr-1"), [] as [&str; 0]);
     check_stands(&world, &BOXES);
@@ -332,4 +338,60 @@ async fn requests_are_made_only_for_what_may_go_and_what_keeps() {
     let report = sweep_twice(&world).await;
     assert_eq!(report.clean.delete, []);
     assert!(report.clean.kept.len() > 10_000);
+}
+
+/// How many announcements were written, or deleted.
+fn endings(log: &[Asked], verb: Verb) -> usize {
+    log.iter().filter(|asked| is(asked, verb, "ledger", "ends.")).count()
+}
+
+/// A sweep that is suspended between its announcements writes no more of them: what it read is no
+/// longer true. The same holds where it withdraws them.
+#[tokio::test(start_paused = true)]
+async fn a_sweep_that_was_suspended_announces_and_withdraws_no_more() {
+    let world = aged().await;
+    world.run("pr").promote_with(&pr("pr-2")).await.unwrap();
+    world.drop_leases();
+    world.pass(2 * DAY).await;
+    let asleep = async |options: &CleanOptions| {
+        world.net.memory.clear_log();
+        let run = world.run("sweep");
+        let clock = SleepyClock { world: &world, is_time: |log| endings(log, Verb::Put) > 0 };
+        let ports = Ports { clock: &clock, ..run.ports() };
+        let cancel = CancellationToken::new();
+        let error = clean(ports, &run.setting, options, &|_| {}, &cancel).await.unwrap_err();
+        assert!(matches!(error, CleanError::Late), "{error}");
+        assert_eq!(endings(&world.log(), Verb::Put), 1);
+    };
+    asleep(&for_a_day()).await;
+    assert_eq!(world.records("ends.").len(), 1);
+    world.run("sweep").clean_with(&for_a_day()).await.unwrap();
+    assert_eq!(world.records("ends.").len(), 2);
+    let forever = CleanOptions { policies: Policies::new(), ..sweeping() };
+    asleep(&forever).await;
+}
+
+/// An announcement that was withdrawn is forgotten as it was read, not as another sweep has
+/// written it anew since.
+#[tokio::test(start_paused = true)]
+async fn an_announcement_that_was_made_anew_is_not_forgotten() {
+    let world = aged().await;
+    world.run("sweep").clean_with(&for_a_day()).await.unwrap();
+    let forever = CleanOptions { policies: Policies::new(), ..sweeping() };
+    world.run("sweep").clean_with(&forever).await.unwrap();
+    let [ending] = world.records("ends.").try_into().unwrap();
+    let withdrawn: Ending = world.record(&ending);
+    assert!(withdrawn.images.is_empty());
+    world.pass(2 * DAY).await;
+    // Between the sweep's look and its delete somebody announces it again.
+    let image =
+        Marked { repository: "lint".to_owned(), tag: tag("pr-1"), digest: world.stands("lint").unwrap() };
+    let anew = Ending { marked: world.net.today(), images: vec![image], ..withdrawn };
+    let (at, record) = (ending.clone(), anew.clone());
+    world.net.before(
+        |asked| asked.verb == Verb::Delete && asked.repository == Some(repository("ledger")),
+        move |memory| done(memory.put(&repository("ledger"), &at.into(), &record.to_manifest())).unwrap(),
+    );
+    world.run("sweep").clean_with(&forever).await.unwrap();
+    assert_eq!(world.record::<Ending>(&ending), anew);
 }

@@ -71,7 +71,7 @@ prop_compose! {
                 .collect();
             observed.markers.retain(|marker| (&marker.key, marker.generation) != (&key(number), generation));
             let marked = Timestamp::from_unix(at);
-            observed.markers.push(Marker { key: key(number), generation, marked, reason: String::new(), images });
+            observed.markers.push(Marker { key: key(number), generation, marked, reason: String::new(), images, parts: BTreeSet::new() });
         }
         observed
     }
@@ -131,6 +131,7 @@ fn apply(observed: &Observed, clean: &Clean) -> Observed {
             marked: policy().today,
             reason: String::new(),
             images: condemned.images.clone(),
+            parts: condemned.parts.clone(),
         });
     }
     after.markers.retain(|marker| !clean.forget.contains(marker));

@@ -220,8 +220,16 @@ impl Run<'_> {
     }
 
     pub async fn clean_with(&self, options: &CleanOptions) -> Result<CleanReport, CleanError> {
+        self.clean_until(options, &CancellationToken::new()).await
+    }
+
+    pub async fn clean_until(
+        &self,
+        options: &CleanOptions,
+        cancel: &CancellationToken,
+    ) -> Result<CleanReport, CleanError> {
         let emit = |event| self.events.lock().unwrap().push(event);
-        clean(self.ports(), &self.setting, options, &emit).await
+        clean(self.ports(), &self.setting, options, &emit, cancel).await
     }
 
     /// Returns what was told, as text.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::Ci;
 use super::escape::{markdown, output};
 use crate::cli::error::CliError;
-use crate::model::size;
+use crate::cli::figures::size;
 
 /// What is told of a command.
 #[derive(Debug, Default)]
@@ -148,7 +148,7 @@ fn summary(outputs: &Outputs, ci: &Ci, run: &str) -> String {
             markdown(&one.result),
             markdown(one.reason.lines().next().unwrap_or_default()),
             one.size.map_or_else(String::new, size),
-            one.seconds.map_or_else(String::new, crate::cli::progress::duration),
+            one.seconds.map_or_else(String::new, crate::cli::figures::duration),
             markdown(one.image.as_deref().unwrap_or(&one.tag)),
         ];
         let _ = writeln!(out, "| {} |", cells.join(" | "));

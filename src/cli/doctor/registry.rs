@@ -15,7 +15,7 @@ use crate::adapter::embedded::{EmbeddedServer, PortChoice};
 use crate::adapter::registry::{AwsKeys, Declared, Greeting, HttpRegistry, Limits};
 use crate::cli::ci::Trust;
 use crate::cli::error::{CliError, exit};
-use crate::cli::progress::duration;
+use crate::cli::figures::duration;
 use crate::cli::session::Loaded;
 use crate::config::RegistryChoice;
 use crate::model::{Repository, Span, Tag, Timestamp};

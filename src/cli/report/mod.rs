@@ -9,14 +9,17 @@ use std::path::Path;
 use serde::Serialize;
 
 use self::weight::Weights;
+use tokio_util::sync::CancellationToken;
+
 use super::args::{Clean, Format, Global, Report as Options};
 use super::error::{CliError, exit};
+use super::figures::size;
 use super::session::{self, Loaded, Session};
 use super::table::Table;
 use super::terminal::{BOLD, DIM, NOTE, Terminal};
 use super::{clean, json};
 use crate::exec::{self, CleanError, Ledger};
-use crate::model::{Digest, Lease, Repository, SetRecord, Span, Tag, size};
+use crate::model::{Digest, Lease, Repository, SetRecord, Span, Tag};
 
 /// Everything that is reported.
 #[derive(Debug, Serialize)]
@@ -125,20 +128,22 @@ async fn gather(loaded: &Loaded, session: &Session, terminal: Terminal) -> Resul
     // Nothing is written: what a write would take to show need not be waited for.
     options.settle = Span::default();
     options.is_thorough = true;
-    let swept = exec::clean(ports, &session.setting, &options, &|_| {}).await?;
+    let swept = exec::clean(ports, &session.setting, &options, &|_| {}, &CancellationToken::new()).await?;
     let mut rows = clean::rows(&swept);
+    // Parts weigh with what they are parts of.
+    rows.retain(|row| row.tag.is_some());
     let repositories: BTreeMap<&str, &Repository> =
         options.repositories.iter().map(|repository| (repository.name(), repository)).collect();
     let place = |row: &clean::Row| {
-        let tag: Tag = row.tag.parse().ok()?;
+        let tag: Tag = row.tag.as_ref()?.parse().ok()?;
         Some(((*repositories.get(row.repository.as_str())?).clone(), tag))
     };
     let unresolved = rows.iter().filter(|row| row.digest.is_none()).filter_map(place).collect();
     let registry = |error| CliError::Clean(CleanError::Registry(error));
     let resolved = exec::resolve_tags(ports.registry, unresolved).await.map_err(registry)?;
     for row in &mut rows {
-        if let (None, Ok(tag)) = (&row.digest, row.tag.parse()) {
-            row.digest = resolved.get(&(row.repository.clone(), tag)).cloned();
+        if let (None, Some((repository, tag))) = (&row.digest, place(row)) {
+            row.digest = resolved.get(&(repository.name().to_owned(), tag)).cloned();
         }
     }
     let images: BTreeSet<(Repository, Digest)> =
@@ -171,7 +176,7 @@ async fn gather(loaded: &Loaded, session: &Session, terminal: Terminal) -> Resul
         Totals { tags: rows.len(), images: distinct.len(), bytes: weights.total(), freed: weights.freed() };
     let image = |row: &clean::Row| Image {
         repository: row.repository.clone(),
-        tag: row.tag.clone(),
+        tag: row.tag.clone().unwrap_or_default(),
         bytes: row.digest.as_ref().map_or(0, |digest| weights.of_image(digest)),
         own_bytes: row.digest.as_ref().map_or(0, |digest| weights.own_of_image(digest)),
         digest: row.digest.clone(),

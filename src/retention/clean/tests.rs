@@ -39,6 +39,7 @@ fn mark(observed: &mut Observed, name: &str, at: i64) {
         marked: Timestamp::from_unix(at),
         reason: String::new(),
         images: vec![Marked { repository: name.to_owned(), tag: content_tag(name), digest: digest(name) }],
+        parts: BTreeSet::new(),
     });
 }
 

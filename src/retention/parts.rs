@@ -1,0 +1,82 @@
+//! Manifests without a tag that go with an image: the children of an index, and what a registry
+//! lists as referring to it.
+//!
+//! A marker names them, before anything of it is deleted. So a sweep that dies between an index
+//! and its children leaves nothing that nobody knows of: the next one goes on with what is left.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::observed::{Node, Observed, Seen};
+use super::roots::Roots;
+use crate::model::{ContentTag, Digest, Generation, Key, Marker, Part};
+
+/// Returns what goes with these images by what was read about them, to the end.
+pub(super) fn below(nodes: &BTreeMap<Digest, Node>, images: &[Seen]) -> BTreeSet<Part> {
+    let mut parts = BTreeSet::new();
+    let mut waiting: Vec<(&str, &Digest)> =
+        images.iter().map(|seen| (seen.repository.as_str(), &seen.digest)).collect();
+    while let Some((repository, digest)) = waiting.pop() {
+        let Some(node) = nodes.get(digest) else { continue };
+        for digest in node.children.iter().chain(&node.referrers).filter(|one| nodes.contains_key(one)) {
+            if parts.insert(Part { repository: repository.to_owned(), digest: digest.clone() }) {
+                waiting.push((repository, digest));
+            }
+        }
+    }
+    parts.retain(|part| !images.iter().any(|seen| seen.digest == part.digest));
+    parts
+}
+
+/// Returns the markers of whose images no tag stands any more, and that name parts.
+pub fn leftovers(observed: &Observed) -> Vec<&Marker> {
+    let named: Vec<&Marker> = observed.markers.iter().filter(|marker| !marker.parts.is_empty()).collect();
+    if named.is_empty() {
+        return named;
+    }
+    let standing: BTreeSet<(Key, Generation)> = observed
+        .all_tags()
+        .filter_map(ContentTag::read)
+        .map(|content| (content.key().clone(), content.generation()))
+        .collect();
+    let is_over = |marker: &&Marker| !standing.contains(&(marker.key.clone(), marker.generation));
+    named.into_iter().filter(is_over).collect()
+}
+
+/// Returns those of `parts` that nothing but `going` and each other needs, and no tag holds.
+///
+/// Only where everything that stands in a repository was read is it known what needs a part of it.
+pub(super) fn free(
+    observed: &Observed,
+    roots: &Roots,
+    standing: &BTreeSet<(String, Digest)>,
+    going: &BTreeSet<Digest>,
+    parts: BTreeSet<Part>,
+) -> BTreeSet<Part> {
+    if parts.is_empty() {
+        return parts;
+    }
+    let mut holders: BTreeMap<&Digest, Vec<&Digest>> = BTreeMap::new();
+    for (holder, node) in &observed.nodes {
+        node.needs.iter().for_each(|needed| holders.entry(needed).or_default().push(holder));
+    }
+    let is_read = |name: &str| observed.unread.get(name).is_none_or(BTreeSet::is_empty);
+    let mut free = parts;
+    free.retain(|part| {
+        observed.nodes.contains_key(&part.digest)
+            && is_read(&part.repository)
+            && roots.keeps(&part.digest).is_none()
+            && !going.contains(&part.digest)
+            && !standing.contains(&(part.repository.clone(), part.digest.clone()))
+    });
+    loop {
+        let digests: BTreeSet<Digest> = free.iter().map(|part| part.digest.clone()).collect();
+        let before = free.len();
+        free.retain(|part| {
+            let held = holders.get(&part.digest).into_iter().flatten();
+            held.into_iter().all(|holder| going.contains(holder) || digests.contains(holder))
+        });
+        if free.len() == before {
+            return free;
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Figures: what a test that passes counted. A harness shows nothing of such a test, so each is
+//! left below the target directory, from where `scripts/figures` shows it.
+
+use std::path::Path;
+
+/// Leaves lines under a name, each of which begins with its count.
+pub fn figure(name: &str, lines: &str) {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("figures");
+    std::fs::create_dir_all(&directory).unwrap();
+    std::fs::write(directory.join(name), format!("{}\n", lines.trim_end())).unwrap();
+    eprintln!("{}", lines.trim_end());
+}
