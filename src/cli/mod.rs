@@ -22,6 +22,7 @@ mod init;
 mod interrupt;
 mod json;
 mod keys;
+mod loaded;
 mod lock;
 mod log;
 mod plan;
@@ -35,6 +36,7 @@ mod run;
 mod session;
 mod sources;
 mod table;
+mod tally;
 mod terminal;
 
 use std::ffi::OsString;
