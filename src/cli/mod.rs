@@ -16,6 +16,7 @@ mod figures;
 mod findings;
 mod guard;
 mod help;
+mod hint;
 mod hosts;
 mod import;
 mod init;
