@@ -1,12 +1,14 @@
 //! The command line.
 
-use std::fmt;
+mod release;
+
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::model::{RunId, Share, Span, Tag, TagError};
+use crate::model::{RunId, Span};
+
+pub use release::{Clean, From, Log, Promote, Rollback};
 
 /// Builds the container images a CI runs in, only when they are missing, and promotes them
 /// by digest.
@@ -383,91 +385,6 @@ pub struct Import {
     /// Push the images to the registry instead; their keys have to be those of the inputs here
     #[arg(long)]
     pub push: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct Promote {
-    /// The tag to promote to; it belongs to the channel whose pattern it matches
-    pub tag: Tag,
-    /// Do it, where the default is to say what would be done: on an immutable channel
-    #[arg(long)]
-    pub yes: bool,
-    /// Say what would be done, and do nothing
-    #[arg(long, conflicts_with = "yes")]
-    pub plan: bool,
-    /// Let boxes of an older revision replace those of a newer one
-    #[arg(long)]
-    pub allow_older: bool,
-    /// Promote the images of another promotion, by digest: the last one of TAG, or its one with this count
-    #[arg(long, value_name = "TAG[@COUNT]")]
-    pub from: Option<From>,
-    /// Copy the images to another registry or path, with all that belongs to them, and promote there
-    #[arg(long, value_name = "HOST[/PATH]")]
-    pub to: Option<String>,
-}
-
-/// A promotion to promote from: `main`, or `main@12`.
-#[derive(Debug, Clone)]
-pub struct From {
-    pub tag: Tag,
-    /// The last one if there is none.
-    pub seq: Option<u32>,
-}
-
-impl FromStr for From {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (tag, seq) = match text.split_once('@') {
-            Some((tag, seq)) => (tag, Some(seq.parse().map_err(|_| format!("`{seq}` is not a count"))?)),
-            None => (text, None),
-        };
-        Ok(Self { tag: tag.parse().map_err(|error: TagError| error.to_string())?, seq })
-    }
-}
-
-impl fmt::Display for From {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.tag.fmt(f)?;
-        self.seq.map_or(Ok(()), |seq| write!(f, "@{seq}"))
-    }
-}
-
-#[derive(Debug, Args)]
-pub struct Rollback {
-    /// The tag
-    pub tag: Tag,
-    /// Do it; without this nothing is written
-    #[arg(long)]
-    pub yes: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct Log {
-    /// The tag
-    pub tag: Tag,
-}
-
-#[derive(Debug, Default, Args)]
-pub struct Clean {
-    /// Do it; without this nothing is written or deleted
-    #[arg(long)]
-    pub yes: bool,
-    /// Write what would be done to a file, for another call to do with --apply
-    #[arg(long, value_name = "FILE", conflicts_with = "yes")]
-    pub plan: Option<PathBuf>,
-    /// Do what an earlier call planned: exactly that, or nothing (21) if the registry has moved
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["yes", "plan", "now"])]
-    pub apply: Option<PathBuf>,
-    /// Refuse (21) if more than this share of all tags would go, instead of the configuration's
-    #[arg(long, value_name = "SHARE", env = "BOXWRIGHT_MAX_DELETE")]
-    pub max_delete: Option<Share>,
-    /// See the registry as at a later time, +DURATION or TIME: leases that end until then count as ended
-    #[arg(long, value_name = "TIME|+DURATION")]
-    pub now: Option<String>,
-    /// Exit with 21 if the registry does not delete
-    #[arg(long)]
-    pub strict: bool,
 }
 
 #[derive(Debug, Args)]

@@ -3,19 +3,18 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::adapter::archive::{BadArchive, Fault};
+use crate::adapter::archive::BadArchive;
 use crate::adapter::credentials::SettingError;
 use crate::adapter::embedded::EmbeddedError;
 use crate::adapter::registry::StartError;
 use crate::adapter::revision::RevisionError;
-use crate::config::{ConfigError, nearest};
+use crate::config::ConfigError;
 use crate::exec::{
     BuildError, CleanError, CopyError, ExplainError, ExportError, ImportError, InputsError, KeysError,
     LedgerError, LockError, NoSecret, PackError, PromoteError, ProtectError, RebuildError, RunError,
 };
 use crate::inputs::DockerignoreError;
-use crate::plan::Refusal;
-use crate::port::{ContextError, EngineError, Failure, RegistryError, SecretError};
+use crate::port::{EngineError, Failure, RegistryError, SecretError};
 
 /// Exit codes, as documented in `--help`.
 pub mod exit {
@@ -221,155 +220,6 @@ impl CliError {
         };
         place.map(|(file, line)| (file.to_owned(), line))
     }
-
-    /// Returns what to do about it, where something can be said.
-    pub fn hint(&self) -> Option<String> {
-        let text = match self {
-            _ if self.wants_login() => super::login::HINT,
-            Self::NoConfig { .. } => "`boxwright init` writes one from the Dockerfiles it finds",
-            Self::Config(error) => return error.hint.clone(),
-            Self::Untrusted { .. } => {
-                "a run by an event that takes write access does it, or a person at a terminal"
-            }
-            Self::NoPush => {
-                "the credentials need the right to push; without --push always present boxes are used"
-            }
-            Self::OtherTrust { .. } => {
-                "look at what it changes; if it is as it should be, check that revision out and build there"
-            }
-            Self::Unknown { what, name, known } => return Some(meant(what, name, known)),
-            Self::Keys(error) => return keys_hint(error),
-            Self::Explain(ExplainError::NoInputs { .. }) => {
-                "inputs are stored with each image that boxwright builds; this one is older, or they could not be written then"
-            }
-            Self::Explain(ExplainError::NoImage { .. } | ExplainError::Name { .. }) => {
-                "--against takes a promoted tag such as main, a content tag, a key of 32 hex digits, or a digest"
-            }
-            Self::Build(BuildError::Secret(_)) => "nothing was built",
-            Self::Build(BuildError::Beyond(_)) => {
-                "nothing was built; build on a later engine, or begin the Dockerfile with a line such as `# syntax=docker/dockerfile:1`, which fetches a frontend"
-            }
-            Self::Build(BuildError::NoRoom(_)) => {
-                "nothing was built; `docker system df` says what takes it, `docker system prune` frees some"
-            }
-            Self::Engine(EngineError::DiskFull { .. })
-            | Self::Import(ImportError::Engine(EngineError::DiskFull { .. }))
-            | Self::Run(RunError::Engine(EngineError::DiskFull { .. })) => {
-                "`docker system df` says what takes it, `docker system prune` frees some"
-            }
-            Self::Io { source, .. } | Self::Output(source) if source.kind() == io::ErrorKind::StorageFull => {
-                "`df` says which disk is full"
-            }
-            Self::Lock(LockError::Registry { .. } | LockError::Remote { .. } | LockError::NoRef { .. }) => {
-                "nothing was written"
-            }
-            Self::Engine(EngineError::Unreachable { .. }) => {
-                "is the engine running, and may you use its socket? `docker version` tells; DOCKER_HOST names another one"
-            }
-            Self::Promote(PromoteError::Missing { .. }) => "run `boxwright build` on this revision first",
-            Self::Promote(PromoteError::Partly { .. } | PromoteError::Copy { .. }) => {
-                "run the same command again: it goes on where it stopped"
-            }
-            Self::Promote(PromoteError::Refused(
-                Refusal::Older { .. } | Refusal::Withdrawn { .. } | Refusal::Behind { .. },
-            )) => "--allow-older promotes it nevertheless",
-            Self::Promote(PromoteError::Refused(Refusal::Local { .. })) => {
-                "run it without --source, on boxes that were built without"
-            }
-            Self::Promote(PromoteError::Conflict { .. }) => {
-                "run the command again to plan from what stands now"
-            }
-            Self::Run(RunError::Missing { .. })
-            | Self::Export(ExportError::Run(RunError::Missing { .. })) => "run `boxwright build` first",
-            Self::Archive(BadArchive { source: Fault::Io { source, .. }, .. })
-                if source.kind() == io::ErrorKind::StorageFull =>
-            {
-                "standard input and compressed archives are unpacked to temporary files; TMPDIR names a disk with more room"
-            }
-            Self::Archive(_) | Self::Import(ImportError::Image { .. } | ImportError::Pack(_)) => {
-                "nothing of the archive was used"
-            }
-            Self::Import(ImportError::OtherKey { .. }) => {
-                "`import --push` takes boxes of this very revision; without --push they are loaded into the engine"
-            }
-            Self::Import(ImportError::ReadOnly { .. }) => {
-                "without --push the images are loaded into the engine"
-            }
-            Self::Build(BuildError::Unknown { .. }) => {
-                "nothing was built or pushed; run the command again when the registry answers"
-            }
-            Self::Promote(PromoteError::Refused(Refusal::Ending { .. })) => {
-                "if it is to stay, change the channel's `keep`; the sweeps after that let it be promoted again"
-            }
-            Self::Clean(CleanError::TooMany { .. }) => {
-                "nothing was deleted; if this is meant, --max-delete allows more"
-            }
-            Self::Clean(CleanError::Moved { .. }) => "nothing was deleted; make a new plan",
-            Self::Clean(_) | Self::Protect(_) => "nothing was deleted",
-            _ => return None,
-        };
-        Some(text.to_owned())
-    }
-}
-
-/// Names what a misspelt name comes near, and all that is known.
-fn meant(what: &str, name: &str, known: &[String]) -> String {
-    let words: Vec<&str> = known.iter().map(String::as_str).collect();
-    let all = match (what, words.is_empty()) {
-        ("command", _) => "`boxwright --help` lists all".to_owned(),
-        (_, true) => "boxwright.toml declares none".to_owned(),
-        (_, false) => format!("boxwright.toml declares {}", words.join(", ")),
-    };
-    match nearest(name, &words) {
-        Some(near) => format!("did you mean `{near}`? {all}"),
-        None => all,
-    }
-}
-
-/// Says how a secret or an ssh agent is declared.
-fn declare(name: &str, what: &str, id: &str) -> String {
-    let line = match (what, id) {
-        ("secret", _) => {
-            format!("secrets = {{ \"{id}\" = {{ env = \"VARIABLE\" }} }}, or {{ file = \"PATH\" }}")
-        }
-        (_, "default") => "ssh = true, which lends the agent at SSH_AUTH_SOCK".to_owned(),
-        _ => format!("ssh = [\"{id}\"], which lends the agent at SSH_AUTH_SOCK"),
-    };
-    format!("declare it in [box.{name}]: {line}")
-}
-
-fn keys_hint(error: &KeysError) -> Option<String> {
-    let text = match error {
-        KeysError::NoDockerfile { .. } => {
-            "`dockerfile = \"…\"` of the box says where it is; without one it is `Dockerfile` in the box's context"
-        }
-        KeysError::NoContext { .. } => "`context = \"…\"` of the box says where it is, from boxwright.toml",
-        KeysError::NothingMatches { .. } => {
-            "paths are relative to the box's context, and what .dockerignore excludes is not in it"
-        }
-        KeysError::Outside { .. } => "a box is built from files in or below the directory of boxwright.toml",
-        KeysError::Context { source: ContextError::Io { source, .. }, .. }
-            if source.kind() != io::ErrorKind::PermissionDenied =>
-        {
-            return None;
-        }
-        KeysError::Context { source: ContextError::Io { .. } | ContextError::Special { .. }, .. } => {
-            "make it readable, or leave it out of the context by .dockerignore"
-        }
-        KeysError::Unused { .. } => "declare it in a stage that the box uses, or take it out of `args`",
-        KeysError::PinFile { .. } => "paths of pins are relative to boxwright.toml",
-        KeysError::NotLocked { .. } => {
-            "run `boxwright lock` and commit boxwright.lock: every build then uses the same"
-        }
-        KeysError::SecretArgument { .. } => crate::config::SECRET_HINT,
-        KeysError::SecretSent { .. } => "list it in .dockerignore, or keep it outside the context",
-        KeysError::Undeclared { name, what, id, .. } => return Some(declare(name, what, id)),
-        KeysError::Trigger { .. } => {
-            "copy it in the box's own Dockerfile, where its digest and instructions enter the key"
-        }
-        _ => return None,
-    };
-    Some(text.to_owned())
 }
 
 fn keys(error: &KeysError) -> u8 {

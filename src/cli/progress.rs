@@ -11,6 +11,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::buildlog::BuildLogs;
 use super::figures::{duration, how_far};
+use super::tally::Tally;
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal, paint};
 use crate::exec::{Event, FailedStep, Failure};
 use crate::model::{printable, size};
@@ -41,26 +42,6 @@ pub struct Progress {
     tally: Mutex<Tally>,
     state: Mutex<BTreeMap<String, BoxState>>,
     logs: BuildLogs,
-}
-
-/// How far the boxes of a run are.
-#[derive(Default)]
-struct Tally {
-    all: usize,
-    building: usize,
-    pushing: usize,
-    done: usize,
-    failed: usize,
-}
-
-impl Tally {
-    fn text(&self) -> String {
-        let Self { all, building, pushing, done, failed } = self;
-        let parts = [(building, "building"), (pushing, "pushing"), (failed, "failed")];
-        let parts =
-            parts.iter().filter(|(count, _)| **count > 0).map(|(count, what)| format!("{count} {what}"));
-        [format!("{done} of {all} boxes")].into_iter().chain(parts).collect::<Vec<_>>().join(", ")
-    }
 }
 
 #[derive(Default)]
@@ -109,7 +90,8 @@ impl Progress {
 
     /// Takes an event.
     pub fn event(&self, event: Event) {
-        self.count(&event);
+        let sum = self.tally.lock().unwrap_or_else(PoisonError::into_inner).take(&event);
+        sum.into_iter().for_each(|text| self.sum.set_message(text));
         self.logs.event(&event);
         match event {
             Event::Leased { keys, until } => {
@@ -242,36 +224,6 @@ impl Progress {
     pub fn end(&self) {
         let state = std::mem::take(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner));
         state.into_values().filter_map(|of_box| of_box.bar).for_each(|bar| bar.finish_and_clear());
-    }
-
-    /// Keeps the last line.
-    fn count(&self, event: &Event) {
-        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        let Tally { all, building, pushing, done, failed } = &mut *tally;
-        match event {
-            // A key is leased for each box of a build, before anything else.
-            Event::Leased { keys, .. } => *all = (*all).max(*keys),
-            Event::Building { .. } => *building += 1,
-            Event::Pushing { .. } => (*building, *pushing) = (building.saturating_sub(1), *pushing + 1),
-            Event::Used { .. } => *done += 1,
-            Event::Built { .. } => {
-                // One that another run built meanwhile is not pushed.
-                if *pushing > 0 {
-                    *pushing -= 1
-                } else {
-                    *building = building.saturating_sub(1)
-                }
-                *done += 1;
-            }
-            Event::Failed { .. } | Event::Skipped { .. } => {
-                *building = building.saturating_sub(usize::from(matches!(event, Event::Failed { .. })));
-                *failed += 1;
-            }
-            _ => return,
-        }
-        let text = tally.text();
-        drop(tally);
-        self.sum.set_message(text);
     }
 
     fn build(&self, name: &str, event: BuildEvent) {

@@ -6,12 +6,15 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 
-use super::args::{Boxes, Global};
+use super::args::Global;
 use super::buildlog::BuildLogs;
 use super::ci::{Ci, Trust};
 use super::error::CliError;
 use super::terminal::Terminal;
 use super::{ci, findings, hosts, progress::Progress, sources};
+
+pub use super::loaded::{Loaded, from_workspace, load, load_at};
+
 use crate::adapter::clock::BootClock;
 use crate::adapter::context::DiskContext;
 use crate::adapter::credentials::{Credential, Credentials, SECRET_VARIABLES};
@@ -21,7 +24,7 @@ use crate::adapter::git::{self, Worktree};
 use crate::adapter::readonly::ReadOnly;
 use crate::adapter::registry::{AwsKeys, HttpRegistry, Limits};
 use crate::adapter::secrets::{LocalSecrets, Withheld};
-use crate::config::{self, BoxSpec, Lock, Project, RegistryChoice};
+use crate::config::{BoxSpec, Lock, Project, RegistryChoice};
 use crate::exec::{Event, Keyed, Ports, Setting, Tree, keys};
 use crate::model::{Repository, RunId};
 use crate::port::Registry as _;
@@ -32,113 +35,6 @@ pub const FILE: &str = "boxwright.toml";
 pub const LOCK: &str = "boxwright.lock";
 /// The directory of everything that boxwright itself keeps beside the configuration.
 pub const HOME: &str = ".boxwright";
-
-/// A configuration and where it stands.
-pub struct Loaded {
-    pub project: Project,
-    /// The directory that paths are relative to.
-    pub root: PathBuf,
-    /// Where the store and the files of secrets are looked for: not in a revision that was checked
-    /// out for one command.
-    pub home: PathBuf,
-}
-
-/// Finds and reads the configuration, flags and environment put over it.
-pub fn load(global: &Global) -> Result<Loaded, CliError> {
-    let path = match &global.file {
-        Some(path) => path.clone(),
-        None => find()?,
-    };
-    load_at(global, path)
-}
-
-/// Reads the configuration at `path`, flags and environment put over it.
-pub fn load_at(global: &Global, path: PathBuf) -> Result<Loaded, CliError> {
-    let text = std::fs::read_to_string(&path).map_err(|source| CliError::Io {
-        action: "read",
-        path: path.clone(),
-        source,
-    })?;
-    let name = path.file_name().map_or_else(|| FILE.to_owned(), |name| name.to_string_lossy().into_owned());
-    let mut project = config::parse(&name, &text)?;
-    if let Some(home) = std::env::var_os("HOME") {
-        project.expand_home(Path::new(&home));
-    }
-    if let Some(registry) = &global.registry {
-        project.registry = match registry.as_str() {
-            "embedded" => RegistryChoice::Embedded,
-            other => {
-                let other = other.trim_end_matches('/');
-                Repository::new(other, "box")
-                    .map_err(|error| CliError::Usage(format!("--registry {other}: {error}")))?;
-                RegistryChoice::Remote(other.to_owned())
-            }
-        };
-    }
-    let root = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    let root =
-        root.canonicalize().map_err(|source| CliError::Io { action: "find", path: root.clone(), source })?;
-    Ok(Loaded { project, home: root.clone(), root })
-}
-
-fn find() -> Result<PathBuf, CliError> {
-    let here = std::env::current_dir().map_err(|source| CliError::Io {
-        action: "find",
-        path: PathBuf::from("."),
-        source,
-    })?;
-    let found = here.ancestors().map(|directory| directory.join(FILE)).find(|path| path.is_file());
-    found.ok_or(CliError::NoConfig { directory: here })
-}
-
-/// Names a file from the root of what the CI checked out; `file` is named from the directory of
-/// the configuration.
-pub fn from_workspace(global: &Global, file: &str) -> String {
-    let config = global.file.clone().map_or_else(find, Ok);
-    let workspace = std::env::var_os("GITHUB_WORKSPACE").map(PathBuf::from);
-    let below = config.ok().and_then(|config| {
-        let root = config.canonicalize().ok()?.parent()?.to_owned();
-        let below = root.strip_prefix(workspace?.canonicalize().ok()?).ok()?.join(file);
-        Some(below.to_string_lossy().into_owned())
-    });
-    below.unwrap_or_else(|| file.to_owned())
-}
-
-impl Loaded {
-    /// Names the registry without opening it: an embedded one has no port yet, and keys do not
-    /// depend on it.
-    pub fn offline_registry(&self) -> String {
-        match &self.project.registry {
-            RegistryChoice::Remote(registry) => registry.clone(),
-            RegistryChoice::Embedded => "localhost".to_owned(),
-        }
-    }
-
-    /// Returns the boxes that were asked for and what they stand on, parents first.
-    pub fn choose<'a>(&'a self, boxes: &Boxes) -> Result<Vec<&'a BoxSpec>, CliError> {
-        if let Some(name) = &boxes.channel {
-            if !self.project.channels.contains_key(name) {
-                let known = self.project.channels.keys().cloned().collect();
-                return Err(CliError::Unknown { what: "channel", name: name.clone(), known });
-            }
-            return Ok(self.project.boxes_of(name));
-        }
-        if boxes.names.is_empty() {
-            let all = self.project.boxes.iter().filter(|spec| spec.only.is_empty());
-            return Ok(self.project.closure(&all.map(|spec| spec.name.as_str()).collect::<Vec<_>>()));
-        }
-        for name in &boxes.names {
-            if self.project.find(name).is_none() {
-                let known = self.project.boxes.iter().map(|spec| spec.name.clone()).collect();
-                return Err(CliError::Unknown { what: "box", name: name.clone(), known });
-            }
-        }
-        Ok(self.project.closure(&boxes.names.iter().map(String::as_str).collect::<Vec<_>>()))
-    }
-}
 
 /// Where hashes and small blobs are remembered, and logs of failed builds kept: `$BOXWRIGHT_CACHE`, else the user's cache
 /// directory; `BOXWRIGHT_CACHE=off` remembers nothing.

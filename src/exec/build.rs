@@ -11,17 +11,17 @@ use tokio_util::sync::CancellationToken;
 use super::before::{self, NoRoom};
 use super::beyond::Beyond;
 use super::event::{Emit, Event};
-use super::failure::Failure;
 use super::finish::finish;
 use super::keys::Keyed;
 use super::ledger::{Held, Leased, Ledger, LedgerError};
 use super::make::{Made, Maker, Origin};
+use super::outcome::{BoxReport, BuildReport, Outcome, interrupted, merge};
 use super::probe::{observe_all, sizes};
 use super::schedule::{Finished, in_order};
 use super::secrets::NoSecret;
 use super::stored;
 use super::{Ports, Setting};
-use crate::model::{Digest, Generation, Key, Span, Timestamp};
+use crate::model::{Key, Span};
 use crate::plan::{Seen, State};
 use crate::retention::{Run, RunAction, RunSaw};
 
@@ -36,55 +36,6 @@ pub struct BuildOptions {
     pub no_cache: bool,
     /// Whether the first failure ends the run, and not only what stands on the box.
     pub fail_fast: bool,
-}
-
-/// What became of a box.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// It was there.
-    Used,
-    /// It was built and pushed, or another run's image got there first.
-    Built,
-    /// It is missing, and may not be pushed from here.
-    Forbidden(String),
-    /// It could not be built.
-    Failed(Failure),
-    /// A box it stands on is not there, or another one's failure ended all.
-    Skipped(String),
-}
-
-/// One box of a report.
-#[derive(Debug, Clone)]
-pub struct BoxReport {
-    /// What the first probe saw.
-    pub seen: Seen,
-    /// What became of it.
-    pub outcome: Outcome,
-    /// The digest that stands now.
-    pub digest: Option<Digest>,
-    /// The generation it stands under.
-    pub generation: Generation,
-    /// Why it was built, or why not.
-    pub reason: String,
-    /// How long it took, in seconds.
-    pub seconds: f64,
-}
-
-/// What a build did.
-#[derive(Debug, Clone)]
-pub struct BuildReport {
-    /// The boxes by name.
-    pub boxes: BTreeMap<String, BoxReport>,
-    /// Until when the keys are leased; nothing where no lease could be taken.
-    pub lease_until: Option<Timestamp>,
-    /// Whether the registry took a lease from this run, and so takes its pushes.
-    pub can_push: bool,
-    /// The sizes of the boxes' layers as they are stored, in bytes, as far as they were seen.
-    pub sizes: BTreeMap<String, u64>,
-    /// The images that were built for this machine alone, as its engine names them.
-    pub local: BTreeMap<String, String>,
-    /// Whether it was stopped before its end.
-    pub is_interrupted: bool,
 }
 
 /// Why a build did not begin, or could not be reported.
@@ -346,13 +297,6 @@ pub fn all_known(seen: &BTreeMap<String, Seen>) -> Result<(), BuildError> {
     Ok(())
 }
 
-/// What is known of the boxes when the run is stopped before they were probed.
-pub(super) fn interrupted(boxes: &[Keyed]) -> BTreeMap<String, Seen> {
-    let state = State::Unknown { why: "interrupted".to_owned(), wants_login: false };
-    let seen = Seen { generation: Generation(0), state };
-    boxes.iter().map(|keyed| (keyed.wanted.name.clone(), seen.clone())).collect()
-}
-
 pub(super) async fn run_all(
     maker: &Maker<'_>,
     boxes: &[Keyed],
@@ -403,94 +347,5 @@ fn tell(emit: Emit<'_>, name: String, made: Result<&Made, &Outcome>, seconds: f6
         Err(Outcome::Failed(failure)) => emit(Event::Failed { name, failure: failure.clone() }),
         Err(Outcome::Forbidden(why)) => emit(Event::Failed { name, failure: why.clone().into() }),
         Err(Outcome::Used | Outcome::Built | Outcome::Skipped(_)) => {}
-    }
-}
-
-pub(super) fn merge(
-    reports: &mut BTreeMap<String, BoxReport>,
-    boxes: &[Keyed],
-    seen: &BTreeMap<String, Seen>,
-    finished: BTreeMap<String, Finished<Made>>,
-    is_cancelled: bool,
-) {
-    for keyed in boxes {
-        let name = &keyed.wanted.name;
-        let Some(first) = seen.get(name) else { continue };
-        let mut report = BoxReport {
-            seen: first.clone(),
-            outcome: Outcome::Skipped("interrupted".to_owned()),
-            digest: None,
-            generation: first.generation,
-            reason: String::new(),
-            seconds: 0.0,
-        };
-        match finished.get(name).cloned() {
-            Some(Finished::Done(made)) => {
-                // A box that an earlier round built stays built, though this round only saw it.
-                let was_built = reports.get(name).is_some_and(|before| before.outcome == Outcome::Built);
-                let earlier = reports.get(name).map_or(0.0, |before| before.seconds);
-                report.outcome = if was_built { Outcome::Built } else { made.outcome };
-                report.reason = match reports.get(name) {
-                    Some(before) if was_built => before.reason.clone(),
-                    _ => made.reason,
-                };
-                report.digest = Some(made.digest);
-                report.generation = made.generation;
-                report.seconds = earlier + made.seconds;
-            }
-            Some(Finished::Failed((outcome, seconds))) => {
-                report.reason = match &outcome {
-                    Outcome::Failed(Failure { why, .. }) => why.clone(),
-                    Outcome::Forbidden(why) | Outcome::Skipped(why) => why.clone(),
-                    Outcome::Used | Outcome::Built => String::new(),
-                };
-                report.outcome = outcome;
-                report.seconds = seconds;
-            }
-            Some(ref end @ (Finished::Blocked(ref other) | Finished::Stopped(ref other))) => {
-                report.reason = format!("not built: {}", end.skipped(&finished).unwrap_or_default());
-                report.outcome = Outcome::Skipped(other.clone());
-            }
-            None => {
-                debug_assert!(is_cancelled, "every box ends, unless the run is stopped");
-                if reports.contains_key(name) {
-                    // It stood when an earlier round ended.
-                    continue;
-                }
-            }
-        }
-        reports.insert(name.clone(), report);
-    }
-}
-
-impl Finished<Made> {
-    /// Says because of what a box was not built, if another one is to blame.
-    fn skipped(&self, all: &BTreeMap<String, Self>) -> Option<String> {
-        let is_missing = |name| matches!(all.get(name), Some(Self::Failed((Outcome::Forbidden(_), _))));
-        match self {
-            Self::Blocked(first) if is_missing(first) => Some(format!("{first} is missing")),
-            Self::Blocked(first) => Some(format!("{first} failed")),
-            Self::Stopped(failed) => Some(format!("stopped, for {failed} failed")),
-            Self::Done(_) | Self::Failed(_) => None,
-        }
-    }
-}
-
-impl Outcome {
-    /// Returns the word for it in reports.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Used => "use",
-            Self::Built => "built",
-            Self::Failed(_) | Self::Forbidden(_) => "failed",
-            Self::Skipped(_) => "skipped",
-        }
-    }
-}
-
-impl BuildReport {
-    /// Returns the boxes that could not be built and are not there.
-    pub fn missing(&self) -> impl Iterator<Item = (&String, &BoxReport)> {
-        self.boxes.iter().filter(|(name, one)| one.digest.is_none() && !self.local.contains_key(*name))
     }
 }

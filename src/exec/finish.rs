@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::build::{BuildReport, release};
+use super::build::release;
 use super::event::Emit;
 use super::keys::Keyed;
 use super::ledger::{Held, Ledger, LedgerError};
+use super::outcome::BuildReport;
 use super::{Ports, Setting};
 use crate::model::{Key, RecordTag, RunBox, RunRecord, Timestamp};
 

@@ -10,10 +10,11 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::build::{BuildError, BuildOptions, BuildReport, Outcome, build_from};
+use super::build::{BuildError, BuildOptions, build_from};
 use super::event::{Emit, Event};
 use super::keys::Keyed;
 use super::make::{Maker, Origin, Parents, disagrees};
+use super::outcome::{BuildReport, Outcome};
 use super::pack::{Blobs, PackError, pack};
 use super::probe::{CONFIG_LIMIT, Labels, Unread, read_labels};
 use super::{Ports, Setting};

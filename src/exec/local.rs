@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
 
 use super::before;
-use super::build::{BuildError, BuildOptions, BuildReport, Outcome, interrupted, merge, probe, run_all};
+use super::build::{BuildError, BuildOptions, probe, run_all};
 use super::event::Emit;
 use super::keys::Keyed;
 use super::make::{Made, Maker, Origin, Parents, chain, stands};
+use super::outcome::{BuildReport, Outcome, interrupted, merge};
 use super::probe::sizes;
 use super::run::local_name;
 use super::{Ports, Setting};

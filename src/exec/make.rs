@@ -7,12 +7,13 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 
 use super::beyond::beyond;
-use super::build::{BuildOptions, Outcome};
+use super::build::BuildOptions;
 use super::event::{Emit, Event};
 use super::failure::{FailedStep, Failure, Tail};
 use super::import::Upload;
 use super::keys::Keyed;
 use super::ledger::{Held, Ledger, LedgerError};
+use super::outcome::Outcome;
 use super::probe::{self, observe};
 use super::{Ports, Setting};
 use super::{local, secrets};

@@ -4,6 +4,8 @@
 //! Invariant: the same boxes give the same documents, byte for byte, so an archive whose
 //! documents are others was not written by boxwright, or was changed since.
 
+mod error;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +14,8 @@ use super::manifest::Descriptor;
 use super::{
     ContentTag, Digest, Document, Image, ImageName, MediaType, RawManifest, Repository, oci_form, printable,
 };
+
+pub use error::ArchiveError;
 
 /// The file that says that this is a layout.
 pub const LAYOUT_FILE: &str = "oci-layout";
@@ -27,73 +31,6 @@ const BOX: &str = "io.boxwright.box";
 const NAME: &str = "org.opencontainers.image.ref.name";
 /// The annotation that containerd and newer engines name an image by.
 const REFERENCE: &str = "io.containerd.image.name";
-
-/// Why documents do not make an archive of boxes.
-#[derive(Debug, thiserror::Error)]
-pub enum ArchiveError {
-    /// There is nothing in it.
-    #[error("it holds no box: was it written by `boxwright export`?")]
-    Empty,
-    /// A document that is no JSON of its kind.
-    #[error("{file} cannot be read")]
-    Syntax {
-        /// Its name.
-        file: &'static str,
-        /// What the JSON parser said.
-        source: serde_json::Error,
-    },
-    /// A document that says something else than its boxes do.
-    #[error("{file} is not what boxwright writes for these boxes")]
-    Foreign {
-        /// Its name.
-        file: &'static str,
-    },
-    /// An entry of the index that names no box.
-    #[error("index.json: `{text}` is {problem}")]
-    Name {
-        /// The name, made printable.
-        text: String,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
-    /// A manifest that cannot be used.
-    #[error(transparent)]
-    Manifest(#[from] super::ManifestError),
-    /// Something that is referred to and is not there.
-    #[error("{digest} is missing")]
-    Missing {
-        /// Its digest.
-        digest: Digest,
-    },
-    /// Descriptors that do not agree with each other or with what they describe.
-    #[error("{digest} is said to have {said} bytes, and to have {other}")]
-    Size {
-        /// What is described.
-        digest: Digest,
-        /// One size, in bytes.
-        said: u64,
-        /// The other.
-        other: u64,
-    },
-    /// A digest that has no place in a layout that is written here.
-    #[error("{digest} is no sha256 digest, which is all that an archive holds")]
-    Algorithm {
-        /// The digest.
-        digest: Digest,
-    },
-    /// An index in an index.
-    #[error("index {digest} stands in an index")]
-    Nested {
-        /// Its digest.
-        digest: Digest,
-    },
-    /// An index without an image that can be run.
-    #[error("index {digest} holds no image")]
-    NoImage {
-        /// Its digest.
-        digest: Digest,
-    },
-}
 
 /// One box of an archive, as its index tells of it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,8 @@
 
 use regex::Regex;
 
-use super::{ConfigError, Field, Section, argument, regex as read_regex};
+use super::pin::{argument, regex as read_regex};
+use super::{ConfigError, Field, Section};
 use crate::config::project::Channel;
 use crate::model::{Keep, Key, RefRule, Rules, Span, Tag};
 

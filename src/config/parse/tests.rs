@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::PinSource;
 use crate::model::Keep;
 
 const GOOD: &str = r#"
