@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use super::Ci;
 use super::escape::{markdown, output};
 use crate::cli::error::CliError;
-use crate::cli::figures::size;
 use crate::cli::table::Table;
+use crate::model::size;
 
 /// What is told of a command.
 #[derive(Debug, Default)]

@@ -13,13 +13,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{Clean, Format, Global, Report as Options};
 use super::error::{CliError, exit};
-use super::figures::size;
 use super::session::{self, Loaded, Session};
 use super::table::Table;
 use super::terminal::{BOLD, DIM, NOTE, Terminal};
 use super::{clean, json};
 use crate::exec::{self, CleanError, Ledger};
-use crate::model::{Digest, Lease, Repository, SetRecord, Span, Tag};
+use crate::model::{Digest, Lease, Repository, SetRecord, Span, Tag, size};
 
 /// Everything that is reported.
 #[derive(Debug, Serialize)]

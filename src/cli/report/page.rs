@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{BoxFacts, Image, Member, Promotion, Report};
-use crate::cli::figures::size;
-use crate::model::Digest;
+use crate::model::{Digest, size};
 
 const STYLE: &str = include_str!("page.css");
 /// What the page may load: nothing but the style that stands in it.
