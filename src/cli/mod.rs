@@ -24,6 +24,7 @@ mod json;
 mod keys;
 mod lock;
 mod log;
+mod login;
 mod plan;
 mod progress;
 mod promote;

@@ -100,6 +100,8 @@ pub enum BuildError {
         name: String,
         /// The request that failed and how.
         why: String,
+        /// Whether other credentials would help.
+        wants_login: bool,
     },
     /// A box that is to be built cannot have a secret; nothing was built.
     #[error(transparent)]
@@ -329,17 +331,24 @@ pub(super) async fn probe(
     boxes: &[Keyed],
 ) -> Result<BTreeMap<String, Seen>, BuildError> {
     let seen = look(ports, setting, boxes).await;
-    for (name, seen) in &seen {
-        if let State::Unknown { why } = &seen.state {
-            return Err(BuildError::Unknown { name: name.clone(), why: why.clone() });
+    all_known(&seen)?;
+    Ok(seen)
+}
+
+/// Checks that the registry said of each box what stands.
+pub fn all_known(seen: &BTreeMap<String, Seen>) -> Result<(), BuildError> {
+    for (name, seen) in seen {
+        if let State::Unknown { why, wants_login } = &seen.state {
+            let (name, why) = (name.clone(), why.clone());
+            return Err(BuildError::Unknown { name, why, wants_login: *wants_login });
         }
     }
-    Ok(seen)
+    Ok(())
 }
 
 /// What is known of the boxes when the run is stopped before they were probed.
 pub(super) fn interrupted(boxes: &[Keyed]) -> BTreeMap<String, Seen> {
-    let state = State::Unknown { why: "interrupted".to_owned() };
+    let state = State::Unknown { why: "interrupted".to_owned(), wants_login: false };
     let seen = Seen { generation: Generation(0), state };
     boxes.iter().map(|keyed| (keyed.wanted.name.clone(), seen.clone())).collect()
 }

@@ -46,7 +46,7 @@ mod within;
 
 pub use before::NoRoom;
 pub use beyond::{Beyond, beyond};
-pub use build::{BoxReport, BuildError, BuildOptions, BuildReport, Outcome, build};
+pub use build::{BoxReport, BuildError, BuildOptions, BuildReport, Outcome, all_known, build};
 pub use clean::{CleanError, CleanOptions, CleanReport, clean};
 pub use content::Content;
 pub use copy::{CopyError, Place, copy};
