@@ -372,7 +372,7 @@ mod tests {
         let margin = i64::try_from(MARGIN.seconds()).unwrap();
         for (seen, state, part) in [
             (&[0, -1][..], State::Ok, "agree"),
-            (&[59, 60], State::Ok, "the registry's is 60s ahead of this"),
+            (&[59, 60], State::Ok, "the registry's is 1m ahead of this"),
             (&[-61], State::Warning, "61s behind"),
             (&[margin], State::Problem, "more than the 10m that"),
             (&[-margin, -margin], State::Problem, "10m behind"),
