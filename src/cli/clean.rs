@@ -8,7 +8,7 @@ use super::error::{CliError, exit};
 use super::session::{self, Loaded, Session};
 use super::table::Table;
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal};
-use super::{interrupt, json};
+use super::{ci, interrupt, json};
 use crate::adapter::remote::Remotes;
 use crate::exec::{self, CleanOptions, CleanReport, LedgerError, clean};
 use crate::model::{Digest, Marked, Span, Tag, Timestamp};
@@ -68,6 +68,9 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
         PlanFile::new(ledger, &report.clean, report.now, ahead).write(path)?;
     }
     let rows = rows(&report);
+    let outcome = outcome(&report, options);
+    let moving = rows.iter().filter(|row| row.action != "keep");
+    ci::summarise("boxwright clean", &table(moving), &outcome)?;
     match global.format {
         Format::Json => {
             let out = Report {
@@ -83,8 +86,11 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
             terminal.result(&json::text(&out))?;
         }
         Format::Human => {
-            terminal.result(&table(&rows).render())?;
-            summary(&report, options, terminal);
+            terminal.result(&table(rows.iter()).render())?;
+            match report.is_interrupted {
+                true => terminal.warn(&outcome),
+                false => terminal.say(&outcome),
+            }
         }
     }
     session.close(report.is_applied && !report.is_interrupted).await?;
@@ -198,7 +204,7 @@ pub fn rows(report: &CleanReport) -> Vec<Row> {
     rows
 }
 
-fn table(rows: &[Row]) -> Table {
+fn table<'a>(rows: impl Iterator<Item = &'a Row>) -> Table {
     let mut table = Table::new(&["REPOSITORY", "TAG", "DIGEST", "ACTION", "REASON"]);
     for row in rows {
         let style = match row.action {
@@ -218,7 +224,8 @@ fn table(rows: &[Row]) -> Table {
     table
 }
 
-fn summary(report: &CleanReport, options: &Clean, terminal: Terminal) {
+/// How it ended, in figures.
+fn outcome(report: &CleanReport, options: &Clean) -> String {
     let clean = &report.clean;
     let condemn = clean.condemn.iter().map(|one| one.images.len()).sum::<usize>()
         + clean.announce.iter().map(|one| one.images.len()).sum::<usize>()
@@ -228,22 +235,20 @@ fn summary(report: &CleanReport, options: &Clean, terminal: Terminal) {
     let done = report.deletions.iter().filter(|one| **one == Deletion::Done).count();
     if report.is_interrupted {
         let left = delete.saturating_sub(report.deletions.len());
-        terminal.warn(&format!(
-            "stopped: {done} of {delete} deleted, {left} left; the same command does the rest"
-        ));
+        format!("stopped: {done} of {delete} deleted, {left} left; the same command does the rest")
     } else if condemn + delete == 0 {
-        terminal.say(&format!("nothing to do: {kept} kept"));
+        format!("nothing to do: {kept} kept")
     } else if report.is_applied {
-        terminal.say(&format!("{kept} kept, {condemn} condemned, {done} of {delete} deleted"));
+        format!("{kept} kept, {condemn} condemned, {done} of {delete} deleted")
     } else {
         let again = match &options.plan {
             Some(path) => format!("--apply {}", path.display()),
             None => "--yes".to_owned(),
         };
         let now = options.now.as_ref().map(|now| format!("--now {now} ")).unwrap_or_default();
-        terminal.say(&format!(
+        format!(
             "{kept} kept, {condemn} to be condemned, {delete} to be deleted; nothing was done, `boxwright clean {now}{again}` does it"
-        ));
+        )
     }
 }
 

@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use super::args::{Format, From, Global, Promote};
 use super::error::{CliError, exit};
-use super::json;
 use super::session::{self, Loaded, Session};
 use super::table::Table;
 use super::terminal::{BOLD, DIM, GOOD, NOTE, Terminal};
+use super::{ci, json};
 use crate::config::Channel;
 use crate::exec::{
     Content, Ledger, PromoteError, PromoteOptions, PromoteReport, Setting, history, promote, promote_to,
@@ -159,6 +159,15 @@ pub async fn carry_out(
         None => promote(session.ports(), &session.setting, content, options, &emit).await?,
     };
     let PromoteOptions { tag, apply, .. } = options;
+    let outcome = if report.was_done {
+        format!("nothing to do: {tag} stands as promotion {}", report.seq)
+    } else if *apply {
+        format!("{tag} stands as promotion {}", report.seq)
+    } else {
+        format!("nothing was done; `{again}` does it")
+    };
+    let table = table(&report, *apply);
+    ci::summarise(again.trim_end_matches(" --yes"), &table, &outcome)?;
     match global.format {
         Format::Json => {
             let run = session.setting.run.to_string();
@@ -174,14 +183,8 @@ pub async fn carry_out(
             terminal.result(&json::text(&out))?;
         }
         Format::Human => {
-            terminal.result(&table(&report, *apply).render())?;
-            terminal.say(&if report.was_done {
-                format!("nothing to do: {tag} stands as promotion {}", report.seq)
-            } else if *apply {
-                format!("{tag} stands as promotion {}", report.seq)
-            } else {
-                format!("nothing was done; `{again}` does it")
-            });
+            terminal.result(&table.render())?;
+            terminal.say(&outcome);
         }
     }
     Ok(())

@@ -31,6 +31,11 @@ impl Table {
         self.rows.push(cells);
     }
 
+    /// Its rows as texts, the heading first.
+    pub fn texts(&self) -> impl Iterator<Item = Vec<&str>> {
+        self.rows.iter().map(|row| row.iter().map(|(_, text)| text.as_str()).collect())
+    }
+
     /// Tells whether every row fits into one line of a terminal of so many columns.
     pub fn fits(&self, limit: Option<usize>) -> bool {
         let Some(limit) = limit else { return true };

@@ -57,3 +57,26 @@ fn the_examples_are_as_short_as_the_page_says() {
     assert_eq!(lines("easycrypt-like/.github/workflows/ci.yml"), 47);
     assert_eq!(lines("lampe-like/.github/workflows/ci.yml"), 23);
 }
+
+/// Everything that names a release names the one that this source becomes.
+#[test]
+fn one_version_is_named_everywhere() {
+    let version = concat!("v", env!("CARGO_PKG_VERSION"));
+    let listed = crate::witness::tell("git", &["-C", root().to_str().unwrap(), "ls-files"]);
+    let mut count = 0;
+    let is_read = |name: &&str| {
+        let of_ours = !name.starts_with("tests/") && !name.starts_with("src/");
+        of_ours && [".md", ".yml", ".toml"].iter().any(|end| name.ends_with(end))
+    };
+    for name in listed.lines().filter(is_read) {
+        let text = fs::read_to_string(root().join(name)).unwrap();
+        for place in ["OWNER/boxwright@", "OWNER/boxwright/v", "OWNER/boxwright:", "BOXWRIGHT_VERSION: "] {
+            for found in text.match_indices(place) {
+                let rest = text[found.0 + place.trim_end_matches('v').len()..].trim_start();
+                assert!(rest.starts_with(version), "{name}: {place}{}", rest.lines().next().unwrap());
+                count += 1;
+            }
+        }
+    }
+    assert!(count >= 15, "{count}");
+}

@@ -179,6 +179,9 @@ fn the_cron_rebuilds_or_opens_a_change_and_cleans_and_a_person_rebuilds_by_hand(
     let quiet = project.workflow("cron.yml", &event);
     ends(&quiet["refresh"], "success");
     ends(&quiet["clean"], "success");
+    let told = |job: &str, title: &str| assert!(quiet[job].summary.contains(title), "{}", quiet[job].summary);
+    told("refresh", "### boxwright promote main\n\nmain stands as promotion 2\n");
+    told("clean", "### boxwright clean\n\nnothing to do");
     let second = stands("main");
     for (index, repository) in REPOSITORIES.iter().enumerate() {
         assert_ne!(first[index], second[index], "{repository}");

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use escape::{annotation, harmless};
-pub use outputs::{BoxFact, Outputs, publish, variables_clash};
+pub use outputs::{BoxFact, Outputs, publish, summarise, variables_clash};
 
 use crate::model::{RunId, Timestamp};
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::Ci;
 use super::escape::{markdown, output};
 use crate::cli::error::CliError;
+use crate::cli::table::Table;
 use crate::model::size;
 
 /// What is told of a command.
@@ -40,7 +41,6 @@ pub struct BoxFact {
 
 /// Appends to what the CI's variables name, and writes `dotenv`, if there is one, anew.
 pub fn publish(outputs: &Outputs, ci: &Ci, run: &str, dotenv: Option<&Path>) -> Result<(), CliError> {
-    let named = |name: &str| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
     if let Some(path) = named("GITHUB_OUTPUT") {
         let delimiter = format!("boxwright_{}", super::random_run());
         append(&path, &github(outputs, &delimiter))?;
@@ -53,6 +53,19 @@ pub fn publish(outputs: &Outputs, ci: &Ci, run: &str, dotenv: Option<&Path>) -> 
         written.map_err(|source| CliError::Io { action: "write", path: path.to_owned(), source })?;
     }
     Ok(())
+}
+
+/// Appends what a command did to the summary of the step, if the CI has one.
+pub fn summarise(title: &str, table: &Table, outcome: &str) -> Result<(), CliError> {
+    match named("GITHUB_STEP_SUMMARY") {
+        Some(path) => append(&path, &titled(title, table, outcome)),
+        None => Ok(()),
+    }
+}
+
+/// The file that a variable names.
+fn named(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 fn append(path: &Path, text: &str) -> Result<(), CliError> {
@@ -157,6 +170,22 @@ fn summary(outputs: &Outputs, ci: &Ci, run: &str) -> String {
     out
 }
 
+/// A table under a title and a line that says how it ended; a table without rows is left out.
+fn titled(title: &str, table: &Table, outcome: &str) -> String {
+    let mut out = format!("### {}\n\n{}\n\n", markdown(title), markdown(outcome));
+    let rows: Vec<Vec<&str>> = table.texts().collect();
+    if let [heading, _, ..] = rows.as_slice() {
+        let ruler = vec!["---"; heading.len()];
+        let lines = rows.iter().take(1).chain([&ruler]).chain(&rows[1..]);
+        for cells in lines {
+            let cells: Vec<String> = cells.iter().map(|cell| markdown(cell)).collect();
+            let _ = writeln!(out, "| {} |", cells.join(" | "));
+        }
+        out.push('\n');
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,5 +249,18 @@ mod tests {
         assert_eq!(lines.len(), 10, "{text}");
         assert!(rows.iter().all(|row| row.matches('|').count() == 7), "{text}");
         assert!(rows[2].contains("| file a&#124;b | 1.5 MB |  | h/base&#64;sha256&#58;1 |"), "{text}");
+    }
+
+    #[test]
+    fn a_summary_of_what_was_done() {
+        let mut table = Table::new(&["BOX", "ACTION"]);
+        let plain = anstyle::Style::new();
+        assert_eq!(titled("boxwright clean", &table, "9 kept"), "### boxwright clean\n\n9 kept\n\n");
+        table.row([(plain, "a|b".to_owned()), (plain, "gone\n# x".to_owned())]);
+        let text = titled("t", &table, "done");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[4..6], ["| BOX | ACTION |", "| --- | --- |"]);
+        assert_eq!(lines.len(), 8, "{text}");
+        assert!(!lines[6].contains("a|b"), "{text}");
     }
 }
