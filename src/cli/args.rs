@@ -134,7 +134,8 @@ pub enum Command {
     /// Write boxes into one file: an OCI layout in a tar, which `docker load` takes too
     #[command(after_help = "Examples:\n  boxwright export -o boxes.tar\n  \
         boxwright export build test -o boxes.tar.zst --compress zstd\n  \
-        boxwright export test -o - | docker load")]
+        boxwright export test -o - | docker load\n\n\
+        What the registry lacks is taken from this machine, if `build --local` made it here.")]
     Export(Export),
     /// Check an archive that `export` wrote and load its images into the engine, or push them
     #[command(after_help = "Examples:\n  boxwright import boxes.tar               load into the engine\n  \

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::adapter::archive::BadArchive;
+use crate::adapter::archive::{BadArchive, Fault};
 use crate::adapter::credentials::SettingError;
 use crate::adapter::embedded::EmbeddedError;
 use crate::adapter::registry::StartError;
@@ -100,6 +100,8 @@ impl CliError {
     /// Returns the exit code.
     pub fn exit_code(&self) -> u8 {
         match self {
+            // A disk that is full is nobody's wrong setting.
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => exit::FAILED,
             Self::NoConfig { .. }
             | Self::Io { .. }
             | Self::Usage(_)
@@ -247,6 +249,17 @@ impl CliError {
             Self::Build(BuildError::Beyond(_)) => {
                 "nothing was built; build on a later engine, or begin the Dockerfile with a line such as `# syntax=docker/dockerfile:1`, which fetches a frontend"
             }
+            Self::Build(BuildError::NoRoom(_)) => {
+                "nothing was built; `docker system df` says what takes it, `docker system prune` frees some"
+            }
+            Self::Engine(EngineError::DiskFull { .. })
+            | Self::Import(ImportError::Engine(EngineError::DiskFull { .. }))
+            | Self::Run(RunError::Engine(EngineError::DiskFull { .. })) => {
+                "`docker system df` says what takes it, `docker system prune` frees some"
+            }
+            Self::Io { source, .. } | Self::Output(source) if source.kind() == io::ErrorKind::StorageFull => {
+                "`df` says which disk is full"
+            }
             Self::Lock(LockError::Registry { .. } | LockError::Remote { .. } | LockError::NoRef { .. }) => {
                 "nothing was written"
             }
@@ -268,6 +281,11 @@ impl CliError {
             }
             Self::Run(RunError::Missing { .. })
             | Self::Export(ExportError::Run(RunError::Missing { .. })) => "run `boxwright build` first",
+            Self::Archive(BadArchive { source: Fault::Io { source, .. }, .. })
+                if source.kind() == io::ErrorKind::StorageFull =>
+            {
+                "standard input and compressed archives are unpacked to temporary files; TMPDIR names a disk with more room"
+            }
             Self::Archive(_) | Self::Import(ImportError::Image { .. } | ImportError::Pack(_)) => {
                 "nothing of the archive was used"
             }
@@ -419,7 +437,7 @@ fn build(error: &BuildError) -> u8 {
         BuildError::Unknown { .. } => exit::UNREACHABLE,
         BuildError::Secret(NoSecret { source: SecretError::Withheld { .. }, .. }) => exit::REFUSED,
         BuildError::Secret(_) => exit::USAGE,
-        BuildError::Beyond(_) => exit::FAILED,
+        BuildError::Beyond(_) | BuildError::NoRoom(_) => exit::FAILED,
     }
 }
 

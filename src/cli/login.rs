@@ -20,7 +20,7 @@ impl CliError {
             | Self::Import(ImportError::Build(error)) => match error {
                 BuildError::Unknown { wants_login, .. } => *wants_login,
                 BuildError::Ledger(error) => ledger_wants_login(error),
-                BuildError::Secret(_) | BuildError::Beyond(_) => false,
+                BuildError::Secret(_) | BuildError::Beyond(_) | BuildError::NoRoom(_) => false,
             },
             Self::Run(RunError::Unknown { wants_login, .. })
             | Self::Export(ExportError::Run(RunError::Unknown { wants_login, .. })) => *wants_login,

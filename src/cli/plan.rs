@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::args::{Format, Global, Plan, Tell};
 use super::ci::{self, BoxFact, Outputs, Trust};
 use super::error::{CliError, exit};
-use super::figures::size;
 use super::findings;
 use super::json::{self, BoxRow, Report};
 use super::session::{self, Computed, Session};
@@ -13,6 +12,7 @@ use super::sources;
 use super::table::Table;
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal};
 use crate::exec::{Keyed, Ledger, Reason, all_known, observe_all, reasons};
+use crate::model::size;
 use crate::plan::{Action, Row, Seen, State, plan};
 
 /// What a plan is made of.

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::buildlog::BuildLogs;
-use super::figures::{duration, how_far, size};
+use super::figures::{duration, how_far};
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal, paint};
 use crate::exec::{Event, FailedStep, Failure};
-use crate::model::printable;
-use crate::port::{BuildEvent, PushEvent, StepState, Wait};
+use crate::model::{printable, size};
+use crate::port::{BuildEvent, PushEvent, Room, StepState, Wait};
 
 /// What is kept of a step's log in case it fails, in bytes; of a longer one its end.
 const LOG_LIMIT: usize = 16 * 1024 * 1024;
@@ -36,7 +36,7 @@ pub struct Progress {
     terminal: Terminal,
     began: Instant,
     bars: MultiProgress,
-    /// The line below all others.
+    /// The line above all others.
     sum: ProgressBar,
     tally: Mutex<Tally>,
     state: Mutex<BTreeMap<String, BoxState>>,
@@ -126,6 +126,15 @@ impl Progress {
                     format!("run {run} builds it; waiting up to {patience} (--wait 0s builds at once)");
                 self.line(&box_line(&name, "waiting", &text));
             }
+            Event::Cramped { room: Room { path, free }, brings } => {
+                let text = format!(
+                    "the engine has {} free for {}; contexts and parents alone bring {}, unless it has them already",
+                    size(free),
+                    path.display(),
+                    size(brings)
+                );
+                self.line(&paint(NOTE, text));
+            }
             Event::Building { name, reason, entries } => {
                 let files = if entries == 1 {
                     "1 context entry".to_owned()
@@ -133,18 +142,16 @@ impl Progress {
                     format!("{entries} context entries")
                 };
                 // Where lines are redrawn the box's own line tells it.
+                let why = format!("{reason}; {files}");
                 if !self.terminal.is_live {
-                    self.line(&box_line(&name, "building", &format!("{reason}; {files}")));
+                    self.line(&box_line(&name, "building", &why));
                 }
                 self.start_bar(&name);
+                self.relabel(&name, &why);
             }
             Event::Build { name, event } => self.build(&name, event),
             Event::Pushing { name, reference } if self.has_bar(&name) => {
-                let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-                state
-                    .get(&name)
-                    .into_iter()
-                    .for_each(|of_box| self.live(of_box, &format!("pushing {reference}")));
+                self.relabel(&name, &format!("pushing {reference}"));
             }
             Event::Pushing { name, reference } => self.line(&box_line(&name, "pushing", &reference)),
             Event::Push { name, event } => self.push(&name, event),
@@ -272,7 +279,7 @@ impl Progress {
         let of_box = state.entry(name.to_owned()).or_default();
         match event {
             BuildEvent::Step { id, name: step, state: StepState::Started } => {
-                self.live(of_box, &step);
+                self.live(of_box, &short_digests(without_box(&step)));
                 of_box.steps.entry(id).or_insert_with(|| Step {
                     name: step,
                     began: Instant::now(),
@@ -341,6 +348,13 @@ impl Progress {
     }
 
     fn start_bar(&self, name: &str) {
+        let is_first =
+            self.state.lock().unwrap_or_else(PoisonError::into_inner).values().all(|one| one.bar.is_none());
+        if is_first && self.terminal.is_live && !self.terminal.quiet && self.tally_all() > 1 {
+            // Where there are more boxes than lines the last ones are not seen.
+            self.bars.insert(0, self.sum.clone());
+            self.sum.enable_steady_tick(Duration::from_secs(1));
+        }
         let bar = self.bars.add(ProgressBar::new_spinner());
         let template = match self.terminal.is_colored() {
             true => "{spinner} {elapsed:>4.dim} {prefix:.bold} {wide_msg}",
@@ -349,12 +363,6 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(template) {
             let ticks = if self.terminal.is_unicode { "⠁⠂⠄⡀⢀⠠⠐⠈ " } else { "|/-\\ " };
             bar.set_style(style.tick_chars(ticks));
-        }
-        if self.terminal.is_live && !self.terminal.quiet && self.tally_all() > 1 {
-            // Put below the new one again.
-            self.bars.remove(&self.sum);
-            self.bars.add(self.sum.clone());
-            self.sum.enable_steady_tick(Duration::from_secs(1));
         }
         bar.enable_steady_tick(Duration::from_millis(125));
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -402,6 +410,11 @@ impl Progress {
 
     fn tally_all(&self) -> usize {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).all
+    }
+
+    fn relabel(&self, name: &str, label: &str) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.get(name).into_iter().for_each(|of_box| self.live(of_box, label));
     }
 
     fn live(&self, of_box: &BoxState, label: &str) {

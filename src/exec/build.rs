@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::beyond::{self, Beyond};
+use super::before::{self, NoRoom};
+use super::beyond::Beyond;
 use super::event::{Emit, Event};
 use super::failure::Failure;
 use super::finish::finish;
@@ -17,7 +18,7 @@ use super::ledger::{Held, Leased, Ledger, LedgerError};
 use super::make::{Made, Maker, Origin};
 use super::probe::{observe_all, sizes};
 use super::schedule::{Finished, in_order};
-use super::secrets::{self, NoSecret};
+use super::secrets::NoSecret;
 use super::stored;
 use super::{Ports, Setting};
 use crate::model::{Digest, Generation, Key, Span, Timestamp};
@@ -108,6 +109,9 @@ pub enum BuildError {
     /// A box that is to be built needs a later engine; nothing was built.
     #[error(transparent)]
     Beyond(#[from] Beyond),
+    /// The engine has no room; nothing was built.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
 }
 
 /// How long a run that is stopped still waits for an answer.
@@ -222,8 +226,7 @@ impl Work<'_> {
             seen = probe(ports, setting, self.boxes) => {
                 self.seen = seen?;
                 if matches!(self.maker.origin, Origin::Engine) && !self.maker.leases().is_empty() {
-                    secrets::check(ports, self.boxes, &self.seen).await?;
-                    beyond::check(&self.maker, self.boxes, &self.seen).await?;
+                    before::check(&self.maker, self.boxes, &self.seen).await?;
                 }
                 self.current = self.seen.clone();
                 return Ok(RunSaw::Probed);

@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use crate::model::{Digest, Span, Timestamp};
-use crate::port::{BuildEvent, PushEvent, Wait};
+use crate::port::{BuildEvent, PushEvent, Room, Wait};
 
 /// Takes events; printers implement it.
 pub type Emit<'a> = &'a (dyn Fn(Event) + Send + Sync);
@@ -37,6 +37,13 @@ pub enum Event {
         run: String,
         /// How long at most.
         patience: Span,
+    },
+    /// The engine may have too little room for what is to be built.
+    Cramped {
+        /// What it has.
+        room: Room,
+        /// What the builds bring at least, if nothing of it is there already, in bytes.
+        brings: u64,
     },
     /// A box's build began.
     Building {

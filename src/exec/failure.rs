@@ -59,6 +59,9 @@ impl Failure {
             (MakeError::Engine(EngineError::BuildFailed { detail, .. }), Some(at)) => {
                 format!("{at}: {instruction}: {}", code(detail))
             }
+            (MakeError::Engine(EngineError::DiskFull { .. }), _) => {
+                format!("{why}; `docker system df` says what takes it")
+            }
             (MakeError::Late { .. }, Some(at)) => format!("{at}: {instruction}: {why}"),
             _ => why,
         };

@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 
 use tokio_util::sync::CancellationToken;
 
-use super::beyond;
+use super::before;
 use super::build::{BuildError, BuildOptions, BuildReport, Outcome, interrupted, merge, probe, run_all};
 use super::event::Emit;
 use super::keys::Keyed;
 use super::make::{Made, Maker, Origin, Parents, chain, stands};
 use super::probe::sizes;
 use super::run::local_name;
-use super::secrets;
 use super::{Ports, Setting};
 use crate::plan::Seen;
 use crate::port::EngineError;
@@ -33,8 +32,7 @@ pub async fn build_local(
         () = cancel.cancelled() => interrupted(boxes),
         seen = probe(ports, setting, boxes) => seen?,
     };
-    secrets::check(ports, boxes, &seen).await?;
-    beyond::check(&maker, boxes, &seen).await?;
+    before::check(&maker, boxes, &seen).await?;
     let mut reports = BTreeMap::new();
     let finished = run_all(&maker, boxes, &seen, &reports, cancel).await;
     merge(&mut reports, boxes, &seen, finished, cancel.is_cancelled());
@@ -49,7 +47,7 @@ pub async fn build_local(
         // The build stands without its size.
         let size = ports.engine.size(&crate::port::ImageId(image)).await.ok();
         sizes.extend(size.map(|size| (name.clone(), size)));
-        local.insert(name.clone(), local_name(&keyed.wanted));
+        local.insert(name.clone(), local_name(&keyed.wanted, report.generation));
     }
     let is_interrupted = cancel.is_cancelled();
     Ok(BuildReport { boxes: reports, lease_until: None, can_push: false, sizes, local, is_interrupted })
@@ -80,7 +78,7 @@ pub(super) async fn make(
         Judged::Unfit(why) => why,
     };
     let image = maker.build(keyed, first.generation, parents, &reason).await.map_err(Outcome::Failed)?;
-    let reference = local_name(&keyed.wanted);
+    let reference = local_name(&keyed.wanted, first.generation);
     maker.ports.engine.name(&image, &reference).await.map_err(failed)?;
     Ok(made(image.0, Some(reference), reason))
 }

@@ -2,6 +2,7 @@
 //! what it does as events, and prints nothing.
 
 mod attached;
+mod before;
 mod beyond;
 mod build;
 mod carry;
@@ -43,6 +44,7 @@ mod sweep;
 mod undo;
 mod within;
 
+pub use before::NoRoom;
 pub use beyond::{Beyond, beyond};
 pub use build::{BoxReport, BuildError, BuildOptions, BuildReport, Outcome, all_known, build};
 pub use clean::{CleanError, CleanOptions, CleanReport, clean};

@@ -1,7 +1,7 @@
 //! Secrets and ssh agents of a box: declared where they are needed, there before anything is
 //! built, and read only when the build that mounts them begins. So here is where a build is run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use tokio::time::timeout;
@@ -12,7 +12,6 @@ use super::redact::Redactor;
 use crate::config::BoxSpec;
 use crate::inputs::{Analysis, Secret};
 use crate::model::{Entry, SecretSource, Span};
-use crate::plan::{Action, Seen, plan};
 use crate::port::{AgentForward, BuildEvent, BuildRequest, Context, EngineError, ImageId, SecretError};
 
 /// Why a build cannot have what it mounts.
@@ -124,16 +123,8 @@ impl Keyed {
 }
 
 /// Checks that all secrets of the boxes that are about to be built can be read.
-pub(super) async fn check(
-    ports: Ports<'_>,
-    boxes: &[Keyed],
-    seen: &BTreeMap<String, Seen>,
-) -> Result<(), NoSecret> {
-    let wanted: Vec<_> = boxes.iter().map(|keyed| keyed.wanted.clone()).collect();
-    for (keyed, row) in boxes.iter().zip(plan(&wanted, seen)) {
-        if row.action != Action::Build {
-            continue;
-        }
+pub(super) async fn check(ports: Ports<'_>, boxes: &[&Keyed]) -> Result<(), NoSecret> {
+    for keyed in boxes {
         for (id, source) in keyed.secrets() {
             ports.secrets.check(source).await.map_err(|error| keyed.no_secret(id, error))?;
         }

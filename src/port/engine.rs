@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-use super::blob::BlobStream;
+use super::blob::{BlobSource, BlobStream};
 use crate::model::{Digest, Entry, Platform, Repository, SecretValue, Tag};
 
 /// A container engine. Dropping the future of [`Engine::build`] or [`Engine::push`] cancels it.
@@ -48,6 +49,12 @@ pub trait Engine: Send + Sync {
         events: &(dyn Fn(PushEvent) + Send + Sync),
     ) -> Result<Digest, EngineError>;
 
+    /// Hands out an image of the engine's own store.
+    async fn save(&self, _: &ImageId) -> Result<SavedImage, EngineError> {
+        let detail = "this engine hands out none".to_owned();
+        Err(EngineError::Engine { action: "save an image", detail })
+    }
+
     /// Takes in images from a tar stream as `docker load` does, and looks whether it then has
     /// these references. A stream that ends in an error leaves nothing behind.
     async fn load(
@@ -69,6 +76,14 @@ pub trait Engine: Send + Sync {
 /// An image in the engine's own store: the digest of its configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageId(pub Digest);
+
+/// An image out of the engine's own store.
+pub struct SavedImage {
+    /// Its configuration, whose digest is the image's id.
+    pub config: Bytes,
+    /// Its layers as they are unpacked, the lowest first.
+    pub layers: Vec<Arc<dyn BlobSource>>,
+}
 
 /// What is left of a file system.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,7 +18,7 @@ pub use clock::Clock;
 pub use context::{Context, ContextError, ContextFilter, Scan, Visit};
 pub use engine::{
     AgentForward, BuildEvent, BuildRequest, ContextImage, Engine, EngineError, ImageId, PushEvent, Room,
-    RunImage, RunOutput, RunRequest, StepState,
+    RunImage, RunOutput, RunRequest, SavedImage, StepState,
 };
 pub use registry::{Deleted, Deleting, Failure, Pushed, Reference, Registry, RegistryError, TagList};
 pub use remote::{Remote, RemoteError};

@@ -14,6 +14,7 @@ mod pull;
 mod push;
 mod request;
 mod run;
+mod save;
 mod secret;
 mod session;
 mod sync;
@@ -33,7 +34,7 @@ use super::room;
 use crate::model::{Digest, Repository, Tag};
 use crate::port::{
     BlobStream, BuildEvent, BuildRequest, Engine, EngineError, ImageId, PushEvent, Room, RunOutput,
-    RunRequest,
+    RunRequest, SavedImage,
 };
 
 #[async_trait]
@@ -89,6 +90,10 @@ impl Engine for DockerEngine {
         events: &(dyn Fn(PushEvent) + Send + Sync),
     ) -> Result<Digest, EngineError> {
         push::push(self, image, repository, tag, events).await
+    }
+
+    async fn save(&self, image: &ImageId) -> Result<SavedImage, EngineError> {
+        save::save(self, image).await
     }
 
     async fn load(

@@ -7,15 +7,15 @@ use super::settings::Found;
 use super::{Check, bounded};
 use crate::adapter::engine::DockerEngine;
 use crate::cli::error::exit;
-use crate::cli::figures::size;
 use crate::cli::session;
 use crate::config::host_platform;
 use crate::exec::{Keyed, beyond};
+use crate::model::size;
 use crate::port::{Engine as _, EngineError, Room};
 
 /// Less room than this lets most builds fail, in bytes.
 pub const LITTLE: u64 = 2_000_000_000;
-/// Less room than this lets every build fail, in bytes.
+/// Less room than this lets nearly every build fail, in bytes.
 pub const NONE: u64 = 200_000_000;
 
 pub async fn look(found: &Found) -> Vec<Check> {
