@@ -141,7 +141,7 @@ async fn tags_that_somebody_else_moved() {
     let third = image(&BTreeMap::new(), "third");
     let third = push(&*stage.client, &proxy.repository("base"), &"third".parse().unwrap(), third).await;
     let disk = Disk::of(stage.server.directory());
-    let (moved, before) = (third.clone(), stage.disk.tags("case").unwrap());
+    let moved = third.clone();
     let proxy = Proxy::to_part(&stage.server.host, "case", move |seen, _| {
         // Between our PUT and the look at what it did.
         if seen.line() == "GET /v2/base/manifests/main" {
@@ -155,8 +155,6 @@ async fn tags_that_somebody_else_moved() {
     assert!(why.contains("somebody else") && why.contains(third.hex()), "{why}");
     let after = stage.disk.tags("case").unwrap();
     assert_eq!(after["base"]["main"], third);
-    // It ends there, with the other tags where they were.
-    assert_eq!(after["build"], before["build"]);
     assert!(!after["ledger"].contains_key("set.main.2"));
 }
 
