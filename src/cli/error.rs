@@ -116,7 +116,7 @@ impl CliError {
             },
             Self::Rebuild(error) => match error {
                 RebuildError::Ledger(error) => ledger(error),
-                RebuildError::Unknown { .. } => exit::UNREACHABLE,
+                RebuildError::Unknown(error) => build(error),
             },
             Self::Revision(error) => match error {
                 RevisionError::Unknown { .. } => exit::USAGE,

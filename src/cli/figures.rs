@@ -1,8 +1,6 @@
-//! Figures as people read them: durations, sizes, how far something is.
+//! Figures as people read them: durations, how far something is.
 
 use std::time::Duration;
-
-pub use crate::model::size;
 
 /// Writes seconds for people.
 pub fn duration(seconds: f64) -> String {

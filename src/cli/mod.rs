@@ -26,6 +26,7 @@ mod keys;
 mod loaded;
 mod lock;
 mod log;
+mod login;
 mod plan;
 mod progress;
 mod promote;

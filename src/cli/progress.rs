@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::buildlog::BuildLogs;
-use super::figures::{duration, how_far, size};
+use super::figures::{duration, how_far};
 use super::tally::Tally;
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal, paint};
 use crate::exec::{Event, FailedStep, Failure};
-use crate::model::printable;
+use crate::model::{printable, size};
 use crate::port::{BuildEvent, PushEvent, Room, StepState, Wait};
 
 /// What is kept of a step's log in case it fails, in bytes; of a longer one its end.

@@ -158,6 +158,16 @@ pub struct Session {
 impl Session {
     /// Opens the registry, the engine's client and, where it is embedded, the store.
     pub async fn open(loaded: &Loaded, global: &Global) -> Result<Self, CliError> {
+        Self::over(loaded, global, true).await
+    }
+
+    /// The same for whoever must see that the registry has what it says it has: no blob is taken
+    /// from this machine in its place.
+    pub async fn open_unremembered(loaded: &Loaded, global: &Global) -> Result<Self, CliError> {
+        Self::over(loaded, global, false).await
+    }
+
+    async fn over(loaded: &Loaded, global: &Global, is_remembering: bool) -> Result<Self, CliError> {
         let (registry, embedded) = match &loaded.project.registry {
             RegistryChoice::Remote(registry) => (registry.clone(), None),
             RegistryChoice::Embedded => {
@@ -180,7 +190,7 @@ impl Session {
         client = client.signing(AwsKeys::from_environment(|name| std::env::var(name).ok()));
         let shown = Arc::clone(&progress);
         client = client.telling(Arc::new(move |wait| shown.event(Event::Held(wait))));
-        if let Some(cache) = cache() {
+        if let Some(cache) = cache().filter(|_| is_remembering) {
             client = client.remembering(cache.join("blobs"));
         }
         let client = Arc::new(client);
@@ -331,10 +341,12 @@ pub fn run(global: &Global, ci: &Ci) -> (RunId, u32) {
 
 /// Hands the engine the same credentials that the registry client uses.
 fn logins(credentials: Arc<Credentials>) -> AuthSource {
-    Arc::new(move |host: &str| {
-        let (credentials, host) = (Arc::clone(&credentials), host.to_owned());
+    Arc::new(move |place: &str| {
+        let (credentials, place) = (Arc::clone(&credentials), place.to_owned());
         async move {
-            match credentials.lookup(&host).await.map_err(|error| error.to_string())? {
+            let (host, name) =
+                place.split_once('/').map_or((&*place, None), |(host, name)| (host, Some(name)));
+            match credentials.lookup(host, name).await.map_err(|error| error.to_string())? {
                 Credential::Anonymous => Ok(None),
                 Credential::Basic { user, password } => {
                     Ok(Some(Login::Password { username: user, password: password.expose().to_owned() }))

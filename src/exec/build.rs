@@ -51,6 +51,8 @@ pub enum BuildError {
         name: String,
         /// The request that failed and how.
         why: String,
+        /// Whether other credentials would help.
+        wants_login: bool,
     },
     /// A box that is to be built cannot have a secret; nothing was built.
     #[error(transparent)]
@@ -280,12 +282,19 @@ pub(super) async fn probe(
     boxes: &[Keyed],
 ) -> Result<BTreeMap<String, Seen>, BuildError> {
     let seen = look(ports, setting, boxes).await;
-    for (name, seen) in &seen {
-        if let State::Unknown { why } = &seen.state {
-            return Err(BuildError::Unknown { name: name.clone(), why: why.clone() });
+    all_known(&seen)?;
+    Ok(seen)
+}
+
+/// Checks that the registry said of each box what stands.
+pub fn all_known(seen: &BTreeMap<String, Seen>) -> Result<(), BuildError> {
+    for (name, seen) in seen {
+        if let State::Unknown { why, wants_login } = &seen.state {
+            let (name, why) = (name.clone(), why.clone());
+            return Err(BuildError::Unknown { name, why, wants_login: *wants_login });
         }
     }
-    Ok(seen)
+    Ok(())
 }
 
 pub(super) async fn run_all(

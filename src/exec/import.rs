@@ -228,6 +228,11 @@ impl<'a> Upload<'a> {
             }
             other => other?,
         }
+        // One that it remembers, and has lost, is not taken in as a manifest; as a blob it is.
+        if self.ports.registry.get(self.repository, &root.clone().into()).await?.is_none() {
+            self.ports.registry.put_blob(self.repository, raw.bytes().clone()).await?;
+            self.ports.registry.put(self.repository, &at, raw).await?;
+        }
         Ok(root.clone())
     }
 

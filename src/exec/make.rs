@@ -342,7 +342,7 @@ pub(super) fn stands(seen: &Seen, parents: &Parents, keyed: &Keyed) -> Stands {
         }
         State::Missing => Judged::Missing,
         State::Broken { why } => Judged::Unfit(why.clone()),
-        State::Unknown { why } => Judged::Unknown(why.clone()),
+        State::Unknown { why, .. } => Judged::Unknown(why.clone()),
     };
     Stands { generation: seen.generation, image }
 }

@@ -47,7 +47,7 @@ mod within;
 
 pub use before::NoRoom;
 pub use beyond::{Beyond, beyond};
-pub use build::{BuildError, BuildOptions, build};
+pub use build::{BuildError, BuildOptions, all_known, build};
 pub use clean::{CleanError, CleanOptions, CleanReport, clean};
 pub use content::Content;
 pub use copy::{CopyError, Place, copy};

@@ -60,7 +60,7 @@ pub struct BuildReport {
 
 /// What is known of the boxes when the run is stopped before they were probed.
 pub(super) fn interrupted(boxes: &[Keyed]) -> BTreeMap<String, Seen> {
-    let state = State::Unknown { why: "interrupted".to_owned() };
+    let state = State::Unknown { why: "interrupted".to_owned(), wants_login: false };
     let seen = Seen { generation: Generation(0), state };
     boxes.iter().map(|keyed| (keyed.wanted.name.clone(), seen.clone())).collect()
 }

@@ -28,6 +28,8 @@ pub enum RunError {
         name: String,
         /// The request that failed and how.
         why: String,
+        /// Whether other credentials would help.
+        wants_login: bool,
     },
     /// The engine did not say.
     #[error(transparent)]
@@ -39,7 +41,7 @@ impl RunError {
     pub(super) fn from_state(name: String, state: State) -> Self {
         match state {
             State::Broken { why } => Self::Missing { name, why },
-            State::Unknown { why } => Self::Unknown { name, why },
+            State::Unknown { why, wants_login } => Self::Unknown { name, why, wants_login },
             State::Missing | State::Present { .. } => {
                 Self::Missing { name, why: "no image has its key".to_owned() }
             }

@@ -127,7 +127,7 @@ fn empty_cut_and_padded_archives_are_refused() {
     refused(&dirty, "between its entries");
     let lone = [&whole[..BLOCK * 2], &[0; BLOCK][..], &whole[BLOCK * 2..]].concat();
     refused(&lone, "behind its end");
-    refused(b"<html>no such artefact</html>", "without an end mark");
+    refused(b"<html>no such artefact</html>", "if it is a tar at all");
     refused(&[b'x'; 2048], "no tar header");
 }
 

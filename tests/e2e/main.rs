@@ -31,6 +31,7 @@ mod report;
 mod run;
 mod secrets;
 mod sources;
+mod stale;
 mod together;
 mod walk;
 mod witness;

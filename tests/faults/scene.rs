@@ -192,7 +192,7 @@ impl<'a> Run<'a> {
         let seen = observe_all(&*self.registry, &self.setting.ledger, &wanted).await;
         let seen: BTreeMap<_, _> = seen.into_iter().map(|(name, seen)| (name, seen.state)).collect();
         let unknown = seen.values().find_map(|state| match state {
-            State::Unknown { why } => Some(why.clone()),
+            State::Unknown { why, .. } => Some(why.clone()),
             _ => None,
         });
         Ending { seen, ..self.ending(unknown.map_or(Ok(()), Err)) }

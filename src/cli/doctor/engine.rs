@@ -7,10 +7,10 @@ use super::settings::Found;
 use super::{Check, bounded};
 use crate::adapter::engine::DockerEngine;
 use crate::cli::error::exit;
-use crate::cli::figures::size;
 use crate::cli::session;
 use crate::config::host_platform;
 use crate::exec::{Keyed, beyond};
+use crate::model::size;
 use crate::port::{Engine as _, EngineError, Room};
 
 /// Less room than this lets most builds fail, in bytes.

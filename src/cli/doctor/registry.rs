@@ -103,7 +103,8 @@ async fn at(
     let greeted = bounded("registry", greet(&client, &host, &repositories[0])).await;
     let (check, greeting) = greeted.unwrap_or_else(|late| (late, None));
     let mut checks = vec![check];
-    let known = bounded("credentials", origin(&credentials, &host)).await.unwrap_or_else(|late| late);
+    let known =
+        bounded("credentials", origin(&credentials, &repositories[0])).await.unwrap_or_else(|late| late);
     let can_ask = known.code == exit::DONE;
     checks.push(known);
     let Some(greeting) = greeting else { return checks };
@@ -167,9 +168,9 @@ fn unreachable(error: &RegistryError, host: &str) -> Check {
     Check::problem("registry", exit::UNREACHABLE, error.to_string(), remedy)
 }
 
-async fn origin(credentials: &Credentials, host: &str) -> Check {
-    let began = Instant::now();
-    let found = credentials.origin(host).await;
+async fn origin(credentials: &Credentials, repository: &Repository) -> Check {
+    let (began, host) = (Instant::now(), repository.host());
+    let found = credentials.origin(host, Some(repository.name())).await;
     let took = began.elapsed();
     match found {
         Ok(Origin::Helper { program, file }) if took > SLOW => Check::warning(
