@@ -87,6 +87,12 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
             summary(&report, options, terminal);
         }
     }
+    if report.is_interrupted && report.is_applied {
+        let (all, done) = (report.clean.delete.len(), report.done());
+        let left = all.saturating_sub(report.deletions.len());
+        terminal
+            .warn(&format!("stopped: {done} of {all} deleted, {left} left; the same command does the rest"));
+    }
     session.close(report.is_applied && !report.is_interrupted).await?;
     if report.is_interrupted { Err(CliError::Interrupted) } else { Ok(code(&report, options)) }
 }
@@ -180,10 +186,14 @@ pub fn rows(report: &CleanReport) -> Vec<Row> {
     rows.extend(clean.unread.iter().map(|one| held(one, "condemn", UNKEPT.to_owned())));
     for (index, doomed) in report.clean.delete.iter().enumerate() {
         let marked = doomed.reason.clone();
+        let (does, did) = match doomed.goes {
+            Goes::Image | Goes::Part => ("delete", "deleted"),
+            Goes::Tag => ("untag", "untagged"),
+        };
         let (action, reason) = match report.deletions.get(index) {
             None if report.is_applied => ("left", marked),
-            None => ("delete", marked),
-            Some(Deletion::Done) => ("deleted", marked),
+            None => (does, marked),
+            Some(Deletion::Done) => (did, marked),
             Some(Deletion::Changed) => ("keep", "changed since it was condemned".to_owned()),
             Some(Deletion::Unsupported) => ("keep", "the registry does not delete".to_owned()),
             Some(Deletion::Refused(why)) => ("keep", format!("cannot be deleted: {why}")),
@@ -225,20 +235,19 @@ fn summary(report: &CleanReport, options: &Clean, terminal: Terminal) {
         + clean.unread.len();
     let delete = report.clean.delete.len();
     let kept = report.clean.kept.len();
-    let done = report.deletions.iter().filter(|one| **one == Deletion::Done).count();
+    let done = report.done();
     if report.is_interrupted {
-        let left = delete.saturating_sub(report.deletions.len());
-        terminal.warn(&format!(
-            "stopped: {done} of {delete} deleted, {left} left; the same command does the rest"
-        ));
-    } else if condemn + delete == 0 {
+        return;
+    }
+    if condemn + delete == 0 {
         terminal.say(&format!("nothing to do: {kept} kept"));
     } else if report.is_applied {
         terminal.say(&format!("{kept} kept, {condemn} condemned, {done} of {delete} deleted"));
     } else {
-        let again = match &options.plan {
-            Some(path) => format!("--apply {}", path.display()),
-            None => "--yes".to_owned(),
+        let again = match (&options.plan, &options.now) {
+            (Some(path), _) => format!("--apply {}", path.display()),
+            (None, Some(now)) => format!("--now {now} --yes"),
+            (None, None) => "--yes".to_owned(),
         };
         terminal.say(&format!(
             "{kept} kept, {condemn} to be condemned, {delete} to be deleted; nothing was done, `boxwright clean {again}` does it"

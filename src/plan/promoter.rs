@@ -6,8 +6,8 @@
 //! | lease | every key of the set | resolve |
 //! | resolve | what stands for each box, under each tag, and in the ledger ([`super::promotion`]) | done → end |
 //! | clock | too little of the lease left → lease and resolve again | the write that it was read for |
-//! | find plan | somebody else has begun → conflict | write plan |
-//! | write plan | from here on the plan record keeps the images | tags, in their order |
+//! | find plan | somebody else has begun → resolve again: of the same set → tags; else conflict | write plan |
+//! | write plan | from here on the plan record keeps the images; somebody else's stands → as above | tags, in their order |
 //! | head | wanted → next tag; what was planned from → fetch; else → conflict | |
 //! | fetch | the very bytes; gone → end | clock, put |
 //! | put | | read back |
@@ -31,6 +31,8 @@ pub struct Promoter {
     at: At,
     plan: Option<Arc<Promotion>>,
     leases: u8,
+    /// Somebody else's plan that was found to stand.
+    taken: Option<Digest>,
     /// Whether a tag may have been written in this run.
     has_written: bool,
     /// The steps whose tags were written and read back in this run.
@@ -113,7 +115,7 @@ pub enum PromoterSaw {
     },
     /// What is to be done.
     Planned(Arc<Promotion>),
-    /// A plan record of the same count, if there is one.
+    /// A plan record of the same count that is not ours, if there is one.
     Plan(Option<Digest>),
     /// Whether too little of the lease is left.
     Clock {
@@ -184,7 +186,7 @@ pub enum Why {
 
 impl Default for Promoter {
     fn default() -> Self {
-        Self { at: At::Leasing, plan: None, leases: 0, has_written: false, moved: Vec::new() }
+        Self { at: At::Leasing, plan: None, leases: 0, taken: None, has_written: false, moved: Vec::new() }
     }
 }
 
@@ -233,14 +235,19 @@ impl Promoter {
             (At::Resolving, PromoterSaw::Planned(plan)) => {
                 let (is_done, is_resumed) = (plan.is_done(), plan.is_resumed);
                 self.plan = Some(plan);
-                match (is_done, is_resumed) {
-                    (true, _) => At::Timing(Write::Report),
-                    (false, true) => self.heading(0),
-                    (false, false) => At::Finding,
+                match (is_done, is_resumed, self.taken.clone()) {
+                    (true, _, _) => At::Timing(Write::Report),
+                    (false, true, _) => self.heading(0),
+                    // Their set is another one.
+                    (false, false, Some(found)) => self.stop(0, Why::Taken(found)),
+                    (false, false, None) => At::Finding,
                 }
             }
             (At::Finding, PromoterSaw::Plan(None)) => At::Timing(Write::Plan),
-            (At::Finding, PromoterSaw::Plan(Some(found))) => self.stop(0, Why::Taken(found)),
+            (At::Finding | At::Writing, PromoterSaw::Plan(Some(found))) => {
+                self.taken = Some(found);
+                At::Resolving
+            }
             (At::Timing(_), PromoterSaw::Clock { is_short: true }) => {
                 self.leases += 1;
                 if self.leases < LEASES { At::Leasing } else { self.stop(0, Why::Lapsed) }

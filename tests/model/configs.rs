@@ -20,7 +20,7 @@ fn chain() -> Config {
 }
 
 /// The states of each world: a change of the protocol, or of what is looked at, moves them.
-const STATES: [(&str, usize); 22] = [
+const STATES: [(&str, usize); 23] = [
     ("1 run, 1 sweeper", 24_234),
     ("1 run, 1 sweeper, a crash", 31_336),
     ("2 runs of nothing", 58_905),
@@ -36,7 +36,8 @@ const STATES: [(&str, usize); 22] = [
     ("a lease is narrowed, late", 18_409),
     ("1 promoter, 1 sweeper", 66_950),
     ("1 promoter, 1 sweeper, late", 3_388),
-    ("2 promoters", 27_480),
+    ("2 promoters", 28_788),
+    ("2 promoters of one set", 9_579),
     ("a stranger moves main", 1_881),
     ("foreign tag", 41),
     ("a stranger moves a content tag", 69),
@@ -110,6 +111,14 @@ fn worlds() -> Vec<Config> {
             ..one_box()
         },
         two_promoters(),
+        Config {
+            name: "2 promoters of one set",
+            promoters: vec![vec![0, 1]; 2],
+            sweeps: vec![],
+            leases: 1,
+            is_ending: false,
+            ..chain()
+        },
         meddled(),
         Config { name: "foreign tag", foreign: Some(0), ..one_box() },
         moved(),
