@@ -6,9 +6,10 @@
 //! limit stat DIR             two threads that list and stat
 //! limit tree FILE            one file in chunks of 8 MiB, on two threads
 //! limit head URL...          one HEAD per URL on kept connections, up to 32 at once
+//! limit retag TAG URL...     one GET per URL and one PUT of what came under TAG, likewise
 //! limit use DIR TAG URL...   what a build that finds everything cannot do without: list and stat
 //!                            DIR, put an artefact under the URL TAG and read it back, then head
-//! limit delay ADDRESS        forwards a port to ADDRESS, 25 ms later each way; prints the port
+//! limit delay MS ADDRESS     forwards a port to ADDRESS, so much later each way; prints the port
 //! limit race ROUNDS          runs the commands on stdin in turn, ROUNDS times each; one
 //!                            `NAME<TAB>COMMAND` a line, out come `NAME<TAB>MEDIAN<TAB>PEAK`:
 //!                            seconds, and resident KiB as seen every millisecond
@@ -25,12 +26,13 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
 const THREADS: usize = 2;
@@ -38,22 +40,23 @@ const THREADS: usize = 2;
 fn main() {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let text = |index: usize| arguments[index].to_str().unwrap().to_owned();
+    let urls = |from: usize| -> Vec<String> { (from..arguments.len()).map(text).collect() };
     match arguments[0].to_str().unwrap() {
         "files" => files(Path::new(&arguments[1]), text(2).parse().unwrap(), text(3).parse().unwrap()),
         "hash" => walk(Path::new(&arguments[1]), true),
         "stat" => walk(Path::new(&arguments[1]), false),
         "tree" => tree(Path::new(&arguments[1])),
-        "head" => runtime().block_on(head((1..arguments.len()).map(text).collect())),
+        "head" => runtime().block_on(head(&urls(1))),
+        "retag" => runtime().block_on(retag(&text(1), &urls(2))),
         "use" => {
             walk(Path::new(&arguments[1]), false);
-            let urls = (3..arguments.len()).map(text).collect();
             runtime().block_on(async {
                 put(&text(2)).await;
-                head(vec![text(2)]).await;
-                head(urls).await;
+                head(&[text(2)]).await;
+                head(&urls(3)).await;
             });
         }
-        "delay" => runtime().block_on(delay(text(1).parse().unwrap())),
+        "delay" => runtime().block_on(delay(text(1).parse().unwrap(), text(2).parse().unwrap())),
         "race" => race(text(1).parse().unwrap()),
         other => panic!("no limit is named {other}"),
     }
@@ -195,69 +198,121 @@ fn tree(path: &Path) {
     println!("{size} bytes");
 }
 
-/// Asks with bare HTTP/1.1: each connection sends its next question when it has its answer.
-async fn head(urls: Vec<String>) {
-    const CONNECTIONS: usize = 32;
-    let urls = Arc::new(urls);
-    let next = Arc::new(AtomicUsize::new(0));
-    let ask = |urls: Arc<Vec<String>>, next: Arc<AtomicUsize>| async move {
-        let mut open: Option<TcpStream> = None;
-        let mut found = 0;
-        while let Some(url) = urls.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
-            if open.is_none() {
-                let stream = TcpStream::connect(host).await.unwrap();
-                stream.set_nodelay(true).unwrap();
-                open = Some(stream);
-            }
-            let stream = open.as_mut().unwrap();
-            let accept =
-                "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json";
-            let request = format!("HEAD /{path} HTTP/1.1\r\nhost: {host}\r\naccept: {accept}\r\n\r\n");
-            stream.write_all(request.as_bytes()).await.unwrap();
-            let mut answer = Vec::new();
-            while !answer.ends_with(b"\r\n\r\n") {
-                assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "{url}: cut off");
-            }
-            found += usize::from(answer.starts_with(b"HTTP/1.1 200"));
-        }
-        found
-    };
-    let count = CONNECTIONS.min(urls.len());
-    let tasks: Vec<_> = (0..count).map(|_| tokio::spawn(ask(Arc::clone(&urls), Arc::clone(&next)))).collect();
-    let mut found = 0;
-    for task in tasks {
-        found += task.await.unwrap();
+/// A kept connection that speaks bare HTTP/1.1.
+struct Connection<'a> {
+    host: &'a str,
+    stream: TcpStream,
+}
+
+impl<'a> Connection<'a> {
+    async fn open(host: &'a str) -> Self {
+        let stream = TcpStream::connect(host).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { host, stream }
     }
-    println!("{found} of {} stand", urls.len());
+
+    /// Sends a request, `more` being further header lines, and gives the answer's head and body.
+    async fn ask(&mut self, method: &str, path: &str, more: &str, body: &[u8]) -> (String, Vec<u8>) {
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n{more}\r\n", self.host);
+        self.stream.write_all(&[head.as_bytes(), body].concat()).await.unwrap();
+        let mut answer = Vec::new();
+        let end = loop {
+            if let Some(at) = answer.windows(4).position(|window| window == b"\r\n\r\n") {
+                break at + 4;
+            }
+            assert!(self.stream.read_buf(&mut answer).await.unwrap() > 0, "{path}: cut off");
+        };
+        let rest = answer.split_off(end);
+        let head = String::from_utf8(answer).unwrap();
+        if method == "HEAD" {
+            return (head, Vec::new());
+        }
+        let length = head
+            .lines()
+            .find_map(|line| line.to_lowercase().strip_prefix("content-length: ").map(str::to_owned));
+        let length: usize = length.unwrap().parse().unwrap();
+        let mut body = rest;
+        while body.len() < length {
+            assert!(self.stream.read_buf(&mut body).await.unwrap() > 0, "{path}: cut off");
+        }
+        (head, body)
+    }
+}
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+fn accept() -> String {
+    format!("accept: application/vnd.oci.image.index.v1+json, {MANIFEST}\r\n")
+}
+
+fn put_headers(length: usize) -> String {
+    format!("content-type: {MANIFEST}\r\ncontent-length: {length}\r\n")
+}
+
+fn split(url: &str) -> (&str, &str) {
+    let rest = url.strip_prefix("http://").unwrap();
+    rest.split_at(rest.find('/').unwrap())
+}
+
+/// Does `work` for each URL: each connection takes the next one when it is done with one.
+async fn each(urls: &[String], work: impl AsyncFn(&mut Connection, &str) -> bool) {
+    const CONNECTIONS: usize = 32;
+    let (next, found) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let at_work = (0..CONNECTIONS.min(urls.len())).map(async |_| {
+        let mut connection = None;
+        while let Some(url) = urls.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let (host, path) = split(url);
+            if connection.is_none() {
+                connection = Some(Connection::open(host).await);
+            }
+            let is_done = work(connection.as_mut().unwrap(), path).await;
+            found.fetch_add(usize::from(is_done), Ordering::Relaxed);
+        }
+    });
+    futures_util::future::join_all(at_work).await;
+    println!("{} of {}", found.into_inner(), urls.len());
+}
+
+async fn head(urls: &[String]) {
+    let headers = accept();
+    each(urls, async |connection, path| {
+        connection.ask("HEAD", path, &headers, b"").await.0.starts_with("HTTP/1.1 200")
+    })
+    .await;
+}
+
+/// Reads each manifest and writes it under another tag of its repository.
+async fn retag(tag: &str, urls: &[String]) {
+    let headers = accept();
+    each(urls, async |connection, path| {
+        let (head, manifest) = connection.ask("GET", path, &headers, b"").await;
+        assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
+        let to = format!("{}/{tag}", path.rsplit_once('/').unwrap().0);
+        let (head, _) = connection.ask("PUT", &to, &put_headers(manifest.len()), &manifest).await;
+        assert!(head.starts_with("HTTP/1.1 201"), "{to}: {head}");
+        true
+    })
+    .await;
 }
 
 /// Puts the smallest artefact there is; its one blob must stand.
 async fn put(url: &str) {
     let empty = "{\"mediaType\":\"application/vnd.oci.empty.v1+json\",\"size\":2,\
          \"digest\":\"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a\"}";
-    let media_type = "application/vnd.oci.image.manifest.v1+json";
     let body = format!(
-        "{{\"schemaVersion\":2,\"mediaType\":\"{media_type}\",\"artifactType\":\"application/x\",\
+        "{{\"schemaVersion\":2,\"mediaType\":\"{MANIFEST}\",\"artifactType\":\"application/x\",\
          \"config\":{empty},\"layers\":[{empty}]}}"
     );
-    let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
-    let mut stream = TcpStream::connect(host).await.unwrap();
-    stream.set_nodelay(true).unwrap();
-    let request = format!(
-        "PUT /{path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: {media_type}\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"\r\n\r\n") {
-        assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "{url}: cut off");
-    }
-    assert!(answer.starts_with(b"HTTP/1.1 201"), "{url}: {}", String::from_utf8_lossy(&answer));
+    let (host, path) = split(url);
+    let mut connection = Connection::open(host).await;
+    let (head, _) = connection.ask("PUT", path, &put_headers(body.len()), body.as_bytes()).await;
+    assert!(head.starts_with("HTTP/1.1 201"), "{url}: {head}");
 }
 
-/// Forwards connections; every piece of data arrives 25 ms after it was sent, in each direction.
-async fn delay(to: SocketAddr) {
+/// Forwards connections; every piece of data arrives so many milliseconds after it was sent, in
+/// each direction.
+async fn delay(milliseconds: u64, to: SocketAddr) {
+    let late = Duration::from_millis(milliseconds);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("{}", listener.local_addr().unwrap());
     std::io::stdout().flush().unwrap();
@@ -265,20 +320,23 @@ async fn delay(to: SocketAddr) {
         let (near, _) = listener.accept().await.unwrap();
         tokio::spawn(async move {
             // A handshake takes a round trip as well.
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(2 * late).await;
             let far = TcpStream::connect(to).await.unwrap();
             for stream in [&near, &far] {
                 stream.set_nodelay(true).unwrap();
             }
             let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
-            tokio::spawn(later(near_in, far_out));
-            tokio::spawn(later(far_in, near_out));
+            tokio::spawn(later(late, near_in, far_out));
+            tokio::spawn(later(late, far_in, near_out));
         });
     }
 }
 
-async fn later(mut from: tokio::net::tcp::OwnedReadHalf, mut to: tokio::net::tcp::OwnedWriteHalf) {
-    let (send, mut receive) = tokio::sync::mpsc::unbounded_channel::<(tokio::time::Instant, Vec<u8>)>();
+/// Pieces of at most 64 KiB that may be under way at once, in one direction of a connection.
+const ON_THE_WAY: usize = 1024;
+
+async fn later(late: Duration, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
+    let (send, mut receive) = tokio::sync::mpsc::channel::<(tokio::time::Instant, Vec<u8>)>(ON_THE_WAY);
     tokio::spawn(async move {
         while let Some((due, bytes)) = receive.recv().await {
             tokio::time::sleep_until(due).await;
@@ -289,8 +347,8 @@ async fn later(mut from: tokio::net::tcp::OwnedReadHalf, mut to: tokio::net::tcp
     });
     let mut buffer = vec![0; 64 << 10];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        let due = tokio::time::Instant::now() + Duration::from_millis(25);
-        if send.send((due, buffer[..count].to_vec())).is_err() {
+        let due = tokio::time::Instant::now() + late;
+        if send.send((due, buffer[..count].to_vec())).await.is_err() {
             return;
         }
     }

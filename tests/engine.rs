@@ -56,22 +56,7 @@ fn entries(root: &Path) -> Vec<Entry> {
 }
 
 fn request(root: &Path, dockerfile: &str) -> BuildRequest {
-    BuildRequest {
-        dockerfile: dockerfile.as_bytes().to_vec(),
-        root: root.to_owned(),
-        entries: entries(root),
-        target: None,
-        args: BTreeMap::new(),
-        labels: BTreeMap::new(),
-        platform: "linux/amd64".parse().unwrap(),
-        network: None,
-        extra_hosts: Vec::new(),
-        shm_size: None,
-        no_cache: false,
-        secrets: BTreeMap::new(),
-        ssh: None,
-        contexts: Vec::new(),
-    }
+    BuildRequest::plain(dockerfile.as_bytes(), root.to_owned(), entries(root), "linux/amd64".parse().unwrap())
 }
 
 async fn build(request: &BuildRequest) -> (Result<ImageId, EngineError>, Vec<BuildEvent>) {
@@ -471,7 +456,7 @@ async fn logs_in_with_a_password_that_base64_writes_with_plus_and_slash() {
         });
         let result = engine_with(auth).push(&image, &repository, &tag, &|_| {}).await;
         assert_eq!(result.is_ok(), good, "{result:?}");
-        assert_eq!(asked.lock().unwrap().join(","), registry.address);
+        assert_eq!(asked.lock().unwrap().join(","), repository.to_string());
     }
 }
 

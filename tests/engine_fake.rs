@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use boxwright::adapter::engine::DockerEngine;
@@ -78,22 +77,12 @@ impl Script {
 
 async fn build(script: Script) -> Result<ImageId, EngineError> {
     let root = TempDir::new().unwrap();
-    let request = BuildRequest {
-        dockerfile: b"FROM scratch\n".to_vec(),
-        root: root.path().to_owned(),
-        entries: Vec::new(),
-        target: None,
-        args: BTreeMap::new(),
-        labels: BTreeMap::new(),
-        platform: "linux/amd64".parse().unwrap(),
-        network: None,
-        extra_hosts: Vec::new(),
-        shm_size: None,
-        no_cache: false,
-        secrets: BTreeMap::new(),
-        ssh: None,
-        contexts: Vec::new(),
-    };
+    let request = BuildRequest::plain(
+        b"FROM scratch\n",
+        root.path().to_owned(),
+        Vec::new(),
+        "linux/amd64".parse().unwrap(),
+    );
     script.start().await.build(&request, &|_| {}).await
 }
 

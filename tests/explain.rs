@@ -220,7 +220,7 @@ impl World {
 
     async fn build(&self) -> (Vec<Keyed>, BuildReport) {
         let boxes = self.keys();
-        let options = BuildOptions { jobs: 2, wait: Span::default(), no_cache: false };
+        let options = BuildOptions { jobs: 2, wait: Span::default(), no_cache: false, fail_fast: false };
         let emit = |event| self.events.lock().unwrap().push(event);
         let cancel = CancellationToken::new();
         let report =

@@ -48,8 +48,6 @@ mod secure;
 mod seen_late;
 #[path = "faults/streams.rs"]
 mod streams;
-#[path = "faults/tls.rs"]
-mod tls;
 #[path = "faults/tokens.rs"]
 mod tokens;
 #[path = "faults/untag.rs"]

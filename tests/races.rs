@@ -105,7 +105,7 @@ impl Scene {
 
     async fn build(&self, run: String, boxes: &[Keyed]) -> BuildReport {
         let engine = self.engine(boxes);
-        let options = BuildOptions { jobs: 2, wait: Span::default(), no_cache: false };
+        let options = BuildOptions { jobs: 2, wait: Span::default(), no_cache: false, fail_fast: false };
         let ports =
             Ports { registry: &*self.registry, engine: &engine, clock: &BootClock, secrets: &*SECRETS };
         let (setting, cancel) = (self.setting(run), CancellationToken::new());

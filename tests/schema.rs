@@ -100,3 +100,72 @@ fn findings_of_the_schema_are_those_that_can_be_allowed() {
     let all: BTreeSet<&str> = boxwright::inputs::FindingKind::ALL.iter().map(|kind| kind.name()).collect();
     assert_eq!(kinds, all);
 }
+
+/// `docs/configuration.md` names every key: `clean.grace`, or in a section of its own `grace`.
+#[test]
+fn the_page_names_every_key_of_the_schema() {
+    let page = include_str!("../docs/configuration.md");
+    let mut count = 0;
+    for (place, _) in TABLES.iter().filter(|(place, _)| *place != "/properties/box") {
+        let table = schema();
+        let table = table.pointer(place).unwrap();
+        let section = place.strip_prefix("/properties/").filter(|rest| !rest.contains('/'));
+        for key in table["properties"].as_object().unwrap().keys() {
+            let names =
+                [format!("`{key}`"), format!("`{}.{key}`", section.unwrap_or("?")), format!("`{key}.")];
+            let is_table = ["pin", "box", "channel", "defaults", "clean", "protect", "lint", "temporary"];
+            let is_named =
+                names.iter().any(|name| page.contains(name)) || page.contains(&format!("{{ {key} = "));
+            assert!(is_named || place.is_empty() && is_table.contains(&key.as_str()), "{place}: {key}");
+            count += 1;
+        }
+    }
+    assert!(count > 50, "{count}");
+}
+
+/// The configurations that are in this repository hold no key that the schema does not know.
+#[test]
+fn the_examples_follow_the_schema() {
+    fn check(schema: &Value, value: &toml::Value, place: &str) {
+        if let Some(values) = schema.get("enum") {
+            let is_one = values.as_array().unwrap().iter().any(|one| one.as_str() == value.as_str());
+            return assert!(is_one, "{place}: {value} is none of {values}");
+        }
+        let branches: Vec<&Value> = match schema.get("anyOf") {
+            Some(any) => any.as_array().unwrap().iter().collect(),
+            None => vec![schema],
+        };
+        let kind = match value {
+            toml::Value::String(_) => "string",
+            toml::Value::Integer(_) => "integer",
+            toml::Value::Boolean(_) => "boolean",
+            toml::Value::Array(_) => "array",
+            toml::Value::Table(_) => "object",
+            other => panic!("{place}: {other}"),
+        };
+        let branch = branches.into_iter().find(|branch| branch["type"] == kind);
+        let branch = branch.unwrap_or_else(|| panic!("{place}: no {kind} is expected"));
+        match value {
+            toml::Value::Table(table) => {
+                for required in branch["required"].as_array().into_iter().flatten() {
+                    assert!(table.contains_key(required.as_str().unwrap()), "{place} lacks {required}");
+                }
+                for (key, value) in table {
+                    let of_key = branch["properties"].get(key).unwrap_or(&branch["additionalProperties"]);
+                    assert!(of_key.is_object(), "{place}.{key} is not known");
+                    check(of_key, value, &format!("{place}.{key}"));
+                }
+            }
+            toml::Value::Array(items) => items.iter().for_each(|item| check(&branch["items"], item, place)),
+            _ => {}
+        }
+    }
+    for text in [
+        include_str!("../boxwright.toml"),
+        include_str!("../release.toml"),
+        include_str!("../examples/easycrypt-like/boxwright.toml"),
+        include_str!("../examples/lampe-like/boxwright.toml"),
+    ] {
+        check(&schema(), &toml::from_str(text).unwrap(), "boxwright.toml");
+    }
+}

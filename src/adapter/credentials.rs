@@ -1,7 +1,8 @@
 //! Credentials for registries: from the environment, or as Docker and Podman keep them.
 //!
 //! Rule S3: they come from the user's own configuration, never from a file that lies in the
-//! repository under build (relative paths are refused), and belong to one registry host each.
+//! repository under build (relative paths are refused), and belong to one registry host each, or
+//! to a part of one.
 //! Nothing here is printed: a [`Secret`] hides itself.
 
 mod helper;
@@ -73,16 +74,34 @@ pub enum Credential {
     Bearer(Secret),
 }
 
-/// What a host's lookup came to, with the reason if it failed.
-type Found = Result<Credential, String>;
+/// Where a credential came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Nowhere: none was found.
+    Nowhere,
+    /// These variables of the environment.
+    Variables(&'static str),
+    /// A configuration holds it itself.
+    File(PathBuf),
+    /// A helper that a configuration names.
+    Helper {
+        /// The program.
+        program: String,
+        /// The configuration.
+        file: PathBuf,
+    },
+}
+
+/// What a lookup came to, with the reason if it failed.
+type Found = Result<Option<(Credential, Origin)>, String>;
 
 /// Where credentials are looked up.
 ///
-/// What was found for a host is kept, failures as well: a helper is asked once, not once for
-/// every box.
+/// What was found is kept, failures as well: a helper is asked once, not once for every box.
 #[derive(Debug)]
 pub struct Credentials {
-    known: Mutex<HashMap<String, Arc<OnceCell<Found>>>>,
+    /// By host, or host and repository, and by helper and host.
+    known: Mutex<HashMap<[String; 2], Arc<OnceCell<Found>>>>,
     given: Option<(String, Credential)>,
     files: Vec<PathBuf>,
     path: OsString,
@@ -181,45 +200,72 @@ impl Credentials {
     }
 
     /// Finds what to show to the registry at `host` (as in references: `docker.io`, `ghcr.io`,
-    /// `127.0.0.1:5000`).
+    /// `127.0.0.1:5000`), for one of its repositories where that is known (`team/box`).
     ///
     /// The environment comes first, then `REGISTRY_AUTH_FILE`, Docker's configuration and
-    /// Podman's; in each of them a host's own helper, the store, and what the file holds. A host
-    /// that none of them knows is met anonymously.
+    /// Podman's; in each of them a host's own helper, what the file holds for the repository or
+    /// the next namespace above it (containers-auth.json(5)), the store, and what the file holds
+    /// for the host. A host that none of them knows is met anonymously.
     ///
     /// # Errors
     /// [`Failure::Credentials`] if a configuration cannot be read or a helper fails: going on
     /// anonymously would turn that into a puzzling refusal later.
-    pub async fn lookup(&self, host: &str) -> Result<Credential, Failure> {
-        let known = {
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            known.entry(host.to_owned()).or_default().clone()
-        };
-        let found = known.get_or_init(|| self.find(host)).await.clone();
-        found.map_err(|detail| Failure::Credentials { detail })
+    pub async fn lookup(&self, host: &str, repository: Option<&str>) -> Result<Credential, Failure> {
+        Ok(self.found(host, repository).await?.0)
     }
 
-    async fn find(&self, host: &str) -> Found {
+    /// Tells where what [`Self::lookup`] finds comes from.
+    pub async fn origin(&self, host: &str, repository: Option<&str>) -> Result<Origin, Failure> {
+        Ok(self.found(host, repository).await?.1)
+    }
+
+    async fn found(&self, host: &str, repository: Option<&str>) -> Result<(Credential, Origin), Failure> {
+        let found = self.once([host, repository.unwrap_or_default()], self.find(host, repository)).await;
+        match found {
+            Ok(found) => Ok(found.unwrap_or((Credential::Anonymous, Origin::Nowhere))),
+            Err(detail) => Err(Failure::Credentials { detail }),
+        }
+    }
+
+    async fn once(&self, what: [&str; 2], find: impl Future<Output = Found>) -> Found {
+        let known = {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.entry(what.map(str::to_owned)).or_default().clone()
+        };
+        known.get_or_init(|| find).await.clone()
+    }
+
+    async fn find(&self, host: &str, repository: Option<&str>) -> Found {
         if let Some((owner, credential)) = &self.given
             && owner == host
         {
-            return Ok(credential.clone());
+            let variables = match credential {
+                Credential::Bearer(_) => "BOXWRIGHT_REGISTRY_TOKEN",
+                _ => "BOXWRIGHT_REGISTRY_USERNAME and BOXWRIGHT_REGISTRY_PASSWORD",
+            };
+            return Ok(Some((credential.clone(), Origin::Variables(variables))));
         }
         for file in &self.files {
-            let found = self.lookup_in(file, host).await;
+            let found = self.lookup_in(file, host, repository).await;
             let found = found.map_err(|why| printable(&format!("{}: {why}", file.display()), 300))?;
-            if let Some(credential) = found {
-                return Ok(credential);
+            if found.is_some() {
+                return Ok(found);
             }
         }
-        Ok(Credential::Anonymous)
+        Ok(None)
     }
 
-    async fn ask(&self, helper: &str, key: &str) -> Result<Option<Credential>, String> {
-        helper::ask(helper, key, &self.path, &self.hidden, self.helper_limit).await
+    async fn ask(&self, helper: &str, key: &str, file: &Path) -> Found {
+        let program = format!("docker-credential-{helper}");
+        let asking = async {
+            let found = helper::ask(helper, key, &self.path, &self.hidden, self.helper_limit).await?;
+            let origin = Origin::Helper { program: program.clone(), file: file.to_owned() };
+            Ok(found.map(|found| (found, origin)))
+        };
+        self.once([&program, key], asking).await
     }
 
-    async fn lookup_in(&self, file: &Path, host: &str) -> Result<Option<Credential>, String> {
+    async fn lookup_in(&self, file: &Path, host: &str, repository: Option<&str>) -> Found {
         let text = match tokio::fs::read(file).await {
             Ok(text) => text,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
@@ -234,22 +280,33 @@ impl Credentials {
             Some(name) => Some(name.to_owned()),
         };
         if let Some(name) = config.get("credHelpers").and_then(|helpers| helper(helpers.get(key)?)) {
-            return self.ask(&name, key).await;
-        }
-        // Where a store is configured, what the file itself holds is left from before it was.
-        if let Some(name) = config.get("credsStore").and_then(helper)
-            && let Some(found) = self.ask(&name, key).await?
-        {
-            return Ok(Some(found));
+            return self.ask(&name, key, file).await;
         }
         // The crate would run helpers as well, but neither check their names nor end them.
         let auths = serde_json::json!({ "auths": config.get("auths") }).to_string();
-        match get_credential_from_reader(auths.as_bytes(), key) {
-            Ok(found) => Ok(Some(found.into())),
+        let held = |key: &str| match get_credential_from_reader(auths.as_bytes(), key) {
+            Ok(found) => Ok(Some((found.into(), Origin::File(file.to_owned())))),
             Err(CredentialRetrievalError::NoCredentialConfigured) => Ok(None),
             Err(error) => Err(error.to_string()),
+        };
+        for part in repository.into_iter().flat_map(parts) {
+            if let Some(found) = held(&format!("{host}/{part}"))? {
+                return Ok(Some(found));
+            }
         }
+        // Where a store is configured, what the file itself holds is left from before it was.
+        if let Some(name) = config.get("credsStore").and_then(helper)
+            && let Some(found) = self.ask(&name, key, file).await?
+        {
+            return Ok(Some(found));
+        }
+        held(key)
     }
+}
+
+/// Returns a repository's name and the namespaces that it is in, the widest last.
+fn parts(repository: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(repository), |part| Some(part.rsplit_once('/')?.0))
 }
 
 impl From<DockerCredential> for Credential {

@@ -13,5 +13,6 @@ pub mod readonly;
 pub mod registry;
 pub mod remote;
 pub mod revision;
+pub mod room;
 pub mod secrets;
 pub mod untag;

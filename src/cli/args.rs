@@ -13,7 +13,7 @@ use crate::model::{RunId, Share, Span, Tag, TagError};
 #[derive(Debug, Parser)]
 #[command(
     name = "boxwright",
-    version,
+    version = env!("BOXWRIGHT_VERSION"),
     max_term_width = 100,
     disable_help_subcommand = true,
     after_help = "Exit codes: 0 done · 1 failed · 2 usage or configuration · 10 something is missing · \
@@ -106,6 +106,7 @@ pub enum Command {
     #[command(after_help = "Examples:\n  boxwright build                  all boxes\n  \
         boxwright build test             the box test and what it stands on\n  \
         boxwright build --jobs 4 --wait 0s\n  \
+        boxwright build --fail-fast      end everything when one box has failed\n  \
         boxwright build --at 4f3c2a1 test  as that commit has it, from a clone of the repository\n  \
         boxwright build --local          for this machine alone, where nothing may be pushed")]
     Build(Build),
@@ -133,7 +134,8 @@ pub enum Command {
     /// Write boxes into one file: an OCI layout in a tar, which `docker load` takes too
     #[command(after_help = "Examples:\n  boxwright export -o boxes.tar\n  \
         boxwright export build test -o boxes.tar.zst --compress zstd\n  \
-        boxwright export test -o - | docker load")]
+        boxwright export test -o - | docker load\n\n\
+        What the registry lacks is taken from this machine, if `build --local` made it here.")]
     Export(Export),
     /// Check an archive that `export` wrote and load its images into the engine, or push them
     #[command(after_help = "Examples:\n  boxwright import boxes.tar               load into the engine\n  \
@@ -167,6 +169,17 @@ pub enum Command {
         boxwright report --format json | jq .totals"
     )]
     Report(Report),
+    /// Say what is wrong with configuration, engine, registry, credentials, clock and files
+    #[command(
+        after_help = "Examples:\n  boxwright doctor                 a table; below what is wrong stands what to do\n  \
+        boxwright doctor --format json | jq '.checks[] | select(.state != \"ok\")'\n\n\
+        Nothing is left behind: an upload is begun and given up to see whether one may push, and\n\
+        in a run that is not trusted not even that. Credentials are not shown.\n\n\
+        Exit codes: 0 no problem, warnings or not; else that of the first problem in the table:\n\
+        2 configuration or credentials · 20 engine or registry does not answer · 21 refused ·\n\
+        1 too little room, a clock that is far off, or what this engine cannot build"
+    )]
+    Doctor,
     /// Serve the embedded registry until interrupted
     #[command(subcommand)]
     Registry(RegistryCommand),
@@ -242,6 +255,8 @@ pub struct Build {
     /// Ignore the engine's build cache
     #[arg(long)]
     pub no_cache: bool,
+    #[command(flatten)]
+    pub failing: Failing,
     /// When to lease and push: if this run is trusted and the registry takes it; or else fail; or not at all
     #[arg(long, value_enum, default_value = "auto", env = "BOXWRIGHT_PUSH")]
     pub push: Push,
@@ -253,6 +268,17 @@ pub struct Build {
     pub at: Option<String>,
     #[command(flatten)]
     pub tell: Tell,
+}
+
+/// What a failure ends.
+#[derive(Debug, Args)]
+pub struct Failing {
+    /// End everything when one box has failed
+    #[arg(long, env = "BOXWRIGHT_FAIL_FAST", overrides_with = "keep_going")]
+    pub fail_fast: bool,
+    /// Build what does not stand on a box that has failed; the default
+    #[arg(long, overrides_with = "fail_fast")]
+    pub keep_going: bool,
 }
 
 /// When a build leases and pushes.
@@ -294,6 +320,8 @@ pub struct Rebuild {
     #[arg(short, long, default_value_t = 2, env = "BOXWRIGHT_JOBS", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: u16,
     #[command(flatten)]
+    pub failing: Failing,
+    #[command(flatten)]
     pub tell: Tell,
 }
 
@@ -325,7 +353,7 @@ pub struct Run {
     #[arg(long, value_name = "MODE")]
     pub network: Option<String>,
     /// The command; without one the image's own
-    #[arg(last = true, value_name = "COMMAND")]
+    #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     pub command: Vec<String>,
 }
 

@@ -13,7 +13,8 @@ use super::table::Table;
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal};
 use super::{at, interrupt};
 use crate::exec::{
-    BoxReport, BuildOptions, BuildReport, Keyed, Ledger, Outcome, Reason, build, build_local, reasons,
+    BoxReport, BuildOptions, BuildReport, Failure, Keyed, Ledger, Outcome, Reason, build, build_local,
+    reasons,
 };
 
 pub async fn run(options: &Build, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
@@ -31,8 +32,12 @@ pub async fn run(options: &Build, global: &Global, terminal: Terminal) -> Result
     shut(&mut session, options)?;
     let specs = loaded.choose(&options.boxes)?;
     let computed = session.compute(&loaded, specs, global, terminal).await?;
-    let build_options =
-        BuildOptions { jobs: usize::from(options.jobs), wait: options.wait, no_cache: options.no_cache };
+    let build_options = BuildOptions {
+        jobs: usize::from(options.jobs),
+        wait: options.wait,
+        no_cache: options.no_cache,
+        fail_fast: options.failing.fail_fast,
+    };
     let (ports, setting, boxes) = (session.ports(), &session.setting, &computed.boxes);
     let progress = session.progress();
     let emit = |event| progress.event(event);
@@ -95,8 +100,8 @@ pub async fn show(
         }
     }
     for (name, one) in &report.boxes {
-        if let Outcome::Failed(why) = &one.outcome {
-            terminal.annotate(&format!("box {name} failed"), None, why);
+        if let Outcome::Failed(failure) = &one.outcome {
+            annotate(name, failure, global, terminal);
         }
     }
     let is_forbidden =
@@ -120,6 +125,16 @@ pub async fn show(
         advice::say(&missing, computed, session, terminal);
     }
     Ok(())
+}
+
+/// Marks a failure at the instruction that failed, with what it printed last.
+fn annotate(name: &str, Failure { why, step }: &Failure, global: &Global, terminal: Terminal) {
+    let last = step.iter().flat_map(|step| &step.last).map(String::as_str);
+    let text = std::iter::once(why.as_str()).chain(last).collect::<Vec<_>>().join("\n");
+    let at = step.as_ref().and_then(|step| step.at.as_ref());
+    let place = at.map(|at| (session::from_workspace(global, &at.file), at.line));
+    let place = place.as_ref().map(|(file, line)| (file.as_str(), *line));
+    terminal.annotate(&format!("box {name} failed"), place, &text);
 }
 
 fn outcome<'a>(report: &'a BuildReport, keyed: &Keyed) -> Option<&'a Outcome> {
@@ -189,6 +204,10 @@ fn as_json(report: &BuildReport, boxes: &[Keyed], session: &Session) -> Report {
         row.action = Some(one.outcome.word());
         row.reason = Some(one.reason.clone());
         row.lease_until = report.lease_until.filter(|_| one.digest.is_some()).map(|until| until.rfc3339());
+        if let Outcome::Failed(Failure { step, .. }) = &one.outcome {
+            row.place = step.as_ref().and_then(|step| Some(step.at.as_ref()?.to_string()));
+            row.log = session.progress().log(&row.name).map(|path| path.display().to_string());
+        }
         row.seconds = Some((one.seconds * 1000.0).round() / 1000.0);
         Some(row)
     });

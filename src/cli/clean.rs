@@ -249,8 +249,9 @@ fn summary(report: &CleanReport, options: &Clean, terminal: Terminal) {
             (None, Some(now)) => format!("--now {now} --yes"),
             (None, None) => "--yes".to_owned(),
         };
+        let now = options.now.as_ref().map(|now| format!("--now {now} ")).unwrap_or_default();
         terminal.say(&format!(
-            "{kept} kept, {condemn} to be condemned, {delete} to be deleted; nothing was done, `boxwright clean {again}` does it"
+            "{kept} kept, {condemn} to be condemned, {delete} to be deleted; nothing was done, `boxwright clean {now}{again}` does it"
         ));
     }
 }

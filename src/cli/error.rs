@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::adapter::archive::BadArchive;
+use crate::adapter::archive::{BadArchive, Fault};
 use crate::adapter::credentials::SettingError;
 use crate::adapter::embedded::EmbeddedError;
 use crate::adapter::registry::StartError;
@@ -100,6 +100,8 @@ impl CliError {
     /// Returns the exit code.
     pub fn exit_code(&self) -> u8 {
         match self {
+            // A disk that is full is nobody's wrong setting.
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => exit::FAILED,
             Self::NoConfig { .. }
             | Self::Io { .. }
             | Self::Usage(_)
@@ -115,7 +117,7 @@ impl CliError {
             },
             Self::Rebuild(error) => match error {
                 RebuildError::Ledger(error) => ledger(error),
-                RebuildError::Unknown { .. } => exit::UNREACHABLE,
+                RebuildError::Unknown(error) => build(error),
             },
             Self::Revision(error) => match error {
                 RevisionError::Unknown { .. } => exit::USAGE,
@@ -129,7 +131,7 @@ impl CliError {
                 PromoteError::Ledger(error) => ledger(error),
                 PromoteError::Registry(error) => registry(error),
                 PromoteError::Lapsed { .. } => exit::UNREACHABLE,
-                PromoteError::Missing { .. } => exit::MISSING,
+                PromoteError::Missing { .. } | PromoteError::NoSet { .. } => exit::MISSING,
                 PromoteError::Copy { source, .. } => match source {
                     CopyError::Registry(error) => registry(error),
                     CopyError::Missing { .. } => exit::MISSING,
@@ -180,6 +182,22 @@ impl CliError {
         }
     }
 
+    /// Returns it with its causes, each said once.
+    pub fn text(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(inner) = cause {
+            let inner_text = inner.to_string();
+            // A transparent error repeats its cause's words.
+            if !text.ends_with(&inner_text) {
+                text.push_str(": ");
+                text.push_str(&inner_text);
+            }
+            cause = inner.source();
+        }
+        text
+    }
+
     /// Returns the file and the line that it is about, where it is about one. The file is named
     /// from the directory of the configuration.
     pub fn place(&self) -> Option<(String, u32)> {
@@ -207,6 +225,7 @@ impl CliError {
     /// Returns what to do about it, where something can be said.
     pub fn hint(&self) -> Option<String> {
         let text = match self {
+            _ if self.wants_login() => super::login::HINT,
             Self::NoConfig { .. } => "`boxwright init` writes one from the Dockerfiles it finds",
             Self::Config(error) => return error.hint.clone(),
             Self::Untrusted { .. } => {
@@ -218,7 +237,7 @@ impl CliError {
             Self::OtherTrust { .. } => {
                 "look at what it changes; if it is as it should be, check that revision out and build there"
             }
-            Self::Unknown { name, known, .. } => return Some(meant(name, known)),
+            Self::Unknown { what, name, known } => return Some(meant(what, name, known)),
             Self::Keys(error) => return keys_hint(error),
             Self::Explain(ExplainError::NoInputs { .. }) => {
                 "inputs are stored with each image that boxwright builds; this one is older, or they could not be written then"
@@ -229,6 +248,17 @@ impl CliError {
             Self::Build(BuildError::Secret(_)) => "nothing was built",
             Self::Build(BuildError::Beyond(_)) => {
                 "nothing was built; build on a later engine, or begin the Dockerfile with a line such as `# syntax=docker/dockerfile:1`, which fetches a frontend"
+            }
+            Self::Build(BuildError::NoRoom(_)) => {
+                "nothing was built; `docker system df` says what takes it, `docker system prune` frees some"
+            }
+            Self::Engine(EngineError::DiskFull { .. })
+            | Self::Import(ImportError::Engine(EngineError::DiskFull { .. }))
+            | Self::Run(RunError::Engine(EngineError::DiskFull { .. })) => {
+                "`docker system df` says what takes it, `docker system prune` frees some"
+            }
+            Self::Io { source, .. } | Self::Output(source) if source.kind() == io::ErrorKind::StorageFull => {
+                "`df` says which disk is full"
             }
             Self::Lock(LockError::Registry { .. } | LockError::Remote { .. } | LockError::NoRef { .. }) => {
                 "nothing was written"
@@ -251,6 +281,11 @@ impl CliError {
             }
             Self::Run(RunError::Missing { .. })
             | Self::Export(ExportError::Run(RunError::Missing { .. })) => "run `boxwright build` first",
+            Self::Archive(BadArchive { source: Fault::Io { source, .. }, .. })
+                if source.kind() == io::ErrorKind::StorageFull =>
+            {
+                "standard input and compressed archives are unpacked to temporary files; TMPDIR names a disk with more room"
+            }
             Self::Archive(_) | Self::Import(ImportError::Image { .. } | ImportError::Pack(_)) => {
                 "nothing of the archive was used"
             }
@@ -277,13 +312,17 @@ impl CliError {
     }
 }
 
-/// Names the declared thing that a misspelt name comes near, else all of them.
-fn meant(name: &str, known: &[String]) -> String {
+/// Names what a misspelt name comes near, and all that is known.
+fn meant(what: &str, name: &str, known: &[String]) -> String {
     let words: Vec<&str> = known.iter().map(String::as_str).collect();
+    let all = match (what, words.is_empty()) {
+        ("command", _) => "`boxwright --help` lists all".to_owned(),
+        (_, true) => "boxwright.toml declares none".to_owned(),
+        (_, false) => format!("boxwright.toml declares {}", words.join(", ")),
+    };
     match nearest(name, &words) {
-        Some(near) => format!("did you mean `{near}`? boxwright.toml declares {}", words.join(", ")),
-        None if words.is_empty() => "boxwright.toml declares none".to_owned(),
-        None => format!("boxwright.toml declares {}", words.join(", ")),
+        Some(near) => format!("did you mean `{near}`? {all}"),
+        None => all,
     }
 }
 
@@ -343,7 +382,6 @@ fn keys(error: &KeysError) -> u8 {
         | KeysError::NoContext { .. }
         | KeysError::PinFile { .. }
         | KeysError::PinValue { .. }
-        | KeysError::PinsDiffer { .. }
         | KeysError::Tag { .. }
         | KeysError::Repository { .. }
         | KeysError::Unused { .. }
@@ -399,7 +437,7 @@ fn build(error: &BuildError) -> u8 {
         BuildError::Unknown { .. } => exit::UNREACHABLE,
         BuildError::Secret(NoSecret { source: SecretError::Withheld { .. }, .. }) => exit::REFUSED,
         BuildError::Secret(_) => exit::USAGE,
-        BuildError::Beyond(_) => exit::FAILED,
+        BuildError::Beyond(_) | BuildError::NoRoom(_) => exit::FAILED,
     }
 }
 

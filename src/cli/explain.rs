@@ -7,14 +7,13 @@ use serde::Serialize;
 
 use super::args::{Boxes, Explain, Format, Global};
 use super::error::{CliError, exit};
-use super::figures::size;
 use super::json;
 use super::progress::short_digests;
 use super::session::{self, Session, compute_keys};
 use super::terminal::{BOLD, DIM, Terminal, paint};
 use crate::exec::{Against, Compared, Difference, Keyed, Ledger, Parent, against, compare};
 use crate::inputs::{Change, Reads};
-use crate::model::{Entry, EntryKind, printable};
+use crate::model::{Entry, EntryKind, printable, size};
 
 pub async fn run(options: &Explain, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
     let loaded = session::load(global)?;

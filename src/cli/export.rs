@@ -12,13 +12,12 @@ use tokio::sync::mpsc;
 
 use super::args::{Boxes, Compress, Export, Format, Global};
 use super::error::{CliError, exit};
-use super::figures::size;
 use super::session::{self, Session};
 use super::table::Table;
 use super::terminal::{BOLD, DIM, Terminal};
 use super::{interrupt, json};
 use crate::exec::{ExportError, Keyed, PackError, export};
-use crate::model::Contents;
+use crate::model::{Contents, size};
 
 /// What `export` and `import` print as JSON.
 #[derive(Debug, Serialize)]

@@ -1,4 +1,4 @@
-//! Figures as people read them: durations, sizes, how far something is.
+//! Figures as people read them: durations, how far something is.
 
 use std::time::Duration;
 
@@ -11,18 +11,6 @@ pub fn duration(seconds: f64) -> String {
     } else {
         format!("{:.0}m{:02.0}s", (seconds / 60.0).floor(), seconds % 60.0)
     }
-}
-
-/// Writes a number of bytes for people.
-pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    while value >= 1000.0 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
 /// Says how far a sweep is, and how long the rest takes at its pace.
@@ -49,7 +37,5 @@ mod tests {
         assert_eq!(duration(0.04), "0.0s");
         assert_eq!(duration(75.2), "75s");
         assert_eq!(duration(185.0), "3m05s");
-        assert_eq!(size(999), "999 B");
-        assert_eq!(size(1_540_000), "1.5 MB");
     }
 }

@@ -51,7 +51,11 @@ fn remarks(computed: &Computed) -> Vec<(String, Vec<Remark>)> {
     computed.boxes.iter().map(of_box).collect()
 }
 
+/// More boxes than these are not listed if it is all of them.
+const MANY: usize = 4;
+
 fn lines(remarks: Vec<(String, Vec<Remark>)>, wanted: impl Fn(&Remark) -> bool) -> Vec<String> {
+    let all = remarks.len();
     let mut order: Vec<Remark> = Vec::new();
     let mut boxes: BTreeMap<Remark, Vec<String>> = BTreeMap::new();
     for (name, remarks) in remarks {
@@ -71,7 +75,11 @@ fn lines(remarks: Vec<(String, Vec<Remark>)>, wanted: impl Fn(&Remark) -> bool) 
             (Some(file), None) => format!("{file}: "),
             (None, _) => String::new(),
         };
-        let names = boxes.get(&remark).map(|names| names.join(", ")).unwrap_or_default();
+        let names = match boxes.get(&remark) {
+            Some(names) if names.len() == all && all > MANY => format!("all {all} boxes"),
+            Some(names) => names.join(", "),
+            None => String::new(),
+        };
         format!("note: {names}: {place}{}: {}", remark.kind.name(), remark.text)
     };
     order.into_iter().map(line).collect()
@@ -101,6 +109,8 @@ mod tests {
             said,
             ["note: a, b: Dockerfile:3: git-clone: clones x", "note: a: Dockerfile: unused-context: nothing"]
         );
+        let all = "abcde".chars().map(|name| (name.to_string(), vec![unused.clone()])).collect();
+        assert_eq!(lines(all, |_| true), ["note: all 5 boxes: Dockerfile: unused-context: nothing"]);
         assert_eq!(lines(remarks, |one| one.kind == FindingKind::UnusedContext), said[1..]);
     }
 }

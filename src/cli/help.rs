@@ -39,9 +39,18 @@ pub fn run(topic: Option<&str>, directory: Option<&Path>, terminal: Terminal) ->
 fn man(directory: &Path, terminal: Terminal) -> Result<(), CliError> {
     let failed = |source| CliError::Io { action: "write", path: directory.to_owned(), source };
     std::fs::create_dir_all(directory).map_err(failed)?;
-    clap_mangen::generate_to(Cli::command(), directory).map_err(failed)?;
+    let mut command = Cli::command();
+    command.build();
+    pages(&command, directory).map_err(failed)?;
     terminal.say(&format!("wrote the man pages to {}", directory.display()));
     Ok(())
+}
+
+fn pages(command: &clap::Command, directory: &Path) -> std::io::Result<()> {
+    command.get_subcommands().try_for_each(|one| pages(one, directory))?;
+    // What stands in the place of a date is the only thing that the foot of a page shows.
+    let version = concat!("boxwright ", env!("BOXWRIGHT_VERSION"));
+    clap_mangen::Man::new(command.clone()).date(version).generate_to(directory).map(drop)
 }
 
 #[cfg(test)]

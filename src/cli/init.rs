@@ -39,7 +39,12 @@ pub async fn run(options: &Init, terminal: Terminal) -> Result<u8, CliError> {
     for file in &found {
         terminal.say(&format!("found {} with {} stages", file.path, file.stages.len()));
     }
-    terminal.say(&format!("wrote {FILE}; read it, then run `boxwright plan`"));
+    let floats = |stage: &FoundStage| stage.image.as_ref().is_some_and(|image| !image.contains('@'));
+    let next = match found.iter().flat_map(|file| &file.stages).any(floats) {
+        true => "`boxwright lock`, which pins the images it stands on, and `boxwright plan`",
+        false => "`boxwright plan`",
+    };
+    terminal.say(&format!("wrote {FILE}; read it, then run {next}"));
     Ok(exit::DONE)
 }
 

@@ -36,6 +36,12 @@ pub struct BoxRow {
     pub action: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The instruction that failed: file, line and column.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+    /// Where the log of the failed build stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
     /// The promoted tag that the reason is told against.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
@@ -59,6 +65,8 @@ impl BoxRow {
             digest: None,
             action: None,
             reason: None,
+            place: None,
+            log: None,
             since: None,
             parents: keyed.wanted.parents.clone(),
             local: keyed.local.iter().cloned().collect(),

@@ -5,8 +5,10 @@ mod advice;
 mod args;
 mod at;
 mod build;
+mod buildlog;
 mod ci;
 mod clean;
+mod doctor;
 mod error;
 mod explain;
 mod export;
@@ -22,6 +24,7 @@ mod json;
 mod keys;
 mod lock;
 mod log;
+mod login;
 mod plan;
 mod progress;
 mod promote;
@@ -72,6 +75,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Rollback(options) => rollback::run(options, global, terminal).await,
         Command::Log(options) => log::run(options, global, terminal).await,
         Command::Clean(options) => clean::run(options, global, terminal).await,
+        Command::Doctor => doctor::run(global, terminal).await,
         Command::Report(options) => report::run(options, global, terminal).await,
         Command::Registry(options) => registry::run(options, global, terminal).await,
         Command::Schema => terminal.result(config::SCHEMA).map(|()| exit::DONE),
@@ -92,17 +96,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 }
 
 fn report(error: &CliError, global: &args::Global, terminal: Terminal) {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        // A transparent error repeats its cause's words.
-        if !text.ends_with(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
-    }
+    let text = error.text();
     terminal.warn(&format!("{} {text}", paint(BAD, "error:")));
     let place = error.place().map(|(file, line)| (session::from_workspace(global, &file), line));
     terminal.annotate("boxwright", place.as_ref().map(|(file, line)| (file.as_str(), *line)), &text);

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::args::{Format, Global, Plan, Tell};
 use super::ci::{self, BoxFact, Outputs, Trust};
 use super::error::{CliError, exit};
-use super::figures::size;
 use super::findings;
 use super::json::{self, BoxRow, Report};
 use super::session::{self, Computed, Session};
 use super::sources;
 use super::table::Table;
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal};
-use crate::exec::{BuildError, Keyed, Ledger, Reason, observe_all, reasons};
+use crate::exec::{Keyed, Ledger, Reason, all_known, observe_all, reasons};
+use crate::model::size;
 use crate::plan::{Action, Row, Seen, State, plan};
 
 /// What a plan is made of.
@@ -44,11 +44,7 @@ pub async fn ask(
     let wanted: Vec<_> =
         computed.boxes.iter().map(|keyed| (keyed.wanted.clone(), keyed.spec.platform.clone())).collect();
     let seen = observe_all(session.ports().registry, &session.setting.ledger, &wanted).await;
-    for (name, seen) in &seen {
-        if let State::Unknown { why } = &seen.state {
-            return Err(BuildError::Unknown { name: name.clone(), why: why.clone() }.into());
-        }
-    }
+    all_known(&seen)?;
     let wanted: Vec<_> = wanted.into_iter().map(|(want, _)| want).collect();
     let mut rows = plan(&wanted, &seen);
     let is_missing = |name: &str| seen.get(name).is_some_and(|seen| seen.state == State::Missing);

@@ -1,17 +1,20 @@
 //! Shows what goes on: a line a box that is redrawn on a terminal, timed plain lines elsewhere.
-//! The log of a step that failed is always shown in full.
+//! Of a step that failed the last lines are shown and where its whole log is; or all of it, in a
+//! CI, whose machine may be gone later, and where there is no log.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::figures::{duration, how_far, size};
+use super::buildlog::BuildLogs;
+use super::figures::{duration, how_far};
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal, paint};
-use crate::exec::Event;
-use crate::model::printable;
-use crate::port::{BuildEvent, PushEvent, StepState, Wait};
+use crate::exec::{Event, FailedStep, Failure};
+use crate::model::{printable, size};
+use crate::port::{BuildEvent, PushEvent, Room, StepState, Wait};
 
 /// What is kept of a step's log in case it fails, in bytes; of a longer one its end.
 const LOG_LIMIT: usize = 16 * 1024 * 1024;
@@ -33,10 +36,11 @@ pub struct Progress {
     terminal: Terminal,
     began: Instant,
     bars: MultiProgress,
-    /// The line below all others.
+    /// The line above all others.
     sum: ProgressBar,
     tally: Mutex<Tally>,
     state: Mutex<BTreeMap<String, BoxState>>,
+    logs: BuildLogs,
 }
 
 /// How far the boxes of a run are.
@@ -88,12 +92,25 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template("{elapsed:>5} {wide_msg}") {
             sum.set_style(style);
         }
-        Self { terminal, began: Instant::now(), bars, sum, tally: Mutex::default(), state: Mutex::default() }
+        let (tally, state, logs) = Default::default();
+        Self { terminal, began: Instant::now(), bars, sum, tally, state, logs }
+    }
+
+    /// Keeps the logs of failed builds.
+    #[must_use]
+    pub fn logging(self, logs: BuildLogs) -> Self {
+        Self { logs, ..self }
+    }
+
+    /// Returns where the log of a box's failed build stands, if one does.
+    pub fn log(&self, name: &str) -> Option<PathBuf> {
+        self.logs.path(name)
     }
 
     /// Takes an event.
     pub fn event(&self, event: Event) {
         self.count(&event);
+        self.logs.event(&event);
         match event {
             Event::Leased { keys, until } => {
                 let what = if keys == 1 { "1 key".to_owned() } else { format!("{keys} keys") };
@@ -109,6 +126,15 @@ impl Progress {
                     format!("run {run} builds it; waiting up to {patience} (--wait 0s builds at once)");
                 self.line(&box_line(&name, "waiting", &text));
             }
+            Event::Cramped { room: Room { path, free }, brings } => {
+                let text = format!(
+                    "the engine has {} free for {}; contexts and parents alone bring {}, unless it has them already",
+                    size(free),
+                    path.display(),
+                    size(brings)
+                );
+                self.line(&paint(NOTE, text));
+            }
             Event::Building { name, reason, entries } => {
                 let files = if entries == 1 {
                     "1 context entry".to_owned()
@@ -116,18 +142,16 @@ impl Progress {
                     format!("{entries} context entries")
                 };
                 // Where lines are redrawn the box's own line tells it.
+                let why = format!("{reason}; {files}");
                 if !self.terminal.is_live {
-                    self.line(&box_line(&name, "building", &format!("{reason}; {files}")));
+                    self.line(&box_line(&name, "building", &why));
                 }
                 self.start_bar(&name);
+                self.relabel(&name, &why);
             }
             Event::Build { name, event } => self.build(&name, event),
             Event::Pushing { name, reference } if self.has_bar(&name) => {
-                let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-                state
-                    .get(&name)
-                    .into_iter()
-                    .for_each(|of_box| self.live(of_box, &format!("pushing {reference}")));
+                self.relabel(&name, &format!("pushing {reference}"));
             }
             Event::Pushing { name, reference } => self.line(&box_line(&name, "pushing", &reference)),
             Event::Push { name, event } => self.push(&name, event),
@@ -140,13 +164,11 @@ impl Progress {
                 let text = format!("{whose}{} in {}{pushed}", digest.short(), duration(seconds));
                 self.line(&box_line(&name, &paint(GOOD, "built"), &text));
             }
-            Event::Failed { name, error } => {
+            Event::Failed { name, failure } => {
                 self.end_bar(&name);
-                self.always(&box_line(&name, &paint(BAD, "failed"), &error));
+                self.always(&self.failed(&name, &failure));
             }
-            Event::Skipped { name, because } => {
-                self.line(&box_line(&name, &paint(NOTE, "skipped"), &format!("{because} is not there")));
-            }
+            Event::Skipped { name, why } => self.line(&box_line(&name, &paint(NOTE, "not built"), &why)),
             Event::Tagged { name, reference, digest } => {
                 self.line(&box_line(
                     &name,
@@ -164,6 +186,30 @@ impl Progress {
             }
             Event::Note { text } => self.line(&paint(NOTE, text)),
         }
+    }
+
+    /// Whether all that a failed step printed is shown when it fails.
+    fn is_whole(&self, name: &str) -> bool {
+        self.terminal.is_ci || self.logs.path(name).is_none()
+    }
+
+    /// Words a failure, with the last lines of its step where they were not shown before.
+    fn failed(&self, name: &str, Failure { why, step }: &Failure) -> String {
+        let why: Vec<String> = why.lines().map(|line| printable(line, 2000)).collect();
+        let mut text = box_line(name, &paint(BAD, "failed"), &why.join("\n"));
+        let is_shown = self.terminal.verbose || self.is_whole(name);
+        if let Some(FailedStep { last, lines, .. }) = step.as_ref().filter(|_| !is_shown) {
+            if *lines > last.len() {
+                text += &paint(DIM, format!("\n  … {} lines before these", lines - last.len()));
+            }
+            for line in last {
+                text += &format!("\n  {line}");
+            }
+        }
+        if let Some(path) = self.logs.path(name).filter(|_| step.is_some()) {
+            text += &paint(DIM, format!("\n  whole log: {}", path.display()));
+        }
+        text
     }
 
     /// Shows what belongs to no single box on a line of its own.
@@ -234,7 +280,7 @@ impl Progress {
         let of_box = state.entry(name.to_owned()).or_default();
         match event {
             BuildEvent::Step { id, name: step, state: StepState::Started } => {
-                self.live(of_box, &step);
+                self.live(of_box, &short_digests(without_box(&step)));
                 of_box.steps.entry(id).or_insert_with(|| Step {
                     name: step,
                     began: Instant::now(),
@@ -252,6 +298,9 @@ impl Progress {
             }
             BuildEvent::Step { id, name: step, state: StepState::Failed { error } } => {
                 let failed = of_box.steps.remove(&id);
+                if !self.is_whole(name) {
+                    return;
+                }
                 self.always(&box_line(name, &paint(BAD, "failed"), &printable(&step, 400)));
                 if let Some(failed) = failed.filter(|_| !self.terminal.verbose) {
                     if failed.was_cut {
@@ -300,6 +349,13 @@ impl Progress {
     }
 
     fn start_bar(&self, name: &str) {
+        let is_first =
+            self.state.lock().unwrap_or_else(PoisonError::into_inner).values().all(|one| one.bar.is_none());
+        if is_first && self.terminal.is_live && !self.terminal.quiet && self.tally_all() > 1 {
+            // Where there are more boxes than lines the last ones are not seen.
+            self.bars.insert(0, self.sum.clone());
+            self.sum.enable_steady_tick(Duration::from_secs(1));
+        }
         let bar = self.bars.add(ProgressBar::new_spinner());
         let template = match self.terminal.is_colored() {
             true => "{spinner} {elapsed:>4.dim} {prefix:.bold} {wide_msg}",
@@ -308,12 +364,6 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(template) {
             let ticks = if self.terminal.is_unicode { "⠁⠂⠄⡀⢀⠠⠐⠈ " } else { "|/-\\ " };
             bar.set_style(style.tick_chars(ticks));
-        }
-        if self.terminal.is_live && !self.terminal.quiet && self.tally_all() > 1 {
-            // Put below the new one again.
-            self.bars.remove(&self.sum);
-            self.bars.add(self.sum.clone());
-            self.sum.enable_steady_tick(Duration::from_secs(1));
         }
         bar.enable_steady_tick(Duration::from_millis(125));
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -361,6 +411,11 @@ impl Progress {
 
     fn tally_all(&self) -> usize {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).all
+    }
+
+    fn relabel(&self, name: &str, label: &str) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.get(name).into_iter().for_each(|of_box| self.live(of_box, label));
     }
 
     fn live(&self, of_box: &BoxState, label: &str) {

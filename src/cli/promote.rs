@@ -40,7 +40,7 @@ pub async fn run(options: &Promote, global: &Global, terminal: Terminal) -> Resu
     let loaded = session::load(global)?;
     let channel = channel_of(&loaded, &options.tag)?;
     let apply = !options.plan && (options.yes || !channel.immutable);
-    let mut session = Session::open(&loaded, global).await?;
+    let mut session = Session::open_unremembered(&loaded, global).await?;
     if apply {
         session.may_write("a promotion")?;
     }
@@ -104,8 +104,7 @@ pub fn channel_of<'a>(loaded: &'a Loaded, tag: &Tag) -> Result<&'a Channel, CliE
     match matching.as_slice() {
         [channel] => Ok(*channel),
         [] => {
-            let known: Vec<String> =
-                channels.values().map(|channel| format!("{} ({})", channel.name, channel.pattern)).collect();
+            let known: Vec<String> = channels.values().map(as_declared).collect();
             let text = format!("tag {tag} belongs to no channel; declared are: {}", known.join(", "));
             Err(CliError::Usage(text))
         }
@@ -116,19 +115,29 @@ pub fn channel_of<'a>(loaded: &'a Loaded, tag: &Tag) -> Result<&'a Channel, CliE
     }
 }
 
+/// A channel with its tags, as the configuration spells them.
+fn as_declared(channel: &Channel) -> String {
+    let pattern = channel.pattern.as_str();
+    let written = pattern.strip_prefix("^(?:").and_then(|rest| rest.strip_suffix(")$")).unwrap_or(pattern);
+    format!("{} ({written})", channel.name)
+}
+
 /// Reads the promotion that is promoted from, which must hold all boxes of the channel.
 async fn taken(session: &Session, from: &From, boxes: &[&str]) -> Result<SetRecord, CliError> {
     let ledger = Ledger::new(session.ports().registry, &session.setting.ledger);
     let past = history(ledger, &from.tag).await.map_err(PromoteError::from)?;
-    let missing = |names: Vec<String>, why: String| CliError::Promote(PromoteError::Missing { names, why });
     let wanted = |set: &&SetRecord| from.seq.is_none_or(|seq| set.seq == seq);
-    let set = past.sets.iter().find(wanted).cloned().ok_or_else(|| {
-        let why = "nothing was promoted under that name".to_owned();
-        missing(vec![from.to_string()], why)
+    let set = past.sets.iter().find(wanted).cloned().ok_or_else(|| PromoteError::NoSet {
+        name: from.to_string(),
+        why: "nothing was promoted under that name",
     })?;
     let holds = |name: &&&str| !set.boxes.iter().any(|member| member.name == **name);
     let left: Vec<String> = boxes.iter().filter(holds).map(|name| (*name).to_owned()).collect();
-    if left.is_empty() { Ok(set) } else { Err(missing(left, format!("not part of {}", set.name()))) }
+    if !left.is_empty() {
+        let why = format!("not part of {}", set.name());
+        return Err(PromoteError::Missing { names: left, why }.into());
+    }
+    Ok(set)
 }
 
 /// Promotes, and prints what was or would be done; `again` is the command that does it.

@@ -55,6 +55,7 @@ pub async fn run(options: &Rebuild, global: &Global, terminal: Terminal) -> Resu
         wait: Span::default(),
         // What a step fetches is what this is about.
         no_cache: true,
+        fail_fast: options.failing.fail_fast,
     };
     let boxes = &computed.boxes;
     let report = build(session.ports(), &session.setting, boxes, &build_options, &emit, &cancel).await?;

@@ -13,11 +13,14 @@ pub async fn run(options: &Rollback, global: &Global, terminal: Terminal) -> Res
     let tag = &options.tag;
     let channel = channel_of(&loaded, tag)?;
     let session = Session::open(&loaded, global).await?;
+    if options.yes {
+        session.may_write("a rollback")?;
+    }
     let ledger = Ledger::new(session.ports().registry, &session.setting.ledger);
     let past = history(ledger, tag).await.map_err(PromoteError::from)?;
     let Some(back) = rollback(&past.sets, &past.unfinished) else {
-        let (names, why) = (vec![tag.to_string()], "nothing else was promoted before".to_owned());
-        return Err(PromoteError::Missing { names, why }.into());
+        let why = "nothing else was promoted before, so there is nothing to go back to";
+        return Err(PromoteError::NoSet { name: tag.to_string(), why }.into());
     };
     let kept = past.sets.first().into_iter().flat_map(|set| &set.boxes);
     for member in kept.filter(|member| !back.set.boxes.iter().any(|other| other.name == member.name)) {

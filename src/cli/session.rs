@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 
 use super::args::{Boxes, Global};
+use super::buildlog::BuildLogs;
 use super::ci::{Ci, Trust};
 use super::error::CliError;
 use super::terminal::Terminal;
@@ -139,9 +140,9 @@ impl Loaded {
     }
 }
 
-/// Where hashes and small blobs are remembered: `$BOXWRIGHT_CACHE`, else the user's cache
+/// Where hashes and small blobs are remembered, and logs of failed builds kept: `$BOXWRIGHT_CACHE`, else the user's cache
 /// directory; `BOXWRIGHT_CACHE=off` remembers nothing.
-fn cache() -> Option<PathBuf> {
+pub fn cache() -> Option<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     match variable("BOXWRIGHT_CACHE") {
         Some(off) if off.as_os_str() == "off" => None,
@@ -261,6 +262,16 @@ pub struct Session {
 impl Session {
     /// Opens the registry, the engine's client and, where it is embedded, the store.
     pub async fn open(loaded: &Loaded, global: &Global) -> Result<Self, CliError> {
+        Self::over(loaded, global, true).await
+    }
+
+    /// The same for whoever must see that the registry has what it says it has: no blob is taken
+    /// from this machine in its place.
+    pub async fn open_unremembered(loaded: &Loaded, global: &Global) -> Result<Self, CliError> {
+        Self::over(loaded, global, false).await
+    }
+
+    async fn over(loaded: &Loaded, global: &Global, is_remembering: bool) -> Result<Self, CliError> {
         let (registry, embedded) = match &loaded.project.registry {
             RegistryChoice::Remote(registry) => (registry.clone(), None),
             RegistryChoice::Embedded => {
@@ -275,11 +286,15 @@ impl Session {
         let credentials = Arc::new(credentials.hiding(hidden(&loaded.project)));
         let declared = hosts::declared(|name| std::env::var_os(name))?;
         let mut client = HttpRegistry::new(Arc::clone(&credentials), declared, Limits::default())?;
-        let progress = Arc::new(Progress::new(Terminal::new(global)));
+        let mut progress = Progress::new(Terminal::new(global));
+        if let Some(cache) = cache() {
+            progress = progress.logging(BuildLogs::in_directory(cache.join("logs")));
+        }
+        let progress = Arc::new(progress);
         client = client.signing(AwsKeys::from_environment(|name| std::env::var(name).ok()));
         let shown = Arc::clone(&progress);
         client = client.telling(Arc::new(move |wait| shown.event(Event::Held(wait))));
-        if let Some(cache) = cache() {
+        if let Some(cache) = cache().filter(|_| is_remembering) {
             client = client.remembering(cache.join("blobs"));
         }
         let client = Arc::new(client);
@@ -430,10 +445,12 @@ pub fn run(global: &Global, ci: &Ci) -> (RunId, u32) {
 
 /// Hands the engine the same credentials that the registry client uses.
 fn logins(credentials: Arc<Credentials>) -> AuthSource {
-    Arc::new(move |host: &str| {
-        let (credentials, host) = (Arc::clone(&credentials), host.to_owned());
+    Arc::new(move |place: &str| {
+        let (credentials, place) = (Arc::clone(&credentials), place.to_owned());
         async move {
-            match credentials.lookup(&host).await.map_err(|error| error.to_string())? {
+            let (host, name) =
+                place.split_once('/').map_or((&*place, None), |(host, name)| (host, Some(name)));
+            match credentials.lookup(host, name).await.map_err(|error| error.to_string())? {
                 Credential::Anonymous => Ok(None),
                 Credential::Basic { user, password } => {
                     Ok(Some(Login::Password { username: user, password: password.expose().to_owned() }))

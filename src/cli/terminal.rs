@@ -18,6 +18,8 @@ pub struct Terminal {
     pub verbose: bool,
     /// Whether stderr is a terminal on which lines can be redrawn.
     pub is_live: bool,
+    /// Whether a CI runs this, whose machine may be gone afterwards.
+    pub is_ci: bool,
     /// Whether terminals here show more than ASCII.
     pub is_unicode: bool,
     /// Whether a runner of GitHub Actions, or of what resembles it, reads along for commands.
@@ -34,13 +36,15 @@ pub const BOLD: Style = Style::new().bold();
 impl Terminal {
     pub fn new(global: &Global) -> Self {
         let is_dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
-        let is_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
+        let is_read_for_commands = std::env::var("GITHUB_ACTIONS").is_ok_and(|value| value == "true");
+        let is_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty()) || is_read_for_commands;
         Self {
             quiet: global.quiet,
             verbose: global.verbose,
             is_live: std::io::stderr().is_terminal() && !is_dumb && !is_ci,
             is_unicode: is_unicode(|name| std::env::var(name).ok()),
-            is_read_for_commands: std::env::var("GITHUB_ACTIONS").is_ok_and(|value| value == "true"),
+            is_ci,
+            is_read_for_commands,
             color: global.color,
         }
     }

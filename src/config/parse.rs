@@ -249,6 +249,7 @@ struct Defaults {
 struct Shared {
     network: Option<String>,
     max_size: Option<u64>,
+    timeout: Option<Span>,
 }
 
 impl Defaults {
@@ -261,7 +262,7 @@ impl Defaults {
             allow: BTreeSet::new(),
         };
         let Some(section) = section else { return Ok(defaults) };
-        section.allow(&["context", "dockerfile", "platforms", "network", "max-size"])?;
+        section.allow(&["context", "dockerfile", "platforms", "network", "max-size", "timeout"])?;
         if let Some(field) = section.field("context") {
             defaults.context = inside(&field)?;
         }
@@ -309,7 +310,16 @@ fn shared(section: &Section<'_>, defaults: &Shared) -> Result<Shared, ConfigErro
         Some(field) => Some(bytes(&field)?),
         None => defaults.max_size,
     };
-    Ok(Shared { network, max_size })
+    let timeout = match section.field("timeout") {
+        Some(field) => match field.parse()? {
+            none if none == Span::default() => {
+                return Err(field.error(format!("`{}` must be at least 1s", field.name)));
+            }
+            span => Some(span),
+        },
+        None => defaults.timeout,
+    };
+    Ok(Shared { network, max_size, timeout })
 }
 
 /// Reads a size such as `4GiB` or `500MB`.
@@ -347,6 +357,7 @@ fn box_spec(name: &str, section: &Section<'_>, defaults: &Defaults) -> Result<Bo
         "contexts",
         "prefix",
         "max-size",
+        "timeout",
         "only",
         "network",
         "extra-hosts",
@@ -371,7 +382,7 @@ fn box_spec(name: &str, section: &Section<'_>, defaults: &Defaults) -> Result<Bo
         Some(field) => inside(&field)?,
         None => defaults.dockerfile.clone().unwrap_or_else(|| context.join("Dockerfile")),
     };
-    let Shared { network, max_size } = shared(section, &defaults.epoch_fields)?;
+    let Shared { network, max_size, timeout } = shared(section, &defaults.epoch_fields)?;
     let mut allow = lint::allowed(section)?;
     allow.extend(&defaults.allow);
     let mut args = BTreeMap::new();
@@ -399,6 +410,7 @@ fn box_spec(name: &str, section: &Section<'_>, defaults: &Defaults) -> Result<Bo
         contexts,
         prefix: section.field("prefix").map(|field| template(&field)).transpose()?,
         max_size,
+        timeout,
         only: strings("only")?,
         network,
         extra_hosts: strings("extra-hosts")?,

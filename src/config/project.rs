@@ -158,6 +158,8 @@ pub struct BoxSpec {
     pub prefix: Option<Template>,
     /// The largest image that is pushed, in bytes.
     pub max_size: Option<u64>,
+    /// How long its build may take.
+    pub timeout: Option<Span>,
     /// The channels this box is reserved for; none means every one.
     pub only: Vec<String>,
     /// The network mode of `RUN` steps.

@@ -1,12 +1,7 @@
-//! What Dockerfiles need and the engine at hand cannot do: looked for before the first build,
-//! so that no box is built and pushed for the sake of one that cannot be built.
-
-use std::collections::BTreeMap;
+//! What Dockerfiles need and the engine at hand cannot do.
 
 use super::keys::Keyed;
-use super::make::Maker;
 use crate::inputs::{Need, NeedKind};
-use crate::plan::{Action, Seen, plan};
 
 /// The engine's own frontend cannot read what the boxes to be built need.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +25,7 @@ fn list(places: &[(String, Need)]) -> String {
 }
 
 /// Returns every place in these boxes that is beyond an engine of this version.
-pub(super) fn beyond<'a>(version: &str, boxes: impl Iterator<Item = &'a Keyed>) -> Option<Beyond> {
+pub fn beyond<'a>(version: &str, boxes: impl Iterator<Item = &'a Keyed>) -> Option<Beyond> {
     let major: u32 = version.split('.').next()?.parse().ok()?;
     let mut places = Vec::new();
     for keyed in boxes {
@@ -42,22 +37,4 @@ pub(super) fn beyond<'a>(version: &str, boxes: impl Iterator<Item = &'a Keyed>) 
         places.extend(beyond.map(|need| (keyed.wanted.name.clone(), need.clone())));
     }
     (!places.is_empty()).then(|| Beyond { version: version.to_owned(), places })
-}
-
-/// Checks the boxes that are about to be built. An engine that does not answer is left to the
-/// first build to tell of.
-pub(super) async fn check(
-    maker: &Maker<'_>,
-    boxes: &[Keyed],
-    seen: &BTreeMap<String, Seen>,
-) -> Result<(), Beyond> {
-    let wanted: Vec<_> = boxes.iter().map(|keyed| keyed.wanted.clone()).collect();
-    let rows = plan(&wanted, seen);
-    let missing = boxes.iter().zip(rows).filter(|(_, row)| row.action == Action::Build);
-    let missing: Vec<&Keyed> = missing.map(|(keyed, _)| keyed).collect();
-    if missing.iter().all(|keyed| keyed.needs().is_empty()) {
-        return Ok(());
-    }
-    let Ok(version) = maker.version().await else { return Ok(()) };
-    beyond(version, missing.into_iter()).map_or(Ok(()), Err)
 }

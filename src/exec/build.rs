@@ -8,15 +8,17 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::beyond::{self, Beyond};
+use super::before::{self, NoRoom};
+use super::beyond::Beyond;
 use super::event::{Emit, Event};
+use super::failure::Failure;
 use super::finish::finish;
 use super::keys::Keyed;
 use super::ledger::{Held, Leased, Ledger, LedgerError};
 use super::make::{Made, Maker, Origin};
 use super::probe::{observe_all, sizes};
 use super::schedule::{Finished, in_order};
-use super::secrets::{self, NoSecret};
+use super::secrets::NoSecret;
 use super::stored;
 use super::{Ports, Setting};
 use crate::model::{Digest, Generation, Key, Span, Timestamp};
@@ -32,6 +34,8 @@ pub struct BuildOptions {
     pub wait: Span,
     /// Whether to ignore the engine's build cache.
     pub no_cache: bool,
+    /// Whether the first failure ends the run, and not only what stands on the box.
+    pub fail_fast: bool,
 }
 
 /// What became of a box.
@@ -44,8 +48,8 @@ pub enum Outcome {
     /// It is missing, and may not be pushed from here.
     Forbidden(String),
     /// It could not be built.
-    Failed(String),
-    /// A box it stands on is not there.
+    Failed(Failure),
+    /// A box it stands on is not there, or another one's failure ended all.
     Skipped(String),
 }
 
@@ -96,6 +100,8 @@ pub enum BuildError {
         name: String,
         /// The request that failed and how.
         why: String,
+        /// Whether other credentials would help.
+        wants_login: bool,
     },
     /// A box that is to be built cannot have a secret; nothing was built.
     #[error(transparent)]
@@ -103,6 +109,9 @@ pub enum BuildError {
     /// A box that is to be built needs a later engine; nothing was built.
     #[error(transparent)]
     Beyond(#[from] Beyond),
+    /// The engine has no room; nothing was built.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
 }
 
 /// How long a run that is stopped still waits for an answer.
@@ -217,8 +226,7 @@ impl Work<'_> {
             seen = probe(ports, setting, self.boxes) => {
                 self.seen = seen?;
                 if matches!(self.maker.origin, Origin::Engine) && !self.maker.leases().is_empty() {
-                    secrets::check(ports, self.boxes, &self.seen).await?;
-                    beyond::check(&self.maker, self.boxes, &self.seen).await?;
+                    before::check(&self.maker, self.boxes, &self.seen).await?;
                 }
                 self.current = self.seen.clone();
                 return Ok(RunSaw::Probed);
@@ -254,7 +262,7 @@ impl Work<'_> {
             for name in lost {
                 if let Some(report) = self.reports.get_mut(&name) {
                     report.reason = "it was moved or removed again and again".to_owned();
-                    report.outcome = Outcome::Failed(report.reason.clone());
+                    report.outcome = Outcome::Failed(report.reason.clone().into());
                     report.digest = None;
                 }
             }
@@ -323,17 +331,24 @@ pub(super) async fn probe(
     boxes: &[Keyed],
 ) -> Result<BTreeMap<String, Seen>, BuildError> {
     let seen = look(ports, setting, boxes).await;
-    for (name, seen) in &seen {
-        if let State::Unknown { why } = &seen.state {
-            return Err(BuildError::Unknown { name: name.clone(), why: why.clone() });
+    all_known(&seen)?;
+    Ok(seen)
+}
+
+/// Checks that the registry said of each box what stands.
+pub fn all_known(seen: &BTreeMap<String, Seen>) -> Result<(), BuildError> {
+    for (name, seen) in seen {
+        if let State::Unknown { why, wants_login } = &seen.state {
+            let (name, why) = (name.clone(), why.clone());
+            return Err(BuildError::Unknown { name, why, wants_login: *wants_login });
         }
     }
-    Ok(seen)
+    Ok(())
 }
 
 /// What is known of the boxes when the run is stopped before they were probed.
 pub(super) fn interrupted(boxes: &[Keyed]) -> BTreeMap<String, Seen> {
-    let state = State::Unknown { why: "interrupted".to_owned() };
+    let state = State::Unknown { why: "interrupted".to_owned(), wants_login: false };
     let seen = Seen { generation: Generation(0), state };
     boxes.iter().map(|keyed| (keyed.wanted.name.clone(), seen.clone())).collect()
 }
@@ -368,12 +383,12 @@ pub(super) async fn run_all(
         }
         Some(made.map(|made| Made { seconds, ..made }).map_err(|outcome| (outcome, seconds)))
     };
-    let finished = in_order(&nodes, options.jobs, work, cancel).await;
+    let finished = in_order(&nodes, options.jobs, options.fail_fast, work, cancel).await;
     for (name, end) in &finished {
-        if let Finished::Blocked(parent) = end
+        if let Some(why) = end.skipped(&finished)
             && !reports.contains_key(name)
         {
-            emit(Event::Skipped { name: name.clone(), because: parent.clone() });
+            emit(Event::Skipped { name: name.clone(), why });
         }
     }
     finished
@@ -385,9 +400,8 @@ fn tell(emit: Emit<'_>, name: String, made: Result<&Made, &Outcome>, seconds: f6
         Ok(Made { digest, adopted, .. }) => {
             emit(Event::Built { name, digest: digest.clone(), adopted: *adopted, seconds });
         }
-        Err(Outcome::Failed(error) | Outcome::Forbidden(error)) => {
-            emit(Event::Failed { name, error: error.clone() });
-        }
+        Err(Outcome::Failed(failure)) => emit(Event::Failed { name, failure: failure.clone() }),
+        Err(Outcome::Forbidden(why)) => emit(Event::Failed { name, failure: why.clone().into() }),
         Err(Outcome::Used | Outcome::Built | Outcome::Skipped(_)) => {}
     }
 }
@@ -396,7 +410,7 @@ pub(super) fn merge(
     reports: &mut BTreeMap<String, BoxReport>,
     boxes: &[Keyed],
     seen: &BTreeMap<String, Seen>,
-    mut finished: BTreeMap<String, Finished<Made>>,
+    finished: BTreeMap<String, Finished<Made>>,
     is_cancelled: bool,
 ) {
     for keyed in boxes {
@@ -410,7 +424,7 @@ pub(super) fn merge(
             reason: String::new(),
             seconds: 0.0,
         };
-        match finished.remove(name) {
+        match finished.get(name).cloned() {
             Some(Finished::Done(made)) => {
                 // A box that an earlier round built stays built, though this round only saw it.
                 let was_built = reports.get(name).is_some_and(|before| before.outcome == Outcome::Built);
@@ -426,15 +440,16 @@ pub(super) fn merge(
             }
             Some(Finished::Failed((outcome, seconds))) => {
                 report.reason = match &outcome {
-                    Outcome::Failed(why) | Outcome::Forbidden(why) | Outcome::Skipped(why) => why.clone(),
+                    Outcome::Failed(Failure { why, .. }) => why.clone(),
+                    Outcome::Forbidden(why) | Outcome::Skipped(why) => why.clone(),
                     Outcome::Used | Outcome::Built => String::new(),
                 };
                 report.outcome = outcome;
                 report.seconds = seconds;
             }
-            Some(Finished::Blocked(parent)) => {
-                report.reason = format!("{parent} is not there");
-                report.outcome = Outcome::Skipped(parent);
+            Some(ref end @ (Finished::Blocked(ref other) | Finished::Stopped(ref other))) => {
+                report.reason = format!("not built: {}", end.skipped(&finished).unwrap_or_default());
+                report.outcome = Outcome::Skipped(other.clone());
             }
             None => {
                 debug_assert!(is_cancelled, "every box ends, unless the run is stopped");
@@ -445,6 +460,19 @@ pub(super) fn merge(
             }
         }
         reports.insert(name.clone(), report);
+    }
+}
+
+impl Finished<Made> {
+    /// Says because of what a box was not built, if another one is to blame.
+    fn skipped(&self, all: &BTreeMap<String, Self>) -> Option<String> {
+        let is_missing = |name| matches!(all.get(name), Some(Self::Failed((Outcome::Forbidden(_), _))));
+        match self {
+            Self::Blocked(first) if is_missing(first) => Some(format!("{first} is missing")),
+            Self::Blocked(first) => Some(format!("{first} failed")),
+            Self::Stopped(failed) => Some(format!("stopped, for {failed} failed")),
+            Self::Done(_) | Self::Failed(_) => None,
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! Carries out what a [`Promoter`] asks for.
 //!
 //! Tags move by writing the very bytes of the manifest under another name: nothing is
-//! pulled, rebuilt or uploaded.
+//! pulled, rebuilt or uploaded. All boxes' requests go out together; the client bounds how many
+//! are under way.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::build::{release, take_lease};
@@ -11,7 +13,7 @@ use super::ledger::{Held, Ledger, LedgerError};
 use super::promote::{PromoteError, PromoteReport, record_tag};
 use super::{Ports, Setting};
 use crate::model::{Digest, Key, PlanRecord, RawManifest, RecordTag, SetRecord, Tag, Timestamp};
-use crate::plan::{Promoter, PromoterAction, PromoterEnd, PromoterSaw, Promotion, Step, Why};
+use crate::plan::{Look, Promoter, PromoterAction, PromoterEnd, PromoterSaw, Promotion, Put, Step, Why};
 use crate::port::{Reference, RegistryError};
 use crate::retention::pause;
 
@@ -24,8 +26,10 @@ pub(super) struct Carrier<'a> {
     keys: Vec<Key>,
     emit: Emit<'a>,
     leases: Vec<Held>,
-    /// The bytes that were read last.
-    raw: Option<RawManifest>,
+    /// The bytes that were read, by step.
+    raw: BTreeMap<usize, RawManifest>,
+    /// The steps of which it was told that their tags stand.
+    told: BTreeSet<usize>,
     /// The record that is written twice: as plan and as set.
     record: Option<SetRecord>,
     error: Option<PromoteError>,
@@ -44,7 +48,8 @@ impl<'a> Carrier<'a> {
             keys,
             emit,
             leases: Vec::new(),
-            raw: None,
+            raw: BTreeMap::new(),
+            told: BTreeSet::new(),
             record: None,
             error: None,
             was_done: None,
@@ -75,6 +80,7 @@ impl<'a> Carrier<'a> {
                 self.error = Some(error);
                 PromoterSaw::Failed { is_refused }
             }));
+            self.tell(&promoter);
         };
         match (end, promoter.plan()) {
             (PromoterEnd::Done { moved }, Some(plan)) => {
@@ -87,7 +93,7 @@ impl<'a> Carrier<'a> {
                 let steps = plan.map_or(&[][..], |plan| &plan.steps);
                 let error = self.why(why, plan, steps);
                 Err(match partly {
-                    Some(at) => self.partly(at, steps, &error),
+                    Some(left) => self.partly(&left, steps, &error),
                     None => error,
                 })
             }
@@ -99,9 +105,7 @@ impl<'a> Carrier<'a> {
         let Self { ports, setting, ledger, tag, emit, .. } = *self;
         let registry = ports.registry;
         let at = Reference::Tag(tag.clone());
-        let step = |index: usize| {
-            steps.get(index).map(|step| &step.member).ok_or_else(|| PromoteError::Lapsed { tag: tag.clone() })
-        };
+        let member = |index: usize| steps.get(index).map(|step| &step.member);
         Ok(match action {
             PromoterAction::Lease => {
                 let held = take_lease(ports, setting, ledger, self.keys.clone(), emit).await?;
@@ -116,37 +120,36 @@ impl<'a> Carrier<'a> {
             PromoterAction::FindPlan => PromoterSaw::Plan(ledger.digest(&self.record_tag(true)?).await?),
             PromoterAction::WritePlan => self.write(true).await?,
             PromoterAction::WriteSet => self.write(false).await?,
-            PromoterAction::Head(index) => {
-                PromoterSaw::Holds(registry.head(&step(index)?.repository, &at).await?)
+            PromoterAction::Look => {
+                let looks = steps.iter().map(async |step| {
+                    let (member, content) = (&step.member, Reference::Digest(step.member.digest.clone()));
+                    let holds = registry.head(&member.repository, &at);
+                    futures_util::try_join!(holds, registry.get(&member.repository, &content))
+                });
+                let all: Vec<_> = futures_util::future::try_join_all(looks).await?;
+                let look = |(holds, raw): &(_, Option<RawManifest>)| Look {
+                    holds: Option::clone(holds),
+                    is_there: raw.is_some(),
+                };
+                let looks = all.iter().map(look).collect();
+                let raw = all.into_iter().enumerate().filter_map(|(step, (_, raw))| Some((step, raw?)));
+                self.raw = raw.collect();
+                PromoterSaw::Looked(looks)
             }
-            PromoterAction::Fetch(index) => {
-                let member = step(index)?;
-                let content = Reference::Digest(member.digest.clone());
-                self.raw = registry.get(&member.repository, &content).await?;
-                PromoterSaw::Content { is_there: self.raw.is_some() }
+            PromoterAction::Put(puts) => {
+                let raw = &self.raw;
+                let puts = puts.iter().filter_map(|step| Some((member(*step)?, raw.get(step)?)));
+                let puts = puts.map(|(member, raw)| registry.put(&member.repository, &at, raw));
+                let done = futures_util::future::join_all(puts).await;
+                PromoterSaw::Put(done.into_iter().map(|done| self.put(done)).collect())
             }
-            PromoterAction::Put(index) => match &self.raw {
-                Some(raw) => {
-                    registry.put(&step(index)?.repository, &at, raw).await?;
-                    PromoterSaw::Written
-                }
-                None => PromoterSaw::Failed { is_refused: true },
-            },
-            PromoterAction::ReadBack { step: index, reads } => {
+            PromoterAction::ReadBack { steps, reads } => {
                 tokio::time::sleep(pause(reads)).await;
-                let raw = registry.get(&step(index)?.repository, &at).await?;
-                PromoterSaw::Holds(raw.map(|raw| raw.digest().clone()))
-            }
-            PromoterAction::Tell(index) => {
-                let member = step(index)?;
-                let (name, digest) = (member.name.clone(), member.digest.clone());
-                emit(Event::Tagged { name, reference: format!("{}:{tag}", member.repository), digest });
-                PromoterSaw::Done
-            }
-            PromoterAction::Confirm => {
-                let looks = steps.iter().map(|step| registry.head(&step.member.repository, &at));
-                let all: Result<Vec<_>, RegistryError> = futures_util::future::try_join_all(looks).await;
-                PromoterSaw::All(all?)
+                let reads = steps.iter().filter_map(|step| member(*step));
+                let reads = reads.map(|member| registry.get(&member.repository, &at));
+                let all: Vec<_> = futures_util::future::try_join_all(reads).await?;
+                let digest = |raw: Option<RawManifest>| raw.map(|raw| raw.digest().clone());
+                PromoterSaw::Holds(all.into_iter().map(digest).collect())
             }
             PromoterAction::Release => {
                 release(ledger, &self.leases, emit).await;
@@ -154,6 +157,27 @@ impl<'a> Carrier<'a> {
             }
             PromoterAction::Resolve | PromoterAction::End(_) => PromoterSaw::Done,
         })
+    }
+
+    /// Tells of the tags that stand, each once.
+    fn tell(&mut self, promoter: &Promoter) {
+        let steps = promoter.plan().map_or(&[][..], |plan| &plan.steps);
+        for &step in promoter.standing() {
+            if let Some(member) = steps.get(step).map(|step| &step.member).filter(|_| self.told.insert(step))
+            {
+                let (name, digest) = (member.name.clone(), member.digest.clone());
+                let reference = format!("{}:{}", member.repository, self.tag);
+                (self.emit)(Event::Tagged { name, reference, digest });
+            }
+        }
+    }
+
+    /// Says what came of a put, and keeps the first error.
+    fn put(&mut self, done: Result<(), RegistryError>) -> Put {
+        let Err(error) = done else { return Put::Written };
+        let put = if error.failure.is_refusal() { Put::Refused } else { Put::Unknown };
+        self.error.get_or_insert(error.into());
+        put
     }
 
     fn record_tag(&self, is_plan: bool) -> Result<Tag, LedgerError> {
@@ -218,17 +242,18 @@ impl<'a> Carrier<'a> {
         }
     }
 
-    /// Says that it stopped at a step, after some tags had moved or may have.
-    fn partly(&self, at: usize, steps: &[Step], error: &PromoteError) -> PromoteError {
-        let names = |steps: &[Step]| steps.iter().map(|step| step.member.name.clone()).collect();
-        let (moved, left) = steps.split_at(at.min(steps.len()));
-        let name = left.first().map_or_else(|| "the set record".to_owned(), |step| step.member.name.clone());
+    /// Says that it stopped after some tags had moved or may have.
+    fn partly(&self, left: &[usize], steps: &[Step], error: &PromoteError) -> PromoteError {
+        let (mut names, mut moved) = (Vec::new(), Vec::new());
+        for (index, step) in steps.iter().enumerate() {
+            if left.contains(&index) { &mut names } else { &mut moved }.push(step.member.name.clone());
+        }
         PromoteError::Partly {
             tag: self.tag.clone(),
-            name,
+            name: names.first().cloned().unwrap_or_else(|| "the set record".to_owned()),
             why: error.to_string(),
-            moved: names(moved),
-            left: names(left),
+            moved,
+            left: names,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What the protocols tell while they run.
 
+use super::failure::Failure;
 use crate::model::{Digest, Span, Timestamp};
-use crate::port::{BuildEvent, PushEvent, Wait};
+use crate::port::{BuildEvent, PushEvent, Room, Wait};
 
 /// Takes events; printers implement it.
 pub type Emit<'a> = &'a (dyn Fn(Event) + Send + Sync);
@@ -36,6 +37,13 @@ pub enum Event {
         run: String,
         /// How long at most.
         patience: Span,
+    },
+    /// The engine may have too little room for what is to be built.
+    Cramped {
+        /// What it has.
+        room: Room,
+        /// What the builds bring at least, if nothing of it is there already, in bytes.
+        brings: u64,
     },
     /// A box's build began.
     Building {
@@ -91,15 +99,15 @@ pub enum Event {
     Failed {
         /// Its name.
         name: String,
-        /// Why.
-        error: String,
+        /// Why, and where its build ended.
+        failure: Failure,
     },
-    /// A box was not tried because one it stands on failed.
+    /// A box was not built because of another one.
     Skipped {
         /// Its name.
         name: String,
-        /// The one that failed.
-        because: String,
+        /// Why, such as `base failed`.
+        why: String,
     },
     /// A tag was moved.
     Tagged {

@@ -122,7 +122,7 @@ pub async fn push(
         }
     }
     // What is here already need not be waited for.
-    let options = BuildOptions { jobs: 2, wait: Span::default(), no_cache: false };
+    let options = BuildOptions { jobs: 2, wait: Span::default(), no_cache: false, fail_fast: false };
     let origin = Origin::Archive(archive);
     let report = build_from(ports, setting, boxes, &options, origin, emit, cancel).await?;
     let mut outcomes = report.boxes.values().map(|report| &report.outcome);
@@ -226,6 +226,11 @@ impl<'a> Upload<'a> {
                 self.ports.registry.put(self.repository, &at, raw).await?;
             }
             other => other?,
+        }
+        // One that it remembers, and has lost, is not taken in as a manifest; as a blob it is.
+        if self.ports.registry.get(self.repository, &root.clone().into()).await?.is_none() {
+            self.ports.registry.put_blob(self.repository, raw.bytes().clone()).await?;
+            self.ports.registry.put(self.repository, &at, raw).await?;
         }
         Ok(root.clone())
     }

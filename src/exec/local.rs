@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 
 use tokio_util::sync::CancellationToken;
 
-use super::beyond;
+use super::before;
 use super::build::{BuildError, BuildOptions, BuildReport, Outcome, interrupted, merge, probe, run_all};
 use super::event::Emit;
 use super::keys::Keyed;
 use super::make::{Made, Maker, Origin, Parents, chain, stands};
 use super::probe::sizes;
 use super::run::local_name;
-use super::secrets;
 use super::{Ports, Setting};
 use crate::plan::Seen;
 use crate::port::EngineError;
@@ -27,15 +26,13 @@ pub async fn build_local(
     emit: Emit<'_>,
     cancel: &CancellationToken,
 ) -> Result<BuildReport, BuildError> {
-    let mut maker = Maker::new(ports, setting, options, Origin::Engine, emit);
-    maker.is_local = true;
+    let maker = Maker::new(ports, setting, options, Origin::Local, emit);
     let seen = tokio::select! {
         biased;
         () = cancel.cancelled() => interrupted(boxes),
         seen = probe(ports, setting, boxes) => seen?,
     };
-    secrets::check(ports, boxes, &seen).await?;
-    beyond::check(&maker, boxes, &seen).await?;
+    before::check(&maker, boxes, &seen).await?;
     let mut reports = BTreeMap::new();
     let finished = run_all(&maker, boxes, &seen, &reports, cancel).await;
     merge(&mut reports, boxes, &seen, finished, cancel.is_cancelled());
@@ -50,7 +47,7 @@ pub async fn build_local(
         // The build stands without its size.
         let size = ports.engine.size(&crate::port::ImageId(image)).await.ok();
         sizes.extend(size.map(|size| (name.clone(), size)));
-        local.insert(name.clone(), local_name(&keyed.wanted));
+        local.insert(name.clone(), local_name(&keyed.wanted, report.generation));
     }
     let is_interrupted = cancel.is_cancelled();
     Ok(BuildReport { boxes: reports, lease_until: None, can_push: false, sizes, local, is_interrupted })
@@ -63,7 +60,7 @@ pub(super) async fn make(
     first: &Seen,
     parents: &Parents,
 ) -> Result<Made, Outcome> {
-    let failed = |error: EngineError| Outcome::Failed(chain(&error));
+    let failed = |error: EngineError| Outcome::Failed(chain(&error).into());
     let made = |digest, local: Option<String>, reason| Made {
         repository: keyed.wanted.repository.clone(),
         digest,
@@ -76,12 +73,12 @@ pub(super) async fn make(
     };
     let reason = match stands(first, parents, keyed).image {
         Judged::Fits(digest) => return Ok(made(digest, None, "present".to_owned())),
-        Judged::Unknown(why) => return Err(Outcome::Failed(why)),
+        Judged::Unknown(why) => return Err(Outcome::Failed(why.into())),
         Judged::Missing => "no image has this key".to_owned(),
         Judged::Unfit(why) => why,
     };
     let image = maker.build(keyed, first.generation, parents, &reason).await.map_err(Outcome::Failed)?;
-    let reference = local_name(&keyed.wanted);
+    let reference = local_name(&keyed.wanted, first.generation);
     maker.ports.engine.name(&image, &reference).await.map_err(failed)?;
     Ok(made(image.0, Some(reference), reason))
 }

@@ -9,6 +9,7 @@ use tokio::sync::OnceCell;
 use super::beyond::beyond;
 use super::build::{BuildOptions, Outcome};
 use super::event::{Emit, Event};
+use super::failure::{FailedStep, Failure, Tail};
 use super::import::Upload;
 use super::keys::Keyed;
 use super::ledger::{Held, Ledger, LedgerError};
@@ -43,6 +44,8 @@ pub(super) struct Made {
 pub(super) enum Origin<'a> {
     /// The engine builds them.
     Engine,
+    /// The engine builds them, and in it they stay.
+    Local,
     /// They were built elsewhere.
     Archive(&'a dyn Archive),
 }
@@ -73,8 +76,6 @@ pub(super) struct Maker<'a> {
     pub ledger: Ledger<'a>,
     pub options: &'a BuildOptions,
     pub origin: Origin<'a>,
-    /// Whether what it makes stays in the engine.
-    pub is_local: bool,
     /// The leases taken so far, each renewing the one before.
     leases: Mutex<Vec<Held>>,
     /// Held while a lease is renewed, so that boxes made at once do it once.
@@ -99,7 +100,6 @@ impl<'a> Maker<'a> {
             ledger,
             options,
             origin,
-            is_local: false,
             leases: Mutex::default(),
             renewing,
             engine: OnceCell::new(),
@@ -130,11 +130,11 @@ impl<'a> Maker<'a> {
 
     /// Makes one box, whose parents stand.
     pub async fn make(&self, keyed: &'a Keyed, first: &Seen, parents: &Parents) -> Result<Made, Outcome> {
-        if self.is_local {
+        if matches!(self.origin, Origin::Local) {
             return local::make(self, keyed, first, parents).await;
         }
         let mut job = Job::new(stands(first, parents, keyed), !self.leases().is_empty());
-        let mut image = None;
+        let (mut image, mut step) = (None, None);
         loop {
             let saw = match job.next() {
                 JobAction::Wait => self
@@ -150,8 +150,12 @@ impl<'a> Maker<'a> {
                 }
                 JobAction::Build { generation, reason } => {
                     let built = match self.origin {
-                        Origin::Engine => {
-                            self.build(keyed, generation, parents, &reason).await.map(Image::Built)
+                        Origin::Engine | Origin::Local => {
+                            let built = self.build(keyed, generation, parents, &reason).await;
+                            built.map(Image::Built).map_err(|failure| {
+                                step = failure.step;
+                                failure.why
+                            })
                         }
                         Origin::Archive(archive) => {
                             Upload::send(self, archive, keyed, generation, parents).await.map(Image::Sent)
@@ -169,7 +173,7 @@ impl<'a> Maker<'a> {
                     Some(Image::Sent(upload)) => upload.show().await,
                     None => Err("nothing was built".to_owned()),
                 },
-                JobAction::End(end) => return made(keyed, end),
+                JobAction::End(end) => return made(keyed, end, step),
             };
             job = job.observe(saw.unwrap_or_else(JobSaw::Failed));
         }
@@ -181,26 +185,30 @@ impl<'a> Maker<'a> {
         generation: Generation,
         parents: &Parents,
         reason: &str,
-    ) -> Result<ImageId, String> {
+    ) -> Result<ImageId, Failure> {
         let version = self.version().await.map_err(|error| chain(&error))?;
         // A box that stood when the run began can still have to be built.
         if let Some(beyond) = beyond(version, std::iter::once(keyed)) {
-            return Err(beyond.to_string());
+            return Err(beyond.to_string().into());
         }
         let request = self.request(keyed, generation, parents).map_err(|error| chain(&error))?;
         let (emit, name) = (self.emit, keyed.wanted.name.clone());
         let entries = request.entries.len();
         emit(Event::Building { name: name.clone(), reason: reason.to_owned(), entries });
-        let on_build = move |event| emit(Event::Build { name: name.clone(), event });
+        let tail = Tail::default();
+        let on_build = |event| {
+            tail.event(&event);
+            emit(Event::Build { name: name.clone(), event });
+        };
         let image = secrets::build(self.ports, keyed, request, &on_build).await;
-        let image = image.map_err(|error| chain(&error))?;
+        let image = image.map_err(|error| Failure::of_build(&error, keyed, tail))?;
         if let Some(limit) = keyed.spec.max_size {
             let size = self.ports.engine.size(&image).await;
             let size = size.map_err(|error| chain(&error))?;
             if size > limit {
                 let why =
                     format!("its image has {size} bytes, and max-size allows {limit}; it was not pushed");
-                return Err(why);
+                return Err(why.into());
             }
         }
         Ok(image)
@@ -333,7 +341,7 @@ pub(super) fn stands(seen: &Seen, parents: &Parents, keyed: &Keyed) -> Stands {
         }
         State::Missing => Judged::Missing,
         State::Broken { why } => Judged::Unfit(why.clone()),
-        State::Unknown { why } => Judged::Unknown(why.clone()),
+        State::Unknown { why, .. } => Judged::Unknown(why.clone()),
     };
     Stands { generation: seen.generation, image }
 }
@@ -345,14 +353,14 @@ pub(super) fn disagrees(recorded: &Recorded, parents: &Parents, keyed: &Keyed) -
         .find_map(|(name, parent)| recorded.disagrees(name, keyed.parents.get(name)?, &parent.digest))
 }
 
-fn made(keyed: &Keyed, end: JobEnd) -> Result<Made, Outcome> {
+fn made(keyed: &Keyed, end: JobEnd, step: Option<FailedStep>) -> Result<Made, Outcome> {
     let (digest, generation, outcome, adopted, reason) = match end {
         JobEnd::Used { digest, generation, reason } => (digest, generation, Outcome::Used, false, reason),
         JobEnd::Built { digest, generation, adopted, reason } => {
             (digest, generation, Outcome::Built, adopted, reason)
         }
         JobEnd::Forbidden(why) => return Err(Outcome::Forbidden(why)),
-        JobEnd::Failed(why) => return Err(Outcome::Failed(why)),
+        JobEnd::Failed(why) => return Err(Outcome::Failed(Failure { why, step })),
     };
     let repository = keyed.wanted.repository.clone();
     Ok(Made { repository, digest, generation, local: None, outcome, adopted, reason, seconds: 0.0 })

@@ -2,6 +2,7 @@
 //! what it does as events, and prints nothing.
 
 mod attached;
+mod before;
 mod beyond;
 mod build;
 mod carry;
@@ -13,6 +14,7 @@ mod elsewhere;
 mod event;
 mod explain;
 mod export;
+mod failure;
 mod findings;
 mod finish;
 mod import;
@@ -42,8 +44,9 @@ mod sweep;
 mod undo;
 mod within;
 
-pub use beyond::Beyond;
-pub use build::{BoxReport, BuildError, BuildOptions, BuildReport, Outcome, build};
+pub use before::NoRoom;
+pub use beyond::{Beyond, beyond};
+pub use build::{BoxReport, BuildError, BuildOptions, BuildReport, Outcome, all_known, build};
 pub use clean::{CleanError, CleanOptions, CleanReport, clean};
 pub use content::Content;
 pub use copy::{CopyError, Place, copy};
@@ -51,6 +54,7 @@ pub use elsewhere::promote_to;
 pub use event::{Emit, Event};
 pub use explain::{Against, Compared, Difference, ExplainError, Parent, against, compare};
 pub use export::{ExportError, export};
+pub use failure::{FailedStep, Failure};
 pub use findings::Remark;
 pub use import::{ImportError, load, push};
 pub use keys::{Keyed, KeysError, Tree, keys};

@@ -52,13 +52,10 @@ fn from_files(tree: Tree<'_>, pin: &Pin, files: &[PathBuf], format: &PinFormat) 
         })?;
         match &first {
             Some((first_path, first)) if *first != value => {
-                return Err(KeysError::PinsDiffer {
-                    pin: pin.name.clone(),
-                    first_path: (*first_path).clone(),
-                    first: first.clone(),
-                    second_path: path.clone(),
-                    second: value,
-                });
+                let first_path = first_path.display();
+                let message = format!("{first_path} holds `{first}`, but {shown} holds `{value}`");
+                let source = pin.file_at.clone().error(message);
+                return Err(KeysError::PinValue { pin: pin.name.clone(), source });
             }
             Some(_) => {}
             None => first = Some((path, value)),

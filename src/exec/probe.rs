@@ -56,7 +56,7 @@ pub async fn observe(
         match over {
             Ok(true) => generation = generation.next(),
             Ok(false) => return Seen { generation, state },
-            Err(error) => return Seen { generation, state: State::Unknown { why: error.to_string() } },
+            Err(error) => return Seen { generation, state: unknown(&error) },
         }
     }
 }
@@ -87,7 +87,7 @@ async fn state(
 ) -> State {
     match inspect(registry, &want.repository, &tag.clone().into(), platform).await {
         Ok(None) => State::Missing,
-        Err(Unread::Registry(error)) => State::Unknown { why: error.to_string() },
+        Err(Unread::Registry(error)) => unknown(&error),
         Err(Unread::Broken(why)) => State::Broken { why },
         Ok(Some(inspected)) => {
             if inspected.labels.key.as_ref() != Some(want.key()) {
@@ -102,6 +102,10 @@ async fn state(
             }
         }
     }
+}
+
+fn unknown(error: &RegistryError) -> State {
+    State::Unknown { why: error.to_string(), wants_login: error.failure.wants_login() }
 }
 
 /// What an image says of itself.

@@ -65,6 +65,14 @@ pub enum PromoteError {
         /// Why the first of them is not there.
         why: String,
     },
+    /// There is no promotion to take.
+    #[error("{name}: {why}")]
+    NoSet {
+        /// The tag, or one of its promotions.
+        name: String,
+        /// Why.
+        why: &'static str,
+    },
     /// An image could not be copied; no tag was moved.
     #[error("failed to copy {name}")]
     Copy {

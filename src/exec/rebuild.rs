@@ -3,6 +3,7 @@
 //!
 //! What stood stays for as long as a lease, a promotion or the grace of the marker keeps it.
 
+use super::build::{BuildError, all_known};
 use super::event::{Emit, Event};
 use super::keys::Keyed;
 use super::ledger::{Ledger, LedgerError};
@@ -27,13 +28,8 @@ pub enum RebuildError {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// The registry did not say what stands; nothing was marked.
-    #[error("the registry did not say whether {name} is there: {why}")]
-    Unknown {
-        /// The box.
-        name: String,
-        /// The request that failed and how.
-        why: String,
-    },
+    #[error(transparent)]
+    Unknown(#[from] BuildError),
 }
 
 /// Finds out which generations would be replaced, and with `apply` ends them. A key of which
@@ -48,11 +44,7 @@ pub async fn replace(
     let wanted: Vec<_> =
         boxes.iter().map(|keyed| (keyed.wanted.clone(), keyed.spec.platform.clone())).collect();
     let seen = observe_all(ports.registry, &setting.ledger, &wanted).await;
-    for (name, seen) in &seen {
-        if let State::Unknown { why } = &seen.state {
-            return Err(RebuildError::Unknown { name: name.clone(), why: why.clone() });
-        }
-    }
+    all_known(&seen)?;
     let ledger = Ledger::new(ports.registry, &setting.ledger);
     let mut replaced = Vec::new();
     for keyed in boxes {

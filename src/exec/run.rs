@@ -3,11 +3,12 @@
 use super::keys::Keyed;
 use super::probe::observe;
 use super::{Ports, Setting};
+use crate::model::Generation;
 use crate::plan::{State, Wanted};
-use crate::port::{EngineError, RunImage};
+use crate::port::{Engine, EngineError, ImageId, RunImage};
 
 /// Where no registry is: an image of this name is in the engine or nowhere.
-const NOWHERE: &str = "boxwright.invalid/local";
+pub(super) const NOWHERE: &str = "boxwright.invalid/local";
 
 /// Why a box cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,8 @@ pub enum RunError {
         name: String,
         /// The request that failed and how.
         why: String,
+        /// Whether other credentials would help.
+        wants_login: bool,
     },
     /// The engine did not say.
     #[error(transparent)]
@@ -38,7 +41,7 @@ impl RunError {
     pub(super) fn from_state(name: String, state: State) -> Self {
         match state {
             State::Broken { why } => Self::Missing { name, why },
-            State::Unknown { why } => Self::Unknown { name, why },
+            State::Unknown { why, wants_login } => Self::Unknown { name, why, wants_login },
             State::Missing | State::Present { .. } => {
                 Self::Missing { name, why: "no image has its key".to_owned() }
             }
@@ -47,8 +50,25 @@ impl RunError {
 }
 
 /// Names the image of a box that was built for this machine alone.
-pub(super) fn local_name(wanted: &Wanted) -> String {
-    format!("{NOWHERE}/{}:{}", wanted.repository.name(), wanted.tag)
+pub(super) fn local_name(wanted: &Wanted, generation: Generation) -> String {
+    format!("{NOWHERE}/{}:{}", wanted.repository.name(), wanted.tag.with_generation(generation))
+}
+
+/// Finds what was built for this machine alone in the place of what is `missing`.
+pub(super) async fn local_image(
+    engine: &dyn Engine,
+    keyed: &Keyed,
+    generation: Generation,
+    missing: &RunError,
+) -> Result<Option<ImageId>, RunError> {
+    if matches!(missing, RunError::Unknown { .. }) {
+        return Ok(None);
+    }
+    match engine.find(&local_name(&keyed.wanted, generation)).await {
+        // Without an engine nothing was built here.
+        Err(EngineError::Unreachable { .. }) => Ok(None),
+        found => Ok(found?),
+    }
 }
 
 /// Returns the box's image: the one that stands, else one that was built for this machine.
@@ -61,13 +81,6 @@ pub async fn prepare(ports: Ports<'_>, setting: &Setting, keyed: &Keyed) -> Resu
         }
         state => RunError::from_state(name, state),
     };
-    if matches!(missing, RunError::Unknown { .. }) {
-        return Err(missing);
-    }
-    match ports.engine.find(&local_name(&keyed.wanted)).await {
-        Ok(Some(image)) => Ok(RunImage::Local(image)),
-        // Without an engine nothing was built here.
-        Ok(None) | Err(EngineError::Unreachable { .. }) => Err(missing),
-        Err(error) => Err(error.into()),
-    }
+    let local = local_image(ports.engine, keyed, seen.generation, &missing).await?;
+    local.map(RunImage::Local).ok_or(missing)
 }

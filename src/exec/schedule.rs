@@ -13,17 +13,21 @@ pub enum Finished<T, E = (super::Outcome, f64)> {
     Done(T),
     /// Its work failed.
     Failed(E),
-    /// It was not begun, because this parent was not done.
+    /// It was not begun, because this node that it stands on, near or far, was not done.
     Blocked(String),
+    /// It was not begun or not ended, because this node failed and that was to end all.
+    Stopped(String),
 }
 
-/// Works on `nodes`, each a name and the names of its parents, at most `jobs` at once.
+/// Works on `nodes`, each a name and the names of its parents, at most `jobs` at once. A
+/// failure ends what stands on it, or with `fail_fast` all of it.
 ///
 /// `work` gets a node and its parents' results. After `cancel` nothing new begins and what
 /// runs is dropped; nodes that had not ended are then absent from the result.
 pub async fn in_order<T, E, F>(
     nodes: &[(&str, Vec<&str>)],
     jobs: usize,
+    fail_fast: bool,
     work: impl Fn(String, BTreeMap<String, T>) -> F,
     cancel: &CancellationToken,
 ) -> BTreeMap<String, Finished<T, E>>
@@ -40,7 +44,11 @@ where
                 .iter()
                 .find(|parent| finished.get(**parent).is_some_and(|end| !matches!(end, Finished::Done(_))));
             if let Some(parent) = bad {
-                finished.insert((*name).to_owned(), Finished::Blocked((*parent).to_owned()));
+                let first = match finished.get(*parent) {
+                    Some(Finished::Blocked(first)) => first.clone(),
+                    _ => (*parent).to_owned(),
+                };
+                finished.insert((*name).to_owned(), Finished::Blocked(first));
             }
             bad.is_none()
         });
@@ -67,7 +75,16 @@ where
         };
         match next {
             Some((name, Some(Ok(result)))) => finished.insert(name, Finished::Done(result)),
-            Some((name, Some(Err(error)))) => finished.insert(name, Finished::Failed(error)),
+            Some((name, Some(Err(error)))) => {
+                finished.insert(name.clone(), Finished::Failed(error));
+                if fail_fast {
+                    for (other, _) in nodes {
+                        finished.entry((*other).to_owned()).or_insert(Finished::Stopped(name.clone()));
+                    }
+                    return finished;
+                }
+                None
+            }
             Some((name, None)) => finished.insert(name.clone(), Finished::Blocked(name)),
             // Nothing runs. A node that was just blocked may block others; else all is done.
             None if waiting.is_empty() => return finished,
@@ -108,7 +125,7 @@ mod tests {
                 Some(result)
             }
         };
-        let finished = in_order(&nodes, jobs, work, &CancellationToken::new()).await;
+        let finished = in_order(&nodes, jobs, false, work, &CancellationToken::new()).await;
         (finished, order.into_inner().unwrap())
     }
 
@@ -127,9 +144,26 @@ mod tests {
         let (finished, order) = run(1, "build").await;
         assert_eq!(finished["build"], Finished::Failed(()));
         assert_eq!(finished["test"], Finished::Blocked("build".to_owned()));
-        assert_eq!(finished["docs"], Finished::Blocked("test".to_owned()));
+        assert_eq!(finished["docs"], Finished::Blocked("build".to_owned()));
         assert_eq!(finished["lint"], Finished::Done(2));
         assert!(!order.contains(&"test".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_failure_can_be_the_end_of_all() {
+        let work = |name: String, _: BTreeMap<String, ()>| async move {
+            if name == "slow" {
+                std::future::pending::<()>().await;
+            }
+            Some(if name == "bad" { Err(()) } else { Ok(()) })
+        };
+        let nodes = [("good", vec![]), ("slow", vec![]), ("bad", vec!["good"]), ("late", vec!["good"])];
+        let finished = in_order(&nodes, 2, true, work, &CancellationToken::new()).await;
+        assert_eq!(finished["good"], Finished::Done(()));
+        assert_eq!(finished["bad"], Finished::Failed(()));
+        for name in ["slow", "late"] {
+            assert_eq!(finished[name], Finished::Stopped("bad".to_owned()));
+        }
     }
 
     #[tokio::test]
@@ -149,7 +183,7 @@ mod tests {
             *now.lock().unwrap() -= 1;
             Some(Ok::<(), ()>(()))
         };
-        in_order(&nodes, 3, work, &CancellationToken::new()).await;
+        in_order(&nodes, 3, false, work, &CancellationToken::new()).await;
         assert_eq!(*most.lock().unwrap(), 3);
     }
 
@@ -166,7 +200,7 @@ mod tests {
                 Some(Ok::<(), ()>(()))
             }
         };
-        let finished = in_order(&[("a", vec![]), ("b", vec!["a"])], 1, work, &cancel).await;
+        let finished = in_order(&[("a", vec![]), ("b", vec!["a"])], 1, false, work, &cancel).await;
         assert_eq!(finished.keys().collect::<Vec<_>>(), ["a"]);
     }
 }

@@ -1,16 +1,17 @@
 //! Secrets and ssh agents of a box: declared where they are needed, there before anything is
-//! built, and read only when the build that mounts them begins.
+//! built, and read only when the build that mounts them begins. So here is where a build is run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
+
+use tokio::time::timeout;
 
 use super::Ports;
 use super::keys::{Keyed, KeysError};
 use super::redact::Redactor;
 use crate::config::BoxSpec;
 use crate::inputs::{Analysis, Secret};
-use crate::model::{Entry, SecretSource};
-use crate::plan::{Action, Seen, plan};
+use crate::model::{Entry, SecretSource, Span};
 use crate::port::{AgentForward, BuildEvent, BuildRequest, Context, EngineError, ImageId, SecretError};
 
 /// Why a build cannot have what it mounts.
@@ -34,6 +35,12 @@ pub(super) enum MakeError {
     /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// It took too long, and was stopped.
+    #[error("not built within its timeout of {limit}; the build was stopped")]
+    Late {
+        /// How long it may take.
+        limit: Span,
+    },
 }
 
 /// Checks that a box declares what its build cannot do without.
@@ -116,16 +123,8 @@ impl Keyed {
 }
 
 /// Checks that all secrets of the boxes that are about to be built can be read.
-pub(super) async fn check(
-    ports: Ports<'_>,
-    boxes: &[Keyed],
-    seen: &BTreeMap<String, Seen>,
-) -> Result<(), NoSecret> {
-    let wanted: Vec<_> = boxes.iter().map(|keyed| keyed.wanted.clone()).collect();
-    for (keyed, row) in boxes.iter().zip(plan(&wanted, seen)) {
-        if row.action != Action::Build {
-            continue;
-        }
+pub(super) async fn check(ports: Ports<'_>, boxes: &[&Keyed]) -> Result<(), NoSecret> {
+    for keyed in boxes {
         for (id, source) in keyed.secrets() {
             ports.secrets.check(source).await.map_err(|error| keyed.no_secret(id, error))?;
         }
@@ -153,9 +152,15 @@ pub(super) async fn build(
         request.ssh = Some(AgentForward { ids, socket });
     }
     let redactor = Redactor::new(request.secrets.values());
-    let built = ports.engine.build(&request, &|event| redactor.event(event, events)).await;
+    let masked = |event| redactor.event(event, events);
+    let building = ports.engine.build(&request, &masked);
+    let built = match keyed.spec.timeout {
+        // To drop a build is to cancel it.
+        Some(limit) => timeout(limit.duration(), building).await.map_err(|_| MakeError::Late { limit }),
+        None => Ok(building.await),
+    };
     redactor.finish(events);
-    Ok(built.map_err(|error| redactor.error(error))?)
+    Ok(built?.map_err(|error| redactor.error(error))?)
 }
 
 impl Keyed {

@@ -299,6 +299,19 @@ mod tests {
     }
 
     #[test]
+    fn refuses_what_is_too_large_or_too_deep() {
+        let large = RawManifest::new(MediaType::OciIndex, vec![b' '; MANIFEST_LIMIT + 1]);
+        assert!(
+            matches!(large.document(), Err(ManifestError::TooLarge { size }) if size == MANIFEST_LIMIT + 1)
+        );
+        for depth in [200, 1_000_000] {
+            let deep = format!(r#"{{"schemaVersion":2,"annotations":{}1"#, r#"{"a":"#.repeat(depth));
+            let deep = RawManifest::new(MediaType::OciIndex, deep);
+            assert!(matches!(deep.document(), Err(ManifestError::Syntax { .. })));
+        }
+    }
+
+    #[test]
     fn refuses_what_can_be_read_in_two_ways() {
         let sneaky = image(r#","manifests":[]"#);
         assert!(matches!(sneaky.document(), Err(ManifestError::Ambiguous { .. })));

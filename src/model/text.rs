@@ -24,6 +24,18 @@ pub fn excerpt(line: usize, column: usize, text: &str) -> String {
     format!("{line:>5} | {shown}\n      | {:>width$}", "^", width = column - skipped)
 }
 
+/// Writes a number of bytes for people.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -33,6 +45,12 @@ mod tests {
         let shown = super::excerpt(1, 300, &long);
         let (line, mark) = shown.split_once('\n').unwrap();
         assert_eq!((line.chars().count(), mark.find('^')), (8 + 201, Some(8 + 79)));
+    }
+
+    #[test]
+    fn sizes_for_people() {
+        assert_eq!(super::size(999), "999 B");
+        assert_eq!(super::size(1_540_000), "1.5 MB");
     }
 
     #[test]

@@ -64,6 +64,8 @@ pub enum State {
     Unknown {
         /// The request that failed and how.
         why: String,
+        /// Whether other credentials would help.
+        wants_login: bool,
     },
 }
 
@@ -140,7 +142,7 @@ fn decide(
 ) -> (Action, String) {
     let recorded = match seen.get(&want.name).map(|seen| &seen.state) {
         None => return (Action::Stop, "was not asked for".to_owned()),
-        Some(State::Unknown { why }) => return (Action::Stop, why.clone()),
+        Some(State::Unknown { why, .. }) => return (Action::Stop, why.clone()),
         Some(State::Missing) => return (Action::Build, "no image has this key".to_owned()),
         Some(State::Broken { why }) => return (Action::Build, why.clone()),
         Some(State::Present { recorded, .. }) => recorded,
@@ -232,7 +234,7 @@ mod tests {
         );
         let silent = present("build", &[]);
         check([base(), silent, test()], [(Use, all), (Build, "does not say"), (Build, "anew")]);
-        let unknown = State::Unknown { why: "HEAD x: 503".to_owned() };
+        let unknown = State::Unknown { why: "HEAD x: 503".to_owned(), wants_login: false };
         check([unknown, build(), missing()], [(Stop, "503"), (Stop, "base is unknown"), (Build, "no image")]);
     }
 }

@@ -1,20 +1,22 @@
-//! A promotion, step by step: lease, resolve, write down what is wanted, move each tag with a
-//! read-back, and say last that it is done.
+//! A promotion, step by step: lease, resolve, write down what is wanted, move the tags, read
+//! them back, and say last that it is done.
+//!
+//! All tags are looked at before the first one moves, and they move together: the time that
+//! it takes, and in which some have moved and some have not, does not grow with their number.
 //!
 //! | step | asks for | then |
 //! | --- | --- | --- |
 //! | lease | every key of the set | resolve |
 //! | resolve | what stands for each box, under each tag, and in the ledger ([`super::promotion`]) | done → end |
 //! | clock | too little of the lease left → lease and resolve again | the write that it was read for |
-//! | find plan | somebody else has begun → resolve again: of the same set → tags; else conflict | write plan |
-//! | write plan | from here on the plan record keeps the images; somebody else's stands → as above | tags, in their order |
-//! | head | wanted → next tag; what was planned from → fetch; else → conflict | |
-//! | fetch | the very bytes; gone → end | clock, put |
-//! | put | | read back |
-//! | read back | wanted → next tag; a third value → conflict; not shown yet → again | |
-//! | confirm | all tags at once; one moved → conflict | clock, write set |
+//! | find plan | somebody else has begun → resolve again: of the same set → look; else conflict | write plan |
+//! | write plan | from here on the plan record keeps the images; somebody else's stands → as above | look |
+//! | look | what each tag holds, and the very bytes it is to hold; a third value → conflict; bytes gone → end | all wanted → clock, write set; else clock, put |
+//! | put | those tags that do not hold what is wanted | read back |
+//! | read back | every tag, once all are written: of two promotions that end well one stands whole. A third value → conflict; not shown yet → again; a put that failed → end | clock, write set |
 //! | write set | the record that it is done | end |
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::promote::{Promotion, Step};
@@ -26,7 +28,7 @@ const READS: u8 = 5;
 const LEASES: u8 = 4;
 
 /// A promotion that is carried out.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Promoter {
     at: At,
     plan: Option<Arc<Promotion>>,
@@ -35,23 +37,27 @@ pub struct Promoter {
     taken: Option<Digest>,
     /// Whether a tag may have been written in this run.
     has_written: bool,
+    /// The steps whose tags were last seen to hold what is wanted.
+    standing: BTreeSet<usize>,
     /// The steps whose tags were written and read back in this run.
-    moved: Vec<usize>,
+    moved: BTreeSet<usize>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 enum At {
+    #[default]
     Leasing,
     Resolving,
     Finding,
     Timing(Write),
     Writing,
-    Heading(usize),
-    Fetching(usize),
-    Putting(usize),
-    ReadingBack { step: usize, reads: u8 },
-    Standing(usize),
-    Confirming,
+    Looking,
+    Putting,
+    ReadingBack {
+        steps: Vec<usize>,
+        reads: u8,
+        has_failed: bool,
+    },
     Recording,
     Releasing(Why),
     Ended(PromoterEnd),
@@ -61,7 +67,7 @@ enum At {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Write {
     Plan,
-    Tag(usize),
+    Tags,
     Set,
     /// None: that success may be reported.
     Report,
@@ -80,23 +86,17 @@ pub enum PromoterAction {
     Clock,
     /// Write the plan record and read it back.
     WritePlan,
-    /// Ask what a step's tag holds.
-    Head(usize),
-    /// Read the content that a step's tag is to hold.
-    Fetch(usize),
-    /// Write a step's tag.
-    Put(usize),
-    /// Read a step's tag, for the `reads`-th time after the first.
+    /// Ask what all tags hold, and read the content that each is to hold.
+    Look,
+    /// Write the tags of these steps.
+    Put(Vec<usize>),
+    /// Read the tags of these steps, for the `reads`-th time after the first.
     ReadBack {
-        /// The step.
-        step: usize,
-        /// How often it was read already.
+        /// The steps.
+        steps: Vec<usize>,
+        /// How often they were read already.
         reads: u8,
     },
-    /// Tell that a step's tag stands.
-    Tell(usize),
-    /// Ask what all tags hold.
-    Confirm,
     /// Write the set record and read it back.
     WriteSet,
     /// Give up the lease.
@@ -122,18 +122,15 @@ pub enum PromoterSaw {
         /// Whether it is.
         is_short: bool,
     },
-    /// It was written; records were read back as well.
+    /// The record was written and read back.
     Written,
-    /// What a tag holds.
-    Holds(Option<Digest>),
-    /// Whether the content is there.
-    Content {
-        /// Whether it is.
-        is_there: bool,
-    },
-    /// What all tags hold, in their order.
-    All(Vec<Option<Digest>>),
-    /// It was told, or given up.
+    /// What was looked at, for all steps in their order.
+    Looked(Vec<Look>),
+    /// What came of the writes, in the order in which they were asked for.
+    Put(Vec<Put>),
+    /// What the tags hold, in the order in which they were asked for.
+    Holds(Vec<Option<Digest>>),
+    /// It was given up.
     Done,
     /// It failed.
     Failed {
@@ -142,21 +139,41 @@ pub enum PromoterSaw {
     },
 }
 
+/// What stands for a step.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Look {
+    /// What its tag holds.
+    pub holds: Option<Digest>,
+    /// Whether the content that the tag is to hold is there.
+    pub is_there: bool,
+}
+
+/// What came of the write of a tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// It was written.
+    Written,
+    /// The registry refused, so that nothing was written.
+    Refused,
+    /// It failed, and may have been written.
+    Unknown,
+}
+
 /// How a promotion ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PromoterEnd {
     /// All tags stand, and it is recorded.
     Done {
         /// The steps whose tags were moved now.
-        moved: Vec<usize>,
+        moved: BTreeSet<usize>,
     },
     /// It stopped.
     Stopped {
         /// Why.
         why: Why,
-        /// The step at which it did, all of them being past if it was at the set record; only
-        /// if some tag has moved or may have.
-        partly: Option<usize>,
+        /// The steps whose tags are not known to hold what is wanted, none being left if it was
+        /// at the set record; only if some tag has moved or may have.
+        partly: Option<Vec<usize>>,
     },
 }
 
@@ -184,16 +201,15 @@ pub enum Why {
     Lapsed,
 }
 
-impl Default for Promoter {
-    fn default() -> Self {
-        Self { at: At::Leasing, plan: None, leases: 0, taken: None, has_written: false, moved: Vec::new() }
-    }
-}
-
 impl Promoter {
     /// Returns the plan, once there is one.
     pub fn plan(&self) -> Option<&Promotion> {
         self.plan.as_deref()
+    }
+
+    /// Returns the steps whose tags were last seen to hold what is wanted.
+    pub fn standing(&self) -> &BTreeSet<usize> {
+        &self.standing
     }
 
     /// Returns what is to be done next.
@@ -204,12 +220,11 @@ impl Promoter {
             At::Finding => PromoterAction::FindPlan,
             At::Timing(_) => PromoterAction::Clock,
             At::Writing => PromoterAction::WritePlan,
-            At::Heading(step) => PromoterAction::Head(*step),
-            At::Fetching(step) => PromoterAction::Fetch(*step),
-            At::Putting(step) => PromoterAction::Put(*step),
-            At::ReadingBack { step, reads } => PromoterAction::ReadBack { step: *step, reads: *reads },
-            At::Standing(step) => PromoterAction::Tell(*step),
-            At::Confirming => PromoterAction::Confirm,
+            At::Looking => PromoterAction::Look,
+            At::Putting => PromoterAction::Put(self.left()),
+            At::ReadingBack { steps, reads, .. } => {
+                PromoterAction::ReadBack { steps: steps.clone(), reads: *reads }
+            }
             At::Recording => PromoterAction::WriteSet,
             At::Releasing(_) => PromoterAction::Release,
             At::Ended(end) => PromoterAction::End(end.clone()),
@@ -220,26 +235,18 @@ impl Promoter {
     pub fn observe(mut self, saw: PromoterSaw) -> Self {
         self.at = match (self.at.clone(), saw) {
             (At::Releasing(why), _) => At::Ended(PromoterEnd::Stopped { why, partly: None }),
-            (At::Putting(step), PromoterSaw::Failed { is_refused }) => {
-                self.has_written |= !is_refused;
-                self.stop(step, Why::Failed)
-            }
-            (At::ReadingBack { step, .. }, PromoterSaw::Failed { .. }) => {
-                self.has_written = true;
-                self.stop(step, Why::Failed)
-            }
             (At::Resolving, PromoterSaw::Failed { .. }) if !self.has_written => At::Releasing(Why::Failed),
-            (at, PromoterSaw::Failed { .. }) => self.stop(at.step(self.steps().len()), Why::Failed),
             (At::Leasing, PromoterSaw::Leased { is_held: true }) => At::Resolving,
-            (At::Leasing, PromoterSaw::Leased { is_held: false }) => self.stop(0, Why::ReadOnly),
+            (At::Leasing, PromoterSaw::Leased { is_held: false }) => self.stop(Why::ReadOnly),
             (At::Resolving, PromoterSaw::Planned(plan)) => {
                 let (is_done, is_resumed) = (plan.is_done(), plan.is_resumed);
                 self.plan = Some(plan);
+                self.standing.clear();
                 match (is_done, is_resumed, self.taken.clone()) {
                     (true, _, _) => At::Timing(Write::Report),
-                    (false, true, _) => self.heading(0),
+                    (false, true, _) => At::Looking,
                     // Their set is another one.
-                    (false, false, Some(found)) => self.stop(0, Why::Taken(found)),
+                    (false, false, Some(found)) => self.stop(Why::Taken(found)),
                     (false, false, None) => At::Finding,
                 }
             }
@@ -250,63 +257,89 @@ impl Promoter {
             }
             (At::Timing(_), PromoterSaw::Clock { is_short: true }) => {
                 self.leases += 1;
-                if self.leases < LEASES { At::Leasing } else { self.stop(0, Why::Lapsed) }
+                if self.leases < LEASES { At::Leasing } else { self.stop(Why::Lapsed) }
             }
             (At::Timing(Write::Plan), PromoterSaw::Clock { .. }) => At::Writing,
-            (At::Timing(Write::Tag(step)), PromoterSaw::Clock { .. }) => At::Putting(step),
+            (At::Timing(Write::Tags), PromoterSaw::Clock { .. }) => At::Putting,
             (At::Timing(Write::Set), PromoterSaw::Clock { .. }) => At::Recording,
             (At::Timing(Write::Report), PromoterSaw::Clock { .. }) => {
                 At::Ended(PromoterEnd::Done { moved: self.moved.clone() })
             }
-            (At::Writing, PromoterSaw::Written) => self.heading(0),
-            (At::Heading(step), PromoterSaw::Holds(found)) => match self.step(step) {
-                Some(of) if found.as_ref() == Some(&of.member.digest) => At::Standing(step),
-                Some(of) if found == of.before => At::Fetching(step),
-                of => {
-                    let expected = of.and_then(|of| of.before.clone());
-                    self.stop(step, Why::Conflict { step, found, expected })
-                }
-            },
-            (At::Fetching(step), PromoterSaw::Content { is_there: true }) => At::Timing(Write::Tag(step)),
-            (At::Fetching(step), PromoterSaw::Content { is_there: false }) => {
-                self.stop(step, Why::Gone(step))
+            (At::Writing, PromoterSaw::Written) => At::Looking,
+            (At::Looking, PromoterSaw::Looked(looks)) if looks.len() == self.steps().len() => {
+                self.looked(looks)
             }
-            (At::Putting(step), PromoterSaw::Written) => At::ReadingBack { step, reads: 0 },
-            (At::ReadingBack { step, reads }, PromoterSaw::Holds(found)) => match self.step(step) {
-                Some(of) if found.as_ref() == Some(&of.member.digest) => {
-                    self.has_written = true;
-                    self.moved.push(step);
-                    At::Standing(step)
-                }
-                // A registry may show the old value for a while; a third one is somebody else's.
-                Some(of) if (found.is_none() || found == of.before) && reads + 1 < READS => {
-                    At::ReadingBack { step, reads: reads + 1 }
-                }
-                of => {
-                    let expected = of.map(|of| of.member.digest.clone());
-                    self.stop(step, Why::Conflict { step, found, expected })
-                }
-            },
-            (At::Standing(step), PromoterSaw::Done) => self.heading(step + 1),
-            (At::Confirming, PromoterSaw::All(found)) => {
-                let wanted = self.steps().iter().map(|step| Some(&step.member.digest));
-                let held = found.iter().map(Option::as_ref);
-                let moved = wanted.zip(held).position(|(wanted, held)| wanted != held);
-                match moved {
-                    None if found.len() == self.steps().len() => At::Timing(Write::Set),
-                    moved => {
-                        let step = moved.unwrap_or_default();
-                        let expected = self.step(step).map(|of| of.member.digest.clone());
-                        let found = found.get(step).cloned().flatten();
-                        self.stop(self.steps().len(), Why::Conflict { step, found, expected })
-                    }
-                }
+            (At::Putting, PromoterSaw::Put(puts)) if puts.len() == self.left().len() => {
+                self.has_written |= puts.iter().any(|put| *put != Put::Refused);
+                let failed = self.left().into_iter().zip(puts).filter(|(_, put)| *put != Put::Written);
+                let failed: BTreeSet<usize> = failed.map(|(step, _)| step).collect();
+                let steps = (0..self.steps().len()).filter(|step| !failed.contains(step)).collect();
+                self.reading(steps, 0, !failed.is_empty())
+            }
+            (At::ReadingBack { steps, reads, has_failed }, PromoterSaw::Holds(found))
+                if found.len() == steps.len() =>
+            {
+                self.read_back(&steps, found, reads, has_failed)
             }
             (At::Recording, PromoterSaw::Written) => At::Timing(Write::Report),
-            // An answer to something else: nothing it says can be relied on.
-            (at, _) => self.stop(at.step(self.steps().len()), Why::Failed),
+            // A failure, or an answer to something else, of which nothing can be relied on.
+            _ => self.stop(Why::Failed),
         };
         self
+    }
+
+    fn looked(&mut self, looks: Vec<Look>) -> At {
+        let mut wrong = None;
+        for (step, look) in looks.into_iter().enumerate() {
+            let Some(of) = self.step(step) else { continue };
+            if look.holds.as_ref() == Some(&of.member.digest) {
+                self.standing.insert(step);
+            } else if look.holds != of.before {
+                let expected = of.before.clone();
+                wrong.get_or_insert(Why::Conflict { step, found: look.holds, expected });
+            } else if !look.is_there {
+                wrong.get_or_insert(Why::Gone(step));
+            }
+        }
+        match wrong {
+            Some(why) => self.stop(why),
+            None if self.left().is_empty() => At::Timing(Write::Set),
+            None => At::Timing(Write::Tags),
+        }
+    }
+
+    fn read_back(&mut self, steps: &[usize], found: Vec<Option<Digest>>, reads: u8, has_failed: bool) -> At {
+        let (mut again, mut wrong) = (Vec::new(), None);
+        for (&step, found) in steps.iter().zip(found) {
+            let Some(of) = self.step(step) else { continue };
+            let (before, wanted) = (of.before.clone(), of.member.digest.clone());
+            if found.as_ref() == Some(&wanted) {
+                if self.standing.insert(step) {
+                    self.moved.insert(step);
+                }
+                continue;
+            }
+            let stood = self.standing.remove(&step);
+            // A registry may show the old value for a while; a third one is somebody else's.
+            if !stood && (found.is_none() || found == before) && reads + 1 < READS {
+                again.push(step);
+            } else {
+                wrong.get_or_insert(Why::Conflict { step, found, expected: Some(wanted) });
+            }
+        }
+        match wrong {
+            Some(why) => self.stop(why),
+            None => self.reading(again, reads + 1, has_failed),
+        }
+    }
+
+    /// Reads tags, or goes on if none is left to be read.
+    fn reading(&self, steps: Vec<usize>, reads: u8, has_failed: bool) -> At {
+        match (steps.is_empty(), has_failed) {
+            (false, _) => At::ReadingBack { steps, reads, has_failed },
+            (true, true) => self.stop(Why::Failed),
+            (true, false) => At::Timing(Write::Set),
+        }
     }
 
     fn steps(&self) -> &[Step] {
@@ -317,37 +350,19 @@ impl Promoter {
         self.steps().get(index)
     }
 
-    fn heading(&self, step: usize) -> At {
-        if step < self.steps().len() { At::Heading(step) } else { At::Confirming }
+    /// Returns the steps whose tags are not known to hold what is wanted.
+    fn left(&self) -> Vec<usize> {
+        (0..self.steps().len()).filter(|step| !self.standing.contains(step)).collect()
     }
 
-    /// Stops at a step. As long as no tag has moved, a refusal is only a refusal.
-    fn stop(&self, step: usize, why: Why) -> At {
-        let before = self.steps().iter().take(step);
-        let has_moved = before.into_iter().any(|of| of.before.as_ref() != Some(&of.member.digest));
-        let is_partly = has_moved || self.has_written || step > 0 && step == self.steps().len();
-        At::Ended(PromoterEnd::Stopped { why, partly: is_partly.then_some(step) })
-    }
-}
-
-impl At {
-    /// Returns the step it is at.
-    fn step(&self, all: usize) -> usize {
-        match self {
-            Self::Heading(step)
-            | Self::Fetching(step)
-            | Self::Putting(step)
-            | Self::Standing(step)
-            | Self::ReadingBack { step, .. }
-            | Self::Timing(Write::Tag(step)) => *step,
-            Self::Confirming | Self::Recording | Self::Timing(Write::Set | Write::Report) => all,
-            Self::Leasing
-            | Self::Resolving
-            | Self::Finding
-            | Self::Writing
-            | Self::Releasing(_)
-            | Self::Timing(Write::Plan)
-            | Self::Ended(_) => 0,
-        }
+    /// Stops. As long as no tag has moved, a refusal is only a refusal.
+    fn stop(&self, why: Why) -> At {
+        let moves =
+            |step: &usize| self.step(*step).is_some_and(|of| of.before.as_ref() != Some(&of.member.digest));
+        let has_moved = self.has_written || self.standing.iter().any(moves);
+        // The set record alone is left to be written.
+        let is_whole = !self.standing.is_empty() && self.left().is_empty();
+        let partly = (has_moved || is_whole).then(|| self.left());
+        At::Ended(PromoterEnd::Stopped { why, partly })
     }
 }

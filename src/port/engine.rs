@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-use super::blob::BlobStream;
+use super::blob::{BlobSource, BlobStream};
 use crate::model::{Digest, Entry, Platform, Repository, SecretValue, Tag};
 
 /// A container engine. Dropping the future of [`Engine::build`] or [`Engine::push`] cancels it.
@@ -16,6 +17,12 @@ use crate::model::{Digest, Entry, Platform, Repository, SecretValue, Tag};
 pub trait Engine: Send + Sync {
     /// Asks whether an engine answers that can build; returns its version.
     async fn check(&self) -> Result<String, EngineError>;
+
+    /// Tells how much room there is for what it builds and pulls; nothing if it keeps that
+    /// where this machine cannot look.
+    async fn room(&self) -> Result<Option<Room>, EngineError> {
+        Ok(None)
+    }
 
     /// Builds an image without giving it a name.
     async fn build(
@@ -42,6 +49,12 @@ pub trait Engine: Send + Sync {
         events: &(dyn Fn(PushEvent) + Send + Sync),
     ) -> Result<Digest, EngineError>;
 
+    /// Hands out an image of the engine's own store.
+    async fn save(&self, _: &ImageId) -> Result<SavedImage, EngineError> {
+        let detail = "this engine hands out none".to_owned();
+        Err(EngineError::Engine { action: "save an image", detail })
+    }
+
     /// Takes in images from a tar stream as `docker load` does, and looks whether it then has
     /// these references. A stream that ends in an error leaves nothing behind.
     async fn load(
@@ -63,6 +76,23 @@ pub trait Engine: Send + Sync {
 /// An image in the engine's own store: the digest of its configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageId(pub Digest);
+
+/// An image out of the engine's own store.
+pub struct SavedImage {
+    /// Its configuration, whose digest is the image's id.
+    pub config: Bytes,
+    /// Its layers as they are unpacked, the lowest first.
+    pub layers: Vec<Arc<dyn BlobSource>>,
+}
+
+/// What is left of a file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Room {
+    /// A directory on it.
+    pub path: PathBuf,
+    /// What may still be written, in bytes.
+    pub free: u64,
+}
 
 /// Everything that a build depends on.
 #[derive(Debug, Clone)]
@@ -95,6 +125,28 @@ pub struct BuildRequest {
     pub ssh: Option<AgentForward>,
     /// Directories that the Dockerfile names as images.
     pub contexts: Vec<ContextImage>,
+}
+
+impl BuildRequest {
+    /// Builds the last stage of a Dockerfile, with nothing but what stands in the context.
+    pub fn plain(dockerfile: &[u8], root: PathBuf, entries: Vec<Entry>, platform: Platform) -> Self {
+        Self {
+            dockerfile: dockerfile.to_vec(),
+            root,
+            entries,
+            target: None,
+            args: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            platform,
+            network: None,
+            extra_hosts: Vec::new(),
+            shm_size: None,
+            no_cache: false,
+            secrets: BTreeMap::new(),
+            ssh: None,
+            contexts: Vec::new(),
+        }
+    }
 }
 
 /// A directory that a Dockerfile names as an image. The engine holds that image while the

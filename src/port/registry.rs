@@ -74,8 +74,8 @@ pub trait Registry: Send + Sync {
     /// removed alone this is `Unsupported` and nothing has changed.
     async fn untag(&self, repository: &Repository, tag: &Tag) -> Result<Deleted, RegistryError>;
 
-    /// Asks whether a blob is there. A registry may say yes and have lost it: only reading it
-    /// settles that, so a yes is good for skipping an upload and for nothing else.
+    /// Asks whether a blob is there, by its first byte. The others may still be lost, so a yes is
+    /// good for skipping an upload and for nothing else.
     async fn has_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, RegistryError>;
 
     /// Uploads a blob of any size; one that is there is uploaded again. With `mount`, a
@@ -274,6 +274,11 @@ impl Failure {
             | Self::Source { .. }
             | Self::Credentials { .. } => false,
         }
+    }
+
+    /// Tells whether other credentials would help.
+    pub fn wants_login(&self) -> bool {
+        matches!(self, Self::Unauthorized { .. } | Self::Denied { .. } | Self::Credentials { .. })
     }
 
     /// Tells whether a write was refused for want of rights, as a fork's or a read-only

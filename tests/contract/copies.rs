@@ -68,3 +68,23 @@ async fn what_a_registry_wrongly_says_it_has_is_sent() {
     copy(place(&from), &tag("v1"), place(&to), None).await.unwrap_err();
     assert!(!registry.log().iter().any(|asked| asked.verb == PutBlob));
 }
+
+/// 34: indexes in indexes are copied as deep as they lie for a reason, and no deeper.
+#[tokio::test]
+async fn indexes_lie_only_so_deep() {
+    let registry = MemoryRegistry::new();
+    let (from, to) = (repository("memory.example", "from"), repository("memory.example", "to"));
+    let mut whole = push(&registry, &from, &tag("image"), "layer").await;
+    let place = |repository| Place { registry: &registry, repository };
+    for depth in 1..=5 {
+        whole = index(MediaType::OciIndex, &[&whole]);
+        registry.put(&from, &tag("v1"), &whole).await.unwrap();
+        let copied = copy(place(&from), &tag("v1"), place(&to), Some(&"v1".parse().unwrap())).await;
+        match depth {
+            5 => assert!(matches!(copied, Err(CopyError::TooDeep { .. })), "{copied:?}"),
+            _ => assert_eq!(&copied.unwrap(), whole.digest()),
+        }
+        let stands = registry.head(&to, &tag("v1")).await.unwrap();
+        assert_eq!(stands.as_ref() == Some(whole.digest()), depth < 5);
+    }
+}

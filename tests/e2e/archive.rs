@@ -4,7 +4,7 @@
 use std::fs;
 
 use crate::witness::{Registry, attempt, skopeo, tell};
-use crate::world::{BOXES, World};
+use crate::world::{BOXES, Ended, World, unique};
 
 /// Layers of an image, as skopeo names them.
 fn layers(image: &str) -> Vec<String> {
@@ -141,4 +141,51 @@ fn an_archive_is_pushed_where_its_keys_are_wanted_and_nowhere_else() {
     let again = world.boxwright(&["import", "boxes.tar", "--push", "--format", "json"]).good();
     assert_eq!(again.boxes("action"), ["use"; 3]);
     assert!(attempt("docker", &["image", "inspect", &references(&world)[0]]).status.code() != Some(0));
+}
+
+#[test]
+fn what_was_built_for_one_machine_alone_goes_to_another() {
+    let registry = Registry::start(&[]);
+    let world = World::chain(&registry.host);
+    world.boxwright(&["build", "base"]).good();
+    let reader = registry.beside("reader", &["--readonly"]);
+    let fork = |arguments: &[&str]| {
+        let mut command = world.command(arguments);
+        Ended::of(command.env("BOXWRIGHT_REGISTRY", &reader.host).output().unwrap())
+    };
+    world.write("ci/test/one.txt", &format!("from the fork {}\n", unique()));
+    fork(&["export", "-o", "boxes.tar"]).fails(10, &["box build cannot be used: no image has its key"]);
+    fork(&["build", "--local"]).good();
+    let ended = fork(&["export", "-o", "boxes.tar", "--format", "json"]).good();
+    let repositories = ended.boxes("repository");
+    let local = "boxwright.invalid/local/";
+    assert_eq!(
+        repositories,
+        [format!("{}/base", reader.host), format!("{local}build"), format!("{local}test")]
+    );
+    // The same bytes each time, and a layout that others read.
+    fork(&["export", "-o", "again.tar"]).good();
+    assert!(
+        fs::read(world.root.join("boxes.tar")).unwrap() == fs::read(world.root.join("again.tar")).unwrap()
+    );
+    let at = format!("oci-archive:{}:test", world.root.join("boxes.tar").display());
+    let labels = skopeo(&["--config", &at])["config"]["Labels"].clone();
+    assert_eq!(labels["io.boxwright.key"], world.keys()[2].as_str());
+
+    // Another machine, whose engine has none of it.
+    let names: Vec<String> =
+        repositories.iter().zip(ended.boxes("tag")).map(|(name, tag)| format!("{name}:{tag}")).collect();
+    for name in &names[1..] {
+        tell("docker", &["rmi", "--force", name]);
+    }
+    fork(&["run", "test", "--", "true"]).exits(10);
+    fork(&["import", "boxes.tar"]).good();
+    let ran = fork(&["run", "test", "--", "cat", "/base", "/build", "/test/one.txt"]).good();
+    assert!(ran.out.starts_with("base\nbuild\nfrom the fork "), "{}", ran.out);
+    // It is no image of the registry's parents, and not pushed as one.
+    world.boxwright(&["import", "boxes.tar", "--push"]).exits(1).says(&["test", "parent build"]);
+    assert_eq!(registry.tags("test").len(), 0);
+    for name in &names[1..] {
+        attempt("docker", &["rmi", "--force", name]);
+    }
 }

@@ -126,6 +126,11 @@ fn a_pin_that_cannot_be_read_names_its_place_and_the_documents() {
     world.write("a.json", "{\"a\": 1}\n");
     pin("field = \"a.b\"")
         .fails(2, &["pin j: boxwright.toml:4:9: a.json has no field `a.b`\n    4 | field = \"a.b\"\n"]);
+    world.write("b.json", "{\"a\": 2}\n");
+    pin("field = \"a\"\nalso = [\"b.json\"]").fails(
+        2,
+        &["pin j: boxwright.toml:3:8: a.json holds `1`, but b.json holds `2`\n    3 | file = \"a.json\"\n"],
+    );
     pin("pattern = \"v=(.*)\"").fails(2, &["pin j: boxwright.toml:4:11: a.json does not match `v=(.*)`\n"]);
     std::fs::remove_file(world.root.join("a.json")).unwrap();
     let outside = world.beside("a.json");

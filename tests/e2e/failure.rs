@@ -1,7 +1,10 @@
 //! A step that fails: what is said, what still happens, what is left.
 
+use std::time::{Duration, Instant};
+
+use crate::interrupt::runs;
 use crate::witness::{Registry, busybox};
-use crate::world::{World, unique};
+use crate::world::{Ended, World, unique, until};
 
 /// `bad` fails, `child` stands on it, `apart` does not.
 fn project(registry: &Registry, step: &str) -> World {
@@ -27,24 +30,44 @@ fn a_failed_step_fails_its_box_and_its_dependants_alone() {
     let step =
         format!("RUN for i in $(seq 1 300); do echo \"out $i {text}\"; echo \"err $i\" >&2; done; exit 7");
     let world = project(&registry, &step);
-    for jobs in ["1", "4"] {
-        let ended = world.boxwright(&["build", "--format", "json", "--jobs", jobs]).exits(1);
-        for line in [1, 2, 150, 299, 300] {
-            for part in [format!("out {line} {text}\n"), format!("err {line}\n")] {
-                assert!(ended.err.contains(&part), "`{}` is not in:\n{}", part.trim(), ended.err);
-            }
+    let all = [1, 2, 150, 299, 300].map(|line| [format!("out {line} {text}\n"), format!("err {line}\n")]);
+    for (jobs, is_ci) in [("1", false), ("4", true)] {
+        let mut command = world.command(&["build", "--format", "json", "--jobs", jobs, "--push", "always"]);
+        if is_ci {
+            command.env("CI", "true");
         }
-        assert_eq!(ended.err.matches(&format!("out 1 {text}")).count(), 1, "{}", ended.err);
-        assert!(ended.err.contains("exit code: 7"), "{}", ended.err);
+        let ended = Ended::of(command.output().unwrap()).exits(1);
         let report = ended.json();
+        // A file holds all that was printed; where it goes with the machine it is shown as well.
         let row = |name: &str| {
             let rows = report["boxes"].as_array().unwrap();
             rows.iter().find(|row| row["name"] == name).unwrap().clone()
         };
-        assert_eq!(row("bad")["action"], "failed");
-        assert!(row("bad")["digest"].is_null());
+        let bad = row("bad");
+        let log = bad["log"].as_str().unwrap();
+        let written = std::fs::read_to_string(log).unwrap();
+        assert!(ended.err.contains(&format!("whole log: {log}\n")), "{}", ended.err);
+        for part in all.iter().flatten() {
+            assert!(written.contains(part), "`{}` is not in:\n{written}", part.trim());
+            let is_last = part.contains(" 299") || part.contains(" 300");
+            assert!(is_last || ended.err.contains(part) == is_ci, "{part}");
+        }
+        if is_ci {
+            assert_eq!(ended.err.matches(&format!("out 1 {text}")).count(), 1, "{}", ended.err);
+        } else {
+            assert!(ended.err.contains("\n  … 580 lines before these\n"), "{}", ended.err);
+            let last = ended.err.split("lines before these\n").nth(1).unwrap();
+            assert_eq!(last.lines().take_while(|line| !line.contains("whole log")).count(), 20);
+            // Which stream's lines come last is the engine's affair.
+            assert!(last.contains("  out 300 ") || last.contains("  err 300\n"), "{last}");
+        }
+        assert!(ended.err.contains("bad failed: Dockerfile:2:1: RUN for i in "), "{}", ended.err);
+        assert!(ended.err.contains("exit code: 7"), "{}", ended.err);
+        assert!(ended.err.contains("child not built: bad failed\n"), "{}", ended.err);
+        assert_eq!((&bad["place"], &bad["action"]), (&"Dockerfile:2:1".into(), &"failed".into()));
+        assert!(bad["digest"].is_null());
         assert_eq!(row("child")["action"], "skipped");
-        assert!(row("child")["reason"].as_str().unwrap().contains("bad"));
+        assert_eq!(row("child")["reason"], "not built: bad failed");
         let expect = if jobs == "1" { "built" } else { "use" };
         assert_eq!(row("apart")["action"], expect);
     }
@@ -104,4 +127,49 @@ fn a_push_that_is_refused_leaves_no_tag() {
     assert!(matches!(ended.code, 1 | 20), "{}: {}", ended.code, ended.err);
     ended.says(&["only"]);
     assert!(registry.records("lease").is_empty());
+}
+
+#[test]
+fn a_build_that_takes_too_long_is_stopped_in_the_engine() {
+    let registry = Registry::start(&[]);
+    let word = unique();
+    let world = project(&registry, &format!("RUN echo now sleeping && sleep 300 && echo {word}"));
+    world.replace("boxwright.toml", "[box.bad]\n", "[box.bad]\ntimeout = \"4s\"\n");
+    let began = Instant::now();
+    let building = world.start(&["build", "--jobs", "2"]);
+    until("the step runs", || runs(&word));
+    let ended = building.end().exits(1).says(&[
+        "bad failed: Dockerfile:2:1: RUN echo now sleeping",
+        "not built within its timeout of 4s; the build was stopped\n  now sleeping\n  whole log: ",
+        "child not built: bad failed",
+        "apart built: ",
+    ]);
+    assert!(began.elapsed() < Duration::from_secs(60), "{}", ended.err);
+    until("the step is gone", || !runs(&word));
+    assert!(registry.tags("bad").is_empty());
+    assert_eq!(registry.tags("apart").len(), 1);
+    // The time is no input: the image of a later, longer try has the same key.
+    let key = world.keys();
+    world.replace("boxwright.toml", "4s", "400s");
+    assert_eq!(world.keys(), key);
+    world.replace("boxwright.toml", "400s", "0s");
+    world.boxwright(&["keys"]).fails(2, &["boxwright.toml:3:11", "`box.bad.timeout` must be at least 1s"]);
+}
+
+#[test]
+fn the_first_failure_can_end_all() {
+    let registry = Registry::start(&[]);
+    let world = project(&registry, &format!("RUN sleep 1; exit 9 # {}", unique()));
+    let word = unique();
+    world.replace("Dockerfile", "RUN echo", &format!("RUN sleep 200; echo {word}"));
+    let ended = world.boxwright(&["build", "--jobs", "2", "--fail-fast", "--format", "json"]).exits(1);
+    let report = ended.json();
+    let rows = report["boxes"].as_array().unwrap();
+    let reasons: Vec<&str> = rows.iter().map(|row| row["reason"].as_str().unwrap()).collect();
+    let stopped = "not built: stopped, for bad failed";
+    assert_eq!(reasons.iter().filter(|reason| **reason == stopped).count(), 2, "{reasons:?}");
+    until("the other step is gone", || !runs(&word));
+    for name in ["bad", "child", "apart"] {
+        assert!(registry.tags(name).is_empty());
+    }
 }

@@ -28,7 +28,7 @@ fn building(world: &World) -> (Running, std::thread::JoinHandle<String>) {
 }
 
 /// Tells whether a process on this machine has this word among its arguments.
-fn runs(word: &str) -> bool {
+pub fn runs(word: &str) -> bool {
     let mut all = std::fs::read_dir("/proc").unwrap().flatten();
     all.any(|entry| {
         std::fs::read(entry.path().join("cmdline"))

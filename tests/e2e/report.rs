@@ -94,7 +94,7 @@ fn dump_dom(world: &World, page: &std::path::Path) -> String {
         .output()
         .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "chromium is needed, see scripts/setup --browser: {errors}");
+    assert!(output.status.success(), "chromium is needed, see scripts/setup --tests: {errors}");
     String::from_utf8(output.stdout).unwrap()
 }
 

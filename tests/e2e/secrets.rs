@@ -183,6 +183,10 @@ fn a_failing_step_does_not_tell() {
         let failed = with(&world, flags, &[("CANARY", &canary)]).exits(1).says(&["***"]);
         assert!(!failed.err.contains(&canary) && !failed.out.contains(&canary), "{}", failed.err);
     }
+    // Nor do the logs that are kept, which the search does find.
+    let home = world.beside("home");
+    assert_eq!(holding(&home, "***").len(), 3);
+    assert_eq!(holding(&home, &canary), Vec::<PathBuf>::new());
 }
 
 /// Nothing was built, and nothing is leased any more.

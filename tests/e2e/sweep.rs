@@ -106,11 +106,11 @@ fn a_repository_that_fails_in_the_middle_of_a_promotion_is_said_and_the_rest_don
     };
     let before: Vec<_> = BOXES.iter().map(others).collect();
 
-    // Once the first tag has moved, the third box's repository is broken.
+    // While the tags are moved, the third box's repository breaks.
     let broken: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>> = Arc::default();
     let (mend, tags) = (broken.clone(), registry.tags_of("test"));
     let proxy = Halting::with(&registry, move |seen| {
-        if seen.method == "PUT" && seen.target == "/v2/build/manifests/main" {
+        if seen.method == "PUT" && seen.target == "/v2/test/manifests/main" {
             let (aside, tags) = (tags.with_extension("aside"), tags.clone());
             std::fs::rename(&tags, &aside).unwrap();
             std::fs::write(&tags, "").unwrap();

@@ -115,6 +115,11 @@ impl Registry {
         script("stop", &self.directory, self.name, &[]);
     }
 
+    /// Removes the blobs that no manifest needs; the process knows nothing of it.
+    pub fn collect(&self) {
+        script("collect", &self.directory, self.name, &[]);
+    }
+
     /// Makes a repository that answers 500 to everything about its tags.
     pub fn break_repository(&self, repository: &str) {
         let tags = self.tags_of(repository);

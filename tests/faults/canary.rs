@@ -174,6 +174,7 @@ async fn a_password_is_shown_to_its_registry_alone() {
     }
     for seen in elsewhere.seen() {
         assert_eq!((seen.header("authorization"), seen.header("cookie")), (None, None), "{seen:?}");
+        assert_clean(&seen.target.replace('+', " "), "elsewhere");
     }
     assert!(elsewhere.count() > 0, "no redirect was followed");
     has_ended.store(true, Ordering::Relaxed);

@@ -78,10 +78,53 @@ async fn claims_are_checked() {
 async fn blobs_are_checked() {
     let peer = Peer::start(|_, _| Reply::new(200).body("not it")).await;
     untrusted(client().get_blob(&peer.repository(), &Digest::of(b"it"), 100).await, "another digest");
-    // 14: a stale cache says that it is there, and gives nothing.
+    assert_eq!(peer.count(), 2, "once more, and no more");
+    let peer = Peer::start(|_, before| Reply::new(200).body(if before == 0 { "not it" } else { "it" })).await;
+    let read = client().get_blob(&peer.repository(), &Digest::of(b"it"), 100).await.unwrap();
+    assert_eq!(read.as_deref(), Some(&b"it"[..]));
     let peer = Peer::start(|_, _| Reply::new(200)).await;
-    assert!(client().has_blob(&peer.repository(), &Digest::of(b"it")).await.unwrap());
-    untrusted(client().get_blob(&peer.repository(), &Digest::of(b"it"), 100).await, "another digest");
+    untrusted(client().get_blob(&peer.repository(), &Digest::of(b"it"), 100).await, "and is empty");
+}
+
+/// 13: what was not the blob is not kept for the next time.
+#[tokio::test]
+async fn wrong_bytes_are_not_kept() {
+    let kept = tempfile::tempdir().unwrap();
+    let peer = Peer::start(|_, before| Reply::new(200).body(if before < 2 { "not it" } else { "it" })).await;
+    let registry = client().remembering(kept.path().to_owned());
+    let (at, it) = (peer.repository(), Digest::of(b"it"));
+    untrusted(registry.get_blob(&at, &it, 100).await, "another digest");
+    assert_eq!(std::fs::read_dir(kept.path()).unwrap().count(), 0);
+    for _ in 0..2 {
+        assert_eq!(registry.get_blob(&at, &it, 100).await.unwrap().as_deref(), Some(&b"it"[..]));
+    }
+    assert_eq!(peer.count(), 3);
+}
+
+/// 14: a stale cache says that a blob is there, and gives nothing.
+#[tokio::test]
+async fn a_blob_is_there_if_a_byte_of_it_is() {
+    let has = async |reply: Reply, blob: &'static [u8]| {
+        let peer = Peer::start(move |seen, _| match seen.method.as_str() {
+            "HEAD" => Reply::new(200),
+            _ => reply.clone(),
+        })
+        .await;
+        let outcome = client().has_blob(&peer.repository(), &Digest::of(blob)).await;
+        assert!(peer.seen().iter().all(|seen| seen.header("range") == Some("bytes=0-0")));
+        outcome
+    };
+    let part = Reply::new(206).header("Content-Range", "bytes 0-0/2");
+    assert!(has(part.body("i"), b"it").await.unwrap());
+    assert!(has(Reply::new(200).body("it"), b"it").await.unwrap());
+    for gone in [Reply::new(200), Reply::new(200).announcing(2), Reply::new(404), Reply::new(416)] {
+        assert!(!has(gone, b"it").await.unwrap());
+    }
+    // Nothing has no first byte.
+    for nothing in [Reply::new(200), Reply::new(416)] {
+        assert!(has(nothing, b"").await.unwrap());
+    }
+    status(has(Reply::new(400), b"it").await, 400);
 }
 
 /// A registry that takes in something else than was sent has not taken it in.
@@ -159,6 +202,16 @@ async fn error_pages_are_escaped_and_cut() {
     let text = error.to_string();
     assert!(text.contains("<html>\\u{1b}[2J\\u{1b}]0;owned\\u{7}\\r\\n::add-mask::x\\n"), "{text}");
     assert!(text.len() < 600 && !text.chars().any(char::is_control), "{text}");
+}
+
+/// 39: an error page is not read to its end, which may never come.
+#[tokio::test]
+async fn error_pages_are_not_read_to_their_end() {
+    let page = vec![b'x'; 100 * 1024];
+    let peer =
+        Peer::start(move |_, _| Reply::new(403).body(page.clone()).announcing(1 << 30).then_silent()).await;
+    let error = client().get(&peer.repository(), &tag("t")).await.unwrap_err();
+    assert!(matches!(error.failure, Failure::Denied { .. }), "{error}");
 }
 
 /// 9 of the corner cases: a web server's 404 does not make a box missing.

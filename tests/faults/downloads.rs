@@ -50,6 +50,25 @@ async fn a_cut_download_goes_on_where_it_was() {
     assert_eq!(read(&peer, 150_000).await.unwrap(), bytes().slice(150_000..));
 }
 
+/// 9, 10: the hash is over all bytes, whichever connection they came by.
+#[tokio::test]
+async fn pieces_of_something_else_do_not_add_up() {
+    for wrong in [7, 199_000] {
+        let peer = Peer::start(move |seen, before| {
+            let from = range(seen);
+            let to = if before == 0 { 60_000 } else { 200_000 };
+            let mut reply = part(from, to).announcing(200_000 - from);
+            if (from..to).contains(&wrong) {
+                reply.body[wrong - from] ^= 1;
+            }
+            reply
+        })
+        .await;
+        untrusted(read(&peer, 0).await, "its bytes are not those of");
+        assert_eq!(peer.count(), 2);
+    }
+}
+
 /// 9: a registry without ranges gives everything again, of which only the rest is taken.
 #[tokio::test]
 async fn registries_without_ranges() {

@@ -1,5 +1,6 @@
 //! Tag lists: complete, or an error.
 
+use boxwright::adapter::registry::Limits;
 use boxwright::port::{Registry, TagList};
 
 use crate::peer::{Peer, Reply, client, client_with, limits, status, untrusted};
@@ -124,6 +125,16 @@ async fn circles_and_endless_lists_end() {
     few.pages = 7;
     untrusted(client_with(Default::default(), few).tags(&peer.repository()).await, "more than 7 pages");
     assert_eq!(peer.count(), 7);
+    // However few they are, they are held in memory.
+    let peer = Peer::start(|_, before| {
+        let names = vec![format!("t{before}"), "x".repeat(15 * 1024 * 1024)];
+        page(&names).header("Link", format!("<list?last={before}>; rel=\"next\""))
+    })
+    .await;
+    let patient = Limits { deadline: std::time::Duration::from_secs(60), ..limits() };
+    let registry = client_with(Default::default(), patient);
+    untrusted(registry.tags(&peer.repository()).await, "longer than 67108864 bytes");
+    assert_eq!(peer.count(), 5);
 }
 
 /// 23, 97

@@ -242,7 +242,10 @@ async fn a_stale_cache_is_not_believed() {
     registry.delete(&at, &digest).await.unwrap();
     server.collect();
     // The registry would take a broken image now.
-    assert!(registry.has_blob(&at, &Digest::of(&config)).await.unwrap());
+    let head =
+        reqwest::Client::new().head(format!("http://{}/v2/a/blobs/{}", server.host, Digest::of(&config)));
+    assert_eq!(head.send().await.unwrap().status(), 200);
+    assert!(!registry.has_blob(&at, &Digest::of(&config)).await.unwrap());
     registry.put(&at, &t.clone().into(), &manifest).await.unwrap();
     assert!(registry.get_blob(&at, &Digest::of(&config), 10_000).await.is_err());
     // Whoever has the bytes brings them, and all is well.
@@ -288,7 +291,7 @@ async fn a_404_to_a_delete_is_not_taken_at_its_word() {
     let answer = client().delete(&proxy.repository("a"), &stands).await;
     let head = client().head(&proxy.repository("a"), &stands.clone().into()).await.unwrap();
     assert_eq!(head.as_ref(), Some(&stands));
-    assert!(!matches!(answer, Ok(Deleted::Gone)), "{answer:?}");
+    untrusted(answer, "it is here, and it is not");
     assert_eq!(client().delete(&at, &Digest::of(b"nothing")).await.unwrap(), Deleted::WasGone);
 }
 

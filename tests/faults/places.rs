@@ -56,6 +56,11 @@ async fn storage_errors_are_errors() {
     let error = registry.get_blob(&peer.repository(), &digest, 100).await.unwrap_err();
     assert!(matches!(error.failure, Failure::Denied { .. }));
     assert_eq!(error.request, format!("GET http://{}/blob", storage.host));
+    // Not even where nobody answers.
+    let nowhere =
+        Peer::start(|_, _| Reply::new(307).header("Location", "http://127.0.0.1:1/b?sig=secret")).await;
+    let error = registry.get_blob(&nowhere.repository(), &digest, 100).await.unwrap_err().to_string();
+    assert!(error.contains("127.0.0.1:1/b") && !error.contains("secret"), "{error}");
     // Nobody logs in there.
     assert!(registry.get_blob(&peer.repository(), &digest, 100).await.unwrap_err().failure.is_refusal());
     assert_eq!(storage.count(), 3);

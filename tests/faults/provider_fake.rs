@@ -33,7 +33,8 @@ pub struct Store {
     pub deleted: BTreeMap<u64, (String, Vec<u8>, Vec<String>)>,
     /// What GitHub's owner is, and whose token it is shown.
     pub account: (&'static str, &'static str),
-    pub limited: usize,
+    /// What GitHub answers once to such a method, or such a request.
+    pub limits: Vec<(&'static str, Reply)>,
     pub trouble: Trouble,
 }
 
@@ -105,6 +106,10 @@ fn github(seen: &Seen, store: &mut Store, path: &str) -> Reply {
         _ => "users/acme",
     };
     let versions = format!("{place}/packages/container/tools%2Fbox/versions");
+    let line = format!("{} {path}", seen.method);
+    if let Some(at) = store.limits.iter().position(|(which, _)| line == *which || seen.method == *which) {
+        return store.limits.remove(at).1;
+    }
     match (seen.method.as_str(), path) {
         ("GET", "users/acme") => return reply(200, &json!({ "login": "acme", "type": kind })),
         ("GET", "user") if login.is_empty() => return reply(403, &json!({ "message": "not accessible" })),
@@ -123,10 +128,6 @@ fn github(seen: &Seen, store: &mut Store, path: &str) -> Reply {
             json!({ "id": id, "name": digest, "metadata": { "container": { "tags": store.tags_of(digest) } } })
         });
         return reply(200, &Value::Array(list.collect()));
-    }
-    if store.limited > 0 {
-        store.limited -= 1;
-        return reply(403, &json!({ "message": "a secondary rate limit" })).header("Retry-After", 3);
     }
     let rest = rest.trim_start_matches('/');
     if let Some(id) = rest.strip_suffix("/restore") {
@@ -285,7 +286,7 @@ impl Fake {
             ids: BTreeMap::new(),
             deleted: BTreeMap::new(),
             account: ("Organization", ""),
-            limited: 0,
+            limits: Vec::new(),
             trouble: Trouble::None,
         };
         let digest = manifest().digest().clone();

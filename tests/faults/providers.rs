@@ -2,6 +2,7 @@
 //! public documentation. None of them was run against the real thing.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use boxwright::adapter::credentials::{Credential, Credentials, Secret};
@@ -9,7 +10,7 @@ use boxwright::adapter::registry::{Declared, HostSettings};
 use boxwright::model::{Digest, Provider, Tag};
 use boxwright::port::{Deleted, Deleting, Registry};
 
-use crate::peer::{declared_client, limits, manifest, untrusted};
+use crate::peer::{Reply, declared_client, limits, manifest, status, untrusted};
 use crate::provider_fake::{Fake, Trouble};
 
 const OWN: [Provider; 9] = [
@@ -194,17 +195,60 @@ async fn github_is_asked_page_by_page_wherever_the_package_is() {
     }
 }
 
-/// A 403 that names a time is a limit: it is waited for as long as it says, and is no refusal.
+/// A 403 that names a time is a limit: it is waited for as long as it says, which is told, and is
+/// no refusal.
 #[tokio::test]
-async fn githubs_secondary_limit_is_waited_for() {
-    let fake = Fake::new(Provider::Ghcr).await;
-    fake.edit(|store| store.limited = 1);
-    assert_eq!(fake.client().delete(&fake.at, &fake.digest).await.unwrap(), Deleted::Gone);
-    let times: Vec<_> =
-        fake.peer.seen().iter().filter(|seen| seen.method == "DELETE").map(|seen| seen.at).collect();
-    assert_eq!(times.len(), 2);
+async fn githubs_limits_are_waited_for() {
+    let limit = |status| Reply::new(status).body(r#"{"message":"rate limit"}"#);
+    let date = "Sat, 21 Nov 2026 07:44:00 GMT";
+    let secondary = limit(403).header("Retry-After", 3);
+    let ends =
+        |reply: Reply, at: &str| reply.header("X-RateLimit-Remaining", 0).header("X-RateLimit-Reset", at);
+    // Three seconds after the date.
+    let primary = |status| ends(limit(status), "1795247043").header("Date", date);
     // Longer than other requests let themselves be told to wait.
-    assert!(times[1] - times[0] >= Duration::from_secs(3) && limits().longest_wait < Duration::from_secs(3));
+    assert!(limits().longest_wait < Duration::from_secs(3));
+    let waits = [secondary, primary(403), primary(429)].map(async |limit| {
+        let fake = Fake::new(Provider::Ghcr).await;
+        fake.edit(|store| store.limits.push(("DELETE", limit.clone())));
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let listener = told.clone();
+        let client = fake.client().telling(Arc::new(move |wait| listener.lock().unwrap().push(wait)));
+        assert_eq!(client.delete(&fake.at, &fake.digest).await.unwrap(), Deleted::Gone);
+        let seen = fake.peer.seen();
+        let times: Vec<_> = seen.iter().filter(|seen| seen.method == "DELETE").map(|seen| seen.at).collect();
+        assert_eq!(times.len(), 2);
+        assert!(times[1] - times[0] >= Duration::from_millis(2950), "{limit:?}");
+        let told = told.lock().unwrap();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(told[0].why, format!("{}, as it asked", limit.status));
+    });
+    futures_util::future::join_all(waits).await;
+}
+
+/// Whom a token belongs to is not concluded from a limit, nor is a refusal.
+#[tokio::test]
+async fn limits_are_no_answers() {
+    let date = "Sat, 21 Nov 2026 07:44:00 GMT";
+    let limit = || {
+        let reply = Reply::new(403).header("Date", date).header("X-RateLimit-Remaining", 0);
+        reply.header("X-RateLimit-Reset", "1795247041").body(r#"{"message":"rate limit"}"#)
+    };
+    let fake = Fake::new(Provider::Ghcr).await;
+    fake.edit(|store| {
+        store.account = ("User", "acme");
+        // Its last try is limited as well.
+        store.limits = (0..5).map(|_| ("GET user", limit())).collect();
+    });
+    let client = fake.client();
+    let failed = client.delete(&fake.at, &fake.digest).await;
+    status(failed, 403);
+    assert_eq!(client.delete(&fake.at, &fake.digest).await.unwrap(), Deleted::Gone);
+    assert!(
+        fake.peer.lines().iter().any(|line| line.contains("/gh/user/packages/")),
+        "{:?}",
+        fake.peer.lines()
+    );
 }
 
 /// 28: GitHub answers 404 where a version is gone, and where a right is missing.

@@ -155,6 +155,48 @@ async fn retry_after_holds_the_whole_host() {
     }
 }
 
+/// 3: who asks to be left alone is, also by what follows a request that is not sent twice; and
+/// that wait is told of.
+#[tokio::test]
+async fn what_is_not_sent_again_holds_the_host_as_well() {
+    let busy = || Reply::new(503).header("Retry-After", 2);
+    // A PUT is followed by a look, an upload by the question how far it came, a DELETE by a look.
+    let check = async |kind: &'static str| {
+        let mut strikes = 0;
+        let peer = Peer::start(move |seen, _| match seen.method.as_str() {
+            "POST" => Reply::new(202).header("Location", "/up"),
+            method if method == kind => {
+                strikes += 1;
+                if strikes == 1 { busy() } else { Reply::new(if kind == "PUT" { 201 } else { 202 }) }
+            }
+            "GET" if seen.target == "/up" => Reply::new(204).header("Range", "0-0"),
+            _ => Reply::new(404),
+        })
+        .await;
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let listener = told.clone();
+        let registry = client().telling(Arc::new(move |wait| listener.lock().unwrap().push(wait)));
+        (registry, peer, told)
+    };
+    let whats = ["manifest", "blob", "delete"].map(async |what| {
+        let (registry, peer, told) = check(if what == "delete" { "DELETE" } else { "PUT" }).await;
+        let at = peer.repository();
+        match what {
+            "manifest" => registry.put(&at, &tag("t"), &manifest()).await.unwrap(),
+            "blob" => drop(registry.put_blob(&at, "blob".into()).await.unwrap()),
+            _ => assert_eq!(registry.delete(&at, manifest().digest()).await.unwrap(), Deleted::Gone),
+        }
+        let seen = peer.seen();
+        let busy = seen.iter().position(|seen| matches!(seen.method.as_str(), "PUT" | "DELETE")).unwrap();
+        let waited = seen[busy + 1].at - seen[busy].at;
+        assert!(waited >= Duration::from_millis(1950), "{what}: {waited:?}");
+        let told = told.lock().unwrap();
+        assert_eq!(told.len(), 1, "{what}: {told:?}");
+        assert_eq!(told[0].why, "503, as it asked");
+    });
+    futures_util::future::join_all(whats).await;
+}
+
 /// 4: a wait that the deadline does not allow is not begun.
 #[tokio::test]
 async fn huge_waits_are_clamped() {
@@ -230,6 +272,13 @@ async fn a_delete_is_not_repeated_blindly() {
     // 28: "not found" counts if it is not found either.
     assert_eq!(check(Reply::new(404), Reply::new(404)).await.unwrap(), Deleted::WasGone);
     untrusted(check(Reply::new(404), is_there()).await, "it is here, and it is not");
+    // 17: a HEAD whose 404 is some proxy's does not make it missing.
+    let peer = Peer::start(|seen, _| match seen.method.as_str() {
+        "GET" => Reply::manifest(&manifest()),
+        _ => Reply::new(404),
+    })
+    .await;
+    untrusted(client().delete(&peer.repository(), manifest().digest()).await, "it is here, and it is not");
     // One that was turned away was not carried out.
     let peer = Peer::start(|_, before| Reply::new(if before == 0 { 429 } else { 202 })).await;
     assert_eq!(client().delete(&peer.repository(), &digest).await.unwrap(), Deleted::Gone);
@@ -344,6 +393,12 @@ async fn the_date_is_read_once_and_must_be_one() {
         assert!((1_795_247_040..1_795_247_060).contains(&now), "{now}");
     }
     assert_eq!(peer.lines(), ["GET /v2/"]);
+    // Of many that ask at once, one is sent.
+    let peer =
+        Peer::start(|_, _| Reply::new(200).header("Date", "Sat, 21 Nov 2026 07:44:00 GMT").late()).await;
+    let registry = client();
+    futures_util::future::try_join_all((0..8).map(|_| registry.now(&peer.host))).await.unwrap();
+    assert_eq!(peer.count(), 1);
     for reply in [Reply::new(200), Reply::new(200).header("Date", "tomorrow")] {
         let peer = Peer::start(move |_, _| reply.clone()).await;
         crate::peer::untrusted(client().now(&peer.host).await, "Date");

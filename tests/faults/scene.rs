@@ -192,7 +192,7 @@ impl<'a> Run<'a> {
         let seen = observe_all(&*self.registry, &self.setting.ledger, &wanted).await;
         let seen: BTreeMap<_, _> = seen.into_iter().map(|(name, seen)| (name, seen.state)).collect();
         let unknown = seen.values().find_map(|state| match state {
-            State::Unknown { why } => Some(why.clone()),
+            State::Unknown { why, .. } => Some(why.clone()),
             _ => None,
         });
         Ending { seen, ..self.ending(unknown.map_or(Ok(()), Err)) }
@@ -200,7 +200,8 @@ impl<'a> Run<'a> {
 
     async fn build(&self, boxes: Vec<Keyed>) -> Ending {
         let engine = self.engine(&boxes);
-        let options = BuildOptions { jobs: 2, wait: Span::from_seconds(1), no_cache: false };
+        let options =
+            BuildOptions { jobs: 2, wait: Span::from_seconds(1), no_cache: false, fail_fast: false };
         let emit = |event| self.emit(event);
         let (ports, cancel) = (self.ports(&engine), CancellationToken::new());
         let result = build(ports, &self.setting, &boxes, &options, &emit, &cancel).await;

@@ -81,9 +81,14 @@ async fn client_certificates() {
     let server = TlsPeer::start(ONE, "registry.test", ours.strict_server("registry.test"), good).await;
     is_turned_away(head(&anonymous(ours.declared(&[&server.host])), &server.host).await, &server.host);
     assert_eq!(server.lines(), [""; 0]);
-    let mut declared = ours.declared(&[&server.host]);
-    declared.hosts.get_mut(&server.host).unwrap().identity = Some(ours.identity());
-    assert!(head(&anonymous(declared), &server.host).await.unwrap().is_some());
+    let showing = |identity: Vec<u8>| {
+        let mut declared = ours.declared(&[&server.host]);
+        declared.hosts.get_mut(&server.host).unwrap().identity = Some(identity);
+        anonymous(declared)
+    };
+    is_turned_away(head(&showing(Authority::new().identity()), &server.host).await, &server.host);
+    assert_eq!(server.lines(), [""; 0]);
+    assert!(head(&showing(ours.identity()), &server.host).await.unwrap().is_some());
 }
 
 /// 40: plain http on a port where TLS is due is not spoken, by anybody who did not say so.
@@ -212,6 +217,18 @@ async fn token_services_that_lead_astray() {
         assert!(server.seen().iter().all(|seen| seen.header("authorization").is_none()));
     }
     assert_eq!((open.count(), other.visits(), inside.visits()), (0, 0, 0));
+    // Not even one that was declared, if its name leads inside.
+    let hidden = TcpListener::bind((INSIDE, 443)).await.unwrap();
+    let server = TlsPeer::start(ONE, "registry.test", ours.server("registry.test"), |_, _| {
+        Reply::new(401).header("WWW-Authenticate", "Bearer realm=\"https://inside.test/token\"")
+    })
+    .await;
+    let mut declared = ours.declared(&[&server.host]);
+    declared.hosts.get_mut(&server.host).unwrap().realm = Some("inside.test".to_owned());
+    let error = head(&of_ann(&server.host, declared), &server.host).await.unwrap_err().to_string();
+    assert!(error.contains("inside.test") && error.contains("internal address"), "{error}");
+    let visit = tokio::time::timeout(Duration::from_millis(50), hidden.accept()).await;
+    assert!(visit.is_err(), "{visit:?}");
     // Its own is asked, on another port as well.
     let own = TlsPeer::start(ONE, "registry.test", ours.server("registry.test"), token).await;
     let challenge = format!("Bearer realm=\"https://{}/token\"", own.host);

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use boxwright::adapter::registry::Limits;
 use boxwright::model::{Digest, Repository};
 use boxwright::port::{Blob, BlobSource, BlobStream, Failure, Pushed, Registry, Whole};
 use bytes::Bytes;
@@ -264,6 +265,36 @@ async fn parts_where_the_whole_is_too_long() {
     .await;
     status(client().put_blob(&peer.repository(), Bytes::from_static(b"x")).await, 413);
     assert_eq!(peer.count(), 2);
+}
+
+/// 8, 32: parts of which nothing is taken end it, and so does a registry that says to have more
+/// than it was sent.
+#[tokio::test]
+async fn parts_that_lead_nowhere_end() {
+    let taking = |range: &'static str| {
+        Peer::start(move |seen, _| match seen.method.as_str() {
+            "POST" => Reply::new(202).header("Location", SESSION),
+            "PUT" => Reply::new(413),
+            "GET" if !seen.target.starts_with(SESSION) => Reply::new(404),
+            _ => Reply::new(202).header("Location", SESSION).header("Range", range),
+        })
+    };
+    let bytes = blob(17 * 1024 * 1024);
+    let peer = taking("0-0").await;
+    let pushed = async |peer: &Peer| {
+        let patient = Limits { deadline: Duration::from_secs(60), ..limits() };
+        let registry = client_with(Default::default(), patient);
+        let at = peer.repository();
+        let pushing = registry.put_blob(&at, bytes.clone());
+        tokio::time::timeout(Duration::from_secs(60), pushing).await.expect("it ends")
+    };
+    untrusted(pushed(&peer).await, "nothing of a part");
+    let parts = |peer: &Peer| peer.seen().iter().filter(|seen| seen.method == "PATCH").count();
+    // The first of five tries was the whole, which is too long.
+    assert_eq!(parts(&peer), 4);
+    let peer = taking("0-99999999999").await;
+    untrusted(pushed(&peer).await, "it has 100000000000 bytes, and was sent");
+    assert_eq!(parts(&peer), 1);
 }
 
 /// 33: whatever a registry answers to a mount that is not a yes, the blob is uploaded.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use boxwright::model::{ContentTag, Generation, SetBox, SetRecord, Source, Timestamp};
+use boxwright::model::{ContentTag, Digest, Generation, SetBox, SetRecord, Source, Timestamp};
 use boxwright::plan::{
-    Member, Past, Promoter, PromoterAction, PromoterEnd, PromoterSaw, Why, Wish, promotion,
+    Look, Member, Past, Promoter, PromoterAction, PromoterEnd, PromoterSaw, Put, Why, Wish, promotion,
 };
 
 use super::registry::{At, Cell, GENERATIONS, Id, NAMES, Rec, RecBox, Request, Store};
@@ -21,8 +21,14 @@ pub struct Promoting {
     taken: u8,
     rec: Option<Rec>,
     seq: usize,
-    /// What a tag really held when it was asked for.
-    headed: Option<Id>,
+    /// What the tags really held when they were asked for.
+    headed: Vec<Option<Id>>,
+    /// What the tag holds whose content is looked for next.
+    head: Option<Option<Id>>,
+    /// What was looked at so far.
+    looks: Vec<Look>,
+    /// What was read back so far.
+    holds: Vec<Option<Digest>>,
     pub is_in_window: bool,
     pub end: Option<PromoterEnd>,
     is_crashed: bool,
@@ -39,7 +45,8 @@ enum Op {
     },
     /// Tags and ledger are read.
     Read,
-    Serve(Request),
+    /// The requests that are under way, all of which are answered before it goes on.
+    Serve(Vec<Request>),
     Ask,
 }
 
@@ -54,7 +61,10 @@ impl Promoting {
             taken: 0,
             rec: None,
             seq: 0,
-            headed: None,
+            headed: Vec::new(),
+            head: None,
+            looks: Vec::new(),
+            holds: Vec::new(),
             is_in_window: false,
             end: None,
             is_crashed: false,
@@ -82,13 +92,13 @@ impl Promoting {
         self.rec.as_ref().map(|rec| (self.seq, rec))
     }
 
-    pub fn crash(&mut self) -> Option<Request> {
+    pub fn crash(&mut self) -> Vec<Request> {
         let op = std::mem::replace(&mut self.op, Op::Idle);
         self.is_crashed = true;
         self.is_in_window = false;
         match op {
-            Op::Serve(request) => Some(request),
-            _ => None,
+            Op::Serve(requests) => requests,
+            _ => Vec::new(),
         }
     }
 
@@ -131,19 +141,14 @@ pub fn start(config: &Config, state: &mut State, me: usize) {
                 promoter.is_in_window = !is_short && is_checked;
                 promoter.observe(PromoterSaw::Clock { is_short });
             }
-            PromoterAction::Tell(_) => promoter.observe(PromoterSaw::Done),
             PromoterAction::WritePlan if config.lacks(Guard::PlanFirst) => {
                 promoter.is_in_window = false;
                 promoter.observe(PromoterSaw::Written);
             }
-            PromoterAction::ReadBack { step, .. } if config.lacks(Guard::TagReadBack) => {
-                let wanted = promoter.rec.as_ref().map(|rec| NAMES.digest(rec.boxes[step].wanted));
+            PromoterAction::ReadBack { steps, .. } if config.lacks(Guard::TagReadBack) => {
+                let boxes = &promoter.rec.as_ref().unwrap().boxes;
+                let wanted = steps.iter().map(|step| Some(NAMES.digest(boxes[*step].wanted))).collect();
                 promoter.observe(PromoterSaw::Holds(wanted));
-            }
-            PromoterAction::Confirm if config.lacks(Guard::Confirm) || config.lacks(Guard::TagReadBack) => {
-                let all = promoter.rec.iter().flat_map(|rec| &rec.boxes);
-                let all = all.map(|one| Some(NAMES.digest(one.wanted))).collect();
-                promoter.observe(PromoterSaw::All(all));
             }
             PromoterAction::End(end) => {
                 if matches!(end, PromoterEnd::Done { .. }) {
@@ -224,17 +229,17 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
                 push("reads tags and ledger".to_owned(), next);
             }
         }
-        Op::Serve(request) => {
-            if config.is_lossy {
+        Op::Serve(requests) => {
+            for (at, request) in requests.iter().enumerate() {
+                if config.is_lossy {
+                    let mut next = state.clone();
+                    served(&mut next.promoters[me], at, None);
+                    push("put, which is lost".to_owned(), next);
+                }
                 let mut next = state.clone();
-                let of = &mut next.promoters[me];
-                of.is_in_window = false;
-                of.observe(PromoterSaw::Written);
-                push("put, which is lost".to_owned(), next);
+                serve(&mut next, me, at, request.clone());
+                push(format!("put goes on: {request:?}"), next);
             }
-            let mut next = state.clone();
-            serve(config, &mut next, me, request.clone());
-            push(format!("put goes on: {request:?}"), next);
         }
         Op::Ask => ask(config, state, me, &mut push),
     }
@@ -339,23 +344,26 @@ fn record(config: &Config, seq: u32, rec: &Rec) -> SetRecord {
     }
 }
 
-fn serve(config: &Config, state: &mut State, me: usize, request: Request) {
-    let of = match request {
-        Request::Link(At::Main(of), _) => Some(of),
-        _ => None,
-    };
-    let left = state.store.serve(request);
-    if let Some(of) = of {
+/// One of the requests that are under way goes on at the registry.
+fn serve(state: &mut State, me: usize, at: usize, request: Request) {
+    if let Request::Link(At::Main(of), _) = request {
         state.stood[usize::from(of)] = true;
     }
-    let _ = config;
-    let promoter = &mut state.promoters[me];
+    let left = state.store.serve(request);
+    served(&mut state.promoters[me], at, left);
+}
+
+/// What is left of a request; with the last one all are answered.
+fn served(promoter: &mut Promoting, at: usize, left: Option<Request>) {
+    let Op::Serve(requests) = &mut promoter.op else { unreachable!("no request is under way") };
     match left {
-        Some(left) => promoter.op = Op::Serve(left),
-        None => {
-            promoter.is_in_window = false;
-            promoter.observe(PromoterSaw::Written);
-        }
+        Some(left) => requests[at] = left,
+        None => drop(requests.remove(at)),
+    }
+    if requests.is_empty() {
+        let PromoterAction::Put(steps) = promoter.promoter.next() else { unreachable!("nothing is put") };
+        promoter.is_in_window = false;
+        promoter.observe(PromoterSaw::Put(vec![Put::Written; steps.len()]));
     }
 }
 
@@ -386,43 +394,69 @@ fn ask(config: &Config, state: &State, me: usize, push: &mut impl FnMut(String, 
             }
             push("writes its plan".to_owned(), next);
         }
-        PromoterAction::Head(step) => {
-            let cell = state.store.cell(main(step));
-            for read in cell.reads() {
-                let found = match read.filter(|id| state.store.has(*id)) {
-                    found if found == Some(rec.boxes[step].wanted) => found,
-                    _ if config.lacks(Guard::ExpectedOld) => rec.boxes[step].before,
-                    found => found,
-                };
-                let mut next = observed(PromoterSaw::Holds(digest(found)));
-                next.promoters[me].headed = cell.now;
-                push(format!("head {step}"), next);
-            }
-        }
-        PromoterAction::Fetch(step) => {
-            let is_there = state.store.has(rec.boxes[step].wanted);
-            push(format!("fetch {step}"), observed(PromoterSaw::Content { is_there }));
-        }
-        PromoterAction::Put(step) => {
-            let mut next = state.clone();
+        PromoterAction::Look => {
+            let step = promoter.looks.len();
             let one = &rec.boxes[step];
-            let is_third = promoter.headed != one.before && promoter.headed != Some(one.wanted);
-            if is_third && config.late == 0 {
+            // A tag and its content are two requests.
+            let Some(head) = promoter.head else {
+                let cell = state.store.cell(main(step));
+                for read in cell.reads() {
+                    let found = match read.filter(|id| state.store.has(*id)) {
+                        found if found == Some(one.wanted) => found,
+                        _ if config.lacks(Guard::ExpectedOld) => one.before,
+                        found => found,
+                    };
+                    let mut next = state.clone();
+                    let of = &mut next.promoters[me];
+                    of.head = Some(found);
+                    of.headed.truncate(step);
+                    of.headed.push(cell.now);
+                    push(format!("head {step}"), next);
+                }
+                return;
+            };
+            let mut next = state.clone();
+            let of = &mut next.promoters[me];
+            of.looks.push(Look { holds: digest(head), is_there: state.store.has(one.wanted) });
+            of.head = None;
+            if of.looks.len() == rec.boxes.len() {
+                let looks = std::mem::take(&mut of.looks);
+                of.observe(PromoterSaw::Looked(looks));
+            }
+            push(format!("fetch {step}"), next);
+        }
+        PromoterAction::Put(steps) => {
+            let mut next = state.clone();
+            let of = &mut next.promoters[me];
+            let headed = std::mem::take(&mut of.headed);
+            let put = |step: &usize| Request::Store(main(*step), rec.boxes[*step].wanted);
+            of.op = Op::Serve(steps.iter().map(put).collect());
+            let is_third = |step: &usize| {
+                let one = &rec.boxes[*step];
+                headed[*step] != one.before && headed[*step] != Some(one.wanted)
+            };
+            if config.late == 0 && steps.iter().any(is_third) {
                 next.harm.get_or_insert(Harm::Third);
             }
-            serve(config, &mut next, me, Request::Store(main(step), one.wanted));
-            push(format!("put {step}"), next);
+            push(format!("puts {steps:?}"), next);
         }
-        PromoterAction::ReadBack { step, .. } => {
-            for read in state.store.cell(main(step)).reads() {
-                let found = read.filter(|id| state.store.has(*id));
-                push(format!("read back {step}"), observed(PromoterSaw::Holds(digest(found))));
+        PromoterAction::ReadBack { steps, .. } => {
+            let step = steps[promoter.holds.len()];
+            let is_skipped = config.lacks(Guard::ReadBackAll) && promoter.promoter.standing().contains(&step);
+            let reads = match is_skipped {
+                true => vec![Some(rec.boxes[step].wanted)],
+                false => state.store.cell(main(step)).reads(),
+            };
+            for read in reads {
+                let mut next = state.clone();
+                let of = &mut next.promoters[me];
+                of.holds.push(digest(read.filter(|id| state.store.has(*id))));
+                if of.holds.len() == steps.len() {
+                    let holds = std::mem::take(&mut of.holds);
+                    of.observe(PromoterSaw::Holds(holds));
+                }
+                push(format!("read back {step}"), next);
             }
-        }
-        PromoterAction::Confirm => {
-            let all = (0..rec.boxes.len()).map(|step| state.store.cell(main(step)).now);
-            let all = all.map(|found| digest(found.filter(|id| state.store.has(*id)))).collect();
-            push("looks at all tags".to_owned(), observed(PromoterSaw::All(all)));
         }
         PromoterAction::WriteSet => {
             let mut next = observed(PromoterSaw::Written);

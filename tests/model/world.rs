@@ -36,7 +36,7 @@ pub enum Guard {
     ClockBeforePlan,
     ExpectedOld,
     TagReadBack,
-    Confirm,
+    ReadBackAll,
     SetLast,
     /// No guard but an assumption: no pause longer than the margin goes unnoticed.
     NoLongPause,
@@ -67,6 +67,8 @@ pub struct Config {
     pub foreign: Option<u8>,
     /// The tag of this key is moved by a stranger at some time.
     pub moved: Option<u8>,
+    /// Keys whose images main holds at first.
+    pub promoted: Vec<u8>,
     /// Main is moved by a stranger at some time.
     pub meddler: bool,
     /// Which writes may be seen late.
@@ -103,6 +105,7 @@ impl Default for Config {
             marked: vec![],
             foreign: None,
             moved: None,
+            promoted: vec![],
             meddler: false,
             late: 0,
             is_reproducible: false,
@@ -213,6 +216,9 @@ impl World {
                 let mark = Mark { day: 0, image: Some(id), by: (9, 9) };
                 store.markers[usize::from(key)][0] = Cell::holding(mark);
             }
+            if config.promoted.contains(&key) {
+                store.main[usize::from(config.box_of(key))] = Cell::holding(id);
+            }
             if config.foreign == Some(key) {
                 store.foreign[usize::from(config.box_of(key))] = Some(id);
             }
@@ -317,11 +323,13 @@ impl World {
         if state.crashes >= self.0.crashes {
             return;
         }
-        let mut push = |label: String, next: State, left: Option<Request>| {
+        let mut push = |label: String, next: State, left: Vec<Request>| {
             let mut next = State { crashes: next.crashes + 1, ..next };
-            if let Some(left) = left {
+            // Of what was under way, each request may have got through or not.
+            for some in 1..1_usize << left.len() {
                 let mut goes_on = next.clone();
-                goes_on.store.orphans.push(left);
+                let through = left.iter().enumerate().filter(|(at, _)| some >> at & 1 == 1);
+                goes_on.store.orphans.extend(through.map(|(_, request)| request.clone()));
                 steps.push(Step { label: format!("{label}, its request goes on"), state: Box::new(goes_on) });
             }
             next.quiet = 0;
@@ -331,7 +339,7 @@ impl World {
             if state.runs[at].is_alive() {
                 let mut next = state.clone();
                 let left = next.runs[at].crash();
-                push(format!("run {at} crashes"), next, left);
+                push(format!("run {at} crashes"), next, left.into_iter().collect());
             }
         }
         for at in 0..state.promoters.len() {
@@ -345,7 +353,7 @@ impl World {
             if state.sweepers[at].is_alive() {
                 let mut next = state.clone();
                 let left = next.sweepers[at].crash();
-                push(format!("sweeper {at} crashes"), next, left);
+                push(format!("sweeper {at} crashes"), next, left.into_iter().collect());
             }
         }
     }

@@ -136,7 +136,7 @@ async fn a_read_only_registry_with_something_missing_says_so() {
     let run = world.run("fork");
     let report = run.build().await.unwrap();
     assert!(matches!(&report.boxes["base"].outcome, Outcome::Forbidden(why) if why.contains("no push")));
-    assert_eq!(report.boxes["test"].outcome, Outcome::Skipped("build".to_owned()));
+    assert_eq!(report.boxes["test"].outcome, Outcome::Skipped("base".to_owned()));
     assert_eq!(run.engine.script.lock().unwrap().checks, 0);
     // One lease was tried for, nothing else.
     assert_eq!(writes(&world.log()).len(), 1);

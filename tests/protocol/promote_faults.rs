@@ -114,16 +114,35 @@ async fn a_third_party_before_the_first_tag_is_a_conflict() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_third_party_before_the_second_tag_leaves_it_partly_done() {
+async fn a_third_party_at_the_last_tag_stops_it_before_the_first_moves() {
+    let (world, newer) = prepared().await;
+    let mut seen = 0;
+    newer.net.before_each(move |asked, memory| {
+        seen += usize::from(is_head_of(asked, "test"));
+        if seen == 2 {
+            seen += 1;
+            meddle(memory, "test");
+        }
+    });
+    let error = newer.run("two").promote("main").await.unwrap_err();
+    assert!(matches!(&error, PromoteError::Conflict { name, .. } if name == "test"), "{error}");
+    for one in ["base", "build"] {
+        assert_eq!(newer.at(one, &tag("main")), world.stands(one));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_third_party_after_the_write_leaves_it_partly_done() {
     let (_, newer) = prepared().await;
-    newer.net.before(|asked| is(asked, Verb::Put, "base", "main"), |memory| meddle(memory, "build"));
+    newer.net.before(|asked| is(asked, Verb::Get, "build", "main"), |memory| meddle(memory, "build"));
     let error = newer.run("two").promote("main").await.unwrap_err();
     let PromoteError::Partly { name, moved, left, why, .. } = error else { panic!("{error}") };
     assert_eq!(
         (name.as_str(), moved, left),
-        ("build", vec!["base".to_owned()], vec!["build".to_owned(), "test".to_owned()])
+        ("build", vec!["base".to_owned(), "test".to_owned()], vec!["build".to_owned()])
     );
     assert!(why.contains("moved by somebody else"), "{why}");
+    assert_eq!(newer.records("set.main.2"), []);
     newer.run("three").promote("main").await.unwrap();
     check_stands(&newer, "main");
 }
@@ -142,24 +161,37 @@ async fn a_conflict_on_resuming_is_still_partly_done() {
         }
     });
     let error = newer.run("three").promote("main").await.unwrap_err();
-    assert!(matches!(&error, PromoteError::Partly { moved, .. } if *moved == ["base"]), "{error}");
+    assert!(matches!(&error, PromoteError::Partly { moved, .. } if *moved == ["base", "test"]), "{error}");
 }
 
+/// What was there already when the others were written must still be there.
 #[tokio::test(start_paused = true)]
-async fn a_tag_that_moves_before_the_set_record_is_found() {
+async fn a_tag_that_need_not_move_is_read_back_as_well() {
     let (_, newer) = prepared().await;
-    newer.net.before(|asked| is(asked, Verb::Get, "test", "main"), |memory| meddle(memory, "base"));
-    let error = newer.run("two").promote("main").await.unwrap_err();
-    assert!(matches!(&error, PromoteError::Partly { .. }), "{error}");
+    newer.net.memory.break_next(Verb::Put, Some(&repository("build")), Fault::Before(gone()));
+    newer.run("two").promote("main").await.unwrap_err();
+    assert_eq!(newer.at("base", &tag("main")), newer.stands("base"));
+    newer.net.before(|asked| is(asked, Verb::Put, "build", "main"), |memory| meddle(memory, "base"));
+    let error = newer.run("three").promote("main").await.unwrap_err();
+    let PromoteError::Partly { name, left, .. } = &error else { panic!("{error}") };
+    assert_eq!((name.as_str(), left.as_slice()), ("base", &["base".to_owned()][..]));
     assert_eq!(newer.records("set.main.2"), []);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_first_tag_is_a_refusal_not_a_half_promotion() {
+async fn refused_tags_are_a_refusal_and_one_of_several_a_half_promotion() {
     let (_, newer) = prepared().await;
-    newer.net.memory.break_next(Verb::Put, Some(&repository("base")), Fault::Before(denied()));
+    let refuse = |name: &str| {
+        newer.net.memory.break_next(Verb::Put, Some(&repository(name)), Fault::Before(denied()));
+    };
+    BOXES.iter().for_each(|name| refuse(name));
     let error = newer.run("two").promote("main").await.unwrap_err();
     assert!(matches!(error, PromoteError::Registry(_)), "{error}");
+    refuse("base");
+    let error = newer.run("three").promote("main").await.unwrap_err();
+    let PromoteError::Partly { moved, left, why, .. } = error else { panic!("{error}") };
+    assert_eq!((moved, left), (vec!["build".to_owned(), "test".to_owned()], vec!["base".to_owned()]));
+    assert!(why.contains("permission denied"), "{why}");
 }
 
 #[tokio::test(start_paused = true)]

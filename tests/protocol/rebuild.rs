@@ -51,7 +51,7 @@ async fn what_is_not_there_is_not_replaced_and_what_is_unknown_marks_nothing() {
         world.net.memory.clear_log();
         world.net.memory.break_next(verb, None, Fault::Before(unavailable()));
         let error = replaced(&world, &run, &["base", "test"]).await.unwrap_err();
-        assert!(matches!(error, RebuildError::Unknown { .. }), "{verb:?}: {error}");
+        assert!(matches!(error, RebuildError::Unknown(_)), "{verb:?}: {error}");
         assert!(writes(&world.log()).is_empty());
     }
     world.net.memory.set_read_only(true);

@@ -73,7 +73,7 @@ impl World {
                 lease: Span::from_seconds(2 * 86_400),
                 source: Source { revision: Some("c0ffee".to_owned()), ..Source::default() },
             },
-            build: BuildOptions { jobs: 2, wait: Span::from_seconds(600), no_cache: false },
+            build: BuildOptions { jobs: 2, wait: Span::from_seconds(600), no_cache: false, fail_fast: false },
             events: Mutex::default(),
         }
     }

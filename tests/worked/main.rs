@@ -10,6 +10,7 @@ mod expression;
 mod gitlab;
 mod lampe;
 mod project;
+mod release;
 mod runner;
 mod trust;
 #[path = "../e2e/witness.rs"]

@@ -75,16 +75,24 @@ impl Runner<'_> {
         let is_on = on.get(event.name).is_some() || on == event.name;
         assert!(is_on, "{file} does not run on {}", event.name);
         let jobs = workflow["jobs"].as_object().unwrap();
-        let mut done: BTreeMap<String, Job> = BTreeMap::new();
-        // The jobs here stand after the ones that they need.
-        for (name, job) in jobs {
-            let needs: Vec<&str> = match &job["needs"] {
-                Value::String(one) => vec![one],
-                Value::Array(several) => several.iter().map(|one| one.as_str().unwrap()).collect(),
+        let needs = |job: &Value| -> Vec<String> {
+            match &job["needs"] {
+                Value::String(one) => vec![one.clone()],
+                Value::Array(several) => several.iter().map(|one| one.as_str().unwrap().to_owned()).collect(),
                 _ => Vec::new(),
+            }
+        };
+        let mut done: BTreeMap<String, Job> = BTreeMap::new();
+        let mut waiting: Vec<(&String, &Value)> = jobs.iter().collect();
+        while !waiting.is_empty() {
+            // The first that needs none of those which wait as well.
+            let is_free = |(_, job): &(&String, &Value)| {
+                needs(job).iter().all(|need| waiting.iter().all(|(name, _)| *name != need))
             };
-            let of_need = |need: &&str| {
-                let belongs = |name: &str| name == *need || name.starts_with(&format!("{need} "));
+            let (name, job) = waiting.remove(waiting.iter().position(is_free).unwrap());
+            let needs = needs(job);
+            let of_need = |need: &String| {
+                let belongs = |name: &str| name == need || name.starts_with(&format!("{need} "));
                 done.iter().filter(move |(name, _)| belongs(name)).map(|(_, job)| job).collect::<Vec<_>>()
             };
             let mut context = self.context(event);
@@ -117,6 +125,7 @@ impl Runner<'_> {
                 "event": event.payload,
                 "ref_type": kind,
                 "ref_name": name,
+                "repository_owner": "OWNER",
                 "server_url": format!("file://{}/releases", self.home.display()),
             },
             "inputs": event.payload.get("inputs").cloned().unwrap_or(json!({})),

@@ -31,7 +31,13 @@ fn a_run_that_an_outsider_caused_writes_nothing_even_with_a_token_that_may() {
             let used = call(&["build"]).exits(0);
             assert!(used.err.contains("not trusted"), "{}", used.err);
             call(&["build", "--push", "always"]).exits(21);
-            for refused in [&["promote", "main"][..], &["rebuild", "ci", "--yes"], &["clean", "--yes"]] {
+            let writing = [
+                &["promote", "main"][..],
+                &["rollback", "main", "--yes"],
+                &["rebuild", "ci", "--yes"],
+                &["clean", "--yes"],
+            ];
+            for refused in writing {
                 let ended = call(refused).exits(21);
                 assert!(ended.err.contains("not trusted"), "{}", ended.err);
             }
@@ -173,5 +179,15 @@ fn an_error_with_a_place_is_marked_there() {
         "::error file=work/docker/Dockerfile,line={},title=boxwright::box ci",
         text.lines().count() + 1
     );
-    marked("docker/Dockerfile", &(text + "COPY nothing /\n"), &mark);
+    marked("docker/Dockerfile", &(text.clone() + "COPY nothing /\n"), &mark);
+
+    // A build that fails is marked at its instruction, with what that printed last.
+    project.write("docker/Dockerfile", &(text + "RUN echo last words; exit 4\n"));
+    let mut command = project.command(&["build", "--local"]);
+    command.env("GITHUB_ACTIONS", "true").env("GITHUB_WORKSPACE", project.at(""));
+    let ended = Ended::of(command.output().unwrap()).exits(1);
+    let mark = mark.replace("boxwright::box ci", "box ci failed::docker/Dockerfile%3A");
+    let mark = mark.replace("%3A", ":");
+    let line = ended.err.lines().find(|line| line.starts_with(&mark));
+    assert!(line.is_some_and(|line| line.ends_with("exit code: 4%0Alast words")), "{mark}: {}", ended.err);
 }

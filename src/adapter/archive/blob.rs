@@ -16,7 +16,7 @@ use crate::port::{Blob, BlobSource, BlobStream};
 const PIECE: usize = 256 * 1024;
 
 /// A part of a file.
-pub(super) struct Section {
+pub(in crate::adapter) struct Section {
     pub file: Arc<File>,
     pub at: u64,
     pub left: u64,
@@ -33,7 +33,7 @@ impl Read for Section {
 }
 
 /// A blob that can be read as often as it is needed.
-pub(super) struct ArchivedBlob {
+pub(in crate::adapter) struct ArchivedBlob {
     file: Arc<File>,
     blob: Blob,
     start: u64,
@@ -41,11 +41,15 @@ pub(super) struct ArchivedBlob {
 
 impl ArchivedBlob {
     pub(super) fn new(file: Arc<File>, digest: Digest, Place { start, size }: Place) -> Self {
+        Self::at(file, digest, start, size)
+    }
+
+    pub(in crate::adapter) fn at(file: Arc<File>, digest: Digest, start: u64, size: u64) -> Self {
         Self { file, blob: Blob { digest, size }, start }
     }
 
     /// Returns its bytes from `from` on.
-    pub(super) fn section(&self, from: u64) -> Section {
+    pub(in crate::adapter) fn section(&self, from: u64) -> Section {
         let from = from.min(self.blob.size);
         Section { file: Arc::clone(&self.file), at: self.start + from, left: self.blob.size - from }
     }

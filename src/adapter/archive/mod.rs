@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 pub use self::error::{BadArchive, Fault};
 
-use self::blob::ArchivedBlob;
+pub(super) use self::blob::ArchivedBlob;
 use self::expand::{BUFFER, Packing, expand};
 use crate::model::{
     ArchiveError, Contents, Descriptor, Digest, INDEX_FILE, MANIFEST_LIMIT, MediaType, RawManifest, children,

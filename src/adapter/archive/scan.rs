@@ -41,7 +41,10 @@ pub(super) fn scan(from: impl Read, limits: &Limits) -> Result<Found, Fault> {
     loop {
         let mut block = [0; BLOCK];
         let is_first = scan.at == 0;
-        let place = || format!("after {number} entries, without an end mark");
+        let place = || match number {
+            0 => "in its first header, if it is a tar at all".to_owned(),
+            _ => format!("after {number} entries, without an end mark"),
+        };
         match scan.fill(&mut block)? {
             BLOCK => {}
             0 if is_first => return Err(Fault::Empty),

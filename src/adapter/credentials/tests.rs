@@ -45,7 +45,7 @@ impl Home {
     }
 
     async fn lookup(&self, host: &str) -> Result<Credential, Failure> {
-        self.credentials(&[]).unwrap().lookup(host).await
+        self.credentials(&[]).unwrap().lookup(host, None).await
     }
 }
 
@@ -78,6 +78,40 @@ async fn dockers_configuration_is_read_by_host() {
     }
 }
 
+/// containers-auth.json(5): of the entries for a repository, the namespaces that it is in and its
+/// host, the most specific one counts.
+#[tokio::test]
+async fn the_nearest_namespace_decides() {
+    // base64 of `box:pw`, `team:pw`, `host:pw` and `hub:pw`.
+    let auths = r#"{"r.example/team/box":{"auth":"Ym94OnB3"},"r.example/team":{"auth":"dGVhbTpwdw=="},
+        "r.example":{"auth":"aG9zdDpwdw=="},"docker.io/library":{"auth":"aHViOnB3"}}"#;
+    let home = Home::new(&format!(r#"{{"auths":{auths}}}"#));
+    let credentials = home.credentials(&[]).unwrap();
+    for (repository, user) in [
+        (Some("team/box"), "box"),
+        (Some("team/box/part"), "box"),
+        (Some("team/boxes"), "team"),
+        (Some("team"), "team"),
+        (Some("teams/box"), "host"),
+        (Some("box"), "host"),
+        (None, "host"),
+    ] {
+        let found = credentials.lookup("r.example", repository).await.unwrap();
+        assert_eq!(found, basic(user, "pw"), "{repository:?}");
+    }
+    // What is for a part of a registry is for no other part, and not for the whole.
+    let only = Home::new(r#"{"auths":{"r.example/team":{"auth":"dGVhbTpwdw=="}},"credsStore":"none"}"#);
+    only.helper("none", "cat >/dev/null; echo credentials not found in native keychain; exit 1");
+    let credentials = only.credentials(&[]).unwrap();
+    assert_eq!(credentials.lookup("r.example", Some("team/box")).await.unwrap(), basic("team", "pw"));
+    for other in [Some("box"), Some("teams"), None] {
+        assert_eq!(credentials.lookup("r.example", other).await.unwrap(), Credential::Anonymous, "{other:?}");
+    }
+    let hub = home.credentials(&[]).unwrap();
+    assert_eq!(hub.lookup("docker.io", Some("library/debian")).await.unwrap(), basic("hub", "pw"));
+    assert_eq!(hub.lookup("docker.io", Some("ann/box")).await.unwrap(), Credential::Anonymous);
+}
+
 #[tokio::test]
 async fn files_come_in_their_order() {
     // base64 of `named:pw`, `docker:pw`, `run:pw` and `user:pw`.
@@ -93,14 +127,14 @@ async fn files_come_in_their_order() {
     let run = ("XDG_RUNTIME_DIR", "$HOME/run");
     let named = home.credentials(&[run, ("REGISTRY_AUTH_FILE", "$HOME/named.json")]).unwrap();
     for (host, user) in [("a", "named"), ("b", "docker"), ("c", "run"), ("d", "user")] {
-        assert_eq!(named.lookup(host).await.unwrap(), basic(user, "pw"), "{host}");
+        assert_eq!(named.lookup(host, None).await.unwrap(), basic(user, "pw"), "{host}");
     }
-    assert_eq!(named.lookup("e").await.unwrap(), Credential::Anonymous);
+    assert_eq!(named.lookup("e", None).await.unwrap(), Credential::Anonymous);
     let usual = home.credentials(&[run]).unwrap();
-    assert_eq!(usual.lookup("a").await.unwrap(), basic("docker", "pw"));
+    assert_eq!(usual.lookup("a", None).await.unwrap(), basic("docker", "pw"));
     let moved = home.credentials(&[("XDG_CONFIG_HOME", "$HOME/run")]).unwrap();
-    assert_eq!(moved.lookup("d").await.unwrap(), Credential::Anonymous);
-    assert_eq!(moved.lookup("c").await.unwrap(), basic("run", "pw"));
+    assert_eq!(moved.lookup("d", None).await.unwrap(), Credential::Anonymous);
+    assert_eq!(moved.lookup("c", None).await.unwrap(), basic("run", "pw"));
 }
 
 #[tokio::test]
@@ -122,10 +156,10 @@ async fn the_environment_is_for_one_host() {
     let home = Home::new("{}");
     let pair = [("BOXWRIGHT_REGISTRY_USERNAME", "ci"), ("BOXWRIGHT_REGISTRY_PASSWORD", "pw")];
     let credentials = home.credentials(&pair).unwrap();
-    assert_eq!(credentials.lookup("ghcr.io").await.unwrap(), basic("ci", "pw"));
-    assert_eq!(credentials.lookup("docker.io").await.unwrap(), Credential::Anonymous);
+    assert_eq!(credentials.lookup("ghcr.io", None).await.unwrap(), basic("ci", "pw"));
+    assert_eq!(credentials.lookup("docker.io", None).await.unwrap(), Credential::Anonymous);
     let credentials = home.credentials(&[pair[0], pair[1], ("BOXWRIGHT_REGISTRY_TOKEN", "t")]).unwrap();
-    assert_eq!(credentials.lookup("ghcr.io").await.unwrap(), Credential::Bearer(Secret::new("t")));
+    assert_eq!(credentials.lookup("ghcr.io", None).await.unwrap(), Credential::Bearer(Secret::new("t")));
     assert_eq!(home.credentials(&pair[..1]).unwrap_err(), SettingError::HalfAPair);
     let error = home.credentials(&[("DOCKER_CONFIG", ".docker")]).unwrap_err();
     assert_eq!(error, SettingError::Relative { name: "DOCKER_CONFIG" });
@@ -149,7 +183,8 @@ async fn helpers_are_asked_once() {
         let count = home.0.path().join("count");
         home.helper("once", &format!("echo >>{}; {script}", count.display()));
         let credentials = home.credentials(&[]).unwrap();
-        let asked = (0..20).map(|_| credentials.lookup("a.example"));
+        let names = ["a", "b", "a/b", "c"].into_iter().cycle().take(20);
+        let asked = names.map(|name| credentials.lookup("a.example", Some(name)));
         let answers = futures_util::future::join_all(asked).await;
         assert!(answers.iter().all(|answer| answer.is_ok() == fine), "{answers:?}");
         assert_eq!(std::fs::read_to_string(count).unwrap().len(), 1);
@@ -178,7 +213,7 @@ async fn a_helper_that_hangs_is_killed() {
     let mut credentials = home.credentials(&[]).unwrap();
     assert_eq!(credentials.helper_limit, Duration::from_secs(10));
     credentials.helper_limit = Duration::from_millis(500);
-    let asked = tokio::spawn(async move { credentials.lookup("a.example").await });
+    let asked = tokio::spawn(async move { credentials.lookup("a.example", None).await });
     let text = detail(asked.await.unwrap());
     assert!(text.contains("no answer within 500ms"), "{text}");
     assert!(start.elapsed().as_secs() < 10);
@@ -205,7 +240,7 @@ async fn helper_names_cannot_lead_astray() {
     home.helper("near", "echo '{\"Username\":\"u\",\"Secret\":\"s\"}'");
     for path in ["", ".", "bin", "../../../../../../../../../../../../$HOME/bin", ":"] {
         let credentials = home.credentials(&[("PATH", path)]).unwrap();
-        let text = detail(credentials.lookup("a.example").await);
+        let text = detail(credentials.lookup("a.example", None).await);
         assert!(text.contains("is not in PATH"), "{path}: {text}");
     }
 }
@@ -220,7 +255,7 @@ async fn an_unreadable_configuration_is_no_anonymous_one() {
     let home = none.path().as_os_str().to_owned();
     let credentials =
         Credentials::from_environment("a", |name| (name == "HOME").then(|| home.clone())).unwrap();
-    assert_eq!(credentials.lookup("a.example").await.unwrap(), Credential::Anonymous);
+    assert_eq!(credentials.lookup("a.example", None).await.unwrap(), Credential::Anonymous);
 }
 
 #[test]

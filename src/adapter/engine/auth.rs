@@ -12,8 +12,8 @@ use bollard_buildkit_proto::moby::filesync::v1::{
 use futures_util::future::BoxFuture;
 use tonic::{Request, Response, Status};
 
-/// Finds the login for a registry host, `None` if there is none; the error is a text that
-/// says what is wrong with the user's configuration or helper.
+/// Finds the login for a registry host, or for a repository (`ghcr.io/team/box`); `None` if there
+/// is none. The error is a text that says what is wrong with the user's configuration or helper.
 pub type AuthSource = Arc<dyn Fn(&str) -> BoxFuture<'static, Result<Option<Login>, String>> + Send + Sync>;
 
 /// What proves who one is to a registry.

@@ -1,6 +1,7 @@
 //! Building with the engine's BuildKit.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bollard::models::BuildInfoAux;
@@ -16,6 +17,7 @@ use super::session::Services;
 use super::sync::{self, Offer};
 use super::trace::Trace;
 use super::{contexts, error, request, session};
+use crate::model::Platform;
 use crate::port::{BuildEvent, BuildRequest, EngineError, ImageId};
 
 /// Builds; the engine cancels the build when the future is dropped, as its connection ends.
@@ -40,16 +42,7 @@ pub(super) async fn build_one(
     let closed = CancellationToken::new();
     let _close = closed.clone().drop_guard();
     let offer = Arc::new(Offer::new(request, closed.clone()));
-    let session = request::unique();
-    let services = Services {
-        offer: Arc::clone(&offer),
-        auth: engine.auth(),
-        secrets: (!request.secrets.is_empty()).then(|| Values(request.secrets.clone())),
-        agent: request.ssh.clone().map(Agent),
-    };
-    session::open(engine.address(), &session, services, closed).await.map_err(|cause| {
-        EngineError::Engine { action: "open a build session", detail: error::chain(&cause) }
-    })?;
+    let session = open(engine, request, &offer, closed).await?;
     let more = more_query(request, session);
     let docker = docker.with_request_modifier(move |request| request::with_query(request, &more));
     // The context goes through the session; the request itself has no content.
@@ -91,6 +84,40 @@ pub(super) async fn build_one(
     id.parse()
         .map(ImageId)
         .map_err(|cause| EngineError::Engine { action: "build", detail: error::chain(&cause) })
+}
+
+/// Opens a session for a build; returns its id.
+async fn open(
+    engine: &DockerEngine,
+    request: &BuildRequest,
+    offer: &Arc<Offer>,
+    closed: CancellationToken,
+) -> Result<String, EngineError> {
+    let session = request::unique();
+    let services = Services {
+        offer: Arc::clone(offer),
+        auth: engine.auth(),
+        secrets: (!request.secrets.is_empty()).then(|| Values(request.secrets.clone())),
+        agent: request.ssh.clone().map(Agent),
+    };
+    match session::open(engine.address(), &session, services, closed).await {
+        Ok(()) => Ok(session),
+        Err(cause) => {
+            Err(EngineError::Engine { action: "open a build session", detail: error::chain(&cause) })
+        }
+    }
+}
+
+impl DockerEngine {
+    /// Opens a build session and closes it: an engine without BuildKit has none.
+    pub async fn try_session(&self, platform: Platform) -> Result<(), EngineError> {
+        self.docker().await?;
+        let nothing = BuildRequest::plain(b"", PathBuf::new(), Vec::new(), platform);
+        let closed = CancellationToken::new();
+        let _close = closed.clone().drop_guard();
+        let offer = Arc::new(Offer::new(&nothing, closed.clone()));
+        open(self, &nothing, &offer, closed).await.map(drop)
+    }
 }
 
 fn options(request: &BuildRequest) -> BuildImageOptions {

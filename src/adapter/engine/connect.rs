@@ -12,6 +12,7 @@ use tokio::sync::OnceCell;
 use super::auth::AuthSource;
 use super::error::{self, chain};
 use super::request;
+use crate::model::Repository;
 use crate::port::EngineError;
 
 /// Where the engine listens unless told otherwise.
@@ -92,8 +93,13 @@ impl DockerEngine {
     }
 
     /// Returns where the engine is.
-    pub(super) fn address(&self) -> &str {
+    pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Tells whether it is reached by a socket of this machine.
+    pub(super) fn is_local(&self) -> bool {
+        self.address.starts_with("unix://")
     }
 
     /// Returns where logins come from.
@@ -101,9 +107,10 @@ impl DockerEngine {
         Arc::clone(&self.auth)
     }
 
-    /// Returns the login for a registry host.
-    pub(super) async fn login(&self, host: &str) -> Result<Option<DockerCredentials>, String> {
-        Ok((self.auth)(host).await?.map(|login| login.into_credentials(host)))
+    /// Returns the login for a repository.
+    pub(super) async fn login(&self, repository: &Repository) -> Result<Option<DockerCredentials>, String> {
+        let login = (self.auth)(&repository.to_string()).await?;
+        Ok(login.map(|login| login.into_credentials(repository.host())))
     }
 
     /// Words an error of a request that was to `action`.

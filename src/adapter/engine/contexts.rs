@@ -25,22 +25,8 @@ pub async fn provide(
 ) -> Result<Names, EngineError> {
     let mut names = Names { docker: engine.docker().await?, names: Vec::new() };
     for context in &request.contexts {
-        let alone = BuildRequest {
-            dockerfile: DOCKERFILE.to_vec(),
-            root: context.root.clone(),
-            entries: context.entries.clone(),
-            target: None,
-            args: Default::default(),
-            labels: Default::default(),
-            platform: request.platform.clone(),
-            network: None,
-            extra_hosts: Vec::new(),
-            shm_size: None,
-            no_cache: false,
-            secrets: Default::default(),
-            ssh: None,
-            contexts: Vec::new(),
-        };
+        let (root, entries) = (context.root.clone(), context.entries.clone());
+        let alone = BuildRequest::plain(DOCKERFILE, root, entries, request.platform.clone());
         let made = build_one(engine, &alone, events).await;
         let named = match made {
             Ok(image) => names.give(engine, &image, &context.reference).await,

@@ -14,6 +14,7 @@ mod pull;
 mod push;
 mod request;
 mod run;
+mod save;
 mod secret;
 mod session;
 mod sync;
@@ -21,6 +22,7 @@ mod terminal;
 mod trace;
 
 use std::io;
+use std::path::Path;
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
@@ -28,15 +30,27 @@ use tokio_util::sync::CancellationToken;
 pub use auth::{AuthSource, Login};
 pub use connect::DockerEngine;
 
+use super::room;
 use crate::model::{Digest, Repository, Tag};
 use crate::port::{
-    BlobStream, BuildEvent, BuildRequest, Engine, EngineError, ImageId, PushEvent, RunOutput, RunRequest,
+    BlobStream, BuildEvent, BuildRequest, Engine, EngineError, ImageId, PushEvent, Room, RunOutput,
+    RunRequest, SavedImage,
 };
 
 #[async_trait]
 impl Engine for DockerEngine {
     async fn check(&self) -> Result<String, EngineError> {
         self.version().await
+    }
+
+    async fn room(&self) -> Result<Option<Room>, EngineError> {
+        let docker = self.docker().await?;
+        if !self.is_local() {
+            return Ok(None);
+        }
+        let told = docker.info().await.map_err(|cause| self.error("tell about itself", &cause))?;
+        // A socket may lead out of a container or a virtual machine.
+        Ok(told.docker_root_dir.and_then(|path| room::of(Path::new(&path)).ok()))
     }
 
     async fn build(
@@ -76,6 +90,10 @@ impl Engine for DockerEngine {
         events: &(dyn Fn(PushEvent) + Send + Sync),
     ) -> Result<Digest, EngineError> {
         push::push(self, image, repository, tag, events).await
+    }
+
+    async fn save(&self, image: &ImageId) -> Result<SavedImage, EngineError> {
+        save::save(self, image).await
     }
 
     async fn load(

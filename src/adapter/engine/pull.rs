@@ -23,7 +23,7 @@ pub async fn ensure(
         Err(Bollard::DockerResponseServerError { status_code: 404, .. }) => {}
         Err(cause) => return Err(engine.error("look for the image", &cause)),
     }
-    let login = engine.login(repository.host()).await.map_err(|detail| EngineError::Transfer {
+    let login = engine.login(repository).await.map_err(|detail| EngineError::Transfer {
         action: "pull",
         reference: reference.clone(),
         detail,

@@ -26,7 +26,7 @@ pub async fn push(
         .tag_image(image.0.as_str(), Some(options))
         .await
         .map_err(|cause| engine.error("tag the image", &cause))?;
-    let login = engine.login(repository.host()).await.map_err(transfer)?;
+    let login = engine.login(repository).await.map_err(transfer)?;
 
     // bollard's own push drops the names of layers from the answer; its pull keeps them,
     // and the two answers are alike.

@@ -11,6 +11,11 @@ use super::shown::Shown;
 use crate::model::{Digest, printable};
 use crate::port::{Failure, RegistryError};
 
+/// How many requests are left until [`RESET`].
+pub(super) const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+/// When there are more again, in seconds of Unix time.
+pub(super) const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+
 /// One answer; the body is complete and within the limit that the request set, or not begun.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -54,6 +59,14 @@ impl Answer {
         Err(self.untrusted(format!("a 404 that is not a registry's ({})", self.detail())))
     }
 
+    /// Tells whether the registry has had enough for now, where its status says that something
+    /// is forbidden: it names a time, or says that nothing is left (docs.github.com, "Rate limits
+    /// for the REST API").
+    pub(super) fn is_limit(&self) -> bool {
+        self.status == StatusCode::FORBIDDEN
+            && (self.header(RETRY_AFTER).is_some() || self.header(REMAINING) == Some("0"))
+    }
+
     /// Turns an answer that is no success into its error.
     pub(super) fn failure(&self) -> RegistryError {
         let detail = self.detail();
@@ -64,7 +77,7 @@ impl Answer {
         let failure = match self.status.as_u16() {
             401 => Failure::Unauthorized { detail: scoped(detail) },
             // A limit is no refusal.
-            403 if self.header(RETRY_AFTER).is_some() => Failure::Status { status: 403, detail },
+            403 if self.is_limit() => Failure::Status { status: 403, detail },
             403 => Failure::Denied { detail: scoped(detail) },
             405 => Failure::Unsupported { detail },
             400..500 if self.has_code("UNSUPPORTED") => Failure::Unsupported { detail },

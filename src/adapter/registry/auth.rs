@@ -111,7 +111,7 @@ impl Authorizer {
         deadline: Instant,
     ) -> Result<Option<HeaderValue>, RegistryError> {
         let Some(scheme) = locked(&host.auth.scheme).clone() else { return Ok(None) };
-        let credential = self.credentials.lookup(&address::host(&request.url)).await;
+        let credential = self.credentials.lookup(&address::host(&request.url), repository_of(scope)).await;
         let header = match (scheme, credential.map_err(|failure| request.error(failure))?) {
             (Scheme::Basic, Credential::Basic { user, password }) => basic_header(&user, &password),
             (Scheme::Basic, _) => return Ok(None),
@@ -151,6 +151,11 @@ impl Authorizer {
         let life = body.expires_in.unwrap_or(0).clamp(SHORTEST_LIFE, 86_400);
         Ok(Token { header, until: Instant::now() + Duration::from_secs(life) })
     }
+}
+
+/// Returns the repository that rights are for, the first one if there are several.
+fn repository_of(scope: &str) -> Option<&str> {
+    scope.strip_prefix("repository:")?.split(':').next()
 }
 
 /// Builds the token request: GET with Basic (docs.docker.com, "Token Authentication

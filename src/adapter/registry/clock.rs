@@ -8,13 +8,17 @@ use std::time::Duration;
 
 use reqwest::header::{AGE, DATE};
 use rustix::time::{ClockId, clock_gettime};
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 
 use super::answer::Answer;
 use super::wire::locked;
 use crate::model::{Span, Timestamp};
 
 #[derive(Debug, Default)]
-pub(super) struct RegistryClock(Mutex<Option<(Timestamp, Duration)>>);
+pub(super) struct RegistryClock {
+    told: Mutex<Option<(Timestamp, Duration)>>,
+    asking: AsyncMutex<()>,
+}
 
 impl RegistryClock {
     /// Takes over the time of an answer, if it tells one.
@@ -23,13 +27,18 @@ impl RegistryClock {
     pub(super) fn observe(&self, answer: &Answer) {
         let own = !answer.status.is_server_error() && !answer.headers.contains_key(AGE);
         if let Some(date) = answer.header(DATE).and_then(Timestamp::from_http_date).filter(|_| own) {
-            *locked(&self.0) = Some((date, since_boot()));
+            *locked(&self.told) = Some((date, since_boot()));
         }
+    }
+
+    /// Waits until nobody else asks for the time.
+    pub(super) async fn alone(&self) -> MutexGuard<'_, ()> {
+        self.asking.lock().await
     }
 
     /// Returns the registry's time, once there was an answer.
     pub(super) fn now(&self) -> Option<Timestamp> {
-        let (date, then) = (*locked(&self.0))?;
+        let (date, then) = (*locked(&self.told))?;
         let passed = since_boot().saturating_sub(then);
         Some(date.after(Span::from_seconds(passed.as_secs())))
     }
@@ -78,7 +87,7 @@ mod tests {
     fn time_advances_between_answers() {
         let clock = RegistryClock::default();
         let then = since_boot().saturating_sub(Duration::from_millis(5500));
-        *clock.0.lock().unwrap() = Some((Timestamp::from_unix(1000), then));
+        *clock.told.lock().unwrap() = Some((Timestamp::from_unix(1000), then));
         let now = clock.now().unwrap().unix();
         assert!((1005..1035).contains(&now), "{now}");
     }

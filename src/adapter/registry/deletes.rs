@@ -89,9 +89,9 @@ impl HttpRegistry {
         let error = match sent {
             Ok(answer) => match meaning(&answer) {
                 Ok(Deleted::WasGone) => {
-                    return match self.head_manifest(repository, at).await? {
-                        None => Ok(Deleted::WasGone),
-                        Some(_) => Err(answer.untrusted("it is here, and it is not")),
+                    return match self.is_gone(repository, at).await? {
+                        true => Ok(Deleted::WasGone),
+                        false => Err(answer.untrusted("it is here, and it is not")),
                     };
                 }
                 Ok(deleted) => return Ok(deleted),
@@ -103,10 +103,17 @@ impl HttpRegistry {
             Failure::Status { status, .. } => !matches!(status, 425 | 429) && error.failure.is_passing(),
             failure => failure.is_passing(),
         };
-        match is_unclear && matches!(self.head_manifest(repository, at).await, Ok(None)) {
+        match is_unclear && matches!(self.is_gone(repository, at).await, Ok(true)) {
             true => Ok(Deleted::Gone),
             false => Err(error),
         }
+    }
+
+    /// Tells whether nothing is there, which takes more than a HEAD: its 404 has no body that
+    /// would show that it is a registry's.
+    async fn is_gone(&self, repository: &Repository, at: &Reference) -> Result<bool, RegistryError> {
+        Ok(self.head_manifest(repository, at).await?.is_none()
+            && self.get_manifest(repository, at).await?.is_none())
     }
 
     pub(super) async fn send_delete(

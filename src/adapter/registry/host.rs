@@ -33,8 +33,8 @@ pub(super) struct Host {
     pub(super) gate: Arc<Gate>,
     pub(super) budget: Budget,
     client: Client,
-    /// Nothing is sent before this moment, because the registry asked so.
-    hold: Mutex<Option<Instant>>,
+    /// Nothing is sent before this moment, because the registry asked so in these words.
+    hold: Mutex<Option<(Instant, String)>>,
     /// Since when connections are refused.
     down: Mutex<Option<Instant>>,
     /// Until when waits have been told of.
@@ -59,16 +59,18 @@ impl Host {
         }
     }
 
-    /// Returns until when the registry wants to be left alone.
-    pub(super) fn held(&self) -> Option<Instant> {
-        *locked(&self.hold)
+    /// Returns until when the registry wants to be left alone, and why.
+    pub(super) fn held(&self) -> Option<(Instant, String)> {
+        locked(&self.hold).clone()
     }
 
     /// Leaves the registry alone for so long.
-    pub(super) fn hold(&self, span: Duration) {
+    pub(super) fn hold(&self, span: Duration, why: String) {
         let until = Instant::now() + span;
         let mut hold = locked(&self.hold);
-        *hold = Some(hold.map_or(until, |other| other.max(until)));
+        if hold.as_ref().is_none_or(|(other, _)| *other < until) {
+            *hold = Some((until, why));
+        }
     }
 
     /// The patience with a host that refuses connections is shared by all its requests:

@@ -19,6 +19,7 @@ mod challenge;
 mod clients;
 mod clock;
 mod deletes;
+mod diagnose;
 mod download;
 mod feed;
 mod gate;
@@ -62,6 +63,7 @@ use crate::port::{
     TagList, Wait,
 };
 
+pub use self::diagnose::Greeting;
 pub use self::limits::Limits;
 pub use self::provider::AwsKeys;
 
@@ -220,14 +222,17 @@ impl HttpRegistry {
 impl Registry for HttpRegistry {
     async fn now(&self, host: &str) -> Result<Timestamp, RegistryError> {
         let wire = &self.authorizer.wire;
-        let url = self.root(host)?;
-        let clock = &wire.host(&url)?.clock;
+        let (url, deadline) = (self.root(host)?, wire.deadline());
+        let host = wire.host(&url)?;
+        let clock = &host.clock;
+        // Of many that ask, one sends a request; the others' time passes meanwhile.
+        let _alone = clock.alone().await;
         if let Some(now) = clock.now() {
             return Ok(now);
         }
         // A 401 tells the time as well, so nobody logs in for this.
         let request = Request::new(Method::GET, url.join("v2/").unwrap_or(url));
-        let answer = wire.send(&request, wire.deadline()).await?;
+        let answer = wire.send(&request, deadline).await?;
         match clock.now() {
             Some(now) => Ok(now),
             None if answer.status.is_server_error() => Err(answer.failure()),
@@ -293,7 +298,7 @@ impl Registry for HttpRegistry {
     }
 
     async fn has_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, RegistryError> {
-        self.head_blob(repository, digest).await
+        self.holds_blob(repository, digest).await
     }
 
     async fn push_blob(

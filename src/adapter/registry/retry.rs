@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use reqwest::header::{DATE, RETRY_AFTER};
 
-use super::answer::Answer;
+use super::answer::{Answer, REMAINING, RESET};
 use super::limits::Limits;
 use crate::model::Timestamp;
 
@@ -24,11 +24,10 @@ pub(super) enum Repeat {
 }
 
 impl Repeat {
-    /// Tells whether a request may be sent again after this answer. A 403 that names a time is
-    /// a limit, and what was asked was not done (docs.github.com, "Rate limits for the REST API").
+    /// Tells whether a request may be sent again after this answer. Of what a limit stopped
+    /// nothing was done.
     pub(super) fn allows_after(self, answer: &Answer) -> bool {
-        let is_limit = answer.status == StatusCode::FORBIDDEN && answer.header(RETRY_AFTER).is_some();
-        self.allows(answer.status) || (is_limit && self != Self::Never)
+        self.allows(answer.status) || (answer.is_limit() && self != Self::Never)
     }
 
     /// Tells whether a request answered with `status` may be sent again.
@@ -78,17 +77,22 @@ pub(super) fn backoff(tries: u32, limits: &Limits) -> Duration {
     doubled.min(limits.longest_wait).mul_f64(1.0 - random_fraction() / 2.0)
 }
 
-/// Returns how long the registry asks to be left alone, clamped (RFC 9110, section 10.2.3);
-/// `None` if it does not ask, or asks for nonsense.
+/// Returns how long the registry asks to be left alone, clamped: by `Retry-After` (RFC 9110,
+/// section 10.2.3), or by the moment at which its limit ends. `None` if it does not ask, or asks
+/// for nonsense.
 pub(super) fn asked_wait(answer: &Answer, longest: Duration) -> Option<Duration> {
-    let text = answer.header(RETRY_AFTER)?.trim();
-    let wait = match text.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            // A date is only worth something beside the clock that it was read from.
-            let now = Timestamp::from_http_date(answer.header(DATE)?)?;
-            Timestamp::from_http_date(text)?.since(now).duration()
+    // A date is only worth something beside the clock that it was read from.
+    let until =
+        |date: Timestamp| Some(date.since(Timestamp::from_http_date(answer.header(DATE)?)?).duration());
+    let wait = match answer.header(RETRY_AFTER).map(str::trim) {
+        Some(text) => match text.parse::<u64>() {
+            Ok(seconds) => Duration::from_secs(seconds),
+            Err(_) => until(Timestamp::from_http_date(text)?)?,
+        },
+        None if answer.header(REMAINING) == Some("0") => {
+            until(Timestamp::from_unix(answer.header(RESET)?.parse().ok()?))?
         }
+        None => return None,
     };
     Some(wait.min(longest))
 }
@@ -103,14 +107,17 @@ fn random_fraction() -> f64 {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use reqwest::header::HeaderMap;
+    use reqwest::header::{HeaderMap, HeaderName};
     use reqwest::{Method, Url};
 
     fn asked(retry_after: &str, date: Option<&str>) -> Option<u64> {
+        asked_by(&[(RETRY_AFTER, Some(retry_after)), (DATE, date)])
+    }
+
+    fn asked_by(fields: &[(HeaderName, Option<&str>)]) -> Option<u64> {
         let mut headers = HeaderMap::new();
-        headers.insert(RETRY_AFTER, retry_after.parse().unwrap());
-        if let Some(date) = date {
-            headers.insert(DATE, date.parse().unwrap());
+        for (name, value) in fields {
+            headers.extend(value.map(|value| (name.clone(), value.parse().unwrap())));
         }
         let answer = Answer {
             method: Method::GET,
@@ -138,6 +145,28 @@ mod tests {
             assert_eq!(asked(junk, now), None, "{junk}");
         }
         assert_eq!(asked("Sat, 21 Nov 2026 07:44:09 GMT", None), None);
+    }
+
+    #[test]
+    fn limits_that_end_at_a_moment_are_waited_for() {
+        let now = Some("Sat, 21 Nov 2026 07:44:00 GMT");
+        let left = |left: &'static str, end: &'static str, date| {
+            asked_by(&[(REMAINING, Some(left)), (RESET, Some(end)), (DATE, date)])
+        };
+        assert_eq!(left("0", "1795247049", now), Some(9));
+        assert_eq!(left("0", "1795247000", now), Some(0));
+        assert_eq!(left("0", "1795250640", now), Some(20));
+        assert_eq!(left("1", "1795247049", now), None);
+        assert_eq!(left("0", "1795247049", None), None);
+        for junk in ["", "-1e3", "soon", "99999999999999999999999"] {
+            assert_eq!(left("0", junk, now), None, "{junk}");
+        }
+        assert_eq!(left("0", "9223372036854775807", now), Some(20));
+        assert_eq!(left("0", "-9223372036854775808", now), Some(0));
+        // Who names a span means it.
+        let both =
+            [(RETRY_AFTER, Some("7")), (REMAINING, Some("0")), (RESET, Some("1795247049")), (DATE, now)];
+        assert_eq!(asked_by(&both), Some(7));
     }
 
     #[test]

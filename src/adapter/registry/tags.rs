@@ -18,12 +18,15 @@ const PAGE: usize = 1000;
 /// The longest page, in bytes: 100,000 of the longest tags.
 const PAGE_LIMIT: usize = 16 * 1024 * 1024;
 
+/// The longest list, in bytes: all its pages together are held in memory.
+const LIST_LIMIT: usize = 4 * PAGE_LIMIT;
+
 impl HttpRegistry {
     pub(super) async fn list_tags(&self, repository: &Repository) -> Result<TagList, RegistryError> {
         let mut first = self.request(Method::GET, repository, "tags/list")?.url;
         first.set_query(Some(&format!("n={PAGE}")));
         let mut seen = HashSet::from([first.clone()]);
-        let mut names = BTreeSet::new();
+        let (mut names, mut length) = (BTreeSet::new(), 0);
         let mut url = first.clone();
         loop {
             let request = Request::new(Method::GET, url).limit(PAGE_LIMIT);
@@ -32,6 +35,10 @@ impl HttpRegistry {
                 return Ok(TagList::default());
             }
             let page = read(&answer)?;
+            length += answer.body.len();
+            if length > LIST_LIMIT {
+                return Err(answer.untrusted(format!("its pages are longer than {LIST_LIMIT} bytes")));
+            }
             let known = names.len();
             let (count, last) = (page.len(), page.last().cloned());
             names.extend(page);

@@ -248,7 +248,16 @@ impl Upload<'_> {
                 if answer.header(RANGE).is_none() {
                     next.offset = end;
                 }
-                Outcome::Open(next)
+                match next.offset {
+                    taken if taken > end => {
+                        return Err(answer.untrusted(format!("it has {taken} bytes, and was sent {end}")));
+                    }
+                    // That gets the upload no further, however often it is done.
+                    taken if taken <= open.offset => {
+                        Outcome::Unclear(answer.untrusted("it took nothing of a part"))
+                    }
+                    _ => Outcome::Open(next),
+                }
             }
             401 => Outcome::Stale(failure),
             416 => Outcome::Unclear(failure),

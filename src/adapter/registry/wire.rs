@@ -89,7 +89,8 @@ impl Wire {
         let mut deadline = deadline;
         let mut tries = 0;
         loop {
-            if let Some(until) = host.held().filter(|until| *until < deadline) {
+            if let Some((until, why)) = host.held().filter(|(until, _)| *until < deadline) {
+                self.tell(&host, until.saturating_duration_since(Instant::now()), why);
                 sleep_until(until).await;
             }
             let queued = Instant::now();
@@ -114,7 +115,7 @@ impl Wire {
             };
             match wait.filter(|wait| Instant::now() + *wait < deadline) {
                 Some(wait) => {
-                    self.tell(&host, wait, &outcome);
+                    self.tell(&host, wait, self.why(&outcome));
                     sleep(wait).await;
                 }
                 None => return outcome.map_err(|broken| request.error(broken.failure())),
@@ -131,34 +132,45 @@ impl Wire {
         if !answer.status.is_server_error() && answer.status.as_u16() != 429 {
             host.budget.earn();
         }
-        if !request.repeat.allows_after(answer) {
+        if !Repeat::Freely.allows_after(answer) {
             return None;
         }
         let longest = request.patience.unwrap_or(self.limits.longest_wait);
-        match retry::asked_wait(answer, longest) {
+        let asked = retry::asked_wait(answer, longest);
+        // Also where this very request is not sent again, the next one has to wait.
+        if let Some(asked) = asked {
+            host.hold(asked, asked_by(answer));
+        }
+        if !request.repeat.allows_after(answer) {
+            return None;
+        }
+        match asked {
             // Who names a time wants to be asked again, so that costs nothing.
             Some(asked) => {
-                host.hold(asked);
                 (tries < self.limits.tries).then(|| asked.max(retry::backoff(tries, &self.limits)))
             }
             None => self.wait_before(host, tries),
         }
     }
 
-    fn tell(&self, host: &Host, span: Duration, outcome: &Result<Answer, Broken>) {
-        let Some(on_wait) = self.on_wait.as_ref().filter(|_| span >= NOTICED) else { return };
-        if !host.is_news(Instant::now() + span) {
-            return;
-        }
-        let why = match outcome {
-            Ok(answer) if retry::asked_wait(answer, self.limits.longest_wait).is_some() => {
-                format!("{}, as it asked", answer.status.as_u16())
-            }
+    fn why(&self, outcome: &Result<Answer, Broken>) -> String {
+        match outcome {
+            Ok(answer) if retry::asked_wait(answer, self.limits.longest_wait).is_some() => asked_by(answer),
             Ok(answer) => answer.status.as_u16().to_string(),
             Err(broken) => broken.word().to_owned(),
-        };
-        on_wait(Wait { host: host.name.clone(), span, why });
+        }
     }
+
+    fn tell(&self, host: &Host, span: Duration, why: String) {
+        let Some(on_wait) = self.on_wait.as_ref().filter(|_| span >= NOTICED) else { return };
+        if host.is_news(Instant::now() + span) {
+            on_wait(Wait { host: host.name.clone(), span, why });
+        }
+    }
+}
+
+fn asked_by(answer: &Answer) -> String {
+    format!("{}, as it asked", answer.status.as_u16())
 }
 
 /// Locks; what a panicking thread left behind here is still whole.

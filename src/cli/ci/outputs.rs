@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::Ci;
 use super::escape::{markdown, output};
 use crate::cli::error::CliError;
-use crate::cli::figures::size;
+use crate::model::size;
 
 /// What is told of a command.
 #[derive(Debug, Default)]

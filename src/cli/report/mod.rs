@@ -13,13 +13,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{Clean, Format, Global, Report as Options};
 use super::error::{CliError, exit};
-use super::figures::size;
 use super::session::{self, Loaded, Session};
 use super::table::Table;
 use super::terminal::{BOLD, DIM, NOTE, Terminal};
 use super::{clean, json};
 use crate::exec::{self, CleanError, Ledger};
-use crate::model::{Digest, Lease, Repository, SetRecord, Span, Tag};
+use crate::model::{Digest, Lease, Repository, SetRecord, Span, Tag, size};
 
 /// Everything that is reported.
 #[derive(Debug, Serialize)]
@@ -254,6 +253,17 @@ fn write(path: &Path, text: &str) -> Result<(), CliError> {
     write().map(drop).map_err(|source| CliError::Io { action: "write", path: path.to_owned(), source })
 }
 
+/// The boxes of a promotion by name, as far as a line holds them; `declared` is how many there are.
+fn listed(members: &[Member], declared: usize) -> String {
+    const FEW: usize = 6;
+    let names: Vec<&str> = members.iter().take(FEW).map(|member| member.name.as_str()).collect();
+    match members.len() {
+        count if count <= FEW => names.join(", "),
+        count if count == declared => format!("all {count}"),
+        count => format!("{} and {} more", names[..FEW - 1].join(", "), count - FEW + 1),
+    }
+}
+
 fn human(report: &Report) -> String {
     let plain = anstyle::Style::new();
     let mut boxes = Table::new(&["BOX", "TAGS", "IMAGES", "SIZE", "OWN", "STANDS ON"]);
@@ -269,13 +279,12 @@ fn human(report: &Report) -> String {
     }
     let mut promotions = Table::new(&["TAG", "SEQ", "PROMOTED", "RUN", "BOXES"]);
     for one in &report.promotions {
-        let names: Vec<&str> = one.boxes.iter().map(|member| member.name.as_str()).collect();
         promotions.row([
             (BOLD, one.tag.clone()),
             (plain, one.seq.to_string()),
             (plain, one.promoted.clone()),
             (DIM, one.run.clone()),
-            (DIM, names.join(", ")),
+            (DIM, listed(&one.boxes, report.boxes.len())),
         ]);
     }
     let mut leases = Table::new(&["LEASED BY", "UNTIL", "KEYS"]);

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{BoxFacts, Image, Member, Promotion, Report};
-use crate::cli::figures::size;
-use crate::model::Digest;
+use crate::model::{Digest, size};
 
 const STYLE: &str = include_str!("page.css");
 /// What the page may load: nothing but the style that stands in it.
@@ -79,17 +78,18 @@ fn branch(report: &Report, one: &BoxFacts, largest: u64) -> Markup {
         li data-box=(one.name) {
             div {
                 div.row {
-                    strong { (one.name) } code.soft { (one.repository) }
+                    strong { (one.name) }
+                    @if one.repository != one.name { code.soft { (one.repository) } }
                     @if !others.is_empty() { span.soft { "also on " (others) } }
                 }
                 div.bar role="img" aria-label={ (size(own)) " own, " (size(shared)) " shared" } {
                     i style={ "width:" (percent(own, largest)) "%" } {}
                     i.shared style={ "width:" (percent(shared, largest)) "%" } {}
                 }
-                div.soft {
-                    (size(one.bytes)) ", " (size(own)) " own · "
+                div.facts {
+                    span { (size(one.bytes)) } span { (size(own)) " own" }
                     a href={ "#tags-" (one.repository) } { (count(one.tags, "tag")) }
-                    " · " (count(one.images, "image"))
+                    span { (count(one.images, "image")) }
                 }
             }
             @if !children.is_empty() { ul { @for child in children { (branch(report, child, largest)) } } }
@@ -98,13 +98,18 @@ fn branch(report: &Report, one: &BoxFacts, largest: u64) -> Markup {
 }
 
 fn promotions(report: &Report) -> Markup {
-    let mut seen = BTreeSet::new();
     html! {
         @if report.promotions.is_empty() { p.soft { "Nothing has been promoted." } }
-        @for one in &report.promotions {
-            @let is_newest = seen.insert(&one.tag);
-            details open[is_newest] data-promotion={ (one.tag) "." (one.seq) } {
-                summary { code { (one.tag) } " " span.soft { "promotion " (one.seq) ", " (moment(&one.promoted)) } }
+        @for (index, one) in report.promotions.iter().enumerate() {
+            @let moved = one.boxes.iter().filter(|member| member.before.as_ref() != Some(&member.digest)).count();
+            details open[index == 0] data-promotion={ (one.tag) "." (one.seq) } {
+                summary {
+                    code { (one.tag) } " "
+                    span.soft {
+                        "promotion " (one.seq) ", " (moment(&one.promoted)) ", "
+                        (moved) " of " (boxes(one.boxes.len())) " moved"
+                    }
+                }
                 (promotion(one))
             }
         }
@@ -115,7 +120,7 @@ fn promotion(one: &Promotion) -> Markup {
     html! {
         p.soft {
             "by run " code { (one.run) }
-            @if let Some(revision) = &one.revision { " from " code { (revision) } }
+            @if let Some(revision) = &one.revision { " from " code title=(revision) { (revision.get(..12).unwrap_or(revision)) } }
         }
         table {
             thead { tr { th { "box" } th { "now" } th { "before" } } }
@@ -180,9 +185,10 @@ fn tags(report: &Report) -> Markup {
     html! {
         @for name in repositories {
             @let of_it: Vec<&Image> = report.images.iter().filter(|one| one.repository == name).collect();
-            details id={ "tags-" (name) } data-repository=(name) {
+            details data-repository=(name) {
                 summary { code { (name) } " " span.soft { (count(of_it.len(), "tag")) } }
-                table {
+                // A browser opens what is closed around the place that a link leads to.
+                table id={ "tags-" (name) } {
                     thead { tr { th { "tag" } th { "digest" } th.n { "size" } th.n { "own" } th { "clean" } } }
                     tbody { @for one in of_it {
                         tr data-tag=(one.tag) {
@@ -213,6 +219,10 @@ fn short(digest: Option<&Digest>) -> Markup {
 
 fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+fn boxes(number: usize) -> String {
+    if number == 1 { "1 box".to_owned() } else { format!("{number} boxes") }
 }
 
 fn percent(part: u64, whole: u64) -> u64 {

@@ -79,27 +79,13 @@ pub enum KeysError {
         /// The file, and where the configuration names it.
         source: ConfigError,
     },
-    /// A pinned file does not hold the value.
+    /// A pinned file does not hold the value, or files that must agree do not.
     #[error("pin {pin}")]
     PinValue {
         /// The pin.
         pin: String,
         /// What is wrong: in the file, or in what the configuration looks for in it.
         source: ConfigError,
-    },
-    /// Files that must agree do not.
-    #[error("pin {pin}: {} holds `{first}`, but {} holds `{second}`", first_path.display(), second_path.display())]
-    PinsDiffer {
-        /// The pin.
-        pin: String,
-        /// One file.
-        first_path: PathBuf,
-        /// Its value.
-        first: String,
-        /// The other file.
-        second_path: PathBuf,
-        /// Its value.
-        second: String,
     },
     /// A floating pin or image has no entry in the lock, or one for something else.
     #[error("{what} is not in boxwright.lock")]

@@ -134,6 +134,9 @@ pub fn analyse(source: &DockerfileSource, inputs: &BoxInputs) -> Result<Analysis
             let (kind, text) = (FindingKind::UncheckedAdd, remote.text.clone());
             walk.findings.push(Finding { kind, line: *line, text });
         }
+        if remote.is_git() {
+            walk.needs.push(Need { kind: NeedKind::AddGit, at: remote.at.clone() });
+        }
     }
     walk.findings.sort_by_key(|finding| finding.line);
     walk.findings.dedup();

@@ -6,8 +6,10 @@ use regex::Regex;
 
 use super::error::DockerfileError;
 use super::flags;
+use super::globals::Globals;
 use super::instruction::Instruction;
 use super::scope::{Scope, environment};
+use super::shell::Lexer;
 use super::source::DockerfileSource;
 
 /// Checks one instruction, and the one after `ONBUILD`.
@@ -68,6 +70,63 @@ fn arguments(instruction: &Instruction, scope: &Scope, escape: char) -> Result<(
         }
         _ => Ok(()),
     }
+}
+
+/// Checks what `FROM --platform` is given (containerd, `platforms.Parse`): one to three parts,
+/// of which one alone has to be the name of a system or an architecture.
+pub(super) fn platform(written: &str, globals: &Globals, escape: char) -> Result<(), String> {
+    const NAMES: [&str; 34] = [
+        "aix",
+        "android",
+        "darwin",
+        "dragonfly",
+        "freebsd",
+        "hurd",
+        "illumos",
+        "ios",
+        "js",
+        "linux",
+        "macos",
+        "netbsd",
+        "openbsd",
+        "plan9",
+        "solaris",
+        "wasip1",
+        "windows",
+        "zos",
+        "386",
+        "amd64",
+        "arm",
+        "arm64",
+        "loong64",
+        "mips",
+        "mips64",
+        "mips64le",
+        "mipsle",
+        "ppc64",
+        "ppc64le",
+        "riscv64",
+        "s390x",
+        "wasm",
+        "sparc64",
+        "riscv",
+    ];
+    const OTHERWISE: [&str; 8] = ["aarch64", "armel", "armhf", "i386", "x86-64", "x86_64", "nacl", "armbe"];
+    let expansion = Lexer::new(escape).expand(written, globals)?;
+    if expansion.unknown.is_some() {
+        return Ok(());
+    }
+    let parts: Vec<&str> = expansion.text.split('/').collect();
+    let is_word = |part: &&str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.()".contains(&byte))
+    };
+    let lower = expansion.text.to_lowercase();
+    let is_known = parts.len() > 1 || NAMES.contains(&&*lower) || OTHERWISE.contains(&&*lower);
+    if parts.len() <= 3 && parts.iter().all(is_word) && is_known {
+        return Ok(());
+    }
+    let text = expansion.text;
+    Err(format!("`--platform={written}`: `{text}` is no platform; expected one such as linux/amd64"))
 }
 
 /// `[[ADDRESS:]PORTS:]PORTS[/PROTOCOL]` (go-connections, `nat.ParsePortSpec`). What stands
@@ -232,6 +291,11 @@ mod tests {
         }
         let error = run("FROM --bogus a").unwrap_err();
         assert!(error.starts_with("D:1:6: FROM takes no flag `--bogus`"), "{error}");
+        for bad in ["bogus", "linux/amd64/v2/x", "linux/a*", "*", "$NOPE", "linux/amd64:x", "windows/"] {
+            let error = run(&format!("FROM --platform={bad} a")).expect_err(bad);
+            let expect = format!("D:1:6: `--platform={bad}`: `{}` is no", bad.replace("$NOPE", ""));
+            assert!(error.starts_with(&expect), "{error}");
+        }
     }
 
     #[test]
@@ -253,8 +317,12 @@ mod tests {
             "USER a b",
             "WORKDIR $UNKNOWN",
             "RUN --mount=type=tmpfs,target=/x --mount=type=cache,target=/y x",
+            "ADD https://x/y.git/z https://x/y.gitx http://x/y?z=.git /",
         ] {
             assert_eq!(run(&format!("FROM a\n{body}\n")), Ok(vec![]), "{body}");
+        }
+        for platform in ["linux", "Linux/AMD64", "linux/bogus", "macos", "x86_64", "''", "$TARGETPLATFORM"] {
+            assert_eq!(run(&format!("FROM --platform={platform} a\n")), Ok(vec![]), "{platform}");
         }
     }
 
@@ -267,6 +335,8 @@ mod tests {
             ("HEALTHCHECK --start-interval=1s CMD x", "D:2:13: `HEALTHCHECK --start-interval`"),
             ("ONBUILD ADD --checksum=x f /", "D:2:13: `ADD --checksum`"),
             ("RUN <<E\nx\nE", "D:2:1: a here-document"),
+            ("ADD a https://x/y.git#main /", "D:2:7: `ADD` from git"),
+            ("ADD git@x:y /", "D:2:5: `ADD` from git"),
         ] {
             assert_eq!(run(&format!("FROM a\n{body}\n")), Ok(vec![expect.to_owned()]), "{body}");
         }

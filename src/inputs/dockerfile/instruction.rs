@@ -138,7 +138,7 @@ fn split_range(
     if keyword == "ONBUILD" {
         trigger = Some(Box::new(split_range(source, logical.clone(), args.clone(), false)?));
     }
-    let line = at().line;
+    let line = source.line(start);
     Ok(Instruction { keyword, start, line, flags, args, json, heredocs: Vec::new(), trigger, logical })
 }
 

@@ -25,6 +25,7 @@ mod shell;
 mod shell_tests;
 mod source;
 mod stages;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod triggers;
@@ -38,4 +39,5 @@ pub use needs::{Need, NeedKind};
 pub use outline::{StageBase, StageOutline, outline};
 pub use reads::{Reads, Source};
 pub use source::{At, DockerfileSource};
+pub use steps::step_at;
 pub use triggers::Handed;

@@ -41,6 +41,7 @@ pub struct Source {
 pub(super) struct Remote {
     pub text: String,
     pub checksum: bool,
+    pub at: At,
 }
 
 /// Collects what instructions read.
@@ -159,7 +160,7 @@ impl Collector {
         let text = expansion.text;
         if instruction.keyword == "ADD" && is_remote(&text) {
             let checksum = instruction.flag("checksum").is_some_and(|flag| !flag.value.is_empty());
-            self.remotes.push((line, Remote { text, checksum }));
+            self.remotes.push((line, Remote { text, checksum, at }));
             return Ok(());
         }
         let cleaned = golang::clean(format!("/{text}").as_bytes());
@@ -195,8 +196,21 @@ enum Form {
     Mount,
 }
 
+impl Remote {
+    /// Whether it is a git repository (BuildKit, `gitutil.ParseGitRef`). A frontend that knows
+    /// of none takes it for a file.
+    pub fn is_git(&self) -> bool {
+        let path = self.text.split(['#', '?']).next().unwrap_or_default();
+        begins(&self.text, &["git://", "ssh://", "git@"]) || path.ends_with(".git")
+    }
+}
+
 /// Whether `ADD` fetches this source from elsewhere.
 fn is_remote(text: &str) -> bool {
-    let scheme = |name: &str| text.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
-    ["http://", "https://", "git://", "ssh://", "git@"].into_iter().any(scheme)
+    begins(text, &["http://", "https://", "git://", "ssh://", "git@"])
+}
+
+fn begins(text: &str, schemes: &[&str]) -> bool {
+    let is = |name: &&str| text.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
+    schemes.iter().any(is)
 }

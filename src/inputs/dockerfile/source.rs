@@ -11,6 +11,8 @@ use crate::model::excerpt;
 pub struct DockerfileSource {
     name: String,
     text: String,
+    /// Where each line starts, in bytes.
+    starts: Vec<usize>,
 }
 
 impl DockerfileSource {
@@ -18,13 +20,19 @@ impl DockerfileSource {
     pub fn new(name: impl Into<String>, bytes: &[u8]) -> Result<Self, DockerfileError> {
         let name = name.into();
         match std::str::from_utf8(bytes) {
-            Ok(text) => Ok(Self { name, text: text.to_owned() }),
+            Ok(text) => Ok(Self::of_text(name, text.to_owned())),
             Err(error) => {
                 let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]).into_owned();
-                let source = Self { name, text: valid };
+                let source = Self::of_text(name, valid);
                 Err(DockerfileError::NotText { at: source.at(source.text.len()) })
             }
         }
+    }
+
+    fn of_text(name: String, text: String) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let starts = std::iter::once(0).chain(ends.map(|(end, _)| end + 1)).collect();
+        Self { name, text, starts }
     }
 
     /// Returns the name.
@@ -37,16 +45,24 @@ impl DockerfileSource {
         &self.text
     }
 
+    /// Returns the line of a byte offset, from 1.
+    pub fn line(&self, offset: usize) -> u32 {
+        small(self.starts.partition_point(|start| *start <= offset))
+    }
+
     /// Returns the line and column of a byte offset.
     pub fn at(&self, offset: usize) -> At {
-        let before = self.text.get(..offset).unwrap_or(&self.text);
-        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        let small = |number| u32::try_from(number).unwrap_or(u32::MAX);
-        let start = before.rfind('\n').map_or(0, |end| end + 1);
+        let line = self.line(offset);
+        let start = self.starts.get(line as usize - 1).copied().unwrap_or_default();
+        let before = self.text.get(start..offset).unwrap_or_default();
         let text = self.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
-        At { file: self.name.clone(), line: small(line), column: small(column), text: text.to_owned() }
+        let column = small(before.chars().count() + 1);
+        At { file: self.name.clone(), line, column, text: text.to_owned() }
     }
+}
+
+fn small(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 /// A place in a Dockerfile; prints as `file:line:column`.

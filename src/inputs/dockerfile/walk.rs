@@ -107,12 +107,15 @@ impl<'a> Walk<'a> {
         flags::check(self.source, from, self.is_own)?;
         let words = from.words();
         let texts = words.first().map(|word| from.logical.text[word.clone()].to_owned());
-        let platform = from.flag("platform").map(|flag| flag.value.clone());
-        for text in texts.into_iter().chain(platform) {
-            let expansion = Lexer::new(self.escape).expand(&text, self.globals);
-            let expansion = expansion
-                .map_err(|reason| DockerfileError::Syntax { at: self.source.at(from.start), reason })?;
-            self.names.extend(expansion.used);
+        let platform = from.flag("platform").filter(|flag| !flag.value.is_empty());
+        let syntax = |at, reason| DockerfileError::Syntax { at: self.source.at(at), reason };
+        for text in texts.iter().chain(platform.map(|flag| &flag.value)) {
+            let expansion = Lexer::new(self.escape).expand(text, self.globals);
+            self.names.extend(expansion.map_err(|reason| syntax(from.start, reason))?.used);
+        }
+        if let Some(flag) = platform.filter(|_| self.is_own) {
+            check::platform(&flag.value, self.globals, self.escape)
+                .map_err(|reason| syntax(from.logical.offset(flag.raw.start), reason))?;
         }
         if let Some(word) = words.into_iter().next() {
             self.image(from, word, base)?;

@@ -170,7 +170,7 @@ impl HttpRegistry {
             let own = self.ask(self.github(Method::GET, repository, &["user"]).await?).await?;
             let own = match own.status.as_u16() {
                 // A workflow's token is nobody's.
-                403 | 404 => None,
+                403 | 404 if !own.is_limit() => None,
                 _ => Some(body::<Account>(&own)?),
             };
             match own.is_some_and(|own| own.login.eq_ignore_ascii_case(&account.login)) {

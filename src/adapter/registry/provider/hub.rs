@@ -83,7 +83,7 @@ impl HttpRegistry {
         let at = Reference::Digest(digest.clone());
         let sent = self.send_delete(repository, &at).await;
         self.conclude(repository, &at, sent, |answer| match answer.status.as_u16() {
-            403 => Ok(Deleted::Refused { why: answer.message() }),
+            403 if !answer.is_limit() => Ok(Deleted::Refused { why: answer.message() }),
             _ => deletes::meaning(answer),
         })
         .await

@@ -194,7 +194,8 @@ impl HttpRegistry {
 
     async fn credential(&self, repository: &Repository) -> Result<Credential, RegistryError> {
         let host = repository.host();
-        let found = self.authorizer.credentials.lookup(host).await;
+        let name = address::server_name(repository);
+        let found = self.authorizer.credentials.lookup(host, Some(&name)).await;
         found.map_err(|failure| RegistryError { request: format!("the API of {host}"), failure })
     }
 

@@ -1,0 +1,114 @@
+//! The configuration and what follows from it: everything that can be wrong without an engine
+//! or a registry.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{Check, bounded, many};
+use crate::adapter::credentials::Credentials;
+use crate::adapter::registry::Declared;
+use crate::cli::args::{Boxes, Global};
+use crate::cli::ci::{self, Trust};
+use crate::cli::error::CliError;
+use crate::cli::{hosts, session};
+use crate::config::RegistryChoice;
+use crate::exec::Keyed;
+use crate::model::Repository;
+
+/// What the other checks begin with; whatever is broken is not there.
+pub struct Found {
+    /// The configuration.
+    pub loaded: Option<session::Loaded>,
+    /// All boxes with their keys.
+    pub keyed: Option<Vec<Keyed>>,
+    /// Credentials, where their settings can be used.
+    pub credentials: Option<Arc<Credentials>>,
+    /// What is declared about hosts, where it can be read.
+    pub declared: Option<Declared>,
+    pub trust: Trust,
+}
+
+/// Reads everything.
+pub async fn look(global: &Global) -> (Vec<Check>, Found) {
+    let mut checks = Vec::new();
+    let loaded = match session::load(global) {
+        Ok(loaded) => {
+            let project = &loaded.project;
+            let boxes = match project.boxes.len() {
+                1 => "1 box".to_owned(),
+                count => format!("{count} boxes"),
+            };
+            let channels = many(project.channels.len(), "channel");
+            let text = format!("{boxes}, {channels}, in {}", loaded.root.display());
+            checks.push(Check::ok("configuration", text));
+            Some(loaded)
+        }
+        Err(error) => {
+            checks.push(problem("configuration", &error));
+            None
+        }
+    };
+    let mut keyed = None;
+    if let Some(loaded) = &loaded {
+        let (check, keys) = bounded("keys", keys(loaded, global)).await.unwrap_or_else(|late| (late, None));
+        checks.push(check);
+        keyed = keys;
+    }
+    let declared = match hosts::declared(|name| std::env::var_os(name)) {
+        Ok(declared) => Some(declared),
+        Err(error) => {
+            checks.push(problem("hosts.toml", &error));
+            None
+        }
+    };
+    let host = loaded.as_ref().map_or_else(|| "localhost".to_owned(), host);
+    let credentials = match Credentials::from_environment(&host, |name| std::env::var_os(name)) {
+        Ok(credentials) => {
+            let hidden = loaded.as_ref().map(|loaded| session::hidden(&loaded.project));
+            Some(Arc::new(credentials.hiding(hidden.unwrap_or_default())))
+        }
+        Err(error) => {
+            checks.push(problem("credentials", &error.into()));
+            None
+        }
+    };
+    (checks, Found { loaded, keyed, credentials, declared, trust: ci::observe().trust })
+}
+
+/// The host that credentials from the environment are for.
+fn host(loaded: &session::Loaded) -> String {
+    let registry = loaded.offline_registry();
+    Repository::new(&registry, "box").map_or(registry, |repository| repository.host().to_owned())
+}
+
+async fn keys(loaded: &session::Loaded, global: &Global) -> (Check, Option<Vec<Keyed>>) {
+    let all =
+        Boxes { names: loaded.project.boxes.iter().map(|spec| spec.name.clone()).collect(), channel: None };
+    let keyed = match loaded.choose(&all) {
+        Ok(specs) => session::compute_keys(loaded, specs, &loaded.offline_registry(), global).await,
+        Err(error) => Err(error),
+    };
+    match keyed {
+        Ok(keyed) => {
+            let entries: usize = keyed.iter().map(Keyed::entries).sum();
+            let text = format!("{}, context entries: {entries}", many(keyed.len(), "key"));
+            (Check::ok("keys", text), Some(keyed))
+        }
+        Err(error) => (problem("keys", &error), None),
+    }
+}
+
+fn problem(check: &'static str, error: &CliError) -> Check {
+    let remedy = error.hint();
+    let problem = Check::problem(check, error.exit_code(), error.text(), "");
+    Check { remedy, ..problem }
+}
+
+impl Found {
+    /// Returns the directory of the embedded store, if images are kept there.
+    pub fn store(&self) -> Option<PathBuf> {
+        let loaded = self.loaded.as_ref()?;
+        let is_embedded = loaded.project.registry == RegistryChoice::Embedded;
+        is_embedded.then(|| loaded.home.join(session::HOME))
+    }
+}

@@ -1,0 +1,215 @@
+//! Why a box failed, as far as its build told: the step, its place in the Dockerfile, and the
+//! last lines that it printed.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+
+use super::keys::Keyed;
+use super::make::chain;
+use super::secrets::MakeError;
+use crate::inputs::{At, step_at};
+use crate::model::printable;
+use crate::port::{BuildEvent, EngineError, StepState};
+
+/// How many lines of a step are kept.
+const LINES: usize = 20;
+/// The longest part of a line that is kept, in bytes.
+const LINE: usize = 2000;
+
+/// How much of an instruction a message holds, in characters.
+const INSTRUCTION: usize = 100;
+
+/// Why a box failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// In words, with the place if there is one.
+    pub why: String,
+    /// The step that failed, or that ran when the build was stopped.
+    pub step: Option<FailedStep>,
+}
+
+/// The step at which a build ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedStep {
+    /// As the engine names it, such as `[base 2/3] RUN make`.
+    pub name: String,
+    /// Its instruction, if it is one of the box's Dockerfile.
+    pub at: Option<At>,
+    /// Its last lines, safe to print.
+    pub last: Vec<String>,
+    /// How many lines it printed in all.
+    pub lines: usize,
+}
+
+impl From<String> for Failure {
+    fn from(why: String) -> Self {
+        Self { why, step: None }
+    }
+}
+
+impl Failure {
+    /// Words an error of a build that told `tail` what it did.
+    pub(super) fn of_build(error: &MakeError, keyed: &Keyed, tail: Tail) -> Self {
+        let why = chain(error);
+        let Some(Step { name, last, lines, .. }) = tail.end() else { return why.into() };
+        let at = step_at(&keyed.source, &name);
+        let instruction = name.split_once("] ").map_or(&*name, |(_, instruction)| instruction);
+        let instruction = printable(instruction, INSTRUCTION);
+        let why = match (error, &at) {
+            (MakeError::Engine(EngineError::BuildFailed { detail, .. }), Some(at)) => {
+                format!("{at}: {instruction}: {}", code(detail))
+            }
+            (MakeError::Engine(EngineError::DiskFull { .. }), _) => {
+                format!("{why}; `docker system df` says what takes it")
+            }
+            (MakeError::Late { .. }, Some(at)) => format!("{at}: {instruction}: {why}"),
+            _ => why,
+        };
+        Self { why, step: Some(FailedStep { name, at, last: last.into(), lines }) }
+    }
+}
+
+/// What a failed command's error says beside the command itself.
+fn code(detail: &str) -> &str {
+    let told = detail.rfind("exit code: ").map(|at| &detail[at..]);
+    let is_code = |told: &&str| told["exit code: ".len()..].bytes().all(|byte| byte.is_ascii_digit());
+    told.filter(is_code).unwrap_or(detail)
+}
+
+/// Keeps the last lines of every step of one build that is not done.
+#[derive(Default)]
+pub(super) struct Tail(Mutex<Steps>);
+
+#[derive(Default)]
+struct Steps {
+    running: BTreeMap<String, Step>,
+    failed: Option<Step>,
+    /// Counts events, to tell which step was heard of last.
+    clock: u64,
+}
+
+#[derive(Default)]
+struct Step {
+    name: String,
+    last: VecDeque<String>,
+    lines: usize,
+    /// The line that is not ended yet.
+    open: Vec<u8>,
+    heard: u64,
+}
+
+impl Tail {
+    /// Takes in what the build tells.
+    pub fn event(&self, event: &BuildEvent) {
+        let mut steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        steps.clock += 1;
+        let Steps { running, failed, clock } = &mut *steps;
+        match event {
+            BuildEvent::Step { id, name, state: StepState::Started } => {
+                let step = running.entry(id.clone()).or_default();
+                (step.name, step.heard) = (name.clone(), *clock);
+            }
+            BuildEvent::Step { id, state: StepState::Done | StepState::Cached, .. } => {
+                running.remove(id);
+            }
+            BuildEvent::Step { id, name, state: StepState::Failed { .. } } => {
+                let mut step = running.remove(id).unwrap_or_default();
+                step.name.clone_from(name);
+                // What fails after the first one fails because of it.
+                failed.get_or_insert(step);
+            }
+            BuildEvent::Log { id, bytes, .. } => {
+                if let Some(step) = running.get_mut(id) {
+                    step.heard = *clock;
+                    step.take(bytes);
+                }
+            }
+        }
+    }
+
+    /// Returns the step that failed, else the one that was heard of last.
+    fn end(self) -> Option<Step> {
+        let Steps { running, failed, .. } = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut step = failed.or_else(|| running.into_values().max_by_key(|step| step.heard))?;
+        step.close();
+        Some(step)
+    }
+}
+
+impl Step {
+    fn take(&mut self, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let room = LINE.saturating_sub(self.open.len());
+            self.open.extend_from_slice(&piece[..piece.len().min(room)]);
+            if piece.ends_with(b"\n") {
+                self.close();
+            }
+        }
+    }
+
+    /// Ends the line that is open.
+    fn close(&mut self) {
+        if self.open.is_empty() {
+            return;
+        }
+        let line = String::from_utf8_lossy(&self.open).into_owned();
+        // What was drawn over is not seen on a terminal either.
+        let shown = line.trim_end().rsplit('\r').next().unwrap_or_default();
+        self.open.clear();
+        self.lines += 1;
+        if self.last.len() == LINES {
+            self.last.pop_front();
+        }
+        self.last.push_back(printable(shown, LINE));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn step(id: &str, state: StepState) -> BuildEvent {
+        BuildEvent::Step { id: id.to_owned(), name: format!("step {id}"), state }
+    }
+
+    fn log(id: &str, text: &str) -> BuildEvent {
+        let bytes = bytes::Bytes::copy_from_slice(text.as_bytes());
+        BuildEvent::Log { id: id.to_owned(), bytes, is_error: false }
+    }
+
+    fn end(events: &[BuildEvent]) -> Option<Step> {
+        let tail = Tail::default();
+        events.iter().for_each(|event| tail.event(event));
+        tail.end()
+    }
+
+    #[test]
+    fn the_last_lines_of_the_step_that_failed() {
+        let mut events = vec![step("a", StepState::Started), step("b", StepState::Started)];
+        events.extend((1..=30).map(|line| log("a", &format!("{line}\n"))));
+        events.push(log("b", "other\n"));
+        events.push(log("a", "1%\r50%\r100%\x1b[0m"));
+        events.push(step("a", StepState::Failed { error: "exit code: 1".to_owned() }));
+        events.push(step("b", StepState::Failed { error: "context canceled".to_owned() }));
+        let failed = end(&events).unwrap();
+        assert_eq!((failed.name.as_str(), failed.lines), ("step a", 31));
+        let last: Vec<&str> = failed.last.iter().map(String::as_str).collect();
+        assert_eq!(last.len(), 20);
+        assert_eq!((last[0], last[18], last[19]), ("12", "30", "100%\\u{1b}[0m"));
+    }
+
+    #[test]
+    fn a_build_that_was_stopped_ends_at_the_step_that_was_heard_of_last() {
+        let events = [
+            step("a", StepState::Started),
+            step("b", StepState::Started),
+            log("a", "half a"),
+            log("a", " line"),
+            step("b", StepState::Done),
+        ];
+        let running = end(&events).unwrap();
+        assert_eq!((running.name.as_str(), running.last[0].as_str()), ("step a", "half a line"));
+        assert!(end(&[step("a", StepState::Started), step("a", StepState::Cached)]).is_none());
+    }
+}
