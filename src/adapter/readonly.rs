@@ -71,6 +71,10 @@ impl Registry for ReadOnly {
         self.inner.referrers(repository, subject).await
     }
 
+    fn lists_referrers(&self, repository: &Repository) -> bool {
+        self.inner.lists_referrers(repository)
+    }
+
     async fn deleting(&self, _: &Repository) -> Result<Deleting, RegistryError> {
         Ok(Deleting::Nothing)
     }

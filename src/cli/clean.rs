@@ -87,11 +87,13 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
         }
         Format::Human => {
             terminal.result(&table(rows.iter()).render())?;
-            match report.is_interrupted {
-                true => terminal.warn(&outcome),
-                false => terminal.say(&outcome),
+            if !report.is_interrupted {
+                terminal.say(&outcome);
             }
         }
+    }
+    if report.is_interrupted && report.is_applied {
+        terminal.warn(&outcome);
     }
     session.close(report.is_applied && !report.is_interrupted).await?;
     if report.is_interrupted { Err(CliError::Interrupted) } else { Ok(code(&report, options)) }
@@ -186,10 +188,14 @@ pub fn rows(report: &CleanReport) -> Vec<Row> {
     rows.extend(clean.unread.iter().map(|one| held(one, "condemn", UNKEPT.to_owned())));
     for (index, doomed) in report.clean.delete.iter().enumerate() {
         let marked = doomed.reason.clone();
+        let (does, did) = match doomed.goes {
+            Goes::Image | Goes::Part => ("delete", "deleted"),
+            Goes::Tag => ("untag", "untagged"),
+        };
         let (action, reason) = match report.deletions.get(index) {
             None if report.is_applied => ("left", marked),
-            None => ("delete", marked),
-            Some(Deletion::Done) => ("deleted", marked),
+            None => (does, marked),
+            Some(Deletion::Done) => (did, marked),
             Some(Deletion::Changed) => ("keep", "changed since it was condemned".to_owned()),
             Some(Deletion::Unsupported) => ("keep", "the registry does not delete".to_owned()),
             Some(Deletion::Refused(why)) => ("keep", format!("cannot be deleted: {why}")),
@@ -232,7 +238,7 @@ fn outcome(report: &CleanReport, options: &Clean) -> String {
         + clean.unread.len();
     let delete = report.clean.delete.len();
     let kept = report.clean.kept.len();
-    let done = report.deletions.iter().filter(|one| **one == Deletion::Done).count();
+    let done = report.done();
     if report.is_interrupted {
         let left = delete.saturating_sub(report.deletions.len());
         format!("stopped: {done} of {delete} deleted, {left} left; the same command does the rest")
@@ -241,13 +247,13 @@ fn outcome(report: &CleanReport, options: &Clean) -> String {
     } else if report.is_applied {
         format!("{kept} kept, {condemn} condemned, {done} of {delete} deleted")
     } else {
-        let again = match &options.plan {
-            Some(path) => format!("--apply {}", path.display()),
-            None => "--yes".to_owned(),
+        let again = match (&options.plan, &options.now) {
+            (Some(path), _) => format!("--apply {}", path.display()),
+            (None, Some(now)) => format!("--now {now} --yes"),
+            (None, None) => "--yes".to_owned(),
         };
-        let now = options.now.as_ref().map(|now| format!("--now {now} ")).unwrap_or_default();
         format!(
-            "{kept} kept, {condemn} to be condemned, {delete} to be deleted; nothing was done, `boxwright clean {now}{again}` does it"
+            "{kept} kept, {condemn} to be condemned, {delete} to be deleted; nothing was done, `boxwright clean {again}` does it"
         )
     }
 }

@@ -160,6 +160,7 @@ impl Progress {
             }
             Event::Condemned { reference } => self.line(&format!("{} {reference}", paint(NOTE, "condemned"))),
             Event::Deleted { reference } => self.line(&format!("{} {reference}", paint(BAD, "deleted"))),
+            Event::Untagged { reference } => self.line(&format!("{} {reference}", paint(BAD, "untagged"))),
             Event::Sweeping { what, done, all } => self.sweeping(what, done, all),
             Event::Held(Wait { host, span, why }) => {
                 let text = format!("waiting {} for {host}: {why}", duration(span.as_secs_f64()));

@@ -186,15 +186,29 @@ impl<'a> Carrier<'a> {
         record_tag(self.ledger, record)
     }
 
+    /// Writes one of the two records. Of two promotions of one set at once each may find the
+    /// other's: a plan is then looked at anew, and a set that says the same is as good as ours.
     async fn write(&self, is_plan: bool) -> Result<PromoterSaw, LedgerError> {
         let tag = self.record_tag(is_plan)?;
-        if let Some(record) = &self.record {
-            match is_plan {
-                true => self.ledger.write(&tag, &PlanRecord(record.clone())).await?,
-                false => self.ledger.write(&tag, record).await?,
-            };
+        let Some(record) = &self.record else { return Ok(PromoterSaw::Written) };
+        let written = match is_plan {
+            true => self.ledger.write(&tag, &PlanRecord(record.clone())).await,
+            false => self.ledger.write(&tag, record).await,
+        };
+        let Err(error @ LedgerError::NotOurs { .. }) = written else {
+            return written.map(|_| PromoterSaw::Written);
+        };
+        if is_plan {
+            let found = self.ledger.digest(&tag).await?;
+            return found.map(|found| PromoterSaw::Plan(Some(found))).ok_or(error);
         }
-        Ok(PromoterSaw::Written)
+        match self.ledger.read::<SetRecord>(&tag).await? {
+            // An older source under our images would let what lies between move the tag back.
+            Some(theirs) if theirs.has_images_of(record) && !theirs.source.is_older_than(&record.source) => {
+                Ok(PromoterSaw::Written)
+            }
+            _ => Err(error),
+        }
     }
 
     /// Says why it stopped.

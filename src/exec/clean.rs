@@ -70,6 +70,13 @@ pub struct CleanReport {
     pub is_interrupted: bool,
 }
 
+impl CleanReport {
+    /// Returns how much is gone: images, parts of images, and tags.
+    pub fn done(&self) -> usize {
+        self.deletions.iter().filter(|one| **one == Deletion::Done).count()
+    }
+}
+
 /// Why a sweep deleted nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum CleanError {

@@ -123,8 +123,13 @@ pub enum Event {
         /// The reference.
         reference: String,
     },
-    /// An image was deleted, or a tag removed.
+    /// An image was deleted.
     Deleted {
+        /// The reference.
+        reference: String,
+    },
+    /// A tag was removed; its image stays.
+    Untagged {
         /// The reference.
         reference: String,
     },

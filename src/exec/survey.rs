@@ -11,6 +11,7 @@ use futures_util::{StreamExt, TryStreamExt};
 
 use super::clean::CleanError;
 use super::closure::{AT_ONCE, Reader, Wanted};
+use super::event::{Emit, Event};
 use super::ledger::Ledger;
 use crate::model::{
     ContentTag, Digest, Ending, Key, Lease, Marker, Part, PlanRecord, Record, RecordTag, Repository,
@@ -39,6 +40,7 @@ pub(super) struct Survey<'a> {
     pub now: Timestamp,
     /// Whether every candidate is read, however many there are.
     pub is_thorough: bool,
+    pub emit: Emit<'a>,
 }
 
 /// The leases that were read.
@@ -153,12 +155,15 @@ impl Survey<'_> {
 
     /// Resolves and reads what may go, and what is attached to it.
     async fn candidates(&self, observed: &mut Observed, found: Vec<(String, Tag)>) -> Result<(), CleanError> {
-        let waiting = self.resolve(observed, found).await?;
-        let mut held: BTreeSet<(String, Digest)> = waiting
-            .iter()
-            .filter_map(|wanted| Some((wanted.home.as_ref()?.name().to_owned(), wanted.digest.clone())))
-            .collect();
-        self.reader().nodes(&mut observed.nodes, waiting).await?;
+        let mut held: BTreeSet<(String, Digest)> = BTreeSet::new();
+        for (number, some) in found.chunks(READ_AT_MOST).enumerate() {
+            let done = number * READ_AT_MOST;
+            (self.emit)(Event::Sweeping { what: "reading", done, all: found.len() });
+            let waiting = self.resolve(observed, some.to_vec()).await?;
+            let at = |one: &Wanted| Some((one.home.as_ref()?.name().to_owned(), one.digest.clone()));
+            held.extend(waiting.iter().filter_map(at));
+            self.reader().nodes(&mut observed.nodes, waiting).await?;
+        }
         self.referrers(observed, held.clone()).await?;
         // Only where everything was read is it known what else needs a part of an image.
         let has_parts = |(_, digest): &&(String, Digest)| {
@@ -191,15 +196,24 @@ impl Survey<'_> {
         observed: &mut Observed,
         mut asking: BTreeSet<(String, Digest)>,
     ) -> Result<(), CleanError> {
+        let mut tags: BTreeMap<String, BTreeSet<Digest>> = BTreeMap::new();
+        for name in observed.counts().into_keys() {
+            let subjects = observed.tags(name).filter_map(Tag::subject).collect();
+            tags.insert(name.to_owned(), subjects);
+        }
+        let tags = &tags;
         let mut asked = asking.clone();
         while !asking.is_empty() {
             let found: Vec<(String, Digest, BTreeSet<Digest>)> =
                 futures_util::stream::iter(std::mem::take(&mut asking))
                     .map(|(name, subject)| async move {
                         let home = self.repositories.iter().find(|one| one.name() == name);
+                        let is_named = tags.get(&name).is_some_and(|tags| tags.contains(&subject));
                         let listed = match home {
-                            Some(repository) => self.registry.referrers(repository, &subject).await?,
-                            None => Vec::new(),
+                            Some(repository) if is_named || self.registry.lists_referrers(repository) => {
+                                self.registry.referrers(repository, &subject).await?
+                            }
+                            Some(_) | None => Vec::new(),
                         };
                         let digests = listed.into_iter().map(|one| one.digest).collect();
                         Ok::<_, CleanError>((name, subject, digests))

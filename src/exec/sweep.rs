@@ -137,7 +137,19 @@ impl<'a> Sweep<'a> {
         let CleanOptions { repositories, policies, refs, protected, protectors, .. } = self.options;
         let is_thorough = self.options.apply || self.options.is_thorough;
         let (registry, ledger) = (self.ports.registry, self.ledger);
-        Survey { registry, ledger, repositories, policies, refs, protected, protectors, now, is_thorough }
+        let emit = self.emit;
+        Survey {
+            registry,
+            ledger,
+            repositories,
+            policies,
+            refs,
+            protected,
+            protectors,
+            now,
+            is_thorough,
+            emit,
+        }
     }
 
     /// Writes or deletes a record.
@@ -178,6 +190,11 @@ impl<'a> Sweep<'a> {
             }
             SweepAction::Forget(at) => {
                 let Some(marker) = clean.forget.get(at) else { return Ok(()) };
+                // What the images were made of can be told no longer than of anything else gone.
+                let inputs = record_tag(self.ledger, RecordTag::Inputs { key: marker.key.clone() })?;
+                if let Some(digest) = self.ledger.digest(&inputs).await? {
+                    self.ledger.delete(&digest).await?;
+                }
                 self.ledger.delete(marker.to_manifest().digest()).await?;
             }
             _ => {}
@@ -186,8 +203,9 @@ impl<'a> Sweep<'a> {
     }
 
     fn condemned(&self, images: &[Marked]) {
-        for image in images {
-            (self.emit)(Event::Condemned { reference: format!("{}:{}", image.repository, image.tag) });
+        let host = self.ledger.repository().host();
+        for Marked { repository, tag, .. } in images {
+            (self.emit)(Event::Condemned { reference: format!("{host}/{repository}:{tag}") });
         }
     }
 
@@ -263,11 +281,12 @@ impl<'a> Sweep<'a> {
             }
         };
         if self.sent == Some(at) && matches!((asked, &found), (Asked::Digest, Ok(None))) {
-            let reference = match goes {
-                Goes::Image | Goes::Tag => format!("{repository}:{}", seen.tag),
-                Goes::Part => format!("{repository}@{}", seen.digest),
-            };
-            (self.emit)(Event::Deleted { reference });
+            let tagged = format!("{repository}:{}", seen.tag);
+            (self.emit)(match goes {
+                Goes::Image => Event::Deleted { reference: tagged },
+                Goes::Tag => Event::Untagged { reference: tagged },
+                Goes::Part => Event::Deleted { reference: format!("{repository}@{}", seen.digest) },
+            });
             if *goes != Goes::Tag {
                 let (repository, digest) = (repository.clone(), seen.digest.clone());
                 self.gone.push(Gone { image: at, repository, digest });

@@ -158,3 +158,30 @@ pub struct SetBox {
 impl Record for SetRecord {
     const KIND: &'static str = "set";
 }
+
+#[cfg(test)]
+impl SetRecord {
+    /// A promotion of one box, `base`, whose image is named by any text.
+    pub fn of_image(tag: &str, seq: u32, promoted: i64, image: &str) -> Self {
+        let member = SetBox {
+            name: "base".to_owned(),
+            repository: "base".to_owned(),
+            key: Key::of(image.as_bytes()),
+            content_tag: "k".parse().unwrap(),
+            digest: Digest::of(image.as_bytes()),
+            before: None,
+        };
+        Self {
+            tag: tag.parse().unwrap(),
+            channel: "c".to_owned(),
+            seq,
+            promoted: Timestamp::from_unix(promoted),
+            run: "r".parse().unwrap(),
+            source: Source::default(),
+            from: None,
+            copied: None,
+            withdrawn: None,
+            boxes: vec![member],
+        }
+    }
+}

@@ -9,8 +9,8 @@
 //! | lease | every key of the set | resolve |
 //! | resolve | what stands for each box, under each tag, and in the ledger ([`super::promotion`]) | done → end |
 //! | clock | too little of the lease left → lease and resolve again | the write that it was read for |
-//! | find plan | somebody else has begun → conflict | write plan |
-//! | write plan | from here on the plan record keeps the images | look |
+//! | find plan | somebody else has begun → resolve again: of the same set → look; else conflict | write plan |
+//! | write plan | from here on the plan record keeps the images; somebody else's stands → as above | look |
 //! | look | what each tag holds, and the very bytes it is to hold; a third value → conflict; bytes gone → end | all wanted → clock, write set; else clock, put |
 //! | put | those tags that do not hold what is wanted | read back |
 //! | read back | every tag, once all are written: of two promotions that end well one stands whole. A third value → conflict; not shown yet → again; a put that failed → end | clock, write set |
@@ -33,6 +33,8 @@ pub struct Promoter {
     at: At,
     plan: Option<Arc<Promotion>>,
     leases: u8,
+    /// Somebody else's plan that was found to stand.
+    taken: Option<Digest>,
     /// Whether a tag may have been written in this run.
     has_written: bool,
     /// The steps whose tags were last seen to hold what is wanted.
@@ -113,7 +115,7 @@ pub enum PromoterSaw {
     },
     /// What is to be done.
     Planned(Arc<Promotion>),
-    /// A plan record of the same count, if there is one.
+    /// A plan record of the same count that is not ours, if there is one.
     Plan(Option<Digest>),
     /// Whether too little of the lease is left.
     Clock {
@@ -240,14 +242,19 @@ impl Promoter {
                 let (is_done, is_resumed) = (plan.is_done(), plan.is_resumed);
                 self.plan = Some(plan);
                 self.standing.clear();
-                match (is_done, is_resumed) {
-                    (true, _) => At::Timing(Write::Report),
-                    (false, true) => At::Looking,
-                    (false, false) => At::Finding,
+                match (is_done, is_resumed, self.taken.clone()) {
+                    (true, _, _) => At::Timing(Write::Report),
+                    (false, true, _) => At::Looking,
+                    // Their set is another one.
+                    (false, false, Some(found)) => self.stop(Why::Taken(found)),
+                    (false, false, None) => At::Finding,
                 }
             }
             (At::Finding, PromoterSaw::Plan(None)) => At::Timing(Write::Plan),
-            (At::Finding, PromoterSaw::Plan(Some(found))) => self.stop(Why::Taken(found)),
+            (At::Finding | At::Writing, PromoterSaw::Plan(Some(found))) => {
+                self.taken = Some(found);
+                At::Resolving
+            }
             (At::Timing(_), PromoterSaw::Clock { is_short: true }) => {
                 self.leases += 1;
                 if self.leases < LEASES { At::Leasing } else { self.stop(Why::Lapsed) }

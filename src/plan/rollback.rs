@@ -56,29 +56,11 @@ fn restored(set: &SetRecord) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Digest, Key, SetBox, Timestamp};
+    use crate::model::Timestamp;
 
     fn record(seq: u32, image: &str, time: i64) -> SetRecord {
-        let member = SetBox {
-            name: "base".to_owned(),
-            repository: "base".to_owned(),
-            key: Key::of(image.as_bytes()),
-            content_tag: "k".parse().unwrap(),
-            digest: Digest::of(image.as_bytes()),
-            before: None,
-        };
-        SetRecord {
-            tag: "main".parse().unwrap(),
-            channel: "main".to_owned(),
-            seq,
-            promoted: Timestamp::from_unix(time),
-            run: "r".parse().unwrap(),
-            source: Source { time: Some(Timestamp::from_unix(time)), ..Source::default() },
-            from: None,
-            copied: None,
-            withdrawn: None,
-            boxes: vec![member],
-        }
+        let source = Source { time: Some(Timestamp::from_unix(time)), ..Source::default() };
+        SetRecord { source, ..SetRecord::of_image("main", seq, time, image) }
     }
 
     /// A record of having brought back `set`.

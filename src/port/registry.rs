@@ -47,6 +47,12 @@ pub trait Registry: Send + Sync {
         subject: &Digest,
     ) -> Result<Vec<Descriptor>, RegistryError>;
 
+    /// Tells whether the registry keeps such lists itself, or may do so: one that was asked and has
+    /// none does not. What refers to something is then named in the list of tags.
+    fn lists_referrers(&self, _: &Repository) -> bool {
+        true
+    }
+
     /// Asks what can be deleted here. Nothing is deleted to find out.
     async fn deleting(&self, repository: &Repository) -> Result<Deleting, RegistryError>;
 

@@ -204,33 +204,10 @@ fn git_ref(tag: &Tag, rules: &Rules, refs: &Refs) -> Said {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Digest, Key, RefRule, SetBox, Source, Span};
-
-    fn record(tag: &str, seq: u32, promoted: i64, image: &str) -> SetRecord {
-        let member = SetBox {
-            name: "base".to_owned(),
-            repository: "base".to_owned(),
-            key: Key::of(image.as_bytes()),
-            content_tag: "k".parse().unwrap(),
-            digest: Digest::of(image.as_bytes()),
-            before: None,
-        };
-        SetRecord {
-            tag: tag.parse().unwrap(),
-            channel: "c".to_owned(),
-            seq,
-            promoted: Timestamp::from_unix(promoted),
-            run: "r".parse().unwrap(),
-            source: Source::default(),
-            from: None,
-            copied: None,
-            withdrawn: None,
-            boxes: vec![member],
-        }
-    }
+    use crate::model::{RefRule, Span};
 
     fn main(seq: u32, promoted: i64, image: &str) -> SetRecord {
-        record("main", seq, promoted, image)
+        SetRecord::of_image("main", seq, promoted, image)
     }
 
     fn judged(rules: Rules, sets: &[SetRecord], plans: &[SetRecord], refs: &Refs) -> Vec<Judged> {
@@ -298,10 +275,10 @@ mod tests {
     #[test]
     fn of_a_pattern_the_tags_are_counted() {
         let sets = [
-            record("r1", 1, 10, "a"),
-            record("r2", 1, 20, "b"),
-            record("r2", 2, 25, "c"),
-            record("r3", 1, 30, "d"),
+            SetRecord::of_image("r1", 1, 10, "a"),
+            SetRecord::of_image("r2", 1, 20, "b"),
+            SetRecord::of_image("r2", 2, 25, "c"),
+            SetRecord::of_image("r3", 1, 30, "d"),
         ];
         check(Rules { last: Some(2), ..Rules::default() }, &sets, &["r2.2", "r3.1"]);
         let grace = Span::from_seconds(980);
@@ -316,7 +293,11 @@ mod tests {
 
     #[test]
     fn tags_that_are_gone_do_not_count() {
-        let sets = vec![record("r0", 1, 5, "z"), record("r1", 1, 10, "a"), record("r2", 1, 20, "b")];
+        let sets = vec![
+            SetRecord::of_image("r0", 1, 5, "z"),
+            SetRecord::of_image("r1", 1, 10, "a"),
+            SetRecord::of_image("r2", 1, 20, "b"),
+        ];
         let rules = Rules { last: Some(1), ..Rules::default() };
         let policies = Policies::from([("c".to_owned(), Keep::Rules(rules))]);
         let there = BTreeSet::from(["r0".parse().unwrap(), "r1".parse().unwrap()]);
@@ -329,7 +310,7 @@ mod tests {
     fn versions_and_patterns_keep_what_stands() {
         let sets: Vec<SetRecord> = ["v1.3.9", "v1.4.0", "v1.4.1-rc.1", "v2.0", "odd"]
             .iter()
-            .map(|tag| record(tag, 1, 10, tag))
+            .map(|tag| SetRecord::of_image(tag, 1, 10, tag))
             .collect();
         let versions = Some(">=1.4".parse().unwrap());
         check(
@@ -343,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_git_ref_keeps_its_tag_and_an_unreadable_remote_keeps_all() {
-        let sets = [record("pr-1", 1, 10, "a"), record("pr-2", 1, 20, "b")];
+        let sets = [SetRecord::of_image("pr-1", 1, 10, "a"), SetRecord::of_image("pr-2", 1, 20, "b")];
         let git_ref = Some(RefRule {
             remote: "origin".to_owned(),
             template: "refs/pull/{1}/head".to_owned(),

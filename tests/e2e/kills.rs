@@ -1,77 +1,156 @@
-//! Processes that are killed (SIGKILL) once the registry has seen so many of their writes, and
-//! one that is stopped (SIGSTOP) for longer than its lease.
+//! Processes that are killed (SIGKILL) before and after each of their writes, and one that is
+//! stopped (SIGSTOP) for longer than its lease.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use serde_json::json;
 
 use crate::figure::figure;
-use crate::witness::{Registry, tell};
-use crate::world::{BOXES, World, unique};
+use crate::halting::Halting;
+use crate::witness::{Registry, busybox, tell};
+use crate::world::{BOXES, CHAIN, World, dockerfile, unique};
 
-/// How many writes of manifests and deletes a registry has answered.
-fn writes(registry: &Registry) -> usize {
-    let log = registry.log();
-    let is_write = |line: &&str| {
-        ["\"PUT /v2/", "\"DELETE /v2/"].iter().any(|verb| line.contains(verb)) && line.contains("/manifests/")
-    };
-    log.lines().filter(is_write).filter(|line| line.contains("HTTP/1.1\"")).count()
+/// Calls `case` for each write that a command comes to, before and after it; returns how often.
+fn everywhere(mut case: impl FnMut(usize, usize, bool) -> bool) -> usize {
+    let mut kills = 0;
+    for is_after in [false, true] {
+        let mut at = 0;
+        while case(kills, at, is_after) {
+            (kills, at) = (kills + 1, at + 1);
+        }
+        assert!(at > 3, "only {at} writes");
+    }
+    kills
 }
 
-/// Starts a command and kills it at its `count`-th write; tells whether it was still at work.
-fn killed_at(world: &World, registry: &Registry, arguments: &[&str], count: usize) -> bool {
-    let before = writes(registry);
-    let mut running = world.start(arguments);
-    let began = Instant::now();
-    loop {
-        if let Some(_ended) = running.child().try_wait().unwrap() {
-            return false;
+/// No tag is seen before its content.
+#[track_caller]
+fn check_resolves(registry: &Registry) {
+    for name in BOXES.iter().chain(&["boxwright-ledger"]) {
+        for tag in registry.tags(name) {
+            assert!(registry.digest(name, &tag).is_some(), "{name}:{tag}");
         }
-        if writes(registry) >= before + count {
-            running.child().kill().unwrap();
-            running.child().wait().unwrap();
-            return true;
-        }
-        assert!(began.elapsed() < Duration::from_secs(60), "{arguments:?} at write {count}");
-        std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+const BUILD: [&str; 5] = ["build", "--wait", "0s", "--format", "json"];
+
+/// The chain, whose steps copy files alone.
+fn copying(registry: &str) -> World {
+    let world = World::chain(registry);
+    let steps = ["COPY base /base", "COPY build /build", "COPY test /test"];
+    world.write("ci/Dockerfile", &dockerfile(busybox(), steps));
+    for name in ["base", "build"] {
+        world.write(&format!("ci/{name}"), &unique());
+    }
+    world.commit();
+    world
 }
 
 #[test]
-fn a_rerun_finishes_what_was_killed() {
+fn a_build_that_was_killed_at_any_write_is_finished_by_a_rerun() {
     let registry = Registry::start(&[]);
-    let world = World::chain(&registry.host);
-    let mut kills = 0;
-    // A build: its lease, then each box.
-    for count in [1, 2, 3] {
-        world.replace(
-            "ci/Dockerfile",
-            "RUN echo base > /base",
-            &format!("RUN echo base > /base # {}", unique()),
-        );
-        kills += usize::from(killed_at(&world, &registry, &["build", "--wait", "0s"], count));
-        let built = world.boxwright(&["build", "--wait", "0s", "--format", "json"]).good();
-        for (name, digest) in BOXES.iter().zip(built.boxes("digest")) {
-            let (status, _, _) = registry.curl(&[], &format!("{name}/manifests/{digest}"));
-            assert_eq!(status, 200, "{name} after a kill at write {count}");
+    let halting = Halting::before(&registry);
+    let world = copying(&halting.host);
+    let builds = everywhere(|_, at, is_after| {
+        // All three are missing, and the engine knows their layers.
+        for name in BOXES {
+            for tag in registry.tags(name) {
+                let digest = registry.digest(name, &tag).unwrap();
+                assert_eq!(registry.curl(&["-X", "DELETE"], &format!("{name}/manifests/{digest}")).0, 202);
+            }
         }
-        world.replace("ci/Dockerfile", "RUN echo base > /base #", "RUN echo base > /base\n#");
-    }
-    world.commit();
-    world.boxwright(&["build", "--wait", "0s"]).good();
-    // A promotion: the lease, the plan, three tags, the set record.
-    for count in 1..=5 {
-        let tag = format!("r1.{count}");
-        kills += usize::from(killed_at(&world, &registry, &["promote", &tag, "--yes"], count));
-        let report = world.boxwright(&["promote", &tag, "--yes", "--format", "json"]).good();
-        for (name, digest) in BOXES.iter().zip(report.boxes("digest")) {
-            assert_eq!(registry.digest(name, &tag), Some(digest), "{tag} after a kill");
+        let is_killed = halting.kill_at(&world, &BUILD, at, is_after);
+        if is_killed {
+            check_resolves(&registry);
+            let built = world.boxwright(&BUILD).good();
+            for (place, name) in BOXES.iter().enumerate() {
+                let (tag, digest) = (&built.boxes("tag")[place], &built.boxes("digest")[place]);
+                assert_eq!(registry.digest(name, tag).as_ref(), Some(digest), "{name}, {at} {is_after}");
+            }
         }
-        assert!(registry.records("set").contains(&format!("set.{tag}.1")), "{:?}", registry.records("set"));
+        is_killed
+    });
+    let told = format!("{builds} kills (SIGKILL) of builds of three boxes, before and after every write");
+    figure("killed-builds", &format!("{told} of a manifest; each rerun finished it"));
+}
+
+#[test]
+fn a_promotion_that_was_killed_at_any_write_is_finished_by_a_rerun() {
+    let registry = Registry::start(&[]);
+    let halting = Halting::before(&registry);
+    let world = copying(&halting.host);
+    let digests = world.boxwright(&BUILD).good().boxes("digest");
+    let promotions = everywhere(|number, at, is_after| {
+        let tag = format!("r1.{number}");
+        let promote = ["promote", &tag, "--yes"];
+        let is_killed = halting.kill_at(&world, &promote, at, is_after);
+        if is_killed {
+            check_resolves(&registry);
+            world.without_engine(&promote).good();
+        }
+        for (name, digest) in BOXES.iter().zip(&digests) {
+            assert_eq!(registry.digest(name, &tag).as_ref(), Some(digest), "{at} {is_after}");
+        }
+        assert!(registry.records("set").contains(&format!("set.{tag}.1")), "{at} {is_after}");
+        is_killed
+    });
+    let told =
+        format!("{promotions} kills (SIGKILL) of promotions of three boxes, before and after every write");
+    figure("killed-promotions", &format!("{told}; each rerun finished it"));
+}
+
+/// The sweep deletes what was condemned, an index and its child, condemns more, and removes what
+/// has ended.
+#[test]
+fn a_sweep_that_was_killed_at_any_write_is_finished_by_the_next() {
+    let template = Registry::start(&[]);
+    let world = copying(&template.host);
+    let digests = world.boxwright(&BUILD).good().boxes("digest");
+    world.without_engine(&["promote", "r1.0", "--yes"]).good();
+    let mut garbage: Vec<(&str, String, String)> = Vec::new();
+    for is_first in [true, false] {
+        world.write("ci/base", &unique());
+        let left = world.boxwright(&BUILD).good();
+        if is_first {
+            as_index(&template, "test", &left.boxes("tag")[2], &left.boxes("digest")[2]);
+            world.without_engine(&["clean", "--now", "+3d", "--yes"]).good().says(&["3 condemned"]);
+        }
+        let all = BOXES.into_iter().zip(left.boxes("tag")).zip(left.boxes("digest"));
+        garbage.extend(all.map(|((name, tag), digest)| (name, tag, digest)));
     }
-    assert!(kills >= 5, "{kills}");
-    figure(
-        "killed-processes",
-        &format!("{kills} processes killed at writes of builds and promotions; each rerun finished it"),
-    );
+    let clean = |ahead: &str| world.without_engine(&["clean", "--now", ahead, "--yes"]).good();
+    let sweeps = everywhere(|_, at, is_after| {
+        let registry = template.copy();
+        let halting = Halting::before(&registry);
+        world.configure(&halting.host, CHAIN);
+        let is_killed = halting.kill_at(&world, &["clean", "--now", "+5d", "--yes"], at, is_after);
+        check_resolves(&registry);
+        clean("+5d");
+        clean("+7d");
+        for (name, tag, digest) in &garbage {
+            let stands = (registry.digest(name, tag), registry.digest(name, digest));
+            assert_eq!(stands, (None, None), "{name}, {at} {is_after}");
+        }
+        for (name, digest) in BOXES.iter().zip(&digests) {
+            assert_eq!(registry.digest(name, "r1.0").as_ref(), Some(digest), "{at} {is_after}");
+        }
+        clean("+7d").says(&["nothing to do"]);
+        is_killed
+    });
+    let told = format!("{sweeps} kills (SIGKILL) of `clean --yes`, before and after every write and delete");
+    figure("killed-sweeps", &format!("{told}; the next one finished it"));
+}
+
+/// Puts an index with the image as its only child under its tag.
+fn as_index(registry: &Registry, repository: &str, tag: &str, digest: &str) {
+    let (_, headers, body) = registry.curl(&[], &format!("{repository}/manifests/{digest}"));
+    let kind = "application/vnd.oci.image.index.v1+json";
+    let child = json!({ "mediaType": headers["content-type"], "digest": digest, "size": body.len() });
+    let index = json!({ "schemaVersion": 2, "mediaType": kind, "manifests": [child] }).to_string();
+    let header = format!("Content-Type: {kind}");
+    let arguments = ["-X", "PUT", "-H", &header, "--data-binary", &index];
+    assert_eq!(registry.curl(&arguments, &format!("{repository}/manifests/{tag}")).0, 201);
 }
 
 /// 66: whoever was stopped for longer than its lease leases again before it reports.

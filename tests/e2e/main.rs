@@ -19,6 +19,7 @@ mod explain;
 mod failure;
 #[path = "../protocol/figure.rs"]
 mod figure;
+mod halting;
 mod help;
 mod init;
 mod interrupt;
@@ -26,12 +27,25 @@ mod keys;
 mod kills;
 mod outage;
 mod output;
+#[allow(dead_code, reason = "shared with the tests of the client")]
+#[path = "../faults/peer.rs"]
+mod peer;
+#[allow(dead_code, reason = "shared with the contract")]
+#[path = "../contract/process.rs"]
+mod process;
 mod promote;
+#[allow(dead_code, reason = "shared with the tests of the client")]
+#[path = "../faults/proxy.rs"]
+mod proxy;
+#[allow(dead_code, reason = "shared with the tests of the protocols")]
+#[path = "../protocol/engine.rs"]
+mod push;
 mod report;
 mod run;
 mod secrets;
 mod sources;
 mod stale;
+mod sweep;
 mod together;
 mod walk;
 mod witness;

@@ -84,6 +84,16 @@ impl Registry {
         Self::start_in(self.directory.clone(), name, options)
     }
 
+    /// Starts one over a copy of what this one holds now.
+    pub fn copy(&self) -> Self {
+        let own = TempDir::new().unwrap();
+        let from = self.directory.join("docker");
+        tell("cp", &["-a", from.to_str().unwrap(), own.path().to_str().unwrap()]);
+        let mut registry = Self::start_in(own.path().to_owned(), "registry", &[]);
+        registry._own = Some(own);
+        registry
+    }
+
     /// Starts it again after [`Registry::stop`], at its old port.
     pub fn restart(&self) {
         let (_, port) = self.host.rsplit_once(':').unwrap();
@@ -112,7 +122,7 @@ impl Registry {
 
     /// Makes a repository that answers 500 to everything about its tags.
     pub fn break_repository(&self, repository: &str) {
-        let tags = self.manifests(repository).join("tags");
+        let tags = self.tags_of(repository);
         std::fs::remove_dir_all(&tags).unwrap();
         std::fs::write(tags, "").unwrap();
     }
@@ -122,6 +132,11 @@ impl Registry {
         let manifests = self.manifests(repository);
         std::fs::create_dir_all(&manifests).unwrap();
         std::fs::write(manifests.join("revisions"), "").unwrap();
+    }
+
+    /// Where the tags of a repository are kept.
+    pub fn tags_of(&self, repository: &str) -> PathBuf {
+        self.manifests(repository).join("tags")
     }
 
     fn manifests(&self, repository: &str) -> PathBuf {

@@ -81,6 +81,13 @@ pub fn properties() -> Vec<Property<World>> {
                     })
                 })
         }),
+        Property::always(
+            "P5 two promotions of one set do not meet a conflict",
+            |_: &World, state: &State| {
+                let [one, other] = &state.promoters[..] else { return true };
+                one.keys != other.keys || !one.saw_conflict() && !other.saw_conflict()
+            },
+        ),
         Property::always("G garbage goes", |world: &World, state: &State| {
             state.quiet < 2 || garbage(world, state).is_none()
         }),

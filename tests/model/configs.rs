@@ -20,7 +20,7 @@ fn chain() -> Config {
 }
 
 /// The states of each world: a change of the protocol, or of what is looked at, moves them.
-const STATES: [(&str, usize); 23] = [
+const STATES: [(&str, usize); 24] = [
     ("1 run, 1 sweeper", 24_234),
     ("1 run, 1 sweeper, a crash", 31_336),
     ("2 runs of nothing", 58_905),
@@ -36,8 +36,9 @@ const STATES: [(&str, usize); 23] = [
     ("a lease is narrowed, late", 18_409),
     ("1 promoter, 1 sweeper", 71_758),
     ("1 promoter, 1 sweeper, late", 3_255),
-    ("2 promoters", 33_954),
-    ("2 promoters, a tag is there", 22_215),
+    ("2 promoters", 35_334),
+    ("2 promoters, a tag is there", 23_355),
+    ("2 promoters of one set", 13_143),
     ("a stranger moves main", 1_611),
     ("foreign tag", 41),
     ("a stranger moves a content tag", 69),
@@ -112,6 +113,14 @@ fn worlds() -> Vec<Config> {
         },
         two_promoters(),
         one_tag_there(),
+        Config {
+            name: "2 promoters of one set",
+            promoters: vec![vec![0, 1]; 2],
+            sweeps: vec![],
+            leases: 1,
+            is_ending: false,
+            ..chain()
+        },
         meddled(),
         Config { name: "foreign tag", foreign: Some(0), ..one_box() },
         moved(),

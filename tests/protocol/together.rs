@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use boxwright::adapter::memory::{Fault, Verb};
-use boxwright::exec::BuildReport;
+use boxwright::exec::{BuildReport, PromoteError};
 use boxwright::model::{Digest, Lease, MediaType, RawManifest, Record, Span};
 use boxwright::port::Registry;
 
-use super::net::{done, gone, is};
+use super::net::{done, gone, is, tag};
 use super::world::{Run, World, digests, outcome, repository};
 
 fn check_alike(world: &World, reports: &[&BuildReport]) {
@@ -311,4 +311,61 @@ async fn a_follower_waits_for_an_image_that_fits() {
     let (a, b) = tokio::join!(leader.build(), follow);
     check_alike(&world, &[&a.unwrap(), &b.unwrap()]);
     assert_eq!(follower.engine.built(), [""; 0]);
+}
+
+/// Two pipelines of one commit promote at the same moment: both end well, at one record.
+#[tokio::test(start_paused = true)]
+async fn two_promotions_of_one_set_at_once_both_end_well() {
+    let template = World::new();
+    template.run("build").build().await.unwrap();
+    template.net.memory.set_now(template.net.today());
+    let (mut met, mut beside) = (0, 0);
+    for latency in latencies() {
+        let world = template.copy();
+        world.net.set_latency(&latency);
+        let (one, two) = (world.run("one"), world.run("two"));
+        let (a, b) = tokio::join!(one.promote("main"), two.promote("main"));
+        let (a, b) = (a.unwrap(), b.unwrap());
+        assert_eq!((a.seq, b.seq), (1, 1));
+        met += usize::from(a.promotion.is_resumed || b.promotion.is_resumed);
+        beside += usize::from(!a.promotion.is_resumed && !b.promotion.is_resumed);
+        for name in super::clean::BOXES {
+            assert_eq!(world.at(name, &tag("main")), world.stands(name));
+        }
+        assert_eq!((world.records("plan.").len(), world.records("set.").len()), (1, 1));
+        assert!(world.run("third").promote("main").await.unwrap().was_done);
+    }
+    assert!(met > 0 && beside > 0, "{met} {beside}");
+}
+
+/// Of two sets for one tag at once each ends well or says that somebody else has moved it; called
+/// again, the newer one stands as a whole.
+#[tokio::test(start_paused = true)]
+async fn two_promotions_of_two_sets_at_once_end_at_the_newer_one() {
+    let template = World::new();
+    template.run("build").build().await.unwrap();
+    template.with_content("v2").run("build").build().await.unwrap();
+    template.net.memory.set_now(template.net.today());
+    let mut refused = 0;
+    for latency in latencies() {
+        let world = template.copy();
+        let newer = world.with_content("v2");
+        world.net.set_latency(&latency);
+        let (one, two) = (world.run("one").on_revision("a", 100), newer.run("two").on_revision("b", 200));
+        let (a, b) = tokio::join!(one.promote("main"), two.promote("main"));
+        for error in [a.err(), b.err()].into_iter().flatten() {
+            let is_said = matches!(
+                error,
+                PromoteError::Conflict { .. } | PromoteError::Partly { .. } | PromoteError::Refused(_)
+            );
+            assert!(is_said, "{error}");
+            refused += 1;
+        }
+        newer.run("two").on_revision("b", 200).promote("main").await.unwrap();
+        world.run("one").on_revision("a", 100).promote("main").await.unwrap_err();
+        for name in super::clean::BOXES {
+            assert_eq!(newer.at(name, &tag("main")), newer.stands(name), "{name}");
+        }
+    }
+    assert!(refused > 0);
 }

@@ -273,6 +273,10 @@ impl Registry for HttpRegistry {
         self.list_referrers(repository, subject).await
     }
 
+    fn lists_referrers(&self, repository: &Repository) -> bool {
+        self.may_list(repository)
+    }
+
     async fn deleting(&self, repository: &Repository) -> Result<Deleting, RegistryError> {
         self.provider_deleting(repository).await
     }

@@ -60,6 +60,13 @@ impl HttpRegistry {
         }
     }
 
+    /// Tells whether the registry may keep lists itself; once one was asked for it is known.
+    pub(super) fn may_list(&self, repository: &Repository) -> bool {
+        let request = self.request(Method::GET, repository, "tags/list");
+        let host = request.and_then(|request| self.authorizer.wire.host(&request.url));
+        host.map_or(true, |host| !host.no_referrers.load(Relaxed))
+    }
+
     async fn tagged_referrers(
         &self,
         repository: &Repository,
