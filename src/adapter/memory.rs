@@ -17,7 +17,7 @@ use bytes::Bytes;
 use crate::model::{Digest, Document, RawManifest, Repository, Span, Tag, Timestamp};
 use crate::port::{Failure, Reference, RegistryError};
 
-/// The methods of [`Registry`].
+/// The methods of [`Registry`](crate::port::Registry).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Verb {
