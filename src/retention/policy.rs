@@ -103,7 +103,11 @@ fn of_tag(
             Ok(why) => (true, why),
             Err(why) => (false, why),
         };
-        let reason = format!("{}, {}: {why}", set.channel, set.name());
+        let name = set.name();
+        let reason = match set.channel == set.tag.as_str() {
+            true => format!("{name}: {why}"),
+            false => format!("{}, {name}: {why}", set.channel),
+        };
         judged.push(Judged { set: set.clone(), stands: after.is_none(), is_kept, reason });
         after = Some(set);
     }

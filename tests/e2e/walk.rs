@@ -83,7 +83,7 @@ fn what_is_kept_stays_what_is_not_goes_and_everything_has_its_reason() {
     expect.sort();
     assert_eq!(going, expect);
     for (name, word) in [
-        ("test:main".to_owned(), "main, main, promotion 1: it stands"),
+        ("test:main".to_owned(), "main, promotion 1: it stands"),
         ("test:r2026.07".to_owned(), "release, r2026.07, promotion 1: kept for ever"),
         ("test:pr-7".to_owned(), "pr, pr-7, promotion 1: promoted 2d ago or more"),
         ("test:multi".to_owned(), "tag is not a temporary one"),
