@@ -244,6 +244,8 @@ fn outcome(report: &CleanReport, options: &Clean) -> String {
         format!("stopped: {done} of {delete} deleted, {left} left; the same command does the rest")
     } else if condemn + delete == 0 {
         format!("nothing to do: {kept} kept")
+    } else if report.is_applied && delete == 0 {
+        format!("{kept} kept, {condemn} condemned")
     } else if report.is_applied {
         format!("{kept} kept, {condemn} condemned, {done} of {delete} deleted")
     } else {

@@ -4,26 +4,28 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use super::args::Init;
+use super::args::{Global, Init};
 use super::error::{CliError, exit};
+use super::loaded::chosen;
 use super::session::{FILE, HOME};
 use super::terminal::{NOTE, Terminal, paint};
-use crate::config::{Found, FoundStage, first_config};
+use crate::config::{Found, FoundStage, RegistryChoice, first_config};
 use crate::inputs::{DockerfileSource, StageBase, outline};
 
 /// How many directories deep Dockerfiles are looked for.
 const DEPTH: usize = 6;
 
-pub async fn run(options: &Init, terminal: Terminal) -> Result<u8, CliError> {
+pub async fn run(options: &Init, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
     let path = PathBuf::from(FILE);
     if path.exists() && !options.force && !options.print {
         let text =
             format!("{FILE} is already here; --force replaces it, --print shows what would be written");
         return Err(CliError::Usage(text));
     }
+    let registry = global.registry.as_deref().map_or(Ok(RegistryChoice::Embedded), chosen)?;
     let found = tokio::task::spawn_blocking(move || find(Path::new("."), terminal)).await;
     let found = found.map_err(|_| CliError::CutOff)?;
-    let text = first_config(&found);
+    let text = first_config(&found, &registry);
     if options.print {
         terminal.result(&text)?;
         return Ok(exit::DONE);

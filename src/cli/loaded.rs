@@ -6,7 +6,6 @@ use super::args::{Boxes, Global};
 use super::error::CliError;
 use super::session::FILE;
 use crate::config::{self, BoxSpec, Project, RegistryChoice};
-use crate::model::Repository;
 
 /// A configuration and where it stands.
 pub struct Loaded {
@@ -40,15 +39,7 @@ pub fn load_at(global: &Global, path: PathBuf) -> Result<Loaded, CliError> {
         project.expand_home(Path::new(&home));
     }
     if let Some(registry) = &global.registry {
-        project.registry = match registry.as_str() {
-            "embedded" => RegistryChoice::Embedded,
-            other => {
-                let other = other.trim_end_matches('/');
-                Repository::new(other, "box")
-                    .map_err(|error| CliError::Usage(format!("--registry {other}: {error}")))?;
-                RegistryChoice::Remote(other.to_owned())
-            }
-        };
+        project.registry = chosen(registry)?;
     }
     let root = match path.parent() {
         Some(parent) if parent != Path::new("") => parent.to_owned(),
@@ -57,6 +48,11 @@ pub fn load_at(global: &Global, path: PathBuf) -> Result<Loaded, CliError> {
     let root =
         root.canonicalize().map_err(|source| CliError::Io { action: "find", path: root.clone(), source })?;
     Ok(Loaded { project, home: root.clone(), root })
+}
+
+/// Reads the registry that the command line names.
+pub fn chosen(registry: &str) -> Result<RegistryChoice, CliError> {
+    registry.parse().map_err(|error| CliError::Usage(format!("--registry {registry}: {error}")))
 }
 
 fn find() -> Result<PathBuf, CliError> {

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use super::RegistryChoice;
+
 /// A Dockerfile that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
@@ -30,7 +32,7 @@ const HEAD: &str = r#"# Which images this project's CI runs in, and how they are
 
 # Where images are kept: a registry host with an optional path, such as "ghcr.io/my-org",
 # or "embedded": a store under .boxwright/ on this machine, good for trying things out.
-registry = "embedded"
+registry = REGISTRY
 
 # The repository of boxwright's own small records: leases, promotions.
 ledger = "boxwright-ledger"
@@ -56,9 +58,9 @@ immutable = true
 "#;
 
 /// Writes the text of a first configuration: a box for each named stage that others stand on
-/// or that ends a chain, each standing on the box before it.
-pub fn first_config(found: &[Found]) -> String {
-    let mut out = HEAD.to_owned();
+/// or that ends a chain, each standing on the box before it. Images are kept in `registry`.
+pub fn first_config(found: &[Found], registry: &RegistryChoice) -> String {
+    let mut out = HEAD.replace("REGISTRY", &format!("\"{registry}\""));
     if found.is_empty() {
         out.push_str(
             "\n# No Dockerfile was found. A box is one image:\n\n# [box.build]\n# context = \".\"\n# dockerfile = \"Dockerfile\"\n# target = \"build\"\n",
@@ -166,7 +168,7 @@ mod tests {
                 stage(None, 9, Some(1), None),
             ],
         };
-        let text = first_config(&[file]);
+        let text = first_config(&[file], &RegistryChoice::Embedded);
         let project = parse("boxwright.toml", &text).unwrap();
         let boxes: Vec<_> =
             project.boxes.iter().map(|spec| (spec.name.as_str(), spec.target.as_deref())).collect();
@@ -181,8 +183,10 @@ mod tests {
     fn several_files_never_share_a_name() {
         let file =
             |path: &str| Found { path: path.to_owned(), stages: vec![stage(Some("build"), 1, None, None)] };
-        let text = first_config(&[file("a/Dockerfile"), file("b/a/Dockerfile"), file("x.Dockerfile")]);
+        let at: RegistryChoice = "ghcr.io/my-org/".parse().unwrap();
+        let text = first_config(&[file("a/Dockerfile"), file("b/a/Dockerfile"), file("x.Dockerfile")], &at);
         let project = parse("boxwright.toml", &text).unwrap();
+        assert_eq!(project.registry, at);
         let names: Vec<_> = project.boxes.iter().map(|spec| spec.name.as_str()).collect();
         assert_eq!(names, ["a-build", "a-build-2", "build"]);
         assert_eq!(project.find("build").unwrap().dockerfile.to_str(), Some("x.Dockerfile"));

@@ -105,17 +105,11 @@ fn span(section: &Section<'_>, key: &str, default: &str) -> Result<Span, ConfigE
 
 fn registry(root: &Section<'_>) -> Result<RegistryChoice, ConfigError> {
     let field = root.need("registry")?;
-    let text = field.str()?;
-    if text == "embedded" {
-        return Ok(RegistryChoice::Embedded);
-    }
-    let text = text.strip_suffix('/').unwrap_or(text);
-    Repository::new(text, "box").map_err(|error| {
+    field.str()?.parse().map_err(|error| {
         let mut place = field.error(format!("`registry`: {error}"));
         place.hint = Some("write a host with an optional path, without https://, or \"embedded\"".to_owned());
         place
-    })?;
-    Ok(RegistryChoice::Remote(text.to_owned()))
+    })
 }
 
 /// A path in or below the directory of the configuration.

@@ -7,7 +7,9 @@ use regex::Regex;
 
 use super::{Mirrors, PinFormat, Place, Template};
 use crate::inputs::FindingKind;
-use crate::model::{Digest, ImageName, Keep, Platform, Repository, SecretSource, Share, Span, Tag};
+use crate::model::{
+    Digest, ImageName, Keep, Platform, Repository, RepositoryError, SecretSource, Share, Span, Tag,
+};
 
 /// Everything that `boxwright.toml` says, checked.
 #[derive(Debug, Clone)]
@@ -104,6 +106,28 @@ pub enum RegistryChoice {
     Embedded,
     /// In a registry: a host, with or without the first words of the repositories' names.
     Remote(String),
+}
+
+impl std::str::FromStr for RegistryChoice {
+    type Err = RepositoryError;
+
+    fn from_str(text: &str) -> Result<Self, RepositoryError> {
+        if text == "embedded" {
+            return Ok(Self::Embedded);
+        }
+        let text = text.trim_end_matches('/');
+        Repository::new(text, "box")?;
+        Ok(Self::Remote(text.to_owned()))
+    }
+}
+
+impl std::fmt::Display for RegistryChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Embedded => f.write_str("embedded"),
+            Self::Remote(registry) => f.write_str(registry),
+        }
+    }
 }
 
 /// How clean waits, and when it stops instead.

@@ -20,7 +20,9 @@ fn what_init_writes_can_be_planned_and_built() {
     assert_eq!(text, shown.out);
     assert!(text.contains(busybox()) && text.matches("\n#").count() > 10, "{text}");
 
-    let at = ["--registry", &registry.host, "--format", "json"];
+    world.without_engine(&["init", "--force", "--registry", "https://x"]).fails(2, &["--registry https://x"]);
+    world.without_engine(&["init", "--force", "--registry", &registry.host]).good();
+    let at = ["--format", "json"];
     let plan = world.without_engine(&[&["plan"][..], &at].concat()).good();
     assert_eq!(plan.boxes("state"), ["missing"; 4]);
     let parents: Vec<_> =
