@@ -16,6 +16,9 @@ impl CliError {
     /// Returns what to do about it, where something can be said.
     pub fn hint(&self) -> Option<String> {
         let text = match self {
+            Self::Clean(_) if self.wants_login() => {
+                return Some(format!("nothing was deleted; {}", super::login::HINT));
+            }
             _ if self.wants_login() => super::login::HINT,
             Self::NoConfig { .. } => "`boxwright init` writes one from the Dockerfiles it finds",
             Self::Config(error) => return error.hint.clone(),
