@@ -43,7 +43,7 @@ fn a_wrong_password_is_unknown_and_is_not_shown() {
         world.boxwright(command).fails(20, &[&registry.host, "not logged in"]);
     }
     for command in [&["build"][..], &["run", "test", "--", "true"], &["clean"], &["export", "-o", "x.tar"]] {
-        call("wrong-secret", command).exits(20).says(&["hint: log in to that registry"]);
+        call("wrong-secret", command).exits(20).says(&["log in to that registry"]);
     }
     assert!(registry.tags("boxwright-ledger").is_empty());
     let half = world.command(&["plan"]).env("BOXWRIGHT_REGISTRY_USERNAME", "worker").output().unwrap();
