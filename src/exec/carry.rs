@@ -75,10 +75,8 @@ impl<'a> Carrier<'a> {
                 action => self.act(action, promoter.plan().map_or(&[], |plan| &plan.steps)).await,
             };
             promoter = promoter.observe(saw.unwrap_or_else(|error| {
-                let is_refused =
-                    matches!(&error, PromoteError::Registry(error) if error.failure.is_refusal());
                 self.error = Some(error);
-                PromoterSaw::Failed { is_refused }
+                PromoterSaw::Failed
             }));
             self.tell(&promoter);
         };

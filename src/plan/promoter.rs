@@ -133,10 +133,7 @@ pub enum PromoterSaw {
     /// It was given up.
     Done,
     /// It failed.
-    Failed {
-        /// Whether the registry refused, so that nothing was written.
-        is_refused: bool,
-    },
+    Failed,
 }
 
 /// What stands for a step.
@@ -235,7 +232,7 @@ impl Promoter {
     pub fn observe(mut self, saw: PromoterSaw) -> Self {
         self.at = match (self.at.clone(), saw) {
             (At::Releasing(why), _) => At::Ended(PromoterEnd::Stopped { why, partly: None }),
-            (At::Resolving, PromoterSaw::Failed { .. }) if !self.has_written => At::Releasing(Why::Failed),
+            (At::Resolving, PromoterSaw::Failed) if !self.has_written => At::Releasing(Why::Failed),
             (At::Leasing, PromoterSaw::Leased { is_held: true }) => At::Resolving,
             (At::Leasing, PromoterSaw::Leased { is_held: false }) => self.stop(Why::ReadOnly),
             (At::Resolving, PromoterSaw::Planned(plan)) => {

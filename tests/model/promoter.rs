@@ -214,7 +214,7 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
                         of.observe(PromoterSaw::Leased { is_held: true });
                     }
                     None => {
-                        of.observe(PromoterSaw::Failed { is_refused: false });
+                        of.observe(PromoterSaw::Failed);
                         next.store.lease(slot, None);
                     }
                 }
@@ -266,7 +266,7 @@ fn look(config: &Config, state: &State, me: usize, generation: u8, push: &mut im
                     let is_last = of.found.len() == of.keys.len();
                     of.op = if is_last { Op::Read } else { Op::Look { generation: 0 } };
                 }
-                _ => of.observe(PromoterSaw::Failed { is_refused: false }),
+                _ => of.observe(PromoterSaw::Failed),
             }
             push(format!("looks at key {key}"), next);
         }
@@ -303,7 +303,7 @@ fn resolve(config: &Config, state: &mut State, view: &Store, me: usize) {
     let planned = promotion(&wish, members, past);
     let promoter = &mut state.promoters[me];
     let Ok(planned) = planned else {
-        return promoter.observe(PromoterSaw::Failed { is_refused: false });
+        return promoter.observe(PromoterSaw::Failed);
     };
     let boxes = planned.steps.iter().zip(promoter.keys.iter().zip(&promoter.found));
     let boxes = boxes.map(|(step, (key, (generation, id)))| RecBox {

@@ -1,6 +1,6 @@
 //! Promotions that stop half way, and others that come between.
 
-use boxwright::adapter::memory::{Asked, Fault, MemoryRegistry, Verb};
+use boxwright::adapter::memory::{Fault, MemoryRegistry, Verb};
 use boxwright::exec::PromoteError;
 use boxwright::model::{PlanRecord, Record, SetRecord};
 use boxwright::port::Registry;
@@ -82,28 +82,28 @@ async fn each_failed_request_is_an_error_that_names_it() {
     eprintln!("{cases} failed requests of a promotion");
 }
 
-fn is_head_of(asked: &Asked, repository: &str) -> bool {
-    is(asked, Verb::Head, repository, "main")
-}
-
 /// Moves a tag to something else, as somebody without boxwright would.
 fn meddle(memory: &MemoryRegistry, name: &str) {
     let image = super::engine::image(&std::collections::BTreeMap::new(), "theirs");
     done(super::engine::push(memory, &repository(name), &tag("main"), image));
 }
 
+/// Does so before a tag's second look: the first is the plan's, the second just before the move.
+fn meddle_after_the_plan(world: &World, name: &'static str) {
+    let mut seen = 0;
+    world.net.before_each(move |asked, memory| {
+        seen += usize::from(is(asked, Verb::Head, name, "main"));
+        if seen == 2 {
+            seen += 1;
+            meddle(memory, name);
+        }
+    });
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_third_party_before_the_first_tag_is_a_conflict() {
     let (_, newer) = prepared().await;
-    // The first look is the plan's, the second just before the move.
-    let mut seen = 0;
-    newer.net.before_each(move |asked, memory| {
-        seen += usize::from(is_head_of(asked, "base"));
-        if seen == 2 {
-            seen += 1;
-            meddle(memory, "base");
-        }
-    });
+    meddle_after_the_plan(&newer, "base");
     let error = newer.run("two").promote("main").await.unwrap_err();
     assert!(matches!(&error, PromoteError::Conflict { name, .. } if name == "base"), "{error}");
     assert_ne!(newer.at("build", &tag("main")), newer.stands("build"));
@@ -116,14 +116,7 @@ async fn a_third_party_before_the_first_tag_is_a_conflict() {
 #[tokio::test(start_paused = true)]
 async fn a_third_party_at_the_last_tag_stops_it_before_the_first_moves() {
     let (world, newer) = prepared().await;
-    let mut seen = 0;
-    newer.net.before_each(move |asked, memory| {
-        seen += usize::from(is_head_of(asked, "test"));
-        if seen == 2 {
-            seen += 1;
-            meddle(memory, "test");
-        }
-    });
+    meddle_after_the_plan(&newer, "test");
     let error = newer.run("two").promote("main").await.unwrap_err();
     assert!(matches!(&error, PromoteError::Conflict { name, .. } if name == "test"), "{error}");
     for one in ["base", "build"] {
@@ -152,14 +145,7 @@ async fn a_conflict_on_resuming_is_still_partly_done() {
     let (_, newer) = prepared().await;
     newer.net.memory.break_next(Verb::Put, Some(&repository("build")), Fault::Before(gone()));
     newer.run("two").promote("main").await.unwrap_err();
-    let mut seen = 0;
-    newer.net.before_each(move |asked, memory| {
-        seen += usize::from(is_head_of(asked, "build"));
-        if seen == 2 {
-            seen += 1;
-            meddle(memory, "build");
-        }
-    });
+    meddle_after_the_plan(&newer, "build");
     let error = newer.run("three").promote("main").await.unwrap_err();
     assert!(matches!(&error, PromoteError::Partly { moved, .. } if *moved == ["base", "test"]), "{error}");
 }
