@@ -1,5 +1,7 @@
 //! A promoter: the product's `Promoter`, and with it `promotion`, on the model's registry.
 
+mod steps;
+
 use std::sync::Arc;
 
 use boxwright::model::{ContentTag, Digest, Generation, SetBox, SetRecord, Source, Timestamp};
@@ -9,6 +11,7 @@ use boxwright::plan::{
 
 use super::registry::{At, Cell, GENERATIONS, Id, NAMES, Rec, RecBox, Request, Store};
 use super::world::{Config, Guard, Harm, State, Step, World};
+pub use steps::steps;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Promoting {
@@ -178,101 +181,6 @@ fn check_moved(config: &Config, state: &mut State, me: usize) {
     }
 }
 
-/// Every way in which a promoter may go on.
-pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
-    let promoter = &state.promoters[me];
-    if !promoter.is_alive() {
-        return;
-    }
-    let mut push = |label: String, mut next: State| {
-        start(config, &mut next, me);
-        steps.push(Step { label: format!("promoter {me}: {label}"), state: Box::new(next) });
-    };
-    let actor = state.runs.len() + me;
-    match &promoter.op {
-        Op::Idle => {}
-        Op::PutLease => {
-            let mut next = state.clone();
-            if promoter.taken == config.leases {
-                next.promoters[me].is_crashed = true;
-                return push("needs more leases than there are here".to_owned(), next);
-            }
-            let keys = promoter.keys.iter().fold(0, |mask, key| mask | 1 << key);
-            next.store.lease(World::slot(config, actor, promoter.taken), Some(keys));
-            let of = &mut next.promoters[me];
-            (of.taken, of.op) = (of.taken + 1, Op::ReadLease);
-            push("lease".to_owned(), next);
-        }
-        Op::ReadLease => {
-            let slot = World::slot(config, actor, promoter.taken - 1);
-            for read in state.store.leases[usize::from(slot)].reads() {
-                let mut next = state.clone();
-                let of = &mut next.promoters[me];
-                match read {
-                    Some(_) => {
-                        of.slots.push(slot);
-                        of.observe(PromoterSaw::Leased { is_held: true });
-                    }
-                    None => {
-                        of.observe(PromoterSaw::Failed);
-                        next.store.lease(slot, None);
-                    }
-                }
-                push("lease is read back".to_owned(), next);
-            }
-        }
-        Op::Look { generation } => look(config, state, me, *generation, &mut push),
-        Op::Read => {
-            for view in state.store.views() {
-                let mut next = state.clone();
-                resolve(config, &mut next, &view, me);
-                push("reads tags and ledger".to_owned(), next);
-            }
-        }
-        Op::Serve(requests) => {
-            for (at, request) in requests.iter().enumerate() {
-                if config.is_lossy {
-                    let mut next = state.clone();
-                    served(&mut next.promoters[me], at, None);
-                    push("put, which is lost".to_owned(), next);
-                }
-                let mut next = state.clone();
-                serve(&mut next, me, at, request.clone());
-                push(format!("put goes on: {request:?}"), next);
-            }
-        }
-        Op::Ask => ask(config, state, me, &mut push),
-    }
-}
-
-fn look(config: &Config, state: &State, me: usize, generation: u8, push: &mut impl FnMut(String, State)) {
-    let promoter = &state.promoters[me];
-    let key = promoter.keys[promoter.found.len()];
-    for marker in state.store.markers[usize::from(key)][usize::from(generation)].reads() {
-        if marker.is_some() && !config.lacks(Guard::MarkerCheck) {
-            let mut next = state.clone();
-            next.promoters[me].op = Op::Look { generation: generation + 1 };
-            next.promoters[me].is_crashed = usize::from(generation) + 1 == GENERATIONS;
-            push("sees a marker".to_owned(), next);
-            continue;
-        }
-        for read in state.store.cell(At::Content(key, generation)).reads() {
-            let mut next = state.clone();
-            let of = &mut next.promoters[me];
-            match read.filter(|id| state.store.has(*id)) {
-                // What is missing is not promoted; neither is what stands on another image.
-                Some(id) if is_consistent(config, state, promoter, key, id) => {
-                    of.found.push((generation, id));
-                    let is_last = of.found.len() == of.keys.len();
-                    of.op = if is_last { Op::Read } else { Op::Look { generation: 0 } };
-                }
-                _ => of.observe(PromoterSaw::Failed),
-            }
-            push(format!("looks at key {key}"), next);
-        }
-    }
-}
-
 fn is_consistent(config: &Config, state: &State, promoter: &Promoting, key: u8, id: Id) -> bool {
     let image = state.store.image(id);
     let parent = config.parent(key).and_then(|parent| promoter.keys.iter().position(|one| *one == parent));
@@ -342,147 +250,4 @@ fn record(config: &Config, seq: u32, rec: &Rec) -> SetRecord {
         withdrawn: None,
         boxes: rec.boxes.iter().map(one).collect(),
     }
-}
-
-/// One of the requests that are under way goes on at the registry.
-fn serve(state: &mut State, me: usize, at: usize, request: Request) {
-    if let Request::Link(At::Main(of), _) = request {
-        state.stood[usize::from(of)] = true;
-    }
-    let left = state.store.serve(request);
-    served(&mut state.promoters[me], at, left);
-}
-
-/// What is left of a request; with the last one all are answered.
-fn served(promoter: &mut Promoting, at: usize, left: Option<Request>) {
-    let Op::Serve(requests) = &mut promoter.op else { unreachable!("no request is under way") };
-    match left {
-        Some(left) => requests[at] = left,
-        None => drop(requests.remove(at)),
-    }
-    if requests.is_empty() {
-        let PromoterAction::Put(steps) = promoter.promoter.next() else { unreachable!("nothing is put") };
-        promoter.is_in_window = false;
-        promoter.observe(PromoterSaw::Put(vec![Put::Written; steps.len()]));
-    }
-}
-
-/// One request, and every answer to it.
-fn ask(config: &Config, state: &State, me: usize, push: &mut impl FnMut(String, State)) {
-    let promoter = &state.promoters[me];
-    let rec = promoter.rec.clone().unwrap_or(Rec { by: 0, boxes: Vec::new() });
-    let main = |step: usize| At::Main(config.box_of(rec.boxes[step].key));
-    let observed = |saw: PromoterSaw| {
-        let mut next = state.clone();
-        next.promoters[me].observe(saw);
-        next
-    };
-    let digest = |id: Option<Id>| id.map(|id| NAMES.digest(id));
-    match promoter.promoter.next() {
-        PromoterAction::FindPlan => {
-            for read in state.store.plans[promoter.seq].reads() {
-                let found = read.map(|_| NAMES.digest(0));
-                push("looks for a plan".to_owned(), observed(PromoterSaw::Plan(found)));
-            }
-        }
-        PromoterAction::WritePlan => {
-            let mut next = observed(PromoterSaw::Written);
-            next.promoters[me].is_in_window = false;
-            next.store.plan(promoter.seq, rec.clone());
-            if config.lacks(Guard::SetLast) {
-                record_set(config, &mut next, me, rec);
-            }
-            push("writes its plan".to_owned(), next);
-        }
-        PromoterAction::Look => {
-            let step = promoter.looks.len();
-            let one = &rec.boxes[step];
-            // A tag and its content are two requests.
-            let Some(head) = promoter.head else {
-                let cell = state.store.cell(main(step));
-                for read in cell.reads() {
-                    let found = match read.filter(|id| state.store.has(*id)) {
-                        found if found == Some(one.wanted) => found,
-                        _ if config.lacks(Guard::ExpectedOld) => one.before,
-                        found => found,
-                    };
-                    let mut next = state.clone();
-                    let of = &mut next.promoters[me];
-                    of.head = Some(found);
-                    of.headed.truncate(step);
-                    of.headed.push(cell.now);
-                    push(format!("head {step}"), next);
-                }
-                return;
-            };
-            let mut next = state.clone();
-            let of = &mut next.promoters[me];
-            of.looks.push(Look { holds: digest(head), is_there: state.store.has(one.wanted) });
-            of.head = None;
-            if of.looks.len() == rec.boxes.len() {
-                let looks = std::mem::take(&mut of.looks);
-                of.observe(PromoterSaw::Looked(looks));
-            }
-            push(format!("fetch {step}"), next);
-        }
-        PromoterAction::Put(steps) => {
-            let mut next = state.clone();
-            let of = &mut next.promoters[me];
-            let headed = std::mem::take(&mut of.headed);
-            let put = |step: &usize| Request::Store(main(*step), rec.boxes[*step].wanted);
-            of.op = Op::Serve(steps.iter().map(put).collect());
-            let is_third = |step: &usize| {
-                let one = &rec.boxes[*step];
-                headed[*step] != one.before && headed[*step] != Some(one.wanted)
-            };
-            if config.late == 0 && steps.iter().any(is_third) {
-                next.harm.get_or_insert(Harm::Third);
-            }
-            push(format!("puts {steps:?}"), next);
-        }
-        PromoterAction::ReadBack { steps, .. } => {
-            let step = steps[promoter.holds.len()];
-            let is_skipped = config.lacks(Guard::ReadBackAll) && promoter.promoter.standing().contains(&step);
-            let reads = match is_skipped {
-                true => vec![Some(rec.boxes[step].wanted)],
-                false => state.store.cell(main(step)).reads(),
-            };
-            for read in reads {
-                let mut next = state.clone();
-                let of = &mut next.promoters[me];
-                of.holds.push(digest(read.filter(|id| state.store.has(*id))));
-                if of.holds.len() == steps.len() {
-                    let holds = std::mem::take(&mut of.holds);
-                    of.observe(PromoterSaw::Holds(holds));
-                }
-                push(format!("read back {step}"), next);
-            }
-        }
-        PromoterAction::WriteSet => {
-            let mut next = observed(PromoterSaw::Written);
-            next.promoters[me].is_in_window = false;
-            record_set(config, &mut next, me, rec);
-            push("writes its set".to_owned(), next);
-        }
-        PromoterAction::Release => {
-            let mut next = observed(PromoterSaw::Done);
-            for slot in &promoter.slots {
-                next.store.lease(*slot, None);
-            }
-            next.promoters[me].slots.clear();
-            push("gives its lease up".to_owned(), next);
-        }
-        _ => {}
-    }
-}
-
-fn record_set(config: &Config, state: &mut State, me: usize, rec: Rec) {
-    if !rec.boxes.iter().all(|one| {
-        let of = usize::from(config.box_of(one.key));
-        state.stood[of] || state.store.main[of].now == Some(one.wanted)
-    }) {
-        state.harm.get_or_insert(Harm::Unset);
-    }
-    let seq = state.promoters[me].seq;
-    state.store.set(seq, rec);
 }
