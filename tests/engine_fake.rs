@@ -17,16 +17,23 @@ struct Script {
     version: &'static str,
     lines: Vec<String>,
     dies: bool,
+    /// Whether each line's end is a chunk of its own.
+    splits: bool,
 }
 
 impl Script {
     fn says(lines: &[&str]) -> Self {
         let lines = lines.iter().map(|line| (*line).to_owned()).collect();
-        Self { version: r#"{"Version":"20.10.24","ApiVersion":"1.41"}"#, lines, dies: false }
+        Self { version: r#"{"Version":"20.10.24","ApiVersion":"1.41"}"#, lines, dies: false, splits: false }
     }
 
     fn and_dies(mut self) -> Self {
         self.dies = true;
+        self
+    }
+
+    fn and_splits(mut self) -> Self {
+        self.splits = true;
         self
     }
 
@@ -63,7 +70,10 @@ impl Script {
             } else {
                 stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await.unwrap();
                 for line in &self.lines {
-                    let chunk = format!("{:x}\r\n{line}\r\n\r\n", line.len() + 2);
+                    let chunk = match self.splits {
+                        true => format!("{:x}\r\n{line}\r\n2\r\n\r\n\r\n", line.len()),
+                        false => format!("{:x}\r\n{line}\r\n\r\n", line.len() + 2),
+                    };
                     stream.write_all(chunk.as_bytes()).await.unwrap();
                 }
                 if self.dies {
@@ -99,6 +109,16 @@ fn id() -> String {
 #[tokio::test]
 async fn a_build_gives_the_image_that_the_engine_names() {
     assert_eq!(build(Script::says(&[&id()])).await.unwrap(), ImageId(Digest::of(b"image")));
+}
+
+#[tokio::test]
+async fn a_line_whose_end_comes_apart_from_it_is_whole() {
+    let image = Digest::of(b"image");
+    assert_eq!(build(Script::says(&[&id()]).and_splits()).await.unwrap(), ImageId(image.clone()));
+    let pushed = format!(r#"{{"status":"k-1: digest: {image} size: 528"}}"#);
+    assert_eq!(push(Script::says(&[&pushed]).and_splits()).await.unwrap(), image);
+    let dead = build(Script::says(&[&id()]).and_splits().and_dies()).await;
+    assert!(matches!(dead, Err(EngineError::Engine { action: "build", .. })), "{dead:?}");
 }
 
 #[tokio::test]

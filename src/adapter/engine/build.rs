@@ -7,7 +7,6 @@ use std::sync::Arc;
 use bollard::models::BuildInfoAux;
 use bollard::query_parameters::BuildImageOptions;
 use bytes::Bytes;
-use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use super::agent::Agent;
@@ -16,7 +15,7 @@ use super::secret::Values;
 use super::session::Services;
 use super::sync::{self, Offer};
 use super::trace::Trace;
-use super::{contexts, error, request, session};
+use super::{answer, contexts, error, request, session};
 use crate::model::Platform;
 use crate::port::{BuildEvent, BuildRequest, EngineError, ImageId};
 
@@ -50,7 +49,7 @@ pub(super) async fn build_one(
     let mut trace = Trace::default();
     let mut image = None;
     let outcome = loop {
-        match answer.next().await {
+        match answer::next(&mut answer).await {
             None => break Ok(()),
             Some(Err(error)) => break Err(error),
             Some(Ok(info)) => match info.aux {

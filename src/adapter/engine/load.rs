@@ -3,10 +3,9 @@
 use std::io;
 
 use bollard::query_parameters::ImportImageOptions;
-use futures_util::StreamExt;
 
 use super::connect::DockerEngine;
-use super::error;
+use super::{answer, error};
 use crate::port::{BlobStream, EngineError};
 
 /// Hands the stream to the engine, which unpacks it whole before it takes in anything.
@@ -19,7 +18,7 @@ pub async fn load(
     let action = "load images";
     let body = bollard::body_try_stream(tar);
     let mut answer = docker.import_image(ImportImageOptions::default(), body, None);
-    while let Some(info) = answer.next().await {
+    while let Some(info) = answer::next(&mut answer).await {
         info.map_err(|cause| error::engine(engine.address(), action, &cause))?;
     }
     for reference in references {

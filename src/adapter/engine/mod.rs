@@ -3,6 +3,7 @@
 //! What is absent: TLS to a remote engine, Docker contexts.
 
 mod agent;
+mod answer;
 mod auth;
 mod build;
 mod connect;

@@ -2,10 +2,9 @@
 
 use bollard::errors::Error as Bollard;
 use bollard::query_parameters::CreateImageOptionsBuilder;
-use futures_util::StreamExt;
 
 use super::connect::DockerEngine;
-use super::error;
+use super::{answer, error};
 use crate::model::{Digest, Platform, Repository};
 use crate::port::EngineError;
 
@@ -34,7 +33,7 @@ pub async fn ensure(
         .platform(platform.as_str())
         .build();
     let mut answer = docker.create_image(Some(options), None, login);
-    while let Some(info) = answer.next().await {
+    while let Some(info) = answer::next(&mut answer).await {
         info.map_err(|cause| error::transfer(engine.address(), "pull", &reference, &cause))?;
     }
     Ok(reference)

@@ -1,10 +1,9 @@
 //! Pushing an image under a tag.
 
 use bollard::query_parameters::{CreateImageOptions, TagImageOptionsBuilder};
-use futures_util::StreamExt;
 
 use super::connect::DockerEngine;
-use super::{error, request};
+use super::{answer, error, request};
 use crate::model::{Digest, Repository, Tag};
 use crate::port::{EngineError, ImageId, PushEvent};
 
@@ -38,7 +37,7 @@ pub async fn push(
     let login = Some(login.unwrap_or_default());
     let mut answer = docker.create_image(None::<CreateImageOptions>, None, login);
     let mut digest = None;
-    while let Some(info) = answer.next().await {
+    while let Some(info) = answer::next(&mut answer).await {
         let info = info.map_err(|cause| error::transfer(engine.address(), "push", &reference, &cause))?;
         if let Some(told) = info.status.as_deref().and_then(digest_in) {
             digest = Some(told);
