@@ -26,7 +26,9 @@ pub async fn run(options: &Init, global: &Global, terminal: Terminal) -> Result<
     let registry = global.registry.as_deref().map_or(Ok(RegistryChoice::Embedded), chosen)?;
     let found = tokio::task::spawn_blocking(move || find(Path::new("."), terminal)).await;
     let found = found.map_err(|_| CliError::CutOff)?;
-    let text = first_config(&found, &registry);
+    let here = std::env::current_dir().unwrap_or_default();
+    let project = here.file_name().unwrap_or_default().to_string_lossy();
+    let text = first_config(&found, &registry, &project);
     if options.print {
         terminal.result(&text)?;
         return Ok(exit::DONE);
