@@ -9,6 +9,7 @@ use super::error::{CliError, exit};
 use super::loaded::chosen;
 use super::session::{FILE, HOME};
 use super::terminal::{NOTE, Terminal, paint};
+use super::whole;
 use crate::config::{Found, FoundStage, RegistryChoice, first_config};
 use crate::inputs::{DockerfileSource, StageBase, outline};
 
@@ -32,14 +33,7 @@ pub async fn run(options: &Init, global: &Global, terminal: Terminal) -> Result<
         terminal.result(&text)?;
         return Ok(exit::DONE);
     }
-    let write = || {
-        let mut file = tempfile::Builder::new().prefix(".boxwright.toml.").tempfile_in(".")?;
-        std::io::Write::write_all(&mut file, text.as_bytes())?;
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        file.as_file().set_permissions(mode)?;
-        file.persist(&path).map_err(std::io::Error::from)
-    };
-    write().map_err(|source| CliError::Io { action: "write", path: path.clone(), source })?;
+    whole::write(&path, &text)?;
     for file in &found {
         terminal.say(&format!("found {} with {} stages", file.path, file.stages.len()));
     }
