@@ -7,7 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::build::{release, take_lease};
+use super::clean::PATIENCE;
 use super::event::{Emit, Event};
 use super::ledger::{Held, Ledger, LedgerError};
 use super::promote::{PromoteError, PromoteReport, record_tag};
@@ -61,18 +64,34 @@ impl<'a> Carrier<'a> {
         mut self,
         resolve: impl AsyncFn() -> Result<Promotion, PromoteError>,
         record: impl Fn(&Promotion, Timestamp) -> SetRecord,
+        cancel: &CancellationToken,
     ) -> Result<PromoteReport, PromoteError> {
         let mut promoter = Promoter::default();
+        let mut is_interrupted = false;
         let end = loop {
-            let saw = match promoter.next() {
-                PromoterAction::End(end) => break end,
-                PromoterAction::Resolve => resolve().await.map(|planned| {
-                    let now = self.leases.last().map(|held| held.now(self.ports.clock));
-                    self.record = Some(record(&planned, now.unwrap_or_default()));
-                    self.was_done.get_or_insert(planned.is_done());
-                    PromoterSaw::Planned(Arc::new(planned))
-                }),
-                action => self.act(action, promoter.plan().map_or(&[], |plan| &plan.steps)).await,
+            let action = promoter.next();
+            if let PromoterAction::End(end) = action {
+                break end;
+            }
+            let late = late(cancel, &action);
+            let work = async {
+                match action {
+                    PromoterAction::Resolve => resolve().await.map(|planned| {
+                        let now = self.leases.last().map(|held| held.now(self.ports.clock));
+                        self.record = Some(record(&planned, now.unwrap_or_default()));
+                        self.was_done.get_or_insert(planned.is_done());
+                        PromoterSaw::Planned(Arc::new(planned))
+                    }),
+                    action => self.act(action, promoter.plan().map_or(&[], |plan| &plan.steps)).await,
+                }
+            };
+            let saw = tokio::select! {
+                biased;
+                () = late => {
+                    is_interrupted = true;
+                    Err(PromoteError::stopped(self.tag))
+                }
+                saw = work => saw,
             };
             promoter = promoter.observe(saw.unwrap_or_else(|error| {
                 self.error = Some(error);
@@ -86,6 +105,11 @@ impl<'a> Carrier<'a> {
                 let moved = moved.into_iter().filter_map(name).collect();
                 let was_done = self.was_done == Some(true);
                 Ok(PromoteReport { seq: plan.seq, was_done, moved, promotion: plan.clone() })
+            }
+            (PromoterEnd::Stopped { partly, .. }, plan) if is_interrupted => {
+                let steps = plan.map_or(&[][..], |plan| &plan.steps);
+                let (moved, left) = parted(&partly.unwrap_or_else(|| (0..steps.len()).collect()), steps);
+                Err(PromoteError::Interrupted { tag: self.tag.clone(), moved, left })
             }
             (PromoterEnd::Stopped { why, partly }, plan) => {
                 let steps = plan.map_or(&[][..], |plan| &plan.steps);
@@ -242,16 +266,39 @@ impl<'a> Carrier<'a> {
 
     /// Says that it stopped after some tags had moved or may have.
     fn partly(&self, left: &[usize], steps: &[Step], error: &PromoteError) -> PromoteError {
-        let (mut names, mut moved) = (Vec::new(), Vec::new());
-        for (index, step) in steps.iter().enumerate() {
-            if left.contains(&index) { &mut names } else { &mut moved }.push(step.member.name.clone());
-        }
+        let (moved, left) = parted(left, steps);
         PromoteError::Partly {
             tag: self.tag.clone(),
-            name: names.first().cloned().unwrap_or_else(|| "the set record".to_owned()),
+            name: left.first().cloned().unwrap_or_else(|| "the set record".to_owned()),
             why: error.to_string(),
             moved,
-            left: names,
+            left,
+        }
+    }
+}
+
+/// Names the boxes whose tags stand, and those of the steps that are left.
+fn parted(left: &[usize], steps: &[Step]) -> (Vec<String>, Vec<String>) {
+    let names = |is_left: bool| {
+        let steps = steps.iter().enumerate().filter(move |(index, _)| left.contains(index) == is_left);
+        steps.map(|(_, step)| step.member.name.clone()).collect()
+    };
+    (names(false), names(true))
+}
+
+/// Ends when a promotion that was stopped has to let go of this action. Of what was written one
+/// wants to know what came of it, and which tags stand.
+fn late<'a>(cancel: &'a CancellationToken, action: &PromoterAction) -> impl Future<Output = ()> + use<'a> {
+    use PromoterAction::{Clock, Lease, Put, ReadBack, Release, WritePlan, WriteSet};
+    let may_begin = matches!(action, Clock | ReadBack { reads: 0, .. } | Release);
+    let is_waited_for = may_begin || matches!(action, Lease | WritePlan | Put(_) | WriteSet);
+    async move {
+        if cancel.is_cancelled() && !may_begin {
+            return;
+        }
+        cancel.cancelled().await;
+        if is_waited_for {
+            tokio::time::sleep(PATIENCE).await;
         }
     }
 }
