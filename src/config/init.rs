@@ -34,7 +34,7 @@ const HEAD: &str = r#"# Which images this project's CI runs in, and how they are
 # or "embedded": a store under .boxwright/ on this machine, good for trying things out.
 registry = REGISTRY
 
-# The repository of boxwright's own small records: leases, promotions.
+# The repository of boxwright's own small records: leases, promotions. Each project needs its own.
 ledger = "boxwright-ledger"
 
 [temporary]
