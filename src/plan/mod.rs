@@ -9,6 +9,6 @@ mod rollback;
 
 pub use build::{Action, Recorded, Row, Seen, State, Wanted, plan};
 pub use promote::{Member, Past, Promotion, Step, StepState, Wish, promotion};
-pub use promoter::{Look, Promoter, PromoterAction, PromoterEnd, PromoterSaw, Put, Why};
+pub use promoter::{Promoter, PromoterAction, PromoterEnd, PromoterSaw, Put, Why};
 pub use refusal::Refusal;
 pub use rollback::{Rollback, rollback};
