@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -121,4 +121,52 @@ fn every_file_says_what_it_is() {
     for (_, path, text) in product() {
         assert!(text.starts_with("//!"), "{} has no opening comment", path.display());
     }
+}
+
+/// The files that a file imports from its own folder or below it, as paths within that folder.
+fn imported(own: &Path, text: &str, files: &BTreeMap<PathBuf, String>) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    for line in text.lines().map(|line| line.trim_start().trim_start_matches("pub ")) {
+        let Some(mut rest) = line.strip_prefix("use ") else { continue };
+        let mut base = own.to_owned();
+        rest = rest.strip_prefix("self::").unwrap_or(rest);
+        while let Some(further) = rest.strip_prefix("super::") {
+            base = base.parent().map(Path::to_owned).unwrap_or_default();
+            rest = further;
+        }
+        let below = |from: &Path, path: &str| {
+            path.split("::").fold(from.to_owned(), |at, name| {
+                let further = at.join(name.trim());
+                if files.contains_key(&further) { further } else { at }
+            })
+        };
+        let (path, names) = rest.trim_end_matches(';').split_once('{').unwrap_or((rest, ""));
+        let at = below(&base, path.trim_end_matches([';', ':']));
+        match names.trim_end_matches('}') {
+            "" => found.extend([at]),
+            names => found.extend(names.split(',').map(|name| below(&at, name))),
+        }
+    }
+    found.remove(own);
+    found
+}
+
+#[test]
+fn no_file_of_the_registry_is_below_itself() {
+    let module = |path: &Path| path.strip_prefix("adapter/registry").ok().map(|path| path.with_extension(""));
+    let named = |path: PathBuf| if path.ends_with("mod") { path.parent().unwrap().to_owned() } else { path };
+    let files: BTreeMap<PathBuf, String> =
+        product().into_iter().filter_map(|(_, path, text)| Some((named(module(&path)?), text))).collect();
+    let mut above: BTreeMap<PathBuf, BTreeSet<PathBuf>> =
+        files.iter().map(|(own, text)| (own.clone(), imported(own, text, &files))).collect();
+    let count: usize = above.values().map(BTreeSet::len).sum();
+    assert!(above.len() > 30 && count > 100, "only {count} imports of {} files were seen", above.len());
+    // What imports nothing that is left is at the bottom; a circle has no bottom.
+    while let Some(bottom) = above.iter().find(|(_, below)| below.is_empty()).map(|(own, _)| own.clone()) {
+        above.remove(&bottom);
+        for below in above.values_mut() {
+            below.remove(&bottom);
+        }
+    }
+    assert!(above.is_empty(), "these import one another: {above:#?}");
 }

@@ -12,13 +12,14 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential_from_reader};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
+use crate::adapter::locked::locked;
 use crate::model::printable;
 use crate::port::Failure;
 
@@ -229,7 +230,7 @@ impl Credentials {
 
     async fn once(&self, what: [&str; 2], find: impl Future<Output = Found>) -> Found {
         let known = {
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut known = locked(&self.known);
             known.entry(what.map(str::to_owned)).or_default().clone()
         };
         known.get_or_init(|| find).await.clone()

@@ -10,10 +10,11 @@
 mod serves;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
 
+use crate::adapter::locked::locked;
 use crate::model::{Digest, Document, RawManifest, Repository, Span, Tag, Timestamp};
 use crate::port::{Failure, Reference, RegistryError};
 
@@ -214,7 +215,7 @@ impl MemoryRegistry {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.state)
     }
 
     /// Logs a request, carries it out by `act` and breaks it where a fault says so.

@@ -8,6 +8,7 @@ pub mod embedded;
 pub mod engine;
 pub mod files;
 pub mod git;
+mod locked;
 pub mod memory;
 pub mod readonly;
 pub mod registry;

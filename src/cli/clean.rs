@@ -12,12 +12,9 @@ use super::{ci, interrupt, json};
 use crate::adapter::remote::Remotes;
 use crate::exec::{self, CleanOptions, CleanReport, LedgerError, clean};
 use crate::model::{Digest, Marked, Span, Tag, Timestamp};
-use crate::retention::{Deletion, Goes, Held, Policies, Seen, least_grace};
+use crate::retention::{Deletion, Goes, Held, Policies, Seen, UNKEPT, least_grace};
 
 mod plan;
-
-/// Why an image goes.
-const UNKEPT: &str = "no policy, lease or tag keeps it";
 
 #[derive(Serialize)]
 struct Report {

@@ -15,7 +15,7 @@ use super::error::{CliError, exit};
 use super::session::{self, Session};
 use super::table::Table;
 use super::terminal::{BOLD, DIM, Terminal};
-use super::{interrupt, json};
+use super::{interrupt, json, whole};
 use crate::exec::{ExportError, Keyed, PackError, export};
 use crate::model::{Contents, size};
 
@@ -126,19 +126,13 @@ fn write(
     if output.as_os_str() == "-" {
         return pour(io::stdout().lock(), compress, pieces).map(|_| None);
     }
-    let directory = output.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".boxwright-export-").permissions(mode());
-    let mut file = builder.tempfile_in(directory)?;
+    builder.prefix(".boxwright-export-").permissions(whole::mode());
+    let mut file = builder.tempfile_in(whole::directory(output))?;
     pour(file.as_file_mut(), compress, pieces)?;
     file.as_file().sync_all()?;
     let length = file.as_file().metadata()?.len();
     Ok(Some((file, length)))
-}
-
-/// What an ordinary file may have; the process's mask is taken off by the system.
-fn mode() -> std::fs::Permissions {
-    std::os::unix::fs::PermissionsExt::from_mode(0o666)
 }
 
 fn pour(

@@ -70,6 +70,9 @@ impl CliError {
             Self::Promote(PromoteError::Refused(Refusal::Local { .. })) => {
                 "run it without --source, on boxes that were built without"
             }
+            Self::Promote(PromoteError::ReadOnly) => {
+                "nothing was moved; the credentials need the right to push there"
+            }
             Self::Promote(PromoteError::Conflict { .. }) => {
                 "run the command again to plan from what stands now"
             }
@@ -97,6 +100,9 @@ impl CliError {
             }
             Self::Clean(CleanError::TooMany { .. }) => {
                 "nothing was deleted; if this is meant, --max-delete allows more"
+            }
+            Self::Clean(CleanError::TooFew { .. }) => {
+                "nothing was deleted; `min` of [clean] in boxwright.toml says how many must be left"
             }
             Self::Clean(CleanError::Moved { .. }) => "nothing was deleted; make a new plan",
             Self::Clean(_) | Self::Protect(_) => "nothing was deleted",

@@ -9,6 +9,7 @@ use super::error::{CliError, exit};
 use super::loaded::chosen;
 use super::session::{FILE, HOME};
 use super::terminal::{NOTE, Terminal, paint};
+use super::whole;
 use crate::config::{Found, FoundStage, RegistryChoice, first_config};
 use crate::inputs::{DockerfileSource, StageBase, outline};
 
@@ -25,19 +26,14 @@ pub async fn run(options: &Init, global: &Global, terminal: Terminal) -> Result<
     let registry = global.registry.as_deref().map_or(Ok(RegistryChoice::Embedded), chosen)?;
     let found = tokio::task::spawn_blocking(move || find(Path::new("."), terminal)).await;
     let found = found.map_err(|_| CliError::CutOff)?;
-    let text = first_config(&found, &registry);
+    let here = std::env::current_dir().unwrap_or_default();
+    let project = here.file_name().unwrap_or_default().to_string_lossy();
+    let text = first_config(&found, &registry, &project);
     if options.print {
         terminal.result(&text)?;
         return Ok(exit::DONE);
     }
-    let write = || {
-        let mut file = tempfile::Builder::new().prefix(".boxwright.toml.").tempfile_in(".")?;
-        std::io::Write::write_all(&mut file, text.as_bytes())?;
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        file.as_file().set_permissions(mode)?;
-        file.persist(&path).map_err(std::io::Error::from)
-    };
-    write().map_err(|source| CliError::Io { action: "write", path: path.clone(), source })?;
+    whole::write(&path, &text)?;
     for file in &found {
         terminal.say(&format!("found {} with {} stages", file.path, file.stages.len()));
     }

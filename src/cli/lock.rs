@@ -1,16 +1,15 @@
 //! `lock`: resolve what floats, once, for all boxes.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::Serialize;
 
 use super::args::{Format, Global, Lock};
 use super::error::{CliError, exit};
-use super::json;
 use super::session::{self, LOCK, Session, extra_args, hidden, read_lock};
 use super::table::Table;
 use super::terminal::{BOLD, DIM, Terminal};
+use super::{json, whole};
 use crate::adapter::context::DiskContext;
 use crate::adapter::remote::Remotes;
 use crate::exec::{Moved, Tree, resolve};
@@ -67,7 +66,7 @@ pub async fn run(options: &Lock, global: &Global, terminal: Terminal) -> Result<
     let is_changed = report.lock != lock;
     let write = is_changed && !options.check;
     if write {
-        save(&loaded.root, &report.lock.to_text())?;
+        whole::write(&loaded.root.join(LOCK), &report.lock.to_text())?;
     }
     print(&report.moved, write, global, terminal)?;
     match (is_changed, options.check) {
@@ -110,17 +109,4 @@ fn print(moved: &[Moved], written: bool, global: &Global, terminal: Terminal) ->
 fn short(value: &str) -> &str {
     let length = if value.starts_with("sha256:") { 19 } else { 12 };
     value.get(..length).unwrap_or(value)
-}
-
-/// Replaces the lock as a whole, so that no reader sees half of it.
-fn save(root: &Path, text: &str) -> Result<(), CliError> {
-    let path = root.join(LOCK);
-    let write = || {
-        let mut file = tempfile::Builder::new().prefix(".boxwright.lock.").tempfile_in(root)?;
-        std::io::Write::write_all(&mut file, text.as_bytes())?;
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        file.as_file().set_permissions(mode)?;
-        file.persist(&path).map_err(std::io::Error::from)
-    };
-    write().map(|_| ()).map_err(|source| CliError::Io { action: "write", path: path.clone(), source })
 }

@@ -40,6 +40,7 @@ mod sources;
 mod table;
 mod tally;
 mod terminal;
+mod whole;
 
 use std::ffi::OsString;
 

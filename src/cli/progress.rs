@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -90,7 +90,7 @@ impl Progress {
 
     /// Takes an event.
     pub fn event(&self, event: Event) {
-        let sum = self.tally.lock().unwrap_or_else(PoisonError::into_inner).take(&event);
+        let sum = self.tally().take(&event);
         sum.into_iter().for_each(|text| self.sum.set_message(text));
         self.logs.event(&event);
         match event {
@@ -196,21 +196,15 @@ impl Progress {
 
     /// Shows what belongs to no single box on a line of its own.
     fn moved(&self, what: &str, sent: u64, total: u64) {
-        let is_new = !self.state.lock().unwrap_or_else(PoisonError::into_inner).contains_key(what);
-        if is_new {
-            self.start_bar(what);
-        }
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.start_once(what);
+        let mut state = self.state();
         self.live(state.entry(what.to_owned()).or_default(), &format!("{} of {}", size(sent), size(total)));
     }
 
     /// Shows how far a sweep is: on a line of its own, elsewhere now and then.
     fn sweeping(&self, what: &'static str, done: usize, all: usize) {
-        let is_new = !self.state.lock().unwrap_or_else(PoisonError::into_inner).contains_key(what);
-        if is_new {
-            self.start_bar(what);
-        }
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.start_once(what);
+        let mut state = self.state();
         let of_this = state.entry(what.to_owned()).or_default();
         let (now, began) = (Instant::now(), *of_this.began.get_or_insert_with(Instant::now));
         let text = how_far(done, all, now.saturating_duration_since(began));
@@ -223,12 +217,12 @@ impl Progress {
 
     /// Takes away every line that is redrawn.
     pub fn end(&self) {
-        let state = std::mem::take(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        let state = std::mem::take(&mut *self.state());
         state.into_values().filter_map(|of_box| of_box.bar).for_each(|bar| bar.finish_and_clear());
     }
 
     fn build(&self, name: &str, event: BuildEvent) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         let of_box = state.entry(name.to_owned()).or_default();
         match event {
             BuildEvent::Step { id, name: step, state: StepState::Started } => {
@@ -290,7 +284,7 @@ impl Progress {
     }
 
     fn push(&self, name: &str, event: PushEvent) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         let of_box = state.entry(name.to_owned()).or_default();
         let total = event.total.unwrap_or(0).max(event.sent);
         of_box.layers.insert(event.layer, (event.sent, total));
@@ -300,10 +294,16 @@ impl Progress {
         self.live(of_box, &label);
     }
 
+    fn start_once(&self, name: &str) {
+        let is_new = !self.state().contains_key(name);
+        if is_new {
+            self.start_bar(name);
+        }
+    }
+
     fn start_bar(&self, name: &str) {
-        let is_first =
-            self.state.lock().unwrap_or_else(PoisonError::into_inner).values().all(|one| one.bar.is_none());
-        if is_first && self.terminal.is_live && !self.terminal.quiet && self.tally_all() > 1 {
+        let is_first = self.state().values().all(|one| one.bar.is_none());
+        if is_first && self.terminal.is_live && !self.terminal.quiet && self.tally().all > 1 {
             // Where there are more boxes than lines the last ones are not seen.
             self.bars.insert(0, self.sum.clone());
             self.sum.enable_steady_tick(Duration::from_secs(1));
@@ -318,7 +318,7 @@ impl Progress {
             bar.set_style(style.tick_chars(ticks));
         }
         bar.enable_steady_tick(Duration::from_millis(125));
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         state.entry(name.to_owned()).or_default().bar = Some(bar);
         // Names line up, as long as none is so long that nothing else would be seen.
         let bars = || state.iter().filter_map(|(name, of_box)| Some((name, of_box.bar.as_ref()?)));
@@ -329,7 +329,7 @@ impl Progress {
     }
 
     fn end_bar(&self, name: &str) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         if let Some(bar) = state.remove(name).and_then(|of_box| of_box.bar) {
             bar.finish_and_clear();
             self.bars.remove(&bar);
@@ -342,12 +342,12 @@ impl Progress {
 
     /// Returns how much of a box was pushed, in bytes.
     fn sent(&self, name: &str) -> u64 {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state();
         state.get(name).map_or(0, |of_box| of_box.layers.values().map(|(sent, _)| sent).sum())
     }
 
     fn has_bar(&self, name: &str) -> bool {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state();
         self.terminal.is_live && state.get(name).is_some_and(|of_box| of_box.bar.is_some())
     }
 
@@ -361,12 +361,16 @@ impl Progress {
         size.map_or(WIDE, |size| usize::from(size.ws_col))
     }
 
-    fn tally_all(&self) -> usize {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner).all
+    fn state(&self) -> MutexGuard<'_, BTreeMap<String, BoxState>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn relabel(&self, name: &str, label: &str) {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state();
         state.get(name).into_iter().for_each(|of_box| self.live(of_box, label));
     }
 

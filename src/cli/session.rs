@@ -26,7 +26,7 @@ use crate::adapter::registry::{AwsKeys, HttpRegistry, Limits};
 use crate::adapter::secrets::{LocalSecrets, Withheld};
 use crate::config::{BoxSpec, Lock, Project, RegistryChoice};
 use crate::exec::{Event, Keyed, Ports, Setting, Tree, keys};
-use crate::model::{Repository, RunId};
+use crate::model::{Repository, RunId, Span, is_loopback};
 use crate::port::Registry as _;
 
 /// The name of the configuration.
@@ -36,8 +36,8 @@ pub const LOCK: &str = "boxwright.lock";
 /// The directory of everything that boxwright itself keeps beside the configuration.
 pub const HOME: &str = ".boxwright";
 
-/// Where hashes and small blobs are remembered, and logs of failed builds kept: `$BOXWRIGHT_CACHE`, else the user's cache
-/// directory; `BOXWRIGHT_CACHE=off` remembers nothing.
+/// Where hashes and small blobs are remembered, and logs of failed builds kept:
+/// `$BOXWRIGHT_CACHE`, else the user's cache directory; `BOXWRIGHT_CACHE=off` remembers nothing.
 pub fn cache() -> Option<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     match variable("BOXWRIGHT_CACHE") {
@@ -288,10 +288,9 @@ impl Session {
     }
 
     /// The time a write takes to be seen: none on this machine, else a minute.
-    pub fn settle(&self, loaded: &Loaded) -> crate::model::Span {
-        let is_local = self.embedded.is_some()
-            || ["127.", "localhost:", "[::1]"].iter().any(|host| self.setting.registry.starts_with(host));
-        let default = crate::model::Span::from_seconds(if is_local { 0 } else { 60 });
+    pub fn settle(&self, loaded: &Loaded) -> Span {
+        let is_local = self.embedded.is_some() || is_loopback(self.setting.ledger.host());
+        let default = Span::from_seconds(if is_local { 0 } else { 60 });
         loaded.project.retention.settle.unwrap_or(default)
     }
 

@@ -34,8 +34,8 @@ const HEAD: &str = r#"# Which images this project's CI runs in, and how they are
 # or "embedded": a store under .boxwright/ on this machine, good for trying things out.
 registry = REGISTRY
 
-# The repository of boxwright's own small records: leases, promotions.
-ledger = "boxwright-ledger"
+# The repository of boxwright's own small records: leases, promotions. Each project needs its own.
+ledger = "LEDGER"
 
 [temporary]
 # How long an image that was not promoted stays after a run last used it.
@@ -58,9 +58,13 @@ immutable = true
 "#;
 
 /// Writes the text of a first configuration: a box for each named stage that others stand on
-/// or that ends a chain, each standing on the box before it. Images are kept in `registry`.
-pub fn first_config(found: &[Found], registry: &RegistryChoice) -> String {
-    let mut out = HEAD.replace("REGISTRY", &format!("\"{registry}\""));
+/// or that ends a chain, each standing on the box before it. Images are kept in `registry`, in
+/// repositories that bear the name of the `project`, so that another one may be kept beside it.
+pub fn first_config(found: &[Found], registry: &RegistryChoice, project: &str) -> String {
+    let project = words(project);
+    let own = |name: &str| if project.is_empty() { name.to_owned() } else { format!("{project}-{name}") };
+    let head = HEAD.replace("REGISTRY", &format!("\"{registry}\""));
+    let mut out = head.replace("LEDGER", &own("boxwright-ledger"));
     if found.is_empty() {
         out.push_str(
             "\n# No Dockerfile was found. A box is one image:\n\n# [box.build]\n# context = \".\"\n# dockerfile = \"Dockerfile\"\n# target = \"build\"\n",
@@ -78,6 +82,9 @@ pub fn first_config(found: &[Found], registry: &RegistryChoice) -> String {
                 let _ = writeln!(out, "# stands on {image}, which is not a box; name it by digest to pin it");
             }
             let _ = writeln!(out, "[box.{name}]");
+            if !project.is_empty() {
+                let _ = writeln!(out, "repository = \"{}\"", own(name));
+            }
             let directory = file.path.rsplit_once('/').map_or("", |(directory, _)| directory);
             if !directory.is_empty() {
                 let _ = writeln!(out, "context = {}", quoted(directory));
@@ -130,13 +137,15 @@ fn parent<'a>(file: &'a Found, boxes: &'a [Option<String>], index: usize) -> Opt
 
 /// Makes a box's name of any text.
 fn box_name(text: &str) -> String {
+    let name = words(text);
+    if name.is_empty() { "box".to_owned() } else { name }
+}
+
+/// Joins what a name may hold of any text, so that the name of a repository may begin with it.
+fn words(text: &str) -> String {
     let lower = text.to_lowercase();
-    let clean: String = lower
-        .chars()
-        .map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' { c } else { '-' })
-        .collect();
-    let clean = clean.trim_matches(['-', '_']);
-    if clean.is_empty() { "box".to_owned() } else { clean.to_owned() }
+    let words = lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("-")
 }
 
 fn quoted(text: &str) -> String {
@@ -168,12 +177,15 @@ mod tests {
                 stage(None, 9, Some(1), None),
             ],
         };
-        let text = first_config(&[file], &RegistryChoice::Embedded);
+        let text = first_config(&[file], &RegistryChoice::Embedded, "My Project");
         let project = parse("boxwright.toml", &text).unwrap();
         let boxes: Vec<_> =
             project.boxes.iter().map(|spec| (spec.name.as_str(), spec.target.as_deref())).collect();
         assert_eq!(boxes, [("base", Some("base")), ("ec-build", Some("ec.build")), ("ci", None)]);
         assert_eq!(project.boxes[2].parents().collect::<Vec<_>>(), ["ec-build"]);
+        let kept: Vec<_> = project.boxes.iter().map(|spec| spec.repository.as_str()).collect();
+        assert_eq!(kept, ["my-project-base", "my-project-ec-build", "my-project-ci"]);
+        assert_eq!(project.ledger, "my-project-boxwright-ledger");
         assert_eq!(project.boxes[1].dockerfile.to_str(), Some("ci/Dockerfile"));
         assert!(text.contains("# ci/Dockerfile, line 4"), "{text}");
         assert!(text.contains("debian:12"), "{text}");
@@ -184,17 +196,19 @@ mod tests {
         let file =
             |path: &str| Found { path: path.to_owned(), stages: vec![stage(Some("build"), 1, None, None)] };
         let at: RegistryChoice = "ghcr.io/my-org/".parse().unwrap();
-        let text = first_config(&[file("a/Dockerfile"), file("b/a/Dockerfile"), file("x.Dockerfile")], &at);
+        let text =
+            first_config(&[file("a/Dockerfile"), file("b/a/Dockerfile"), file("x.Dockerfile")], &at, "…");
         let project = parse("boxwright.toml", &text).unwrap();
         assert_eq!(project.registry, at);
         let names: Vec<_> = project.boxes.iter().map(|spec| spec.name.as_str()).collect();
         assert_eq!(names, ["a-build", "a-build-2", "build"]);
+        assert!(project.boxes.iter().all(|spec| spec.repository == spec.name));
         assert_eq!(project.find("build").unwrap().dockerfile.to_str(), Some("x.Dockerfile"));
     }
 
     #[test]
     fn odd_names_are_quoted() {
-        assert_eq!(box_name("Ünï_Box.1"), "n-_box-1");
+        assert_eq!(box_name("Ünï_Box.1"), "n-box-1");
         assert_eq!(box_name("---"), "box");
         assert_eq!(quoted("a\"b"), "'a\"b'");
     }

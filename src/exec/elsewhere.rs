@@ -34,11 +34,11 @@ pub async fn promote_to(
         // Where we may only read, whoever may write keeps them.
         leases.extend(take_lease(ports, setting, here, content.keys(), emit).await?);
     }
-    let members = content.resolve(ports, setting, here, &options.tag).await?;
-    let members: Vec<(Member, Repository)> = members
-        .into_iter()
-        .map(|member| Ok((member.clone(), in_target(setting, target, member)?)))
-        .collect::<Result<_, PromoteError>>()?;
+    // The past that matters is that of the target.
+    let (_, resolved) = content.resolve(ports, setting, here.markers()).await?;
+    let in_target = |member: Member| Ok((member.clone(), in_target(setting, target, member)?));
+    let members = resolved.iter().map(|one| in_target(one.member(None)));
+    let members: Vec<(Member, Repository)> = members.collect::<Result<_, PromoteError>>()?;
     let taken = as_set(setting, content, options, &members);
     let result = if options.apply {
         let held = take_lease(ports, target, there, content.keys(), emit).await?;
@@ -121,7 +121,8 @@ async fn plan_only(
         let now = ports.registry.head(to, &options.tag.clone().into()).await?;
         moved.push(Member { repository: to.clone(), now, ..member.clone() });
     }
-    let promotion = planned(target, there, Content::Set(taken), moved, options).await?;
+    let past = there.past(&options.tag).await?;
+    let promotion = planned(target, there, Content::Set(taken), moved, &past, options).await?;
     let (seq, was_done) = (promotion.seq, promotion.is_done());
     Ok(PromoteReport { seq, was_done, moved: Vec::new(), promotion })
 }

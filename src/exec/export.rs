@@ -16,7 +16,6 @@ use super::{Ports, Setting};
 use crate::model::{
     ArchiveError, ArchivedBox, Contents, Digest, MediaType, RawManifest, Repository, children,
 };
-use crate::plan::State;
 use crate::port::{Blob, BlobSource, BlobStream, Registry, RegistryError, SavedImage, Whole};
 
 /// Why boxes were not exported; what was written by then is no archive.
@@ -59,15 +58,16 @@ pub async fn export(
         let name = keyed.wanted.name.clone();
         let seen = observe(registry, &setting.ledger, &keyed.wanted, &keyed.spec.platform).await;
         let tag = keyed.wanted.tag.with_generation(seen.generation);
-        let (repository, of_box) = match seen.state {
-            State::Present { digest, .. } => {
+        let (repository, of_box) = match seen.state.digest() {
+            Some(digest) => {
                 let repository = keyed.wanted.repository.clone();
-                let of_box = standing(registry, &repository, &digest, &name).await?;
+                let of_box = standing(registry, &repository, digest, &name).await?;
                 (repository, of_box)
             }
-            state => {
-                let missing = RunError::from_state(name.clone(), state);
-                let image = local_image(ports.engine, keyed, seen.generation, &missing).await?;
+            None => {
+                let generation = seen.generation;
+                let missing = RunError::of(name.clone(), seen);
+                let image = local_image(ports.engine, keyed, generation, &missing).await?;
                 let saved = ports.engine.save(&image.ok_or(missing)?).await.map_err(RunError::from)?;
                 let raw = taken(saved, &mut places);
                 let repository = Repository::new(NOWHERE, keyed.wanted.repository.name());

@@ -75,7 +75,7 @@ pub(super) async fn make(
     let reason = match stands(first, parents, keyed).image {
         Judged::Fits(digest) => return Ok(made(digest, None, "present".to_owned())),
         Judged::Unknown(why) => return Err(Outcome::Failed(why.into())),
-        Judged::Missing => "no image has this key".to_owned(),
+        Judged::Missing => first.generation.why_missing(),
         Judged::Unfit(why) => why,
     };
     let image = maker.build(keyed, first.generation, parents, &reason).await.map_err(Outcome::Failed)?;

@@ -24,6 +24,7 @@ mod local;
 mod lock;
 mod log;
 mod make;
+mod marker;
 mod old;
 mod outcome;
 mod pack;

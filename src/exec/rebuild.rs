@@ -7,10 +7,11 @@ use super::build::{BuildError, all_known};
 use super::event::{Emit, Event};
 use super::keys::Keyed;
 use super::ledger::{Ledger, LedgerError};
+use super::marker::mark;
 use super::probe::observe_all;
 use super::{Ports, Setting};
-use crate::model::{Generation, Marked, Marker, RecordTag};
-use crate::plan::State;
+use crate::model::{Digest, Generation, Marked, Marker};
+use crate::plan::{Seen, State};
 
 /// A generation that is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +52,7 @@ pub async fn replace(
         let Some(seen) = seen.get(&keyed.wanted.name) else { continue };
         let stands = seen.state != State::Missing;
         if stands && apply {
-            mark(setting, ledger, keyed, seen.generation, seen.state.digest().cloned(), emit).await?;
+            end(setting, ledger, keyed, seen, emit).await?;
         }
         let generation = Some(seen.generation).filter(|_| stands);
         replaced.push(Replaced { name: keyed.wanted.name.clone(), generation });
@@ -59,32 +60,30 @@ pub async fn replace(
     Ok(replaced)
 }
 
-async fn mark(
+/// Ends the generation that was seen of a box.
+async fn end(
     setting: &Setting,
     ledger: Ledger<'_>,
     keyed: &Keyed,
-    generation: Generation,
-    digest: Option<crate::model::Digest>,
+    seen: &Seen,
     emit: Emit<'_>,
 ) -> Result<(), LedgerError> {
+    let (generation, repository) = (seen.generation, &keyed.wanted.repository);
     let tag = keyed.wanted.tag.with_generation(generation).tag();
-    let repository = &keyed.wanted.repository;
-    let record = RecordTag::Over { key: keyed.wanted.key().clone(), generation };
-    let record = record.tag().map_err(|error| ledger.bad_tag("over", error))?;
-    let image = |digest| Marked { repository: repository.name().to_owned(), tag: tag.clone(), digest };
+    let image = |digest: &Digest| Marked {
+        repository: repository.name().to_owned(),
+        tag: tag.clone(),
+        digest: digest.clone(),
+    };
     let marker = Marker {
         key: keyed.wanted.key().clone(),
         generation,
         marked: ledger.now().await?,
         reason: format!("replaced by run {}", setting.run),
-        images: digest.map(image).into_iter().collect(),
+        images: seen.state.digest().map(image).into_iter().collect(),
         parts: Default::default(),
     };
-    match ledger.write(&record, &marker).await {
-        // Another run's marker ends the generation as well as ours.
-        Err(LedgerError::NotOurs { .. }) if ledger.read::<Marker>(&record).await?.is_some() => {}
-        written => drop(written?),
-    }
+    mark(ledger, &marker).await?;
     emit(Event::Condemned { reference: format!("{repository}:{tag}") });
     Ok(())
 }

@@ -4,7 +4,7 @@ use super::keys::Keyed;
 use super::probe::observe;
 use super::{Ports, Setting};
 use crate::model::Generation;
-use crate::plan::{State, Wanted};
+use crate::plan::{Seen, State, Wanted};
 use crate::port::{Engine, EngineError, ImageId, RunImage};
 
 /// Where no registry is: an image of this name is in the engine or nowhere.
@@ -38,12 +38,12 @@ pub enum RunError {
 
 impl RunError {
     /// Says why a box that is not present cannot be used.
-    pub(super) fn from_state(name: String, state: State) -> Self {
-        match state {
+    pub(super) fn of(name: String, seen: Seen) -> Self {
+        match seen.state {
             State::Broken { why } => Self::Missing { name, why },
             State::Unknown { why, wants_login } => Self::Unknown { name, why, wants_login },
             State::Missing | State::Present { .. } => {
-                Self::Missing { name, why: "no image has its key".to_owned() }
+                Self::Missing { name, why: seen.generation.why_missing() }
             }
         }
     }
@@ -75,12 +75,11 @@ pub(super) async fn local_image(
 pub async fn prepare(ports: Ports<'_>, setting: &Setting, keyed: &Keyed) -> Result<RunImage, RunError> {
     let name = keyed.wanted.name.clone();
     let seen = observe(ports.registry, &setting.ledger, &keyed.wanted, &keyed.spec.platform).await;
-    let missing = match seen.state {
-        State::Present { digest, .. } => {
-            return Ok(RunImage::Pushed { repository: keyed.wanted.repository.clone(), digest });
-        }
-        state => RunError::from_state(name, state),
-    };
-    let local = local_image(ports.engine, keyed, seen.generation, &missing).await?;
+    if let State::Present { digest, .. } = seen.state {
+        return Ok(RunImage::Pushed { repository: keyed.wanted.repository.clone(), digest });
+    }
+    let generation = seen.generation;
+    let missing = RunError::of(name, seen);
+    let local = local_image(ports.engine, keyed, generation, &missing).await?;
     local.map(RunImage::Local).ok_or(missing)
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::clean::{CleanError, CleanOptions};
 use super::event::{Emit, Event};
-use super::ledger::{Ledger, LedgerError};
+use super::ledger::Ledger;
+use super::marker::mark;
 use super::old;
 use super::promote::record_tag;
 use super::survey::{Leases, Survey};
@@ -13,7 +14,9 @@ use super::within::{moved, within};
 use super::{Ports, Setting};
 use crate::model::{Ending, Marked, Marker, Record, RecordTag, Span, Tag, Timestamp};
 use crate::port::{Deleted, Reference, Registry};
-use crate::retention::{Answer, Clean, Doomed, Goes, Policy, SweepAction, SweepSaw, decide, has_ended};
+use crate::retention::{
+    Answer, Clean, Doomed, Goes, Policy, SweepAction, SweepSaw, UNKEPT, decide, has_ended,
+};
 
 /// Carries out a sweep's actions.
 pub(super) struct Sweep<'a> {
@@ -162,16 +165,16 @@ impl<'a> Sweep<'a> {
                     generation: one.generation,
                     // The registry's true time, however far ahead this sweep looks.
                     marked: self.ledger.now().await?,
-                    reason: "no policy, lease or tag keeps it".to_owned(),
+                    reason: UNKEPT.to_owned(),
                     images: one.images.clone(),
                     parts: one.parts.clone(),
                 };
-                self.mark(&marker).await?;
+                mark(self.ledger, &marker).await?;
                 self.condemned(&one.images);
             }
             SweepAction::Retire(at) => {
                 let Some(marker) = clean.retire.get(at) else { return Ok(()) };
-                self.mark(marker).await?;
+                mark(self.ledger, marker).await?;
             }
             SweepAction::Announce(at) => {
                 let Some(ending) = clean.announce.get(at) else { return Ok(()) };
@@ -206,16 +209,6 @@ impl<'a> Sweep<'a> {
         let host = self.ledger.repository().host();
         for Marked { repository, tag, .. } in images {
             (self.emit)(Event::Condemned { reference: format!("{host}/{repository}:{tag}") });
-        }
-    }
-
-    async fn mark(&self, marker: &Marker) -> Result<(), CleanError> {
-        let record = RecordTag::Over { key: marker.key.clone(), generation: marker.generation };
-        let tag = record.tag().map_err(|error| self.ledger.bad_tag(&record.to_string(), error))?;
-        match self.ledger.write(&tag, marker).await {
-            // Another sweep's marker ends the generation as well as ours.
-            Err(LedgerError::NotOurs { .. }) if self.ledger.read::<Marker>(&tag).await?.is_some() => Ok(()),
-            written => Ok(written.map(drop)?),
         }
     }
 

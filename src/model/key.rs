@@ -86,6 +86,14 @@ impl Generation {
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
+
+    /// Says why an image of this generation has to be built, where none stands.
+    pub fn why_missing(self) -> String {
+        match self.0.checked_sub(1) {
+            None => "no image has this key".to_owned(),
+            Some(before) => format!("generation {before} of this key was replaced or condemned"),
+        }
+    }
 }
 
 #[cfg(test)]

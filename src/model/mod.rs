@@ -45,7 +45,7 @@ pub use record::{
     EMPTY_BLOB, Lease, Marked, Marker, Part, Record, RecordError, RecordTag, RunBox, RunId, RunIdError,
     RunRecord, empty_digest,
 };
-pub use repository::{Repository, RepositoryError};
+pub use repository::{Repository, RepositoryError, is_loopback};
 pub use secret::{SecretSource, SecretValue};
 pub use set::{Ending, PlanRecord, SetBox, SetName, SetRecord, Source};
 pub use stored::StoredInputs;

@@ -105,6 +105,22 @@ impl fmt::Debug for Repository {
     }
 }
 
+/// Tells whether a host, with its port if there is one, names this machine: `localhost`, or an
+/// address of loopback. No name server is asked.
+pub fn is_loopback(authority: &str) -> bool {
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok_and(|address| address.is_loopback()),
+        None => {
+            host.eq_ignore_ascii_case("localhost")
+                || host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +147,18 @@ mod tests {
             "h/../b",
         ] {
             assert!(bad.parse::<Repository>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_loopback_names_pass() {
+        for good in ["127.0.0.1:5000", "localhost", "LOCALHOST:1", "[::1]:5000", "[::1]", "127.8.8.8"] {
+            assert!(is_loopback(good), "{good}");
+        }
+        for bad in
+            ["", ":5000", "evil.example:5000", "localhost.evil.example", "10.0.0.1", "127.0.0.1.evil", "::1"]
+        {
+            assert!(!is_loopback(bad), "{bad}");
         }
     }
 }

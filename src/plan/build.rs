@@ -140,12 +140,14 @@ fn decide(
     seen: &BTreeMap<String, Seen>,
     building: &BTreeSet<&str>,
 ) -> (Action, String) {
-    let recorded = match seen.get(&want.name).map(|seen| &seen.state) {
-        None => return (Action::Stop, "was not asked for".to_owned()),
-        Some(State::Unknown { why, .. }) => return (Action::Stop, why.clone()),
-        Some(State::Missing) => return (Action::Build, "no image has this key".to_owned()),
-        Some(State::Broken { why }) => return (Action::Build, why.clone()),
-        Some(State::Present { recorded, .. }) => recorded,
+    let Some(Seen { generation, state }) = seen.get(&want.name) else {
+        return (Action::Stop, "was not asked for".to_owned());
+    };
+    let recorded = match state {
+        State::Unknown { why, .. } => return (Action::Stop, why.clone()),
+        State::Missing => return (Action::Build, generation.why_missing()),
+        State::Broken { why } => return (Action::Build, why.clone()),
+        State::Present { recorded, .. } => recorded,
     };
     for name in &want.parents {
         if building.contains(name.as_str()) {
@@ -234,6 +236,9 @@ mod tests {
         );
         let silent = present("build", &[]);
         check([base(), silent, test()], [(Use, all), (Build, "does not say"), (Build, "anew")]);
+        let replaced = Seen { generation: Generation(1), state: missing() };
+        let rows = plan(&[want("base", &[])], &BTreeMap::from([("base".to_owned(), replaced)]));
+        assert_eq!(rows[0].reason, "generation 0 of this key was replaced or condemned");
         let unknown = State::Unknown { why: "HEAD x: 503".to_owned(), wants_login: false };
         check([unknown, build(), missing()], [(Stop, "503"), (Stop, "base is unknown"), (Build, "no image")]);
     }

@@ -163,7 +163,7 @@ impl Job {
                 job.at = At::Ended(JobEnd::Used { digest, generation, reason });
             }
             // What an earlier look could not tell is looked at again.
-            image => job.reason = image.why(),
+            image => job.reason = image.why(first.generation),
         }
         if job.at == At::Waiting && !can_write {
             let reason = &job.reason;
@@ -224,7 +224,9 @@ impl Job {
                     self.built(digest, stands.generation, adopted)
                 }
                 Judged::Missing if reads + 1 < READS => At::ReadingBack { pushed, reads: reads + 1 },
-                image => return self.again(format!("after the push: {}", image.why())),
+                image => {
+                    return self.again(format!("after the push: {}", image.why(stands.generation)));
+                }
             },
             (at, saw) => At::Ended(JobEnd::Failed(format!("{saw:?} does not belong to {at:?}"))),
         };
@@ -249,10 +251,10 @@ impl Job {
 }
 
 impl Judged {
-    fn why(self) -> String {
+    fn why(self, generation: Generation) -> String {
         match self {
             Self::Fits(digest) => format!("{digest} is there"),
-            Self::Missing => "no image has this key".to_owned(),
+            Self::Missing => generation.why_missing(),
             Self::Unfit(why) | Self::Unknown(why) => why,
         }
     }

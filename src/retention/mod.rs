@@ -17,7 +17,9 @@ pub use clean::{candidates, decide};
 pub use endings::is_over;
 pub use job::{Job, JobAction, JobEnd, JobSaw, Judged, Stands, pause};
 pub use lease::{LONGEST, MARGIN, goes_first, has_ended, is_live, is_short};
-pub use observed::{Action, Clean, Condemned, Doomed, Goes, Held, Kept, Node, Observed, Policy, Seen, What};
+pub use observed::{
+    Action, Clean, Condemned, Doomed, Goes, Held, Kept, Node, Observed, Policy, Seen, UNKEPT, What,
+};
 pub use parts::leftovers;
 pub use policy::{Judged as JudgedSet, Policies, Refs, judge};
 pub use run::{Run, RunAction, RunSaw};

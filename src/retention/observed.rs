@@ -145,6 +145,9 @@ pub struct Kept {
     pub reason: String,
 }
 
+/// Why a generation is condemned.
+pub const UNKEPT: &str = "no policy, lease or tag keeps it";
+
 /// A key's generation that is condemned, with all that stands under it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Condemned {

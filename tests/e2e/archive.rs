@@ -154,7 +154,7 @@ fn what_was_built_for_one_machine_alone_goes_to_another() {
         Ended::of(command.env("BOXWRIGHT_REGISTRY", &reader.host).output().unwrap())
     };
     world.write("ci/test/one.txt", &format!("from the fork {}\n", unique()));
-    fork(&["export", "-o", "boxes.tar"]).fails(10, &["box build cannot be used: no image has its key"]);
+    fork(&["export", "-o", "boxes.tar"]).fails(10, &["box build cannot be used: no image has this key"]);
     fork(&["build", "--local"]).good();
     let ended = fork(&["export", "-o", "boxes.tar", "--format", "json"]).good();
     let repositories = ended.boxes("repository");

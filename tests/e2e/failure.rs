@@ -134,13 +134,13 @@ fn a_build_that_takes_too_long_is_stopped_in_the_engine() {
     let registry = Registry::start(&[]);
     let word = unique();
     let world = project(&registry, &format!("RUN echo now sleeping && sleep 300 && echo {word}"));
-    world.replace("boxwright.toml", "[box.bad]\n", "[box.bad]\ntimeout = \"4s\"\n");
+    world.replace("boxwright.toml", "[box.bad]\n", "[box.bad]\ntimeout = \"12s\"\n");
     let began = Instant::now();
     let building = world.start(&["build", "--jobs", "2"]);
     until("the step runs", || runs(&word));
     let ended = building.end().exits(1).says(&[
         "bad failed: Dockerfile:2:1: RUN echo now sleeping",
-        "not built within its timeout of 4s; the build was stopped\n  now sleeping\n  whole log: ",
+        "not built within its timeout of 12s; the build was stopped\n  now sleeping\n  whole log: ",
         "child not built: bad failed",
         "apart built: ",
     ]);
@@ -150,7 +150,7 @@ fn a_build_that_takes_too_long_is_stopped_in_the_engine() {
     assert_eq!(registry.tags("apart").len(), 1);
     // The time is no input: the image of a later, longer try has the same key.
     let key = world.keys();
-    world.replace("boxwright.toml", "4s", "400s");
+    world.replace("boxwright.toml", "12s", "400s");
     assert_eq!(world.keys(), key);
     world.replace("boxwright.toml", "400s", "0s");
     world.boxwright(&["keys"]).fails(2, &["boxwright.toml:3:11", "`box.bad.timeout` must be at least 1s"]);

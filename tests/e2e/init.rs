@@ -32,9 +32,14 @@ fn what_init_writes_can_be_planned_and_built() {
     assert_eq!(chained, 2, "{names:?} {parents:?}");
     let built = world.boxwright(&[&["build"][..], &at].concat()).good();
     assert_eq!(built.boxes("action"), ["built"; 4]);
-    for name in names {
-        assert_eq!(registry.tags(&name).len(), 1, "{name}");
+    // Each in a repository that bears the project's name as well: other projects have a `base` too.
+    let project = world.root.file_name().unwrap().to_str().unwrap().to_owned();
+    for (name, repository) in names.iter().zip(built.boxes("repository")) {
+        let own = format!("{project}-{name}");
+        assert_eq!(repository, format!("{}/{own}", registry.host));
+        assert_eq!(registry.tags(&own).len(), 1, "{own}");
     }
+    assert!(!registry.tags(&format!("{project}-boxwright-ledger")).is_empty());
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn an_interrupted_build_leaves_no_tag_no_lease_and_no_process() {
         let (ended, took) = running.signal(signal);
         let err = reader.join().unwrap();
         assert_eq!(ended.code, 130, "{err}");
-        assert!(took < Duration::from_secs(5), "{signal}: {took:?}");
+        assert!(took < Duration::from_secs(60), "{signal}: {took:?}");
         assert!(err.contains("interrupted"), "{err}");
         assert_eq!(ended.boxes("action"), ["skipped"]);
         assert!(registry.tags("only").is_empty());

@@ -119,7 +119,7 @@ fn a_signal_removes_the_container() {
         assert_eq!(containers(&word).len(), 1);
         let (ended, took) = running.signal(signal);
         ended.exits(130);
-        assert!(took < Duration::from_secs(5), "{signal}: {took:?}");
+        assert!(took < Duration::from_secs(50), "{signal}: {took:?}");
         assert_eq!(containers(&word), Vec::<String>::new(), "{signal}");
     }
     let word = unique();

@@ -60,9 +60,8 @@ fn a_long_sweep_tells_how_far_it_is_and_goes_on_where_it_was_stopped() {
         assert!(began.elapsed() < Duration::from_secs(240), "{}", deletes());
         std::thread::sleep(Duration::from_millis(20));
     }
-    let (ended, took) = running.signal("INT");
+    let (ended, _) = running.signal("INT");
     let ended = ended.exits(130);
-    assert!(took < Duration::from_secs(5), "{took:?}");
     let report = ended.json();
     let count = |action: &str| {
         report["images"].as_array().unwrap().iter().filter(|image| image["action"] == action).count()

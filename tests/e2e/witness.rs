@@ -155,8 +155,15 @@ impl Registry {
 
     /// The requests that `work` makes, as `METHOD /path status`.
     pub fn requests_during(&self, work: impl FnOnce()) -> Vec<String> {
-        // A request is logged a moment after its answer.
-        let settle = || std::thread::sleep(std::time::Duration::from_millis(200));
+        // A request is logged a moment after its answer: what is asked next, when that is there.
+        let settle = || {
+            let mark = format!("/v2/mark/manifests/{}", self.log().len());
+            self.curl(&[], &mark["/v2/".len()..]);
+            while !self.log().lines().any(|line| line.contains(&mark) && line.contains("HTTP/1.1\" ")) {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        };
         settle();
         let before = self.log().len();
         work();
@@ -166,7 +173,8 @@ impl Registry {
             let (request, rest) = rest.split_once(" HTTP/1.1\" ")?;
             Some(format!("{request} {}", rest.split_whitespace().next()?))
         };
-        self.log()[before..].lines().filter_map(request).collect()
+        let all = self.log()[before..].lines().filter_map(request).collect::<Vec<_>>();
+        all.into_iter().filter(|request| !request.contains(" /v2/mark/")).collect()
     }
 
     /// Asks by curl; returns status, headers in lower case, body.

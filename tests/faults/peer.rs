@@ -164,7 +164,7 @@ pub struct Peer {
 }
 
 /// How long an answer takes that is late.
-pub const LATE: Duration = Duration::from_millis(100);
+pub const LATE: Duration = Duration::from_millis(500);
 
 pub type Script = Arc<Mutex<dyn FnMut(&Seen, usize) -> Reply + Send>>;
 
@@ -275,12 +275,12 @@ pub async fn answer(
 /// Limits under which a test takes no time.
 pub fn limits() -> Limits {
     Limits {
-        deadline: Duration::from_secs(5),
+        deadline: Duration::from_secs(30),
         tries: 5,
         first_wait: Duration::from_millis(1),
         longest_wait: Duration::from_secs(2),
         refused: Duration::from_millis(100),
-        idle: Duration::from_secs(2),
+        idle: Duration::from_secs(10),
         ..Limits::default()
     }
 }

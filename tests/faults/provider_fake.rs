@@ -188,7 +188,8 @@ fn hub(seen: &Seen, store: &mut Store, path: &str) -> Reply {
         return reply(200, &json!({ "access_token": "jwt" }));
     }
     assert_eq!(seen.header("authorization"), Some("Bearer jwt"));
-    match (seen.method.as_str(), path.strip_prefix("repositories/acme/tools/box/tags").unwrap()) {
+    let (_, below) = path.strip_prefix("repositories/acme/tools/").unwrap().split_once("/tags").unwrap();
+    match (seen.method.as_str(), below) {
         ("GET", "?page_size=100&page=1") => {
             let list = store.tags.iter().map(|(tag, digest)| json!({ "name": tag, "digest": digest }));
             reply(200, &json!({ "next": null, "results": list.collect::<Vec<_>>() }))

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use boxwright::adapter::credentials::{Credential, Credentials, Secret};
 use boxwright::adapter::registry::{Declared, HostSettings};
-use boxwright::model::{Digest, Provider, Tag};
+use boxwright::model::{Digest, Provider, Repository, Tag};
 use boxwright::port::{Deleted, Deleting, Registry};
 
 use crate::peer::{Reply, declared_client, limits, manifest, status, untrusted};
@@ -144,6 +144,22 @@ async fn credentials_go_to_no_place_that_was_not_declared() {
             _ => client.untag(&fake.at, &doomed()).await.unwrap_err(),
         };
         assert!(error.to_string().contains("declares no `api`"), "{error}");
+    }
+}
+
+/// A token of Docker Hub's is shown for the repository alone that it was asked for: another one may
+/// be another user's, or on another host.
+#[tokio::test]
+async fn hubs_tokens_are_each_repositorys_own() {
+    let fake = Fake::new(Provider::DockerHub).await;
+    let client = fake.client();
+    let other = Repository::new(&fake.peer.host, "acme/tools/more").unwrap();
+    for (repository, tag, asked) in [(&fake.at, "doomed", 1), (&other, "other", 2), (&fake.at, "release", 2)]
+    {
+        let tag = tag.parse().unwrap();
+        assert_eq!(client.untag(repository, &tag).await.unwrap(), Deleted::Gone, "{tag}");
+        let lines = fake.peer.lines();
+        assert_eq!(lines.iter().filter(|line| line.contains("auth/token")).count(), asked, "{tag}");
     }
 }
 

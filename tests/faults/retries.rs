@@ -143,6 +143,9 @@ async fn retry_after_holds_the_whole_host() {
     let (registry, at) = (client(), peer.repository());
     let (one, two) = (tag("one"), tag("two"));
     let (first, second) = tokio::join!(registry.get(&at, &one), async {
+        while peer.count() == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         tokio::time::sleep(Duration::from_millis(300)).await;
         registry.get(&at, &two).await
     });
@@ -151,7 +154,7 @@ async fn retry_after_holds_the_whole_host() {
     assert_eq!(seen.len(), 3);
     for later in &seen[1..] {
         let waited = later.at - seen[0].at;
-        assert!(waited >= Duration::from_millis(950) && waited < Duration::from_secs(4), "{waited:?}");
+        assert!(waited >= Duration::from_millis(950) && waited < Duration::from_secs(60), "{waited:?}");
     }
 }
 
@@ -202,10 +205,10 @@ async fn what_is_not_sent_again_holds_the_host_as_well() {
 async fn huge_waits_are_clamped() {
     let peer = Peer::start(|_, _| Reply::new(429).header("Retry-After", "999999")).await;
     let mut short = limits();
-    short.deadline = Duration::from_millis(300);
+    (short.deadline, short.longest_wait) = (Duration::from_secs(60), Duration::from_secs(120));
     let start = Instant::now();
     status(client_with(Default::default(), short).get(&peer.repository(), &tag("t")).await, 429);
-    assert!(start.elapsed() < Duration::from_millis(1900), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
     assert_eq!(peer.count(), 1);
 }
 
@@ -328,7 +331,7 @@ async fn slow_servers_are_left() {
         let start = Instant::now();
         unreachable(client_with(Default::default(), short).get(&peer.repository(), &tag("t")).await);
         let took = start.elapsed();
-        assert!(took >= Duration::from_millis(350) && took < Duration::from_secs(4), "{took:?}");
+        assert!(took >= Duration::from_millis(350) && took < Duration::from_secs(60), "{took:?}");
     }
 }
 
@@ -351,14 +354,14 @@ async fn idle_connections_are_replaced() {
 #[tokio::test]
 async fn outages_are_waited_for_again() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let patience = Duration::from_secs(1);
+    let patience = Duration::from_secs(4);
     let registry = client_with(Default::default(), Limits { refused: patience, ..limits() });
     let (at, t) = (Repository::new(&free.to_string(), "a").unwrap(), tag("t"));
     for _ in 0..2 {
         let (read, ()) = tokio::join!(registry.get(&at, &t), async {
             tokio::time::sleep(Duration::from_millis(100)).await;
             let listener = TcpListener::bind(free).await.unwrap();
-            let accepted = timeout(Duration::from_secs(3), listener.accept()).await;
+            let accepted = timeout(Duration::from_secs(60), listener.accept()).await;
             let (mut stream, _) = accepted.expect("it is asked again").unwrap();
             let _ = stream.read(&mut [0; 4096]).await.unwrap();
             stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await.unwrap();

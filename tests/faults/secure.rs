@@ -265,15 +265,17 @@ async fn hosts_that_are_not_there() {
         let (took, error) = (began.elapsed(), answer.as_ref().unwrap_err().to_string());
         assert!(error.contains(host), "{error}");
         unreachable(answer);
-        assert!(took >= Duration::from_millis(400) && took < Duration::from_secs(6), "{host}: {took:?}");
+        assert!(took >= Duration::from_millis(400) && took < Duration::from_secs(60), "{host}: {took:?}");
     }
     // Where one of two ways is a hole, the other one is taken, and soon.
     let ours = Authority::new();
     let server =
         TlsPeer::start(ONE, "dual.test", ours.server("dual.test"), |_, _| Reply::manifest(&manifest())).await;
     let began = Instant::now();
-    let found = head(&client(ours.declared(&[&server.host])), &server.host).await.unwrap();
-    assert!(found.is_some() && began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    let patient = Limits { connect: Duration::from_secs(60), ..Limits::default() };
+    let client = declared_client(Credentials::anonymous(), ours.declared(&[&server.host]), patient);
+    let found = head(&client, &server.host).await.unwrap();
+    assert!(found.is_some() && began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
 
 /// A proxy that tunnels to wherever it is asked, or wants a login first; it keeps what it saw.

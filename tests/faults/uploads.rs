@@ -377,7 +377,7 @@ async fn an_upload_that_stalls_is_left() {
     let start = Instant::now();
     let outcome = client_with(Default::default(), short).put_blob(&at, blob(40_000_000)).await;
     unreachable(outcome);
-    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
 }
 
 /// A source that fails, or holds something else than it says, is never taken in.

@@ -35,6 +35,7 @@ async fn the_next_generation_is_built_and_the_one_before_stays_under_its_lease()
         [("base", "built"), ("build", "built"), ("lint", "built"), ("test", "built")]
     );
     assert_eq!(report.boxes["base"].generation, Generation(1));
+    assert_eq!(report.boxes["base"].reason, "generation 0 of this key was replaced or condemned");
     assert_ne!(report.boxes["base"].digest.as_ref(), Some(&before));
     assert_eq!(world.at("base", &world.tag("base", 0)), Some(before));
     assert_eq!(replaced(&world, &run, &["base"]).await.unwrap(), [one("base", Some(1))]);

@@ -111,7 +111,12 @@ fn a_rebuild_asks_at_a_terminal_and_does_nothing_elsewhere_unless_told() {
     assert_eq!(project.everything(&["lampe-ci"]), before);
     at_a_terminal(&project, "rebuild ci", "y\n");
     assert!(project.registry.tags("lampe-ci").iter().any(|tag| tag.ends_with(".g1")));
+    let again = project.boxwright(&["rebuild", "ci", "--yes", "--format", "json"]).exits(0);
+    let report: serde_json::Value = serde_json::from_str(&again.out).unwrap();
+    let reason = "generation 1 of this key was replaced or condemned";
+    assert_eq!(report["boxes"][0]["reason"], reason, "{}", again.out);
+    assert!(again.err.contains(&format!("ci building: {reason}; ")), "{}", again.err);
     // What was replaced is kept as long as a lease covers its key.
     project.boxwright(&["clean", "--yes"]).exits(0);
-    assert_eq!(project.registry.tags("lampe-ci").len(), 2);
+    assert_eq!(project.registry.tags("lampe-ci").len(), 3);
 }

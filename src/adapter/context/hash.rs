@@ -6,13 +6,14 @@
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use sha2::{Digest as _, Sha256};
 
 use super::queue::Queue;
 use super::root::{Found, Root, Source, io_error, name};
 use super::walk::Open;
+use crate::adapter::locked::locked;
 use crate::model::{CHUNK, Digest, Entry, EntryKind, FileHasher, RelPath};
 use crate::port::ContextError;
 
@@ -119,7 +120,7 @@ impl<'r> Large<'r> {
                 return Ok(None);
             }
             let hash = self.chunk(root, start, buffer)?;
-            let mut hashes = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut hashes = locked(&self.hashes);
             hashes.0[index] = hash;
             hashes.1 -= 1;
             if hashes.1 == 0 {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::hash::Large;
 use super::walk::{Node, Open};
+use crate::adapter::locked::locked;
 use crate::model::RelPath;
 
 /// One piece of work.
@@ -102,6 +103,6 @@ impl<'r> Queue<'r> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<'r>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.state)
     }
 }

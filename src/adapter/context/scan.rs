@@ -9,6 +9,7 @@ use super::hash::{self, BUFFER, Hashed};
 use super::queue::{Job, Queue};
 use super::root::{Found, Root};
 use super::walk::{self, Listed, Node, Open};
+use crate::adapter::locked::locked;
 use crate::model::{Entry, EntryKind, RelPath};
 use crate::port::{ContextError, ContextFilter, Scan};
 
@@ -101,7 +102,7 @@ impl<'r> Shared<'r> {
     }
 
     fn finish(&self, end: Result<RelPath, ContextError>) {
-        self.end.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(end);
+        locked(&self.end).get_or_insert(end);
         self.queue.stop();
     }
 

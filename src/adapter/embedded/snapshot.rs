@@ -7,9 +7,10 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::index::Contents;
+use crate::adapter::locked::locked;
 
 /// The last index that was read, if any.
 #[derive(Debug, Default)]
@@ -49,7 +50,7 @@ impl Snapshot {
     /// the parser's.
     pub fn read(&self, mut file: File) -> io::Result<Result<Arc<Contents>, serde_json::Error>> {
         let stamp = Stamp::of(&file)?;
-        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut latest = locked(&self.latest);
         if let Some(latest) = latest.as_ref().filter(|latest| latest.stamp == stamp) {
             return Ok(Ok(latest.contents.clone()));
         }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::io::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
@@ -15,6 +15,7 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use super::EmbeddedError;
 use super::index::Name;
 use super::layout::Layout;
+use crate::adapter::locked::locked;
 use crate::model::Digest;
 
 /// How many uploads may be open at once; each holds a file open.
@@ -80,7 +81,7 @@ struct Session {
 impl Sessions {
     /// Opens a session and returns its id; `None` when too many are open and in use.
     pub fn open(&self, name: Name, upload: Upload, now: Instant) -> Option<String> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = locked(&self.open);
         if open.len() >= MOST {
             open.retain(|_, session| now.duration_since(session.used) < IDLE);
         }
@@ -97,7 +98,7 @@ impl Sessions {
     /// for a session that is not open in this repository.
     pub async fn hold(&self, name: &Name, id: &str, now: Instant) -> Option<Held> {
         let upload = {
-            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut open = locked(&self.open);
             let session = open.get_mut(id).filter(|session| session.name == *name)?;
             session.used = now;
             session.upload.clone()
@@ -107,7 +108,7 @@ impl Sessions {
 
     /// Closes a session; its upload goes away unless it was taken out before.
     pub fn close(&self, id: &str) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        locked(&self.open).remove(id);
     }
 }
 

@@ -5,7 +5,7 @@
 //! hashed, and `COPY .` copies exactly that.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, unfold};
@@ -17,6 +17,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::packet::{FINISH, PIECE, Packet, REQUEST, STAT};
 use crate::adapter::context::root::Root;
 use crate::adapter::context::send;
+use crate::adapter::locked::locked;
 use crate::model::{Digest, Entry, EntryKind, FileHasher, RelPath};
 use crate::port::{BuildRequest, ContextError};
 
@@ -85,7 +86,7 @@ impl Offer {
 
     /// Takes the error that made the handing over fail, if there was one.
     pub fn failure(&self) -> Option<ContextError> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+        locked(&self.failure).take()
     }
 
     /// Answers one request for a directory.
@@ -102,7 +103,7 @@ impl Offer {
         tokio::task::spawn_blocking(move || {
             if let Err(error) = self.send(directory, &asked, &answers) {
                 let status = Status::aborted(error.to_string());
-                *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                *locked(&self.failure) = Some(error);
                 // Nobody to tell if the engine is gone.
                 let _ = answers.blocking_send(Err(status));
             }

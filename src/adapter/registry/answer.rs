@@ -5,8 +5,8 @@ use reqwest::header::{HeaderMap, HeaderName, RETRY_AFTER};
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 
-use super::hash::Hash;
-use super::request::Rest;
+use super::request;
+use super::rest::Rest;
 use super::shown::Shown;
 use crate::model::{Digest, printable};
 use crate::port::{Failure, RegistryError};
@@ -92,7 +92,7 @@ impl Answer {
     }
 
     fn error(&self, failure: Failure) -> RegistryError {
-        RegistryError { request: name(&self.method, &self.url), failure }
+        RegistryError { request: request::name(&self.method, &self.url), failure }
     }
 
     /// Tells whether the registry gave this error code (distribution-spec, "Error codes").
@@ -148,40 +148,30 @@ struct ErrorEntry {
     message: Option<String>,
 }
 
-/// Names a request for a person: no query, which may hold a signature, and no credentials.
-pub(super) fn name(method: &Method, url: &Url) -> String {
-    let mut url = url.clone();
-    url.set_query(None);
-    url.set_fragment(None);
-    // Both fail only for URLs that cannot hold credentials.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    printable(&format!("{method} {url}"), 300)
-}
-
-/// Tells whether `bytes` have this digest.
-pub(super) fn matches(bytes: &[u8], digest: &Digest) -> bool {
-    let mut hash = Hash::like(digest);
-    hash.update(bytes);
-    hash.is(digest)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn answer(status: u16, body: &str) -> Answer {
-        Answer {
-            method: Method::GET,
-            url: Url::parse("https://user:secret@r.example/v2/a/manifests/b?sig=secret").unwrap(),
-            status: StatusCode::from_u16(status).unwrap(),
-            headers: HeaderMap::new(),
-            body: Bytes::copy_from_slice(body.as_bytes()),
-            rest: None,
-            shown: Default::default(),
-            scope: None,
+    impl Answer {
+        /// What a GET of `url` is answered with.
+        pub(in super::super) fn to_get(url: &str, status: u16, headers: HeaderMap, body: &str) -> Self {
+            Self {
+                method: Method::GET,
+                url: url.parse().unwrap(),
+                status: StatusCode::from_u16(status).unwrap(),
+                headers,
+                body: Bytes::copy_from_slice(body.as_bytes()),
+                rest: None,
+                shown: Shown::default(),
+                scope: None,
+            }
         }
+    }
+
+    fn answer(status: u16, body: &str) -> Answer {
+        let url = "https://user:secret@r.example/v2/a/manifests/b?sig=secret";
+        Answer::to_get(url, status, HeaderMap::new(), body)
     }
 
     #[test]

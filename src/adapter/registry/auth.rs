@@ -6,8 +6,8 @@
 //! ([`super::realm`]). Over plain http they travel only to hosts that are plain by
 //! declaration or loopback (rule S2; loopback counts as declared).
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -16,41 +16,23 @@ use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
-use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
 use super::answer::Answer;
 use super::challenge::{self, Challenge};
 use super::host::Host;
+use super::login::{Scheme, Token};
 use super::request::Request;
-use super::wire::{Wire, locked};
+use super::wire::Wire;
 use super::{address, realm};
 use crate::adapter::credentials::{Credential, Credentials, Secret};
+use crate::adapter::locked::locked;
 use crate::model::printable;
 use crate::port::{Failure, RegistryError};
 
 /// The shortest time a token is taken to live; the token specification sets it, because
 /// some services say less, or nothing (docs.docker.com, "Token Response Fields").
 const SHORTEST_LIFE: u64 = 60;
-
-/// What one registry asks for, and what it was given.
-#[derive(Default)]
-pub(super) struct State {
-    scheme: Mutex<Option<Scheme>>,
-    tokens: Mutex<HashMap<String, Arc<AsyncMutex<Option<Token>>>>>,
-}
-
-/// A challenge whose realm has been checked.
-#[derive(Clone)]
-enum Scheme {
-    Basic,
-    Bearer { realm: Url, service: Option<String> },
-}
-
-struct Token {
-    header: HeaderValue,
-    until: Instant,
-}
 
 /// Sends requests with the authorization that they need.
 pub(super) struct Authorizer {
@@ -77,7 +59,7 @@ impl Authorizer {
         }
         let Some(challenge) = challenge::read(&answer.headers) else { return Ok(answer) };
         let scheme = self.checked(challenge, request, &answer)?;
-        *locked(&host.auth.scheme) = Some(scheme);
+        *locked(&host.login.scheme) = Some(scheme);
         let second = self.authorization(&host, request, scope, first.as_ref(), deadline).await?;
         if second.is_none() || second == first || request.is_piped() {
             return Ok(answer);
@@ -110,7 +92,7 @@ impl Authorizer {
         stale: Option<&HeaderValue>,
         deadline: Instant,
     ) -> Result<Option<HeaderValue>, RegistryError> {
-        let Some(scheme) = locked(&host.auth.scheme).clone() else { return Ok(None) };
+        let Some(scheme) = locked(&host.login.scheme).clone() else { return Ok(None) };
         let credential = self.credentials.lookup(&address::host(&request.url), repository_of(scope)).await;
         let header = match (scheme, credential.map_err(|failure| request.error(failure))?) {
             (Scheme::Basic, Credential::Basic { user, password }) => basic_header(&user, &password),
@@ -119,7 +101,7 @@ impl Authorizer {
                 secret_header(&format!("Bearer {}", token.expose()))
             }
             (Scheme::Bearer { realm, service }, credential) => {
-                let slot = locked(&host.auth.tokens).entry(scope.to_owned()).or_default().clone();
+                let slot = locked(&host.login.tokens).entry(scope.to_owned()).or_default().clone();
                 // Of many tasks that need this token, one fetches it.
                 let mut slot = slot.lock().await;
                 if let Some(token) = slot.as_ref()

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use reqwest::header::{HeaderValue, RANGE};
 use reqwest::{Method, StatusCode};
 
-use super::answer;
-use super::{HttpRegistry, Right};
+use super::client::{HttpRegistry, Right};
+use super::hash;
 use crate::model::{Digest, Repository};
 use crate::port::RegistryError;
 
@@ -21,7 +21,7 @@ impl HttpRegistry {
         let request = request.header(RANGE, HeaderValue::from_static("bytes=0-0"));
         let mut answer = self.send(request, repository, Right::Pull).await?;
         // Nothing has no first byte.
-        let is_nothing = answer::matches(b"", digest);
+        let is_nothing = hash::matches(b"", digest);
         if answer.is_absent()? {
             return Ok(false);
         }
@@ -55,7 +55,7 @@ impl HttpRegistry {
             if answer.status != StatusCode::OK {
                 return Err(answer.failure());
             }
-            if answer::matches(&answer.body, digest) {
+            if hash::matches(&answer.body, digest) {
                 if let Some(kept) = remembered {
                     kept.keep(digest, &answer.body);
                 }

@@ -5,10 +5,11 @@ use std::sync::Mutex;
 
 use reqwest::{Certificate, Client, ClientBuilder, Identity, Url};
 
+use super::address;
+use super::declared::{Declared, StartError};
 use super::limits::Limits;
 use super::resolve::{Internal, Lookup, Resolver};
-use super::wire::locked;
-use super::{Declared, StartError, address};
+use crate::adapter::locked::locked;
 
 pub(super) struct Clients {
     limits: Limits,
@@ -101,7 +102,7 @@ impl Clients {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::adapter::registry::HostSettings;
+    use crate::adapter::registry::declared::HostSettings;
     use crate::adapter::registry::request::Request;
     use crate::adapter::registry::wire::Wire;
     use crate::port::Failure;

@@ -11,7 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 
 use super::answer::Answer;
-use super::wire::locked;
+use crate::adapter::locked::locked;
 use crate::model::{Span, Timestamp};
 
 #[derive(Debug, Default)]
@@ -53,24 +53,13 @@ fn since_boot() -> Duration {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use reqwest::header::HeaderMap;
-    use reqwest::{Method, StatusCode, Url};
 
     #[test]
     fn only_the_registrys_own_date_counts() {
         let clock = RegistryClock::default();
-        let answer = |status: u16, headers: &[(&'static str, &'static str)]| Answer {
-            method: Method::GET,
-            url: Url::parse("https://r.example/").unwrap(),
-            status: StatusCode::from_u16(status).unwrap(),
-            headers: headers
-                .iter()
-                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
-                .collect::<HeaderMap>(),
-            body: bytes::Bytes::new(),
-            rest: None,
-            shown: Default::default(),
-            scope: None,
+        let answer = |status: u16, headers: &[(&'static str, &'static str)]| {
+            let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+            Answer::to_get("https://r.example/", status, headers.collect(), "")
         };
         let date = ("date", "Sat, 21 Nov 2026 07:44:00 GMT");
         clock.observe(&answer(200, &[]));

@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use reqwest::{Method, StatusCode};
 
 use super::answer::Answer;
-use super::wire::locked;
-use super::{HttpRegistry, Right};
+use super::client::{HttpRegistry, Right};
+use crate::adapter::locked::locked;
 use crate::adapter::untag;
 use crate::model::{Digest, Repository, Tag};
 use crate::port::{Deleted, Deleting, Failure, Reference, RegistryError};

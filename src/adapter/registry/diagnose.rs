@@ -4,8 +4,9 @@ use bytes::Bytes;
 use reqwest::header::{DATE, HeaderName};
 use reqwest::{Method, StatusCode};
 
+use super::client::{HttpRegistry, Right};
 use super::request::Request;
-use super::{HttpRegistry, Right, session};
+use super::session;
 use crate::model::{Provider, Repository, Timestamp, printable};
 use crate::port::RegistryError;
 

@@ -13,9 +13,11 @@ use tokio::time::{Instant, sleep};
 
 use super::answer::Answer;
 use super::broken::Broken;
+use super::client::{HttpRegistry, Right};
 use super::hash::Hash;
-use super::request::Rest;
-use super::{HttpRegistry, Right, retry};
+use super::request;
+use super::rest::Rest;
+use super::retry;
 use crate::model::Repository;
 use crate::port::{Blob, BlobStream, Failure, RegistryError};
 
@@ -99,7 +101,7 @@ impl Download<'_> {
             request.headers.extend(HeaderValue::try_from(range).ok().map(|range| (RANGE, range)));
         }
         let mut answer = self.registry.send(request, &self.repository, Right::Pull).await?;
-        self.request = super::answer::name(&answer.method, &answer.url);
+        self.request = request::name(&answer.method, &answer.url);
         if answer.is_absent()? {
             return Ok(false);
         }

@@ -5,10 +5,9 @@
 
 use std::sync::{Arc, Mutex};
 
+use crate::adapter::locked::locked;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
-
-use super::wire::locked;
 
 #[derive(Debug)]
 pub(super) struct Gate {

@@ -40,6 +40,13 @@ impl Hash {
     }
 }
 
+/// Tells whether `bytes` have this digest.
+pub(super) fn matches(bytes: &[u8], digest: &Digest) -> bool {
+    let mut hash = Hash::like(digest);
+    hash.update(bytes);
+    hash.is(digest)
+}
+
 /// The hash of a blob's beginning, which remembers where it was every few megabytes.
 pub(super) struct Marks(Vec<(u64, Hash)>);
 

@@ -9,21 +9,22 @@ use reqwest::{Client, Method, StatusCode};
 use tokio::time::Instant;
 
 use super::answer::Answer;
-use super::auth;
 use super::broken::Broken;
 use super::clock::RegistryClock;
 use super::gate::{Gate, Pass};
 use super::limits::Limits;
-use super::request::{Request, Rest, SMALL, before};
+use super::login::Login;
+use super::request::{Request, SMALL};
+use super::rest::{Rest, before};
 use super::retry::Budget;
 use super::shown::Shown;
-use super::wire::locked;
+use crate::adapter::locked::locked;
 
 pub(super) struct Host {
     /// Its name, as in references.
     pub(super) name: String,
     pub(super) clock: RegistryClock,
-    pub(super) auth: auth::State,
+    pub(super) login: Login,
     /// It answers no HEAD of manifests.
     pub(super) cannot_head: AtomicBool,
     /// It keeps no lists of referrers.
@@ -46,7 +47,7 @@ impl Host {
         Self {
             name,
             clock: RegistryClock::default(),
-            auth: auth::State::default(),
+            login: Login::default(),
             cannot_head: AtomicBool::new(false),
             no_referrers: AtomicBool::new(false),
             deletes_tags: AtomicBool::new(false),

@@ -6,10 +6,11 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, StatusCode};
 use tokio::time::{Instant, sleep};
 
-use super::answer::{self, Answer};
+use super::answer::Answer;
+use super::client::{HttpRegistry, Right};
+use super::hash;
 use super::request::Request;
 use super::retry;
-use super::{HttpRegistry, Right};
 use crate::model::{Digest, MANIFEST_LIMIT, MediaType, RawManifest, Repository};
 use crate::port::{Failure, Reference, RegistryError};
 
@@ -72,12 +73,12 @@ impl HttpRegistry {
             media_type.parse().map_err(|error| answer.untrusted(format!("{error}")))?;
         let manifest = RawManifest::new(media_type, answer.body.clone());
         if let Reference::Digest(asked) = at
-            && !answer::matches(&answer.body, asked)
+            && !hash::matches(&answer.body, asked)
         {
             return Err(other_digest(&answer, manifest.digest()));
         }
         if let Some(claimed) = answer.claimed_digest()
-            && !answer::matches(&answer.body, &claimed)
+            && !hash::matches(&answer.body, &claimed)
         {
             let detail = format!("its digest is {}, and it claims {claimed}", manifest.digest());
             return Err(answer.untrusted(detail));
@@ -108,7 +109,7 @@ impl HttpRegistry {
             let error = match self.send_until(put.clone(), repository, Right::Push, deadline).await {
                 Ok(answer) if matches!(answer.status, StatusCode::CREATED | StatusCode::ACCEPTED) => {
                     return match answer.claimed_digest() {
-                        Some(claimed) if !answer::matches(manifest.bytes(), &claimed) => Err(answer
+                        Some(claimed) if !hash::matches(manifest.bytes(), &claimed) => Err(answer
                             .untrusted(format!("it took in {claimed} instead of {}", manifest.digest()))),
                         _ => Ok(()),
                     };

@@ -3,12 +3,13 @@
 //! Invariants: no bytes are returned whose hash was not checked; no answer is read as
 //! "missing" but a registry's own 404; credentials go to no other host than they are for.
 //!
-//! From the outside in: this file names rights and URLs; `manifests`, `blobs`, `tags`,
-//! `referrers` and `deletes` say what answers mean; `upload` (with `feed`) and `download` move
-//! blobs of any size, with the `hash` of all bytes; `session` follows redirects; `auth` (with
-//! `challenge` and `realm`) authorizes; `wire` sends, with the waits of `retry`; `host` knows one
-//! server: its `clock`, and the `gate` that lets through as much as it bears. What was `shown`
-//! to a server is told to nobody. `provider` holds what registries have of their own.
+//! From the outside in: `client` names rights and URLs; `manifests`, `blobs`, `tags`, `referrers`
+//! and `deletes` say what answers mean, and `provider` what registries have of their own; `upload`
+//! (with `feed`) and `download` move blobs of any size, with the `hash` of all bytes; `session`
+//! follows redirects; `auth` (with `challenge` and `realm`) authorizes, and a host's `login` keeps
+//! what came of it; `wire` sends, with the waits of `retry`; `host` knows one server: its `clock`,
+//! and the `gate` that lets through as much as it bears. A `request` and its `answer` are at the
+//! bottom; what was `shown` to a server is told to nobody. Nothing in here uses what is above it.
 
 mod address;
 mod answer;
@@ -16,8 +17,10 @@ mod auth;
 mod blobs;
 mod broken;
 mod challenge;
+mod client;
 mod clients;
 mod clock;
+mod declared;
 mod deletes;
 mod diagnose;
 mod download;
@@ -26,13 +29,16 @@ mod gate;
 mod hash;
 mod host;
 mod limits;
+mod login;
 mod manifests;
 mod provider;
+mod providers;
 mod realm;
 mod referrers;
 mod remembered;
 mod request;
 mod resolve;
+mod rest;
 mod retry;
 mod session;
 mod shown;
@@ -40,183 +46,22 @@ mod tags;
 mod upload;
 mod wire;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
-
 use async_trait::async_trait;
 use bytes::Bytes;
-use reqwest::{Method, Url};
-use tokio::time::Instant;
+use reqwest::Method;
 
-use self::answer::Answer;
-use self::auth::Authorizer;
-use self::host::Host;
-use self::provider::Providers;
-use self::remembered::Remembered;
 use self::request::Request;
-use self::wire::Wire;
-use super::credentials::Credentials;
-use crate::model::{Descriptor, Digest, Provider, RawManifest, Repository, Tag, Timestamp, printable};
+use crate::model::{Descriptor, Digest, Provider, RawManifest, Repository, Tag, Timestamp};
 use crate::port::{
-    Blob, BlobSource, BlobStream, Deleted, Deleting, Failure, Pushed, Reference, Registry, RegistryError,
-    TagList, Wait,
+    Blob, BlobSource, BlobStream, Deleted, Deleting, Pushed, Reference, Registry, RegistryError, TagList,
 };
 
+pub use self::client::HttpRegistry;
+pub use self::declared::{Declared, HostSettings, StartError};
 pub use self::diagnose::Greeting;
 pub use self::limits::Limits;
-pub use self::provider::AwsKeys;
-
-/// Is told whenever a host is waited for.
-pub type OnWait = Arc<dyn Fn(Wait) + Send + Sync>;
-
-/// What a user has declared about hosts, in a place that is trusted.
-#[derive(Debug, Clone, Default)]
-pub struct Declared {
-    /// By host, as in references: `registry.example:5000`.
-    pub hosts: BTreeMap<String, HostSettings>,
-}
-
-/// What a user has declared about one host.
-#[derive(Debug, Clone, Default)]
-pub struct HostSettings {
-    /// It is talked to in plain http; loopback is, unless certificates are declared for it.
-    pub plain: bool,
-    /// Another host that may issue its tokens: a self-hosted GitLab's.
-    pub realm: Option<String>,
-    /// Certificates that are trusted beside the system's, as PEM.
-    pub ca: Option<Vec<u8>>,
-    /// A certificate and its key to show, as PEM.
-    pub identity: Option<Vec<u8>>,
-    /// It is reached without the environment's proxy.
-    pub is_direct: bool,
-    /// Who runs it, where its name does not say so.
-    pub provider: Option<Provider>,
-    /// Where its provider's own API is, where that is not the usual place.
-    pub api: Option<String>,
-}
-
-/// What was declared about a host cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("the certificates or the key declared for {host} cannot be used")]
-pub struct StartError {
-    /// The host.
-    host: String,
-    source: reqwest::Error,
-}
-
-/// All registries, over HTTP.
-pub struct HttpRegistry {
-    authorizer: Authorizer,
-    plain: BTreeSet<String>,
-    /// Hosts that certificates were declared for.
-    secure: BTreeSet<String>,
-    /// Whether deletes are answered, by repository.
-    deleting: Mutex<HashMap<Repository, bool>>,
-    remembered: Option<Remembered>,
-    providers: Providers,
-}
-
-/// What a request needs to be allowed to do.
-#[derive(Debug, Clone, Copy)]
-enum Right {
-    Pull,
-    Push,
-    Delete,
-}
-
-impl Right {
-    /// Returns the scope of a token (docs.docker.com, "Token Scope Documentation").
-    fn scope(self, repository: &Repository) -> String {
-        let actions = match self {
-            Self::Pull => "pull",
-            Self::Push => "pull,push",
-            Self::Delete => "delete",
-        };
-        format!("repository:{}:{actions}", address::server_name(repository))
-    }
-}
-
-impl HttpRegistry {
-    /// Makes a client; a process needs one. The TLS provider must have been installed before.
-    pub fn new(
-        credentials: Arc<Credentials>,
-        declared: Declared,
-        limits: Limits,
-    ) -> Result<Self, StartError> {
-        let wire = Wire::new(limits, &declared)?;
-        let of = |(host, settings): (&String, &HostSettings)| Some((host.clone(), settings.realm.clone()?));
-        let realms = declared.hosts.iter().filter_map(of).collect();
-        let those = |is: fn(&HostSettings) -> bool| {
-            let hosts = declared.hosts.iter().filter(|(_, settings)| is(settings));
-            hosts.map(|(host, _)| host.clone()).collect()
-        };
-        let plain = those(|settings| settings.plain);
-        let secure = those(|settings| settings.ca.is_some() || settings.identity.is_some());
-        let providers = Providers::new(&declared);
-        let authorizer = Authorizer { wire, credentials, realms };
-        Ok(Self { authorizer, plain, secure, deleting: Mutex::default(), remembered: None, providers })
-    }
-
-    /// Tells of each wait that a person would notice.
-    #[must_use]
-    pub fn telling(mut self, on_wait: OnWait) -> Self {
-        self.authorizer.wire.on_wait = Some(on_wait);
-        self
-    }
-
-    /// Keeps small blobs in `directory`, so that they are read from a registry only once.
-    #[must_use]
-    pub fn remembering(self, directory: PathBuf) -> Self {
-        Self { remembered: Some(Remembered::new(directory)), ..self }
-    }
-
-    /// Signs what is asked of Amazon's own API.
-    #[must_use]
-    pub fn signing(mut self, keys: Option<AwsKeys>) -> Self {
-        self.providers.aws = keys;
-        self
-    }
-
-    fn root(&self, host: &str) -> Result<Url, RegistryError> {
-        address::root(host, &self.plain, &self.secure).ok_or_else(|| RegistryError {
-            request: printable(host, 120),
-            failure: Failure::Unreachable { detail: "not a registry host".to_owned() },
-        })
-    }
-
-    /// Returns what is known of a repository's host.
-    fn host(&self, repository: &Repository) -> Result<Arc<Host>, RegistryError> {
-        self.authorizer.wire.host(&self.root(repository.host())?)
-    }
-
-    /// Starts a request for `path` within a repository; the path needs no escaping.
-    fn request(&self, method: Method, repository: &Repository, path: &str) -> Result<Request, RegistryError> {
-        let mut url = self.root(repository.host())?;
-        url.set_path(&format!("v2/{}/{path}", address::server_name(repository)));
-        Ok(Request::new(method, url))
-    }
-
-    async fn send(
-        &self,
-        request: Request,
-        repository: &Repository,
-        right: Right,
-    ) -> Result<Answer, RegistryError> {
-        self.send_until(request, repository, right, self.authorizer.wire.deadline()).await
-    }
-
-    async fn send_until(
-        &self,
-        request: Request,
-        repository: &Repository,
-        right: Right,
-        deadline: Instant,
-    ) -> Result<Answer, RegistryError> {
-        let root = self.root(repository.host())?;
-        session::send(&self.authorizer, &root, request, &right.scope(repository), deadline).await
-    }
-}
+pub use self::provider::aws::AwsKeys;
+pub use self::wire::OnWait;
 
 #[async_trait]
 impl Registry for HttpRegistry {

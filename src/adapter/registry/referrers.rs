@@ -5,8 +5,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use reqwest::{Method, StatusCode};
 
+use super::client::{HttpRegistry, Right};
 use super::request::Request;
-use super::{HttpRegistry, Right, tags};
+use super::tags;
 use crate::model::{Descriptor, Digest, Document, MANIFEST_LIMIT, MediaType, RawManifest, Repository, Tag};
 use crate::port::{Failure, Reference, RegistryError};
 

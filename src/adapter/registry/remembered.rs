@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use tempfile::NamedTempFile;
 
-use super::answer;
+use super::hash;
 use crate::model::Digest;
 
 /// The largest blob that is kept, in bytes.
@@ -36,7 +36,7 @@ impl Remembered {
             return None;
         }
         let bytes = std::fs::read(path).ok()?;
-        answer::matches(&bytes, digest).then(|| bytes.into())
+        hash::matches(&bytes, digest).then(|| bytes.into())
     }
 
     /// Keeps a blob, if it is small; its bytes must have been checked.

@@ -1,20 +1,17 @@
-//! A request, and the body of its answer.
+//! A request: what is sent, how much may come back, and whether it may be sent again.
 
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::stream;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Method, Url};
+use reqwest::{Method, StatusCode, Url};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 
-use super::answer;
-use super::broken::Broken;
-use super::retry::Repeat;
-use super::wire::locked;
+use crate::adapter::locked::locked;
+use crate::model::printable;
 use crate::port::{Failure, RegistryError};
 
 /// The largest part of an error or token answer that is read (rule S1).
@@ -34,6 +31,31 @@ pub(super) struct Request {
     pub(super) patience: Option<Duration>,
     /// Must not reach into the private network.
     pub(super) is_guarded: bool,
+}
+
+/// What may be sent a second time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// Reads, and writes of the same bytes to the same place.
+    Freely,
+    /// Only if the first one was certainly not carried out: a late second DELETE could hit
+    /// what somebody has pushed in between, and an upload session ends with its first PUT.
+    Unprocessed,
+    /// The body is gone once it was sent; whoever sent it knows what is next.
+    Never,
+}
+
+impl Repeat {
+    /// Tells whether a request answered with `status` may be sent again.
+    pub(super) fn allows(self, status: StatusCode) -> bool {
+        match self {
+            Self::Freely => {
+                matches!(status.as_u16(), 408 | 425 | 429 | 499 | 500 | 502 | 503 | 504 | 520..=524)
+            }
+            Self::Unprocessed => matches!(status.as_u16(), 425 | 429),
+            Self::Never => false,
+        }
+    }
 }
 
 /// What a request carries.
@@ -106,7 +128,7 @@ impl Request {
     }
 
     pub(super) fn error(&self, failure: Failure) -> RegistryError {
-        RegistryError { request: answer::name(&self.method, &self.url), failure }
+        RegistryError { request: name(&self.method, &self.url), failure }
     }
 }
 
@@ -127,41 +149,32 @@ impl Payload {
     }
 }
 
-/// The body of an answer, as far as it has not been read.
-#[derive(Debug)]
-pub(super) struct Rest {
-    response: reqwest::Response,
-    idle: Duration,
+/// Names a request for a person: no query, which may hold a signature, and no credentials.
+pub(super) fn name(method: &Method, url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    // Both fail only for URLs that cannot hold credentials.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    printable(&format!("{method} {url}"), 300)
 }
 
-impl Rest {
-    pub(super) fn new(response: reqwest::Response, idle: Duration) -> Self {
-        Self { response, idle }
-    }
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
 
-    /// Reads what comes next.
-    pub(super) async fn piece(&mut self) -> Result<Option<Bytes>, Broken> {
-        Ok(before(self.idle, self.response.chunk()).await??)
-    }
-
-    /// Reads everything, or of an error the beginning.
-    pub(super) async fn whole(&mut self, limit: usize, is_success: bool) -> Result<Bytes, Broken> {
-        let mut body = BytesMut::new();
-        while let Some(piece) = self.piece().await? {
-            let room = limit - body.len();
-            body.extend_from_slice(&piece[..piece.len().min(room)]);
-            if piece.len() > room {
-                if is_success {
-                    return Err(Broken::TooLong(limit));
-                }
-                break;
-            }
+    #[test]
+    fn a_delete_is_repeated_only_if_it_was_turned_away() {
+        let status = |code| StatusCode::from_u16(code).unwrap();
+        for code in [408, 499, 500, 502, 503, 504, 520, 522, 524] {
+            assert!(Repeat::Freely.allows(status(code)));
+            assert!(!Repeat::Unprocessed.allows(status(code)));
         }
-        Ok(body.freeze())
+        for code in [200, 400, 401, 403, 404, 405, 501] {
+            assert!(!Repeat::Freely.allows(status(code)));
+        }
+        assert!(Repeat::Unprocessed.allows(status(429)));
     }
-}
-
-/// Waits for something that may take so long.
-pub(super) async fn before<F: Future>(idle: Duration, work: F) -> Result<F::Output, Broken> {
-    timeout(idle, work).await.map_err(|_| Broken::Lost(format!("nothing for {idle:?}")))
 }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::address;
-use super::wire::locked;
+use crate::adapter::locked::locked;
 
 /// Asks for a name's addresses.
 pub(super) type Lookup =

@@ -4,43 +4,12 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
-use reqwest::StatusCode;
 use reqwest::header::{DATE, RETRY_AFTER};
 
 use super::answer::{Answer, REMAINING, RESET};
 use super::limits::Limits;
+use super::request::Repeat;
 use crate::model::Timestamp;
-
-/// What may be sent a second time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Repeat {
-    /// Reads, and writes of the same bytes to the same place.
-    Freely,
-    /// Only if the first one was certainly not carried out: a late second DELETE could hit
-    /// what somebody has pushed in between, and an upload session ends with its first PUT.
-    Unprocessed,
-    /// The body is gone once it was sent; whoever sent it knows what is next.
-    Never,
-}
-
-impl Repeat {
-    /// Tells whether a request may be sent again after this answer. Of what a limit stopped
-    /// nothing was done.
-    pub(super) fn allows_after(self, answer: &Answer) -> bool {
-        self.allows(answer.status) || (answer.is_limit() && self != Self::Never)
-    }
-
-    /// Tells whether a request answered with `status` may be sent again.
-    pub(super) fn allows(self, status: StatusCode) -> bool {
-        match self {
-            Self::Freely => {
-                matches!(status.as_u16(), 408 | 425 | 429 | 499 | 500 | 502 | 503 | 504 | 520..=524)
-            }
-            Self::Unprocessed => matches!(status.as_u16(), 425 | 429),
-            Self::Never => false,
-        }
-    }
-}
 
 /// What the repeats of all requests to one host may cost together: a host that fails most of
 /// them gets few of them twice.
@@ -68,6 +37,12 @@ impl Budget {
         let add = |left: u32| Some(left.saturating_add(1).min(self.most));
         let _ = self.tenths.fetch_update(Relaxed, Relaxed, add);
     }
+}
+
+/// Tells whether a request may be sent again after this answer. Of what a limit stopped nothing
+/// was done.
+pub(super) fn is_repeatable(repeat: Repeat, answer: &Answer) -> bool {
+    repeat.allows(answer.status) || (answer.is_limit() && repeat != Repeat::Never)
 }
 
 /// Returns the wait before try number `tries + 1`: doubling, of which a random half is taken
@@ -108,7 +83,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use reqwest::header::{HeaderMap, HeaderName};
-    use reqwest::{Method, Url};
 
     fn asked(retry_after: &str, date: Option<&str>) -> Option<u64> {
         asked_by(&[(RETRY_AFTER, Some(retry_after)), (DATE, date)])
@@ -119,16 +93,7 @@ mod tests {
         for (name, value) in fields {
             headers.extend(value.map(|value| (name.clone(), value.parse().unwrap())));
         }
-        let answer = Answer {
-            method: Method::GET,
-            url: Url::parse("https://r.example/").unwrap(),
-            status: StatusCode::TOO_MANY_REQUESTS,
-            headers,
-            body: bytes::Bytes::new(),
-            rest: None,
-            shown: Default::default(),
-            scope: None,
-        };
+        let answer = Answer::to_get("https://r.example/", 429, headers, "");
         asked_wait(&answer, Limits::default().longest_wait).map(|wait| wait.as_secs())
     }
 
@@ -191,18 +156,5 @@ mod tests {
             }
         }
         assert_ne!(backoff(5, &limits), backoff(5, &limits));
-    }
-
-    #[test]
-    fn a_delete_is_repeated_only_if_it_was_turned_away() {
-        let status = |code| StatusCode::from_u16(code).unwrap();
-        for code in [408, 499, 500, 502, 503, 504, 520, 522, 524] {
-            assert!(Repeat::Freely.allows(status(code)));
-            assert!(!Repeat::Unprocessed.allows(status(code)));
-        }
-        for code in [200, 400, 401, 403, 404, 405, 501] {
-            assert!(!Repeat::Freely.allows(status(code)));
-        }
-        assert!(Repeat::Unprocessed.allows(status(429)));
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::address;
 use super::answer::Answer;
 use super::auth::Authorizer;
-use super::request::Request;
+use super::request::{self, Request};
 use crate::port::{Failure, RegistryError};
 
 const HOPS: usize = 5;
@@ -49,7 +49,7 @@ pub(super) fn target(answer: &Answer, registry: &Url) -> Result<Url, RegistryErr
         return Err(answer.untrusted("it leads elsewhere, but not where to"));
     };
     let refused = |why: &str| {
-        let to = super::answer::name(&answer.method, &url);
+        let to = request::name(&answer.method, &url);
         Err(answer.untrusted(format!("it leads to {why} ({to})")))
     };
     match url.scheme() {
@@ -76,18 +76,9 @@ mod tests {
     use reqwest::header::{HeaderMap, HeaderValue};
 
     fn leads(from: &str, location: &str) -> Result<String, String> {
-        let url = Url::parse(from).unwrap();
-        let answer = Answer {
-            method: Method::GET,
-            url: url.clone(),
-            status: StatusCode::FOUND,
-            headers: HeaderMap::from_iter([(LOCATION, HeaderValue::from_str(location).unwrap())]),
-            body: bytes::Bytes::new(),
-            rest: None,
-            shown: Default::default(),
-            scope: None,
-        };
-        target(&answer, &url).map(String::from).map_err(|error| error.to_string())
+        let headers = HeaderMap::from_iter([(LOCATION, HeaderValue::from_str(location).unwrap())]);
+        let answer = Answer::to_get(from, 302, headers, "");
+        target(&answer, &answer.url).map(String::from).map_err(|error| error.to_string())
     }
 
     #[test]

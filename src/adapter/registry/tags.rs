@@ -6,9 +6,10 @@ use reqwest::header::LINK;
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 
+use super::address;
 use super::answer::Answer;
+use super::client::{HttpRegistry, Right};
 use super::request::Request;
-use super::{HttpRegistry, Right, address};
 use crate::model::{Repository, Tag, printable};
 use crate::port::{RegistryError, TagList};
 

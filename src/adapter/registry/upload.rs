@@ -13,11 +13,13 @@ use reqwest::{Method, StatusCode, Url};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
+use super::address;
 use super::answer::Answer;
+use super::client::{HttpRegistry, Right};
 use super::feed::{self, Feed};
-use super::request::Request;
-use super::retry::{self, Repeat};
-use super::{HttpRegistry, Right, address, session};
+use super::request::{Repeat, Request};
+use super::retry;
+use super::session;
 use crate::model::Repository;
 use crate::port::{Blob, BlobSource, Failure, Pushed, RegistryError};
 

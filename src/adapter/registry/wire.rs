@@ -3,22 +3,27 @@
 //! Absent here: authorization, redirects and the meaning of an answer.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::{Method, Url};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::answer::{self, Answer};
+use super::address;
+use super::answer::Answer;
 use super::broken::Broken;
 use super::clients::Clients;
+use super::declared::{Declared, StartError};
 use super::host::Host;
 use super::limits::Limits;
-use super::request::Request;
+use super::request::{self, Repeat, Request};
 use super::resolve::{self, Lookup};
-use super::retry::{self, Repeat};
-use super::{Declared, OnWait, StartError, address};
+use super::retry;
+use crate::adapter::locked::locked;
 use crate::port::{RegistryError, Wait};
+
+/// Is told whenever a host is waited for.
+pub type OnWait = Arc<dyn Fn(Wait) + Send + Sync>;
 
 /// Waits that nobody would notice are not told of.
 const NOTICED: Duration = Duration::from_secs(1);
@@ -73,7 +78,7 @@ impl Wire {
             return Ok(host.clone());
         }
         let client = self.clients.of(url, is_guarded).map_err(|error| RegistryError {
-            request: answer::name(&Method::GET, url),
+            request: request::name(&Method::GET, url),
             failure: Broken::from(error).failure(),
         })?;
         let host = Arc::new(Host::new(address::host(url), client, &self.limits));
@@ -132,7 +137,7 @@ impl Wire {
         if !answer.status.is_server_error() && answer.status.as_u16() != 429 {
             host.budget.earn();
         }
-        if !Repeat::Freely.allows_after(answer) {
+        if !retry::is_repeatable(Repeat::Freely, answer) {
             return None;
         }
         let longest = request.patience.unwrap_or(self.limits.longest_wait);
@@ -141,7 +146,7 @@ impl Wire {
         if let Some(asked) = asked {
             host.hold(asked, asked_by(answer));
         }
-        if !request.repeat.allows_after(answer) {
+        if !retry::is_repeatable(request.repeat, answer) {
             return None;
         }
         match asked {
@@ -171,11 +176,6 @@ impl Wire {
 
 fn asked_by(answer: &Answer) -> String {
     format!("{}, as it asked", answer.status.as_u16())
-}
-
-/// Locks; what a panicking thread left behind here is still whole.
-pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

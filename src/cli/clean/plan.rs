@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::super::error::CliError;
-use super::super::json;
+use super::super::{json, whole};
 use crate::model::{Span, Timestamp};
 use crate::retention::{Action, Clean};
 
@@ -33,13 +33,8 @@ impl PlanFile {
         Self { schema: SCHEMA, ledger, now: now.rfc3339(), ahead: ahead.seconds(), actions }
     }
 
-    /// Writes it as a whole or not at all.
     pub fn write(&self, path: &Path) -> Result<(), CliError> {
-        let io = |source| CliError::Io { action: "write", path: path.to_owned(), source };
-        let directory = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
-        let file = tempfile::NamedTempFile::new_in(directory).map_err(io)?;
-        std::fs::write(file.path(), json::text(self)).map_err(io)?;
-        file.persist(path).map(drop).map_err(|error| io(error.error))
+        whole::write(path, &json::text(self))
     }
 
     pub fn read(path: &Path) -> Result<Self, CliError> {

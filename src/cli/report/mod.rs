@@ -4,7 +4,6 @@ mod page;
 mod weight;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use serde::Serialize;
 
@@ -16,7 +15,7 @@ use super::error::{CliError, exit};
 use super::session::{self, Loaded, Session};
 use super::table::Table;
 use super::terminal::{BOLD, DIM, NOTE, Terminal};
-use super::{clean, json};
+use super::{clean, json, whole};
 use crate::exec::{self, CleanError, Ledger};
 use crate::model::{Digest, Lease, Repository, SetRecord, Span, Tag, size};
 
@@ -109,7 +108,7 @@ pub async fn run(options: &Options, global: &Global, terminal: Terminal) -> Resu
     let report = gather(&loaded, &session, terminal).await?;
     session.close(false).await?;
     if let Some(path) = &options.html {
-        write(path, &page::render(&report))?;
+        whole::write(path, &page::render(&report))?;
     }
     match (global.format, &options.html) {
         (Format::Json, _) => terminal.result(&json::text(&report))?,
@@ -237,20 +236,6 @@ fn promotion(set: &SetRecord) -> Promotion {
             })
             .collect(),
     }
-}
-
-/// Writes a file that has its name only when it is whole.
-fn write(path: &Path, text: &str) -> Result<(), CliError> {
-    use std::io::Write as _;
-    use std::os::unix::fs::PermissionsExt as _;
-    let directory = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
-    let write = || {
-        let mut builder = tempfile::Builder::new();
-        let mut file = builder.permissions(std::fs::Permissions::from_mode(0o666)).tempfile_in(directory)?;
-        file.write_all(text.as_bytes())?;
-        file.persist(path).map_err(|error| error.error)
-    };
-    write().map(drop).map_err(|source| CliError::Io { action: "write", path: path.to_owned(), source })
 }
 
 /// The boxes of a promotion by name, as far as a line holds them; `declared` is how many there are.

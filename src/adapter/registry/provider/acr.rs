@@ -4,7 +4,8 @@
 
 use reqwest::Method;
 
-use super::super::{HttpRegistry, Right, address};
+use super::super::address;
+use super::super::client::{HttpRegistry, Right};
 use super::{meaning, request};
 use crate::model::{Repository, Tag};
 use crate::port::{Deleted, Reference, RegistryError};

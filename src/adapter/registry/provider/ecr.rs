@@ -9,8 +9,8 @@ use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use serde::Deserialize;
 
-use super::super::HttpRegistry;
 use super::super::answer::Answer;
+use super::super::client::HttpRegistry;
 use super::request;
 use crate::model::{Digest, Repository, Timestamp, ecr_account, printable};
 use crate::port::{Deleted, Reference, RegistryError};

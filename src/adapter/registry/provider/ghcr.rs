@@ -5,18 +5,15 @@
 //! downloads are refused: facts, not failures. For 30 days a deleted version can be brought back.
 //! GitHub also answers 404 where a right is missing, so the registry is asked whether it is gone.
 
-use std::collections::HashMap;
-use std::sync::Mutex;
-
 use reqwest::header::{ACCEPT, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
-use super::super::HttpRegistry;
 use super::super::answer::Answer;
+use super::super::client::HttpRegistry;
 use super::super::request::Request;
-use super::super::wire::locked;
 use super::{body, meaning, request};
+use crate::adapter::locked::locked;
 use crate::model::{Digest, Repository};
 use crate::port::{Deleted, Failure, Reference, RegistryError};
 
@@ -24,16 +21,6 @@ const API: &str = "https://api.github.com/";
 
 /// Versions asked for at a time: the most there are.
 const PAGE: usize = 100;
-
-/// Which version a digest is of, as far as it has been listed.
-#[derive(Default)]
-pub(super) struct State {
-    versions: Mutex<HashMap<Repository, HashMap<Digest, u64>>>,
-    /// What was deleted, and can be brought back.
-    deleted: Mutex<HashMap<(Repository, Digest), u64>>,
-    /// Where the packages of an owner are, by repository host and owner.
-    places: Mutex<HashMap<(String, String), Vec<String>>>,
-}
 
 #[derive(Deserialize)]
 struct Version {
@@ -69,7 +56,7 @@ impl HttpRegistry {
         };
         let request = self.versions(Method::DELETE, repository, &[&id.to_string()]).await?;
         let deleted = self.conclude(repository, &at, self.ask(request).await, said).await?;
-        let state = &self.providers.ghcr;
+        let state = &self.providers.github;
         if let Some(versions) = locked(&state.versions).get_mut(repository) {
             versions.remove(digest);
         }
@@ -85,7 +72,7 @@ impl HttpRegistry {
         digest: &Digest,
     ) -> Result<bool, RegistryError> {
         let key = (repository.clone(), digest.clone());
-        let Some(id) = locked(&self.providers.ghcr.deleted).get(&key).copied() else { return Ok(false) };
+        let Some(id) = locked(&self.providers.github.deleted).get(&key).copied() else { return Ok(false) };
         let request = self.versions(Method::POST, repository, &[&id.to_string(), "restore"]).await?;
         let error = match self.ask(request).await {
             Ok(answer) if answer.status.is_success() => None,
@@ -97,7 +84,7 @@ impl HttpRegistry {
                 Err(error)
             }
             _ => {
-                locked(&self.providers.ghcr.deleted).remove(&key);
+                locked(&self.providers.github.deleted).remove(&key);
                 Ok(true)
             }
         }
@@ -109,7 +96,7 @@ impl HttpRegistry {
         repository: &Repository,
         digest: &Digest,
     ) -> Result<Result<u64, Answer>, RegistryError> {
-        let versions = &self.providers.ghcr.versions;
+        let versions = &self.providers.github.versions;
         if let Some(id) = locked(versions).get(repository).and_then(|ids| ids.get(digest)) {
             return Ok(Ok(*id));
         }
@@ -159,7 +146,7 @@ impl HttpRegistry {
     /// `/users/{user}`.
     async fn place(&self, repository: &Repository, owner: &str) -> Result<Vec<String>, RegistryError> {
         let key = (repository.host().to_owned(), owner.to_owned());
-        if let Some(place) = locked(&self.providers.ghcr.places).get(&key) {
+        if let Some(place) = locked(&self.providers.github.places).get(&key) {
             return Ok(place.clone());
         }
         let asked = self.ask(self.github(Method::GET, repository, &["users", owner]).await?).await?;
@@ -178,7 +165,7 @@ impl HttpRegistry {
                 false => vec!["users".to_owned(), account.login],
             }
         };
-        locked(&self.providers.ghcr.places).insert(key, place.clone());
+        locked(&self.providers.github.places).insert(key, place.clone());
         Ok(place)
     }
 

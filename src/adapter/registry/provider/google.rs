@@ -5,8 +5,8 @@ use reqwest::Method;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
+use super::super::client::{HttpRegistry, Right};
 use super::super::deletes::meaning;
-use super::super::{HttpRegistry, Right};
 use super::{LIMIT, body};
 use crate::model::{Digest, Repository};
 use crate::port::{Deleted, Reference, RegistryError};

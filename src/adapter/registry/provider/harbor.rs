@@ -9,7 +9,7 @@ use reqwest::header::HeaderValue;
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 
-use super::super::HttpRegistry;
+use super::super::client::HttpRegistry;
 use super::super::request::Request;
 use super::{body, meaning, request};
 use crate::model::{Digest, Repository, Tag};

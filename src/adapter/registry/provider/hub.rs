@@ -8,12 +8,12 @@ use bytes::Bytes;
 use reqwest::header::HeaderValue;
 use reqwest::{Method, Url};
 use serde::Deserialize;
-use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
+use super::super::address;
 use super::super::auth::secret_header;
+use super::super::client::HttpRegistry;
 use super::super::deletes;
-use super::super::{HttpRegistry, address};
 use super::{body, meaning, request};
 use crate::adapter::credentials::Credential;
 use crate::model::{Digest, Repository, Tag};
@@ -26,10 +26,6 @@ const PAGE: usize = 100;
 
 /// How long a token is used; Hub's live longer.
 const LIFE: Duration = Duration::from_secs(240);
-
-/// The token of Hub's own API.
-#[derive(Default)]
-pub(super) struct State(AsyncMutex<Option<(HeaderValue, Instant)>>);
 
 #[derive(Deserialize)]
 struct Token {
@@ -114,8 +110,9 @@ impl HttpRegistry {
     }
 
     async fn hub_token(&self, repository: &Repository) -> Result<HeaderValue, RegistryError> {
-        let mut slot = self.providers.hub.0.lock().await;
-        if let Some((token, _)) = slot.as_ref().filter(|(_, until)| Instant::now() < *until) {
+        // Of many requests that need it, one asks for it.
+        let mut tokens = self.providers.hub.lock().await;
+        if let Some((token, _)) = tokens.get(repository).filter(|(_, until)| Instant::now() < *until) {
             return Ok(token.clone());
         }
         let url = self.api_url(repository, API, &["v2", "auth", "token"])?;
@@ -129,6 +126,7 @@ impl HttpRegistry {
         let token: Token = body(&answer)?;
         let header = secret_header(&format!("Bearer {}", token.access_token));
         let header = header.ok_or_else(|| answer.untrusted("it holds no token"))?;
-        Ok(slot.insert((header, Instant::now() + LIFE)).0.clone())
+        tokens.insert(repository.clone(), (header.clone(), Instant::now() + LIFE));
+        Ok(header)
     }
 }

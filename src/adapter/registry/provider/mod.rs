@@ -6,26 +6,24 @@
 //! credentials go to a provider's own API only at the place known for it, or declared.
 
 mod acr;
-mod aws;
+pub(super) mod aws;
 mod ecr;
 mod ghcr;
 mod google;
 mod harbor;
 mod hub;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 use serde::de::DeserializeOwned;
 
-pub use self::aws::AwsKeys;
-
+use super::address;
 use super::answer::Answer;
 use super::auth::{basic_header, secret_header};
+use super::client::HttpRegistry;
 use super::request::Request;
-use super::{Declared, HttpRegistry, address};
 use crate::adapter::credentials::Credential;
 use crate::adapter::untag;
 use crate::model::{Digest, Provider, Repository, Tag};
@@ -36,29 +34,6 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The longest answer that is read, in bytes.
 const LIMIT: usize = 16 * 1024 * 1024;
-
-/// What is known of providers.
-#[derive(Default)]
-pub(super) struct Providers {
-    /// By host, who was declared to run it.
-    declared: BTreeMap<String, Provider>,
-    /// By host, where its provider's API was declared to be.
-    apis: BTreeMap<String, String>,
-    pub(super) aws: Option<AwsKeys>,
-    ghcr: ghcr::State,
-    hub: hub::State,
-}
-
-impl Providers {
-    pub(super) fn new(declared: &Declared) -> Self {
-        let hosts = || declared.hosts.iter();
-        Self {
-            declared: hosts().filter_map(|(host, of)| Some((host.clone(), of.provider?))).collect(),
-            apis: hosts().filter_map(|(host, of)| Some((host.clone(), of.api.clone()?))).collect(),
-            ..Self::default()
-        }
-    }
-}
 
 impl HttpRegistry {
     pub(super) fn provider(&self, repository: &Repository) -> Provider {

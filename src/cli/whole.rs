@@ -1,0 +1,29 @@
+//! Files that have their name only when they are whole.
+
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use super::error::CliError;
+
+/// Puts a file with this text at the place of what is there: no reader sees half of it.
+pub fn write(path: &Path, text: &str) -> Result<(), CliError> {
+    let directory = directory(path);
+    let write = || {
+        let mut file =
+            tempfile::Builder::new().prefix(".boxwright-").permissions(mode()).tempfile_in(directory)?;
+        file.write_all(text.as_bytes())?;
+        file.persist(path).map_err(|error| error.error)
+    };
+    write().map(drop).map_err(|source| CliError::Io { action: "write", path: path.to_owned(), source })
+}
+
+/// Returns the directory that a file is made in before it gets this name.
+pub fn directory(path: &Path) -> &Path {
+    path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."))
+}
+
+/// What an ordinary file may have; the process's mask is taken off by the system.
+pub fn mode() -> std::fs::Permissions {
+    std::fs::Permissions::from_mode(0o666)
+}
