@@ -142,6 +142,7 @@ impl CliError {
                     exit::REFUSED
                 }
                 PromoteError::Partly { .. } => exit::PARTLY,
+                PromoteError::Interrupted { .. } => exit::INTERRUPTED,
             },
             Self::Protect(error) => match error {
                 ProtectError::Unreadable(_) => exit::UNREACHABLE,

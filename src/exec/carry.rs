@@ -4,16 +4,20 @@
 //! pulled, rebuilt or uploaded. All boxes' requests go out together; the client bounds how many
 //! are under way.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::build::{release, take_lease};
+use super::clean::PATIENCE;
+use super::content::Content;
 use super::event::{Emit, Event};
 use super::ledger::{Held, Ledger, LedgerError};
-use super::promote::{PromoteError, PromoteReport, record_tag};
+use super::promote::{PromoteError, PromoteReport, Resolution, record_tag};
 use super::{Ports, Setting};
-use crate::model::{Digest, Key, PlanRecord, RawManifest, RecordTag, SetRecord, Tag, Timestamp};
-use crate::plan::{Look, Promoter, PromoterAction, PromoterEnd, PromoterSaw, Promotion, Put, Step, Why};
+use crate::model::{Digest, PlanRecord, RawManifest, Record, RecordTag, SetRecord, Tag, Timestamp};
+use crate::plan::{Promoter, PromoterAction, PromoterEnd, PromoterSaw, Promotion, Put, Step, Why};
 use crate::port::{Reference, RegistryError};
 use crate::retention::pause;
 
@@ -23,11 +27,13 @@ pub(super) struct Carrier<'a> {
     setting: &'a Setting,
     ledger: Ledger<'a>,
     tag: &'a Tag,
-    keys: Vec<Key>,
+    content: Content<'a>,
     emit: Emit<'a>,
     leases: Vec<Held>,
-    /// The bytes that were read, by step.
-    raw: BTreeMap<usize, RawManifest>,
+    /// What the tags held while the lease was taken.
+    under: Option<Result<Vec<Option<Digest>>, PromoteError>>,
+    /// The bytes that the tags are to hold, by step.
+    manifests: Vec<RawManifest>,
     /// The steps of which it was told that their tags stand.
     told: BTreeSet<usize>,
     /// The record that is written twice: as plan and as set.
@@ -38,17 +44,24 @@ pub(super) struct Carrier<'a> {
 }
 
 impl<'a> Carrier<'a> {
-    pub fn new(ports: Ports<'a>, setting: &'a Setting, tag: &'a Tag, keys: Vec<Key>, emit: Emit<'a>) -> Self {
+    pub fn new(
+        ports: Ports<'a>,
+        setting: &'a Setting,
+        tag: &'a Tag,
+        content: Content<'a>,
+        emit: Emit<'a>,
+    ) -> Self {
         let ledger = Ledger::new(ports.registry, &setting.ledger);
         Self {
             ports,
             setting,
             ledger,
             tag,
-            keys,
+            content,
             emit,
             leases: Vec::new(),
-            raw: BTreeMap::new(),
+            under: None,
+            manifests: Vec::new(),
             told: BTreeSet::new(),
             record: None,
             error: None,
@@ -59,20 +72,39 @@ impl<'a> Carrier<'a> {
     /// Promotes what `resolve` plans under the lease, writing what `record` makes of it.
     pub async fn carry(
         mut self,
-        resolve: impl AsyncFn() -> Result<Promotion, PromoteError>,
+        resolve: impl AsyncFn(Vec<Option<Digest>>) -> Result<Resolution, PromoteError>,
         record: impl Fn(&Promotion, Timestamp) -> SetRecord,
+        cancel: &CancellationToken,
     ) -> Result<PromoteReport, PromoteError> {
         let mut promoter = Promoter::default();
+        let mut is_interrupted = false;
         let end = loop {
-            let saw = match promoter.next() {
-                PromoterAction::End(end) => break end,
-                PromoterAction::Resolve => resolve().await.map(|planned| {
-                    let now = self.leases.last().map(|held| held.now(self.ports.clock));
-                    self.record = Some(record(&planned, now.unwrap_or_default()));
-                    self.was_done.get_or_insert(planned.is_done());
-                    PromoterSaw::Planned(Arc::new(planned))
-                }),
-                action => self.act(action, promoter.plan().map_or(&[], |plan| &plan.steps)).await,
+            let action = promoter.next();
+            if let PromoterAction::End(end) = action {
+                break end;
+            }
+            let late = late(cancel, &action);
+            let work = async {
+                match action {
+                    PromoterAction::Resolve => {
+                        self.resolve(&resolve).await.map(|Resolution { promotion, begun, manifests }| {
+                            let now = self.leases.last().map(|held| held.now(self.ports.clock));
+                            self.record = Some(record(&promotion, now.unwrap_or_default()));
+                            self.was_done.get_or_insert(promotion.is_done());
+                            self.manifests = manifests;
+                            PromoterSaw::Planned(Arc::new(promotion), begun)
+                        })
+                    }
+                    action => self.act(action, promoter.plan().map_or(&[], |plan| &plan.steps)).await,
+                }
+            };
+            let saw = tokio::select! {
+                biased;
+                () = late => {
+                    is_interrupted = true;
+                    Err(PromoteError::stopped(self.tag))
+                }
+                saw = work => saw,
             };
             promoter = promoter.observe(saw.unwrap_or_else(|error| {
                 self.error = Some(error);
@@ -87,6 +119,11 @@ impl<'a> Carrier<'a> {
                 let was_done = self.was_done == Some(true);
                 Ok(PromoteReport { seq: plan.seq, was_done, moved, promotion: plan.clone() })
             }
+            (PromoterEnd::Stopped { partly, .. }, plan) if is_interrupted => {
+                let steps = plan.map_or(&[][..], |plan| &plan.steps);
+                let (moved, left) = parted(&partly.unwrap_or_else(|| (0..steps.len()).collect()), steps);
+                Err(PromoteError::Interrupted { tag: self.tag.clone(), moved, left })
+            }
             (PromoterEnd::Stopped { why, partly }, plan) => {
                 let steps = plan.map_or(&[][..], |plan| &plan.steps);
                 let error = self.why(why, plan, steps);
@@ -99,14 +136,31 @@ impl<'a> Carrier<'a> {
         }
     }
 
+    /// Plans from what the tags held while the lease was taken; when it has to do so again, from
+    /// what they hold now.
+    async fn resolve(
+        &mut self,
+        resolve: impl AsyncFn(Vec<Option<Digest>>) -> Result<Resolution, PromoteError>,
+    ) -> Result<Resolution, PromoteError> {
+        let under = match self.under.take() {
+            Some(under) => under,
+            None => self.content.under(self.ports, self.setting, self.tag).await,
+        };
+        resolve(under?).await
+    }
+
     async fn act(&mut self, action: PromoterAction, steps: &[Step]) -> Result<PromoterSaw, PromoteError> {
-        let Self { ports, setting, ledger, tag, emit, .. } = *self;
+        let Self { ports, setting, ledger, tag, content, emit, .. } = *self;
         let registry = ports.registry;
         let at = Reference::Tag(tag.clone());
         let member = |index: usize| steps.get(index).map(|step| &step.member);
         Ok(match action {
             PromoterAction::Lease => {
-                let held = take_lease(ports, setting, ledger, self.keys.clone(), emit).await?;
+                // What the tags hold needs no lease; what is left of it counts from before.
+                let lease = take_lease(ports, setting, ledger, content.keys(), emit);
+                let (held, under) = tokio::join!(lease, content.under(ports, setting, tag));
+                self.under = Some(under);
+                let held = held?;
                 let is_held = held.is_some();
                 self.leases.extend(held);
                 PromoterSaw::Leased { is_held }
@@ -115,29 +169,22 @@ impl<'a> Carrier<'a> {
                 let held = self.leases.last();
                 PromoterSaw::Clock { is_short: held.is_none_or(|held| held.is_short(ports.clock)) }
             }
-            PromoterAction::FindPlan => PromoterSaw::Plan(ledger.digest(&self.record_tag(true)?).await?),
-            PromoterAction::WritePlan => self.write(true).await?,
-            PromoterAction::WriteSet => self.write(false).await?,
-            PromoterAction::Look => {
-                let looks = steps.iter().map(async |step| {
-                    let (member, content) = (&step.member, Reference::Digest(step.member.digest.clone()));
-                    let holds = registry.head(&member.repository, &at);
-                    futures_util::try_join!(holds, registry.get(&member.repository, &content))
-                });
-                let all: Vec<_> = futures_util::future::try_join_all(looks).await?;
-                let look = |(holds, raw): &(_, Option<RawManifest>)| Look {
-                    holds: Option::clone(holds),
-                    is_there: raw.is_some(),
-                };
-                let looks = all.iter().map(look).collect();
-                let raw = all.into_iter().enumerate().filter_map(|(step, (_, raw))| Some((step, raw?)));
-                self.raw = raw.collect();
-                PromoterSaw::Looked(looks)
+            PromoterAction::WritePlan => {
+                let (tag, plan) = self.plan_record()?;
+                ledger.put(&tag, &plan).await?;
+                PromoterSaw::Written
+            }
+            PromoterAction::WriteSet => self.write_set().await?,
+            PromoterAction::Look { is_new } => {
+                let heads = steps.iter().map(|step| registry.head(&step.member.repository, &at));
+                let heads = async { Ok(futures_util::future::try_join_all(heads).await?) };
+                let (found, theirs) = futures_util::try_join!(heads, self.read_plan(is_new))?;
+                theirs.map_or(PromoterSaw::Looked(found), PromoterSaw::Taken)
             }
             PromoterAction::Put(puts) => {
-                let raw = &self.raw;
-                let puts = puts.iter().filter_map(|step| Some((member(*step)?, raw.get(step)?)));
-                let puts = puts.map(|(member, raw)| registry.put(&member.repository, &at, raw));
+                let manifests = &self.manifests;
+                let puts = puts.iter().filter_map(|step| Some((member(*step)?, manifests.get(*step)?)));
+                let puts = puts.map(|(member, manifest)| registry.put(&member.repository, &at, manifest));
                 let done = futures_util::future::join_all(puts).await;
                 PromoterSaw::Put(done.into_iter().map(|done| self.put(done)).collect())
             }
@@ -178,34 +225,45 @@ impl<'a> Carrier<'a> {
         put
     }
 
-    fn record_tag(&self, is_plan: bool) -> Result<Tag, LedgerError> {
-        let (tag, seq) = (self.tag.clone(), self.record.as_ref().map_or(0, |record| record.seq));
-        let record = if is_plan { RecordTag::Plan { tag, seq } } else { RecordTag::Set { tag, seq } };
-        record_tag(self.ledger, record)
+    /// Returns the record that says what is wanted, which is written twice: as plan and as set.
+    fn record(&self) -> Result<&SetRecord, PromoteError> {
+        self.record.as_ref().ok_or_else(|| PromoteError::Lapsed { tag: self.tag.clone() })
     }
 
-    /// Writes one of the two records. Of two promotions of one set at once each may find the
-    /// other's: a plan is then looked at anew, and a set that says the same is as good as ours.
-    async fn write(&self, is_plan: bool) -> Result<PromoterSaw, LedgerError> {
-        let tag = self.record_tag(is_plan)?;
-        let Some(record) = &self.record else { return Ok(PromoterSaw::Written) };
-        let written = match is_plan {
-            true => self.ledger.write(&tag, &PlanRecord(record.clone())).await,
-            false => self.ledger.write(&tag, record).await,
-        };
-        let Err(error @ LedgerError::NotOurs { .. }) = written else {
-            return written.map(|_| PromoterSaw::Written);
-        };
-        if is_plan {
-            let found = self.ledger.digest(&tag).await?;
-            return found.map(|found| PromoterSaw::Plan(Some(found))).ok_or(error);
+    fn plan_record(&self) -> Result<(Tag, RawManifest), PromoteError> {
+        let record = self.record()?;
+        let tag = record_tag(self.ledger, RecordTag::Plan { tag: self.tag.clone(), seq: record.seq })?;
+        Ok((tag, PlanRecord(record.clone()).to_manifest()))
+    }
+
+    /// Reads our plan record back, if it `is_new`; returns somebody else's that stands in its place.
+    async fn read_plan(&self, is_new: bool) -> Result<Option<Digest>, PromoteError> {
+        if !is_new {
+            return Ok(None);
         }
+        let (tag, plan) = self.plan_record()?;
+        match self.ledger.read_back(&tag, &plan).await {
+            Err(error @ LedgerError::NotOurs { .. }) => {
+                Ok(Some(self.ledger.digest(&tag).await?.ok_or(error)?))
+            }
+            done => Ok(done.map(|()| None)?),
+        }
+    }
+
+    /// Writes the set record. One of another promotion that says the same is as good as ours.
+    async fn write_set(&self) -> Result<PromoterSaw, PromoteError> {
+        let record = self.record()?;
+        let tag = record_tag(self.ledger, RecordTag::Set { tag: self.tag.clone(), seq: record.seq })?;
+        let written = self.ledger.write(&tag, record).await;
+        let Err(error @ LedgerError::NotOurs { .. }) = written else {
+            return Ok(written.map(|_| PromoterSaw::Written)?);
+        };
         match self.ledger.read::<SetRecord>(&tag).await? {
             // An older source under our images would let what lies between move the tag back.
             Some(theirs) if theirs.has_images_of(record) && !theirs.source.is_older_than(&record.source) => {
                 Ok(PromoterSaw::Written)
             }
-            _ => Err(error),
+            _ => Err(error.into()),
         }
     }
 
@@ -225,12 +283,6 @@ impl<'a> Carrier<'a> {
                 found: words(found),
                 expected: words(expected),
             },
-            Why::Gone(at) => {
-                let why = steps.get(at).map_or_else(String::new, |step| {
-                    format!("{} is gone from {}", step.member.digest, step.member.repository)
-                });
-                PromoteError::Missing { names: vec![name(at)], why }
-            }
             Why::Taken(found) => {
                 let seq = plan.map_or(0, |plan| plan.seq);
                 let tag = record_tag(self.ledger, RecordTag::Plan { tag: tag.clone(), seq }).unwrap_or(tag);
@@ -242,16 +294,39 @@ impl<'a> Carrier<'a> {
 
     /// Says that it stopped after some tags had moved or may have.
     fn partly(&self, left: &[usize], steps: &[Step], error: &PromoteError) -> PromoteError {
-        let (mut names, mut moved) = (Vec::new(), Vec::new());
-        for (index, step) in steps.iter().enumerate() {
-            if left.contains(&index) { &mut names } else { &mut moved }.push(step.member.name.clone());
-        }
+        let (moved, left) = parted(left, steps);
         PromoteError::Partly {
             tag: self.tag.clone(),
-            name: names.first().cloned().unwrap_or_else(|| "the set record".to_owned()),
+            name: left.first().cloned().unwrap_or_else(|| "the set record".to_owned()),
             why: error.to_string(),
             moved,
-            left: names,
+            left,
+        }
+    }
+}
+
+/// Names the boxes whose tags stand, and those of the steps that are left.
+fn parted(left: &[usize], steps: &[Step]) -> (Vec<String>, Vec<String>) {
+    let names = |is_left: bool| {
+        let steps = steps.iter().enumerate().filter(move |(index, _)| left.contains(index) == is_left);
+        steps.map(|(_, step)| step.member.name.clone()).collect()
+    };
+    (names(false), names(true))
+}
+
+/// Ends when a promotion that was stopped has to let go of this action. Of what was written one
+/// wants to know what came of it, and which tags stand.
+fn late<'a>(cancel: &'a CancellationToken, action: &PromoterAction) -> impl Future<Output = ()> + use<'a> {
+    use PromoterAction::{Clock, Lease, Put, ReadBack, Release, WritePlan, WriteSet};
+    let may_begin = matches!(action, Clock | ReadBack { reads: 0, .. } | Release);
+    let is_waited_for = may_begin || matches!(action, Lease | WritePlan | Put(_) | WriteSet);
+    async move {
+        if cancel.is_cancelled() && !may_begin {
+            return;
+        }
+        cancel.cancelled().await;
+        if is_waited_for {
+            tokio::time::sleep(PATIENCE).await;
         }
     }
 }

@@ -1,12 +1,18 @@
 //! What a promotion promotes: the images of boxes, or those of another promotion.
 
-use super::build::probe;
+use std::collections::BTreeMap;
+
+use super::build::all_known;
 use super::keys::Keyed;
-use super::ledger::Ledger;
-use super::promote::{PromoteError, record_tag};
+use super::ledger::{LedgerError, PastRecords};
+use super::probe::find_all;
+use super::promote::PromoteError;
 use super::{Ports, Setting};
-use crate::model::{ContentTag, Key, RecordTag, Repository, SetName, SetRecord, Source, Tag};
-use crate::plan::{Action, Member, Rollback, State, plan};
+use crate::model::{
+    ContentTag, Digest, Key, RawManifest, Repository, RepositoryError, SetBox, SetName, SetRecord, Source,
+    Tag,
+};
+use crate::plan::{Action, Member, Rollback, Seen, plan};
 use crate::port::Reference;
 
 /// What is promoted.
@@ -55,17 +61,60 @@ impl Content<'_> {
         }
     }
 
-    /// Resolves what is promoted to digests, once, and looks at what stands under the tag.
+    /// Asks what stands under the tag, for each image in its order.
+    pub(super) async fn under(
+        &self,
+        ports: Ports<'_>,
+        setting: &Setting,
+        tag: &Tag,
+    ) -> Result<Vec<Option<Digest>>, PromoteError> {
+        let at = Reference::Tag(tag.clone());
+        let repositories = match self {
+            Self::Boxes(boxes) => boxes.iter().map(|keyed| keyed.wanted.repository.clone()).collect(),
+            Self::Set(taken) => {
+                let place = |member| place(setting.ledger.host(), member);
+                taken.set.boxes.iter().map(place).collect::<Result<Vec<_>, _>>()?
+            }
+        };
+        let heads = repositories.iter().map(|repository| ports.registry.head(repository, &at));
+        Ok(futures_util::future::try_join_all(heads).await?)
+    }
+
+    /// Resolves what is promoted to digests, once, and reads the manifests, with the markers of a
+    /// list of the ledger that is read meanwhile.
     pub(super) async fn resolve(
         &self,
         ports: Ports<'_>,
         setting: &Setting,
-        ledger: Ledger<'_>,
-        tag: &Tag,
-    ) -> Result<Vec<Member>, PromoteError> {
+        past: impl Future<Output = Result<PastRecords, LedgerError>>,
+    ) -> Result<(PastRecords, Vec<Resolved>), PromoteError> {
         match self {
-            Self::Boxes(boxes) => of_boxes(ports, setting, boxes, tag).await,
-            Self::Set(taken) => of_set(ports, ledger, &taken.set, tag).await,
+            Self::Boxes(boxes) => of_boxes(ports, boxes, past).await,
+            Self::Set(taken) => of_set(ports, setting, &taken.set, past).await,
+        }
+    }
+}
+
+/// An image that is to be promoted.
+#[derive(Debug, Clone)]
+pub(super) struct Resolved {
+    pub name: String,
+    pub repository: Repository,
+    /// The content tag it was resolved by.
+    pub tag: ContentTag,
+    /// The very bytes that the promoted tag is to hold.
+    pub manifest: RawManifest,
+}
+
+impl Resolved {
+    /// Returns it as a promotion sees it, with what stands under the promoted tag.
+    pub fn member(&self, now: Option<Digest>) -> Member {
+        Member {
+            name: self.name.clone(),
+            repository: self.repository.clone(),
+            tag: self.tag.clone(),
+            digest: self.manifest.digest().clone(),
+            now,
         }
     }
 }
@@ -73,67 +122,64 @@ impl Content<'_> {
 /// Resolves boxes by their keys, and checks that they were built on each other.
 async fn of_boxes(
     ports: Ports<'_>,
-    setting: &Setting,
     boxes: &[Keyed],
-    tag: &Tag,
-) -> Result<Vec<Member>, PromoteError> {
-    let seen = probe(ports, setting, boxes).await?;
+    past: impl Future<Output = Result<PastRecords, LedgerError>>,
+) -> Result<(PastRecords, Vec<Resolved>), PromoteError> {
+    let (past, found) = find_all(ports.registry, boxes, past).await?;
     let wanted: Vec<_> = boxes.iter().map(|keyed| keyed.wanted.clone()).collect();
+    let seen = wanted.iter().zip(&found).map(|(want, found)| (want.name.clone(), found.seen.clone()));
+    let seen: BTreeMap<String, Seen> = seen.collect();
+    all_known(&seen)?;
     let rows = plan(&wanted, &seen);
     let missing: Vec<_> = rows.iter().filter(|row| row.action != Action::Use).collect();
     if let Some(first) = missing.first() {
         let names = missing.iter().map(|row| row.name.clone()).collect();
         return Err(PromoteError::Missing { names, why: first.reason.clone() });
     }
-    let read = boxes.iter().map(|keyed| async {
-        let want = &keyed.wanted;
-        let now = ports.registry.head(&want.repository, &tag.clone().into()).await?;
-        let Some((State::Present { digest, .. }, generation)) =
-            seen.get(&want.name).map(|seen| (&seen.state, seen.generation))
-        else {
-            let names = vec![want.name.clone()];
-            return Err(PromoteError::Missing { names, why: "was not probed".to_owned() });
-        };
-        Ok(Member {
-            name: want.name.clone(),
-            repository: want.repository.clone(),
-            tag: want.tag.with_generation(generation),
-            digest: digest.clone(),
-            now,
-        })
+    let resolved = wanted.into_iter().zip(found).map(|(want, found)| {
+        let missing =
+            || PromoteError::Missing { names: vec![want.name.clone()], why: "was not read".to_owned() };
+        let manifest = found.manifest.ok_or_else(missing)?;
+        let tag = want.tag.with_generation(found.seen.generation);
+        Ok(Resolved { name: want.name, repository: want.repository, tag, manifest })
     });
-    futures_util::future::try_join_all(read).await
+    Ok((past, resolved.collect::<Result<_, PromoteError>>()?))
 }
 
-/// Looks at the images of another promotion: each has to be there, and not condemned.
+/// Reads the images of another promotion: each has to be there, and not condemned.
 async fn of_set(
     ports: Ports<'_>,
-    ledger: Ledger<'_>,
+    setting: &Setting,
     set: &SetRecord,
-    tag: &Tag,
-) -> Result<Vec<Member>, PromoteError> {
-    let read = set.boxes.iter().map(|member| async move {
+    past: impl Future<Output = Result<PastRecords, LedgerError>>,
+) -> Result<(PastRecords, Vec<Resolved>), PromoteError> {
+    let read = set.boxes.iter().map(async |member| {
+        let repository = place(setting.ledger.host(), member)?;
+        let manifest = ports.registry.get(&repository, &member.digest.clone().into()).await?;
+        Ok((repository, manifest))
+    });
+    let past = async { Ok::<_, PromoteError>(past.await?) };
+    let (past, read) = futures_util::try_join!(past, futures_util::future::try_join_all(read))?;
+    let resolved = set.boxes.iter().zip(read).map(|(member, (repository, manifest))| {
         let missing = |why: String| PromoteError::Missing { names: vec![member.name.clone()], why };
-        let content_tag = ContentTag::read(&member.content_tag)
+        let tag = ContentTag::read(&member.content_tag)
             .ok_or_else(|| missing(format!("its record names the tag {}", member.content_tag)))?;
-        let repository = Repository::new(ledger.repository().host(), &member.repository)
-            .map_err(|error| missing(error.to_string()))?;
-        let over = RecordTag::Over { key: member.key.clone(), generation: content_tag.generation() };
-        let digest = Reference::Digest(member.digest.clone());
-        if ledger.has(&record_tag(ledger, over)?).await? {
+        if past.is_over(&member.key, tag.generation()) {
             return Err(missing(format!("{} was condemned by clean", member.digest)));
         }
-        if ports.registry.head(&repository, &digest).await?.is_none() {
-            return Err(missing(format!("{} is gone from {repository}", member.digest)));
-        }
-        let now = ports.registry.head(&repository, &tag.clone().into()).await?;
-        Ok(Member {
-            name: member.name.clone(),
-            repository,
-            tag: content_tag,
-            digest: member.digest.clone(),
-            now,
-        })
+        let gone = || missing(format!("{} is gone from {repository}", member.digest));
+        let manifest = manifest.ok_or_else(gone)?;
+        Ok(Resolved { name: member.name.clone(), repository, tag, manifest })
     });
-    futures_util::future::try_join_all(read).await
+    let resolved = resolved.collect::<Result<_, PromoteError>>()?;
+    Ok((past, resolved))
+}
+
+/// Returns where an image of another promotion is kept.
+fn place(host: &str, member: &SetBox) -> Result<Repository, PromoteError> {
+    let missing = |error: RepositoryError| PromoteError::Missing {
+        names: vec![member.name.clone()],
+        why: error.to_string(),
+    };
+    Repository::new(host, &member.repository).map_err(missing)
 }

@@ -1,6 +1,8 @@
 //! Promotion to another registry, or to other repositories of the same one: the images are
 //! copied, then promoted there, with a ledger of its own.
 
+use tokio_util::sync::CancellationToken;
+
 use super::attached::Copier;
 use super::build::{release, take_lease};
 use super::content::Content;
@@ -14,7 +16,8 @@ use crate::plan::{Member, Promotion, Rollback, Step, StepState};
 /// Promotes a set to where `target` says. Content goes first, tags follow, the set record in the
 /// target's ledger comes last; a copy that was cut off goes on where it stopped.
 ///
-/// Leases keep the images on both sides until the target's plan record stands.
+/// Leases keep the images on both sides until the target's plan record stands. When `cancel` is
+/// cancelled no tag moves any more, and what was copied by then need not be copied again.
 pub async fn promote_to(
     ports: Ports<'_>,
     setting: &Setting,
@@ -22,6 +25,7 @@ pub async fn promote_to(
     content: Content<'_>,
     options: &PromoteOptions,
     emit: Emit<'_>,
+    cancel: &CancellationToken,
 ) -> Result<PromoteReport, PromoteError> {
     let here = Ledger::new(ports.registry, &setting.ledger);
     let there = Ledger::new(ports.registry, &target.ledger);
@@ -30,20 +34,27 @@ pub async fn promote_to(
         // Where we may only read, whoever may write keeps them.
         leases.extend(take_lease(ports, setting, here, content.keys(), emit).await?);
     }
-    let members = content.resolve(ports, setting, here, &options.tag).await?;
-    let members: Vec<(Member, Repository)> = members
-        .into_iter()
-        .map(|member| Ok((member.clone(), in_target(setting, target, member)?)))
-        .collect::<Result<_, PromoteError>>()?;
+    // The past that matters is that of the target.
+    let (_, resolved) = content.resolve(ports, setting, here.markers()).await?;
+    let in_target = |member: Member| Ok((member.clone(), in_target(setting, target, member)?));
+    let members = resolved.iter().map(|one| in_target(one.member(None)));
+    let members: Vec<(Member, Repository)> = members.collect::<Result<_, PromoteError>>()?;
     let taken = as_set(setting, content, options, &members);
     let result = if options.apply {
         let held = take_lease(ports, target, there, content.keys(), emit).await?;
-        let copied = match &held {
-            Some(_) => copy(ports, &members, emit).await,
-            None => Err(PromoteError::ReadOnly),
+        let copied = async {
+            match &held {
+                Some(_) => copy(ports, &members, emit).await,
+                None => Err(PromoteError::ReadOnly),
+            }
+        };
+        let copied = tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(PromoteError::stopped(&options.tag)),
+            copied = copied => copied,
         };
         let done = match copied {
-            Ok(()) => promote(ports, target, Content::Set(&taken), options, emit).await,
+            Ok(()) => promote(ports, target, Content::Set(&taken), options, emit, cancel).await,
             Err(error) => Err(error),
         };
         release(there, held.as_slice(), emit).await;
@@ -110,7 +121,8 @@ async fn plan_only(
         let now = ports.registry.head(to, &options.tag.clone().into()).await?;
         moved.push(Member { repository: to.clone(), now, ..member.clone() });
     }
-    let promotion = planned(target, there, Content::Set(taken), moved, options).await?;
+    let past = there.past(&options.tag).await?;
+    let promotion = planned(target, there, Content::Set(taken), moved, &past, options).await?;
     let (seq, was_done) = (promotion.seq, promotion.is_done());
     Ok(PromoteReport { seq, was_done, moved: Vec::new(), promotion })
 }

@@ -128,7 +128,7 @@ pub async fn against(
     match inspect(registry, repository, &at, platform).await {
         Ok(Some(image)) => {
             let key = image.labels.key.ok_or_else(|| not_ours("its labels hold no key".to_owned()))?;
-            Ok(Against { key, digest: Some(image.digest) })
+            Ok(Against { key, digest: Some(image.manifest.digest().clone()) })
         }
         Ok(None) => Err(ExplainError::NoImage { repository: repository.clone(), at: at.to_string() }),
         Err(Unread::Registry(error)) => Err(error.into()),

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::{FutureExt, StreamExt};
 use oci_spec::image::ImageConfiguration;
 
+use super::keys::Keyed;
+use super::ledger::PastRecords;
 use crate::model::{
-    Descriptor, Digest, Document, Generation, Image, Key, MediaType, Platform, RecordTag, Repository, Tag,
+    Descriptor, Digest, Document, Generation, Image, Key, MediaType, Platform, RawManifest, RecordTag,
+    Repository,
 };
 use crate::plan::{Recorded, Seen, State, Wanted};
 use crate::port::{Reference, Registry, RegistryError};
@@ -38,6 +42,34 @@ pub async fn observe_all(
         .await
 }
 
+/// What stands for a box, and the bytes of its manifest where it is present.
+pub(super) struct Found {
+    pub seen: Seen,
+    pub manifest: Option<RawManifest>,
+}
+
+/// Observes all boxes at once, in their order, with the markers of a list of the ledger that is
+/// read meanwhile.
+pub(super) async fn find_all<E>(
+    registry: &dyn Registry,
+    boxes: &[Keyed],
+    past: impl Future<Output = Result<PastRecords, E>>,
+) -> Result<(PastRecords, Vec<Found>), E> {
+    let find = async |keyed: &Keyed, generation| {
+        find(registry, &keyed.wanted, generation, &keyed.spec.platform).await
+    };
+    let first = join_all(boxes.iter().map(|keyed| find(keyed, Generation(0))));
+    let (past, first) = futures_util::try_join!(past, first.map(Ok))?;
+    // What a marker ends does not count, whatever its tag holds.
+    let found =
+        boxes.iter().zip(first).map(async |(keyed, first)| match past.generation(keyed.wanted.key()) {
+            Generation(0) => first,
+            current => find(keyed, current).await,
+        });
+    let found = join_all(found).await;
+    Ok((past, found))
+}
+
 /// Observes one box: the current generation of its key, and what stands under its tag.
 pub async fn observe(
     registry: &dyn Registry,
@@ -48,14 +80,13 @@ pub async fn observe(
     let mut generation = Generation(0);
     loop {
         // Marker and tag are asked for together; the tag's answer counts only without a marker.
-        let tag = want.tag.with_generation(generation).tag();
-        let (over, state) = tokio::join!(
+        let (over, found) = tokio::join!(
             is_over(registry, ledger, want.key(), generation),
-            state(registry, want, &tag, generation, platform),
+            find(registry, want, generation, platform),
         );
         match over {
             Ok(true) => generation = generation.next(),
-            Ok(false) => return Seen { generation, state },
+            Ok(false) => return found.seen,
             Err(error) => return Seen { generation, state: unknown(&error) },
         }
     }
@@ -78,28 +109,26 @@ async fn is_over(
     Ok(registry.head(ledger, &tag.into()).await?.is_some())
 }
 
-async fn state(
-    registry: &dyn Registry,
-    want: &Wanted,
-    tag: &Tag,
-    generation: Generation,
-    platform: &Platform,
-) -> State {
-    match inspect(registry, &want.repository, &tag.clone().into(), platform).await {
-        Ok(None) => State::Missing,
-        Err(Unread::Registry(error)) => unknown(&error),
-        Err(Unread::Broken(why)) => State::Broken { why },
-        Ok(Some(inspected)) => {
-            if inspected.labels.key.as_ref() != Some(want.key()) {
-                return State::Broken { why: "its labels hold another key".to_owned() };
-            }
-            if inspected.labels.generation != Some(generation) {
-                return State::Broken { why: "its labels hold another generation".to_owned() };
-            }
-            State::Present {
-                digest: inspected.digest,
-                recorded: Recorded { parents: inspected.labels.parents, size: inspected.size },
-            }
+/// Looks at one generation of a box, whether a marker ends it or not.
+async fn find(registry: &dyn Registry, want: &Wanted, generation: Generation, platform: &Platform) -> Found {
+    let at = want.tag.with_generation(generation).tag().into();
+    let inspected = inspect(registry, &want.repository, &at, platform).await;
+    let absent = |state| Found { seen: Seen { generation, state }, manifest: None };
+    let broken = |why: &str| absent(State::Broken { why: why.to_owned() });
+    match inspected {
+        Ok(None) => absent(State::Missing),
+        Err(Unread::Registry(error)) => absent(unknown(&error)),
+        Err(Unread::Broken(why)) => absent(State::Broken { why }),
+        Ok(Some(Inspected { labels, .. })) if labels.key.as_ref() != Some(want.key()) => {
+            broken("its labels hold another key")
+        }
+        Ok(Some(Inspected { labels, .. })) if labels.generation != Some(generation) => {
+            broken("its labels hold another generation")
+        }
+        Ok(Some(Inspected { manifest, labels, size })) => {
+            let (digest, recorded) = (manifest.digest().clone(), Recorded { parents: labels.parents, size });
+            let seen = Seen { generation, state: State::Present { digest, recorded } };
+            Found { seen, manifest: Some(manifest) }
         }
     }
 }
@@ -111,7 +140,8 @@ fn unknown(error: &RegistryError) -> State {
 /// What an image says of itself.
 #[derive(Debug, Clone)]
 pub(super) struct Inspected {
-    pub digest: Digest,
+    /// What stands under the tag: its own manifest, or the index it is in.
+    pub manifest: RawManifest,
     pub labels: Labels,
     /// The sum of its layers' sizes as stored, in bytes.
     pub size: u64,
@@ -160,11 +190,8 @@ pub(super) async fn inspect(
         }
     };
     let labels = labels(registry, repository, &image).await?;
-    Ok(Some(Inspected {
-        digest: raw.digest().clone(),
-        labels,
-        size: image.layers.iter().map(|layer| layer.size).fold(0, u64::saturating_add),
-    }))
+    let size = image.layers.iter().map(|layer| layer.size).fold(0, u64::saturating_add);
+    Ok(Some(Inspected { manifest: raw, labels, size }))
 }
 
 /// What an image's labels say.

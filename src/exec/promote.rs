@@ -5,14 +5,16 @@
 
 use std::collections::BTreeMap;
 
+use tokio_util::sync::CancellationToken;
+
 use super::build::BuildError;
 use super::carry::Carrier;
 use super::content::Content;
 use super::copy::CopyError;
 use super::event::Emit;
-use super::ledger::{Ledger, LedgerError};
+use super::ledger::{Ledger, LedgerError, PastRecords};
 use super::{Ports, Setting};
-use crate::model::{Digest, RecordTag, SetBox, SetRecord, Tag};
+use crate::model::{Digest, RawManifest, RecordTag, SetBox, SetRecord, Tag};
 use crate::plan::{Member, Promotion, Refusal, Step, StepState, Wish, promotion};
 use crate::port::RegistryError;
 use crate::retention::is_over;
@@ -101,6 +103,16 @@ pub enum PromoteError {
         /// The boxes whose tags do not.
         left: Vec<String>,
     },
+    /// It was stopped; what had begun was waited for, for a moment.
+    #[error("promotion to {tag} was interrupted; {}", how_far(moved, left))]
+    Interrupted {
+        /// The tag.
+        tag: Tag,
+        /// The boxes whose tags point to their wanted digest.
+        moved: Vec<String>,
+        /// The boxes whose tags do not, or are not known to.
+        left: Vec<String>,
+    },
     /// The lease ended again and again before the next write.
     #[error("the lease ended again and again before promotion to {tag} was done")]
     Lapsed {
@@ -125,40 +137,90 @@ fn list(names: &[String]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
+fn how_far(moved: &[String], left: &[String]) -> String {
+    match (moved.is_empty(), left.is_empty()) {
+        (true, _) => "no tag is known to have moved".to_owned(),
+        (false, true) => format!("moved: {}; left: the set record", list(moved)),
+        (false, false) => format!("moved: {}; left: {}", list(moved), list(left)),
+    }
+}
+
 /// Promotes a set.
 ///
 /// The lease keeps the images until the plan record stands, which keeps them from then on.
+/// When `cancel` is cancelled what was sent is waited for, for a moment, and nothing new is
+/// written.
 pub async fn promote(
     ports: Ports<'_>,
     setting: &Setting,
     content: Content<'_>,
     options: &PromoteOptions,
     emit: Emit<'_>,
+    cancel: &CancellationToken,
 ) -> Result<PromoteReport, PromoteError> {
     let ledger = Ledger::new(ports.registry, &setting.ledger);
-    let resolve = async || plan_promotion(ports, setting, ledger, content, options).await;
+    let resolve = async |now| resolve(ports, setting, ledger, content, options, now).await;
+    let look = async || resolve(content.under(ports, setting, &options.tag).await?).await;
     if !options.apply {
-        let promotion = resolve().await?;
+        let promotion = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Err(PromoteError::stopped(&options.tag)),
+            looked = look() => looked?.promotion,
+        };
         let (seq, was_done) = (promotion.seq, promotion.is_done());
         return Ok(PromoteReport { seq, was_done, moved: Vec::new(), promotion });
     }
     let record = |planned: &Promotion, now| record(setting, content, options, planned, now);
-    match Carrier::new(ports, setting, &options.tag, content.keys(), emit).carry(&resolve, record).await {
+    let carrier = Carrier::new(ports, setting, &options.tag, content, emit);
+    match carrier.carry(&resolve, record, cancel).await {
         // Whoever may not even read has a wrong password, and not too few rights.
-        Err(PromoteError::ReadOnly) => Err(resolve().await.err().unwrap_or(PromoteError::ReadOnly)),
+        Err(PromoteError::ReadOnly) => Err(look().await.err().unwrap_or(PromoteError::ReadOnly)),
         done => done,
     }
 }
 
-async fn plan_promotion(
+impl PromoteError {
+    /// It was stopped before any tag moved.
+    pub(super) fn stopped(tag: &Tag) -> Self {
+        Self::Interrupted { tag: tag.clone(), moved: Vec::new(), left: Vec::new() }
+    }
+}
+
+/// What was resolved, and planned from it.
+pub(super) struct Resolution {
+    pub promotion: Promotion,
+    /// The plan record of its count, if somebody else has begun one.
+    pub begun: Option<Digest>,
+    /// The manifests that the tags are to hold, by step.
+    pub manifests: Vec<RawManifest>,
+}
+
+/// Reads what is promoted and the tag's past, and plans from `now`, what the tags hold.
+async fn resolve(
     ports: Ports<'_>,
     setting: &Setting,
     ledger: Ledger<'_>,
     content: Content<'_>,
     options: &PromoteOptions,
-) -> Result<Promotion, PromoteError> {
-    let members = content.resolve(ports, setting, ledger, &options.tag).await?;
-    planned(setting, ledger, content, members, options).await
+    now: Vec<Option<Digest>>,
+) -> Result<Resolution, PromoteError> {
+    let (past, resolved) = content.resolve(ports, setting, ledger.past(&options.tag)).await?;
+    let is_there = resolved.iter().zip(&now).all(|(one, now)| now.as_ref() == Some(one.manifest.digest()));
+    // A promotion of this very set that has ended meanwhile left nothing to do.
+    let now = match !is_there && past.is_last(&resolved) {
+        true => content.under(ports, setting, &options.tag).await?,
+        false => now,
+    };
+    let members = resolved.iter().zip(now).map(|(one, now)| one.member(now)).collect();
+    let promotion = planned(setting, ledger, content, members, &past, options).await?;
+    let begun = match past.next {
+        _ if promotion.is_resumed || promotion.is_done() => None,
+        Some((seq, begun)) if seq == promotion.seq => begun,
+        // A record that was listed has vanished, so that the count is another one.
+        _ => ledger.begun(&options.tag, promotion.seq).await?,
+    };
+    let manifests = resolved.into_iter().map(|one| one.manifest).collect();
+    Ok(Resolution { promotion, begun, manifests })
 }
 
 /// Plans the promotion of what was resolved.
@@ -167,9 +229,9 @@ pub(super) async fn planned(
     ledger: Ledger<'_>,
     content: Content<'_>,
     members: Vec<Member>,
+    past: &PastRecords,
     options: &PromoteOptions,
 ) -> Result<Promotion, PromoteError> {
-    let past = ledger.past(&options.tag).await?;
     if let Some(ending) = &past.ending
         && !is_over(ending, ledger.now().await?)
     {

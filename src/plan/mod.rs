@@ -8,5 +8,5 @@ mod rollback;
 
 pub use build::{Action, Recorded, Row, Seen, State, Wanted, plan};
 pub use promote::{Member, Past, Promotion, Refusal, Step, StepState, Wish, promotion};
-pub use promoter::{Look, Promoter, PromoterAction, PromoterEnd, PromoterSaw, Put, Why};
+pub use promoter::{Promoter, PromoterAction, PromoterEnd, PromoterSaw, Put, Why};
 pub use rollback::{Rollback, rollback};

@@ -6,12 +6,11 @@
 //!
 //! | step | asks for | then |
 //! | --- | --- | --- |
-//! | lease | every key of the set | resolve |
-//! | resolve | what stands for each box, under each tag, and in the ledger ([`super::promotion`]) | done → end |
+//! | lease | every key of the set, and meanwhile what each tag holds | resolve |
+//! | resolve | the ledger, and the very bytes of what stands for each box ([`super::promotion`]); somebody else has begun → resolve again: of the same set → look; else conflict | done → end; else clock, write plan |
 //! | clock | too little of the lease left → lease and resolve again | the write that it was read for |
-//! | find plan | somebody else has begun → resolve again: of the same set → look; else conflict | write plan |
-//! | write plan | from here on the plan record keeps the images; somebody else's stands → as above | look |
-//! | look | what each tag holds, and the very bytes it is to hold; a third value → conflict; bytes gone → end | all wanted → clock, write set; else clock, put |
+//! | write plan | from here on the plan record keeps the images | look |
+//! | look | what each tag holds, a third value → conflict; the plan record, somebody else's stands → as above | all wanted → clock, write set; else clock, put |
 //! | put | those tags that do not hold what is wanted | read back |
 //! | read back | every tag, once all are written: of two promotions that end well one stands whole. A third value → conflict; not shown yet → again; a put that failed → end | clock, write set |
 //! | write set | the record that it is done | end |
@@ -48,10 +47,11 @@ enum At {
     #[default]
     Leasing,
     Resolving,
-    Finding,
     Timing(Write),
     Writing,
-    Looking,
+    Looking {
+        is_new: bool,
+    },
     Putting,
     ReadingBack {
         steps: Vec<usize>,
@@ -78,16 +78,17 @@ enum Write {
 pub enum PromoterAction {
     /// Lease all keys of the set.
     Lease,
-    /// See what stands, and plan.
+    /// See what stands, and plan; see whether somebody else has begun a promotion of that count.
     Resolve,
-    /// Look for a plan record of the same count.
-    FindPlan,
     /// See what is left of the lease.
     Clock,
-    /// Write the plan record and read it back.
+    /// Write the plan record.
     WritePlan,
-    /// Ask what all tags hold, and read the content that each is to hold.
-    Look,
+    /// Ask what all tags hold.
+    Look {
+        /// Whether the plan record was only just written, and is to be read back as well.
+        is_new: bool,
+    },
     /// Write the tags of these steps.
     Put(Vec<usize>),
     /// Read the tags of these steps, for the `reads`-th time after the first.
@@ -113,19 +114,19 @@ pub enum PromoterSaw {
         /// Whether it stands.
         is_held: bool,
     },
-    /// What is to be done.
-    Planned(Arc<Promotion>),
-    /// A plan record of the same count that is not ours, if there is one.
-    Plan(Option<Digest>),
+    /// What is to be done, and a plan record of the same count that is not ours, if there is one.
+    Planned(Arc<Promotion>, Option<Digest>),
+    /// A plan record that is not ours stands where ours was written.
+    Taken(Digest),
     /// Whether too little of the lease is left.
     Clock {
         /// Whether it is.
         is_short: bool,
     },
-    /// The record was written and read back.
+    /// The record was written.
     Written,
-    /// What was looked at, for all steps in their order.
-    Looked(Vec<Look>),
+    /// What the tags hold, for all steps in their order.
+    Looked(Vec<Option<Digest>>),
     /// What came of the writes, in the order in which they were asked for.
     Put(Vec<Put>),
     /// What the tags hold, in the order in which they were asked for.
@@ -134,15 +135,6 @@ pub enum PromoterSaw {
     Done,
     /// It failed.
     Failed,
-}
-
-/// What stands for a step.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Look {
-    /// What its tag holds.
-    pub holds: Option<Digest>,
-    /// Whether the content that the tag is to hold is there.
-    pub is_there: bool,
 }
 
 /// What came of the write of a tag.
@@ -192,8 +184,6 @@ pub enum Why {
         /// What it should hold.
         expected: Option<Digest>,
     },
-    /// The content of a step is gone.
-    Gone(usize),
     /// The lease lapsed again and again.
     Lapsed,
 }
@@ -214,10 +204,9 @@ impl Promoter {
         match &self.at {
             At::Leasing => PromoterAction::Lease,
             At::Resolving => PromoterAction::Resolve,
-            At::Finding => PromoterAction::FindPlan,
             At::Timing(_) => PromoterAction::Clock,
             At::Writing => PromoterAction::WritePlan,
-            At::Looking => PromoterAction::Look,
+            At::Looking { is_new } => PromoterAction::Look { is_new: *is_new },
             At::Putting => PromoterAction::Put(self.left()),
             At::ReadingBack { steps, reads, .. } => {
                 PromoterAction::ReadBack { steps: steps.clone(), reads: *reads }
@@ -235,23 +224,20 @@ impl Promoter {
             (At::Resolving, PromoterSaw::Failed) if !self.has_written => At::Releasing(Why::Failed),
             (At::Leasing, PromoterSaw::Leased { is_held: true }) => At::Resolving,
             (At::Leasing, PromoterSaw::Leased { is_held: false }) => self.stop(Why::ReadOnly),
-            (At::Resolving, PromoterSaw::Planned(plan)) => {
+            (At::Resolving, PromoterSaw::Planned(plan, found)) => {
                 let (is_done, is_resumed) = (plan.is_done(), plan.is_resumed);
                 self.plan = Some(plan);
                 self.standing.clear();
-                match (is_done, is_resumed, self.taken.clone()) {
-                    (true, _, _) => At::Timing(Write::Report),
-                    (false, true, _) => At::Looking,
+                match (self.taken.clone(), found) {
+                    _ if is_done => At::Timing(Write::Report),
+                    _ if is_resumed => At::Looking { is_new: false },
                     // Their set is another one.
-                    (false, false, Some(found)) => self.stop(Why::Taken(found)),
-                    (false, false, None) => At::Finding,
+                    (Some(taken), _) => self.stop(Why::Taken(taken)),
+                    (None, Some(found)) => self.taken_by(found),
+                    (None, None) => At::Timing(Write::Plan),
                 }
             }
-            (At::Finding, PromoterSaw::Plan(None)) => At::Timing(Write::Plan),
-            (At::Finding | At::Writing, PromoterSaw::Plan(Some(found))) => {
-                self.taken = Some(found);
-                At::Resolving
-            }
+            (At::Looking { is_new: true }, PromoterSaw::Taken(found)) => self.taken_by(found),
             (At::Timing(_), PromoterSaw::Clock { is_short: true }) => {
                 self.leases += 1;
                 if self.leases < LEASES { At::Leasing } else { self.stop(Why::Lapsed) }
@@ -262,9 +248,9 @@ impl Promoter {
             (At::Timing(Write::Report), PromoterSaw::Clock { .. }) => {
                 At::Ended(PromoterEnd::Done { moved: self.moved.clone() })
             }
-            (At::Writing, PromoterSaw::Written) => At::Looking,
-            (At::Looking, PromoterSaw::Looked(looks)) if looks.len() == self.steps().len() => {
-                self.looked(looks)
+            (At::Writing, PromoterSaw::Written) => At::Looking { is_new: true },
+            (At::Looking { .. }, PromoterSaw::Looked(found)) if found.len() == self.steps().len() => {
+                self.looked(found)
             }
             (At::Putting, PromoterSaw::Put(puts)) if puts.len() == self.left().len() => {
                 self.has_written |= puts.iter().any(|put| *put != Put::Refused);
@@ -285,17 +271,21 @@ impl Promoter {
         self
     }
 
-    fn looked(&mut self, looks: Vec<Look>) -> At {
+    /// Somebody else has begun: perhaps with the same set.
+    fn taken_by(&mut self, found: Digest) -> At {
+        self.taken = Some(found);
+        At::Resolving
+    }
+
+    fn looked(&mut self, found: Vec<Option<Digest>>) -> At {
         let mut wrong = None;
-        for (step, look) in looks.into_iter().enumerate() {
+        for (step, found) in found.into_iter().enumerate() {
             let Some(of) = self.step(step) else { continue };
-            if look.holds.as_ref() == Some(&of.member.digest) {
+            if found.as_ref() == Some(&of.member.digest) {
                 self.standing.insert(step);
-            } else if look.holds != of.before {
+            } else if found != of.before {
                 let expected = of.before.clone();
-                wrong.get_or_insert(Why::Conflict { step, found: look.holds, expected });
-            } else if !look.is_there {
-                wrong.get_or_insert(Why::Gone(step));
+                wrong.get_or_insert(Why::Conflict { step, found, expected });
             }
         }
         match wrong {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use boxwright::model::{ContentTag, Digest, Generation, SetBox, SetRecord, Source, Timestamp};
 use boxwright::plan::{
-    Look, Member, Past, Promoter, PromoterAction, PromoterEnd, PromoterSaw, Put, Why, Wish, promotion,
+    Member, Past, Promoter, PromoterAction, PromoterEnd, PromoterSaw, Promotion, Put, Why, Wish, promotion,
 };
 
 use super::registry::{At, Cell, GENERATIONS, Id, NAMES, Rec, RecBox, Request, Store};
@@ -18,18 +18,22 @@ pub struct Promoting {
     pub keys: Vec<u8>,
     promoter: Promoter,
     op: Op,
+    /// What the tags held when they were asked for, for the plan.
+    under: Option<Vec<Option<Id>>>,
+    /// What the ledger held when it was listed.
+    listed: Option<Listed>,
     /// What was found for each key so far.
     found: Vec<(u8, Id)>,
+    /// What was planned, until it is known whether somebody else has begun.
+    planned: Option<Arc<Promotion>>,
     pub slots: Vec<u8>,
     taken: u8,
     rec: Option<Rec>,
     seq: usize,
     /// What the tags really held when they were asked for.
     headed: Vec<Option<Id>>,
-    /// What the tag holds whose content is looked for next.
-    head: Option<Option<Id>>,
     /// What was looked at so far.
-    looks: Vec<Look>,
+    looks: Vec<Option<Digest>>,
     /// What was read back so far.
     holds: Vec<Option<Digest>>,
     pub is_in_window: bool,
@@ -42,15 +46,26 @@ enum Op {
     Idle,
     PutLease,
     ReadLease,
-    /// The marker and tag of a generation of the key that comes next are read.
-    Look {
-        generation: u8,
-    },
-    /// Tags and ledger are read.
-    Read,
+    /// Tags are read.
+    Under,
+    /// The ledger is listed.
+    List,
+    /// The image of the key that comes next is read.
+    Look,
+    /// Somebody else's plan is looked for.
+    Find,
     /// The requests that are under way, all of which are answered before it goes on.
     Serve(Vec<Request>),
     Ask,
+}
+
+/// What a list of the ledger tells a promoter.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Listed {
+    /// The current generation of each key.
+    generations: Vec<u8>,
+    set: Option<(usize, Rec)>,
+    plan: Option<(usize, Rec)>,
 }
 
 impl Promoting {
@@ -59,13 +74,15 @@ impl Promoting {
             keys: keys.to_vec(),
             promoter: Promoter::default(),
             op: Op::Idle,
+            under: None,
+            listed: None,
             found: Vec::new(),
+            planned: None,
             slots: Vec::new(),
             taken: 0,
             rec: None,
             seq: 0,
             headed: Vec::new(),
-            head: None,
             looks: Vec::new(),
             holds: Vec::new(),
             is_in_window: false,
@@ -109,6 +126,15 @@ impl Promoting {
         self.slots.last().is_some_and(|&slot| store.is_live[usize::from(slot)])
     }
 
+    /// Whether the last promotion is of this very set, and tags were not seen to hold it.
+    fn is_overtaken(&self) -> bool {
+        let set = self.listed.as_ref().and_then(|listed| listed.set.as_ref());
+        let of_set = set.map(|(_, rec)| rec.boxes.iter().map(|one| one.wanted));
+        let found = || self.found.iter().map(|(_, id)| *id);
+        let is_there = self.under.iter().flatten().copied().eq(found().map(Some));
+        !is_there && of_set.is_some_and(|wanted| wanted.eq(found()))
+    }
+
     fn observe(&mut self, saw: PromoterSaw) {
         self.promoter = self.promoter.clone().observe(saw);
         self.op = Op::Idle;
@@ -137,7 +163,7 @@ pub fn start(config: &Config, state: &mut State, me: usize) {
             PromoterAction::Lease => promoter.op = Op::PutLease,
             PromoterAction::Resolve => {
                 promoter.found.clear();
-                promoter.op = Op::Look { generation: 0 };
+                promoter.op = if promoter.under.is_some() { Op::List } else { Op::Under };
             }
             PromoterAction::Clock => {
                 let is_short = is_short && is_checked;
@@ -187,19 +213,20 @@ fn is_consistent(config: &Config, state: &State, promoter: &Promoting, key: u8, 
     !image.is_foreign && parent.is_none_or(|parent| Some(promoter.found[parent].1) == image.base)
 }
 
-/// Plans from what one view shows.
-fn resolve(config: &Config, state: &mut State, view: &Store, me: usize) {
-    let promoter = &state.promoters[me];
-    let member = |(key, (generation, id)): (&u8, &(u8, Id))| Member {
+/// Plans from what was read.
+fn resolve(config: &Config, state: &mut State, me: usize) {
+    let promoter = &mut state.promoters[me];
+    let (under, listed) = (promoter.under.take().unwrap(), promoter.listed.take().unwrap());
+    let member = |((key, (generation, id)), now): ((&u8, &(u8, Id)), Option<Id>)| Member {
         name: NAMES.box_name(config.box_of(*key)),
         repository: NAMES.repository(config.box_of(*key)),
         tag: ContentTag::new(None, NAMES.key(*key), Generation((*generation).into())).unwrap(),
         digest: NAMES.digest(*id),
-        now: view.main[usize::from(config.box_of(*key))].now.map(|id| NAMES.digest(id)),
+        now: now.map(|id| NAMES.digest(id)),
     };
-    let members = promoter.keys.iter().zip(&promoter.found).map(member).collect();
-    let record = |at: (usize, &Rec)| record(config, at.0 as u32 + 1, at.1);
-    let (set, plan) = (now(&view.sets).map(record), now(&view.plans).map(record));
+    let members = promoter.keys.iter().zip(&promoter.found).zip(under).map(member).collect();
+    let record = |at: &(usize, Rec)| record(config, at.0 as u32 + 1, &at.1);
+    let (set, plan) = (listed.set.as_ref().map(record), listed.plan.as_ref().map(record));
     let past = Past { set: set.as_ref(), plan: plan.as_ref() };
     let wish = Wish {
         tag: &NAMES.main,
@@ -226,7 +253,10 @@ fn resolve(config: &Config, state: &mut State, view: &Store, me: usize) {
         promoter.is_crashed = true;
         return;
     }
-    promoter.observe(PromoterSaw::Planned(Arc::new(planned)));
+    if planned.is_resumed || planned.is_done() {
+        return promoter.observe(PromoterSaw::Planned(Arc::new(planned), None));
+    }
+    (promoter.planned, promoter.op) = (Some(Arc::new(planned)), Op::Find);
 }
 
 fn record(config: &Config, seq: u32, rec: &Rec) -> SetRecord {

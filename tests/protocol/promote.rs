@@ -1,10 +1,15 @@
 //! Promotions: what moves, in which order, and what is refused.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use boxwright::adapter::memory::{Asked, Verb};
 use boxwright::exec::{PromoteError, PromoteOptions};
-use boxwright::model::{PlanRecord, SetRecord};
+use boxwright::model::{Generation, Marker, PlanRecord, SetRecord, Timestamp};
 use boxwright::plan::Refusal;
 use boxwright::port::Registry;
+
+use tokio::time::Instant;
 
 use super::net::{done, is, tag};
 use super::world::{World, repository, to, writes};
@@ -73,6 +78,61 @@ async fn all_tags_move_between_the_plan_and_the_set_record() {
             (&world.tag(&member.name, 0), &world.key(&member.name))
         );
     }
+}
+
+/// What does not depend on an answer does not wait for it, however many boxes there are.
+#[tokio::test(start_paused = true)]
+async fn what_can_be_asked_together_is_asked_together() {
+    let (world, trip) = (built().await, Duration::from_millis(100));
+    let newer = built_anew(&world, "v2").await;
+    // The first has no past to read, which goes out with the images' configurations.
+    for (world, run) in [(&world, "one"), (&newer, "two")] {
+        world.net.set_latency(&[100]);
+        let began = Instant::now();
+        world.run(run).promote("main").await.unwrap();
+        // The time; the lease, which is read back; what stands; its labels; the plan; the look;
+        // the tags, which are read back; the set record, which is read back.
+        assert_eq!(began.elapsed(), 11 * trip, "{run}: {:#?}", world.log());
+        world.net.set_latency(&[0]);
+    }
+}
+
+/// Six requests an image: what was read is not read again, and markers are read as one list.
+#[tokio::test(start_paused = true)]
+async fn what_was_read_is_not_read_again() {
+    let world = built().await;
+    world.run("one").promote("main").await.unwrap();
+    let log = world.log();
+    for name in BOXES {
+        let of = |asked: &&Asked| asked.repository.as_ref().is_some_and(|at| at.name() == name);
+        let count = |verb| log.iter().filter(of).filter(|asked| asked.verb == verb).count();
+        let all = [Verb::Head, Verb::Get, Verb::GetBlob, Verb::Put].map(count);
+        assert_eq!((all, log.iter().filter(of).count()), ([2, 2, 1, 1], 6), "{log:#?}");
+    }
+    assert_eq!(log.iter().filter(|asked| asked.verb == Verb::Tags).count(), 1);
+    assert!(!log.iter().any(|asked| is(asked, Verb::Head, "ledger", "over.")));
+}
+
+/// A generation that a marker ends does not count, whatever its tag holds.
+#[tokio::test(start_paused = true)]
+async fn of_a_condemned_image_the_next_generation_is_promoted() {
+    let world = built().await;
+    let marker = Marker {
+        key: world.key("base"),
+        generation: Generation(0),
+        marked: Timestamp::from_unix(0),
+        reason: String::new(),
+        images: Vec::new(),
+        parts: BTreeSet::new(),
+    };
+    world.write(&world.marker_tag("base", 0), &marker);
+    let error = world.run("one").promote("main").await.unwrap_err();
+    assert!(matches!(&error, PromoteError::Missing { names, .. } if names[0] == "base"), "{error}");
+    world.run("two").build().await.unwrap();
+    world.run("three").promote("main").await.unwrap();
+    let stands = world.at("base", &world.tag("base", 1));
+    assert!(stands.is_some() && stands != world.stands("base"));
+    assert_eq!(world.at("base", &tag("main")), stands);
 }
 
 #[tokio::test(start_paused = true)]

@@ -180,17 +180,29 @@ async fn refused_tags_are_a_refusal_and_one_of_several_a_half_promotion() {
     assert!(why.contains("permission denied"), "{why}");
 }
 
+/// Before it was read it is missing, and after that its bytes are written again.
 #[tokio::test(start_paused = true)]
-async fn content_that_vanished_moves_no_tag() {
-    let (world, newer) = prepared().await;
-    let digest = newer.stands("base").unwrap();
-    newer.net.before(
-        |asked| is(asked, Verb::Put, "ledger", "plan."),
-        move |memory| drop(done(memory.delete(&repository("base"), &digest))),
-    );
-    let error = newer.run("two").promote("main").await.unwrap_err();
-    assert!(matches!(error, PromoteError::Missing { .. }), "{error}");
-    check_stands(&world, "main");
+async fn content_that_vanished_is_missing_or_comes_back() {
+    let (world, template) = prepared().await;
+    for (record, is_read) in [("lease.", false), ("plan.", true)] {
+        let newer = template.copy();
+        let digest = newer.stands("base").unwrap();
+        let gone = digest.clone();
+        newer.net.before(
+            move |asked| is(asked, Verb::Put, "ledger", record),
+            move |memory| drop(done(memory.delete(&repository("base"), &gone))),
+        );
+        let result = newer.run("two").promote("main").await;
+        let main = newer.at("base", &tag("main"));
+        match result {
+            Ok(_) => assert!(is_read && main == Some(digest)),
+            Err(error) => {
+                assert!(!is_read && matches!(error, PromoteError::Missing { .. }), "{error}");
+                let old = |name: &&str| newer.at(name, &tag("main")) == world.stands(name);
+                assert!(BOXES.iter().all(|name| old(&name)));
+            }
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

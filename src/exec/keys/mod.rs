@@ -2,6 +2,7 @@
 
 mod error;
 mod keyed;
+mod scan;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,11 +13,11 @@ use super::sources::{self, Directory, DirectoryError, Local, joined};
 use crate::config::{BoxSpec, ContextSource, Lock, Project};
 use crate::inputs::{
     Analysis, BoxInputs, BuildOptions, DockerfileSource, Dockerignore, FindingKind, Handed, ImageOrigin,
-    InputManifest, Reads, Selection, analyse, is_secret,
+    InputManifest, analyse, is_secret,
 };
 use crate::model::{ContentTag, Digest, Entry, Generation, ImageName, Key, Repository};
 use crate::plan::Wanted;
-use crate::port::{Context, ContextError, ContextFilter, Scan};
+use crate::port::Context;
 
 pub use error::KeysError;
 pub use keyed::Keyed;
@@ -56,12 +57,33 @@ pub fn keys(tree: Tree<'_>, specs: &[BoxSpec], registry: &str) -> Result<Vec<Key
     let used = specs.iter().flat_map(BoxSpec::pins).filter(|pin| !pins.contains_key(*pin));
     let read = read_pins(tree, &used.collect())?;
     pins.extend(read);
-    let mut done: Vec<Keyed> = Vec::new();
+    // What a box hands on to others does not depend on its files, so these are read last, those
+    // of all boxes at once.
+    let mut boxes = Vec::new();
     for spec in specs {
-        let keyed = tree.key(spec, &pins, &local, registry, &done)?;
+        let one = tree.prepare(spec, &pins, &local, &boxes)?;
+        boxes.push(one);
+    }
+    let entries = tree.scan_all(&mut boxes);
+    let mut done: Vec<Keyed> = Vec::new();
+    for (one, entries) in boxes.into_iter().zip(entries) {
+        let keyed = tree.key(one, entries?, &pins, &local, registry, &done)?;
         done.push(keyed);
     }
     Ok(done)
+}
+
+/// A box of which all is known but the files of its context.
+struct Prepared<'a> {
+    spec: &'a BoxSpec,
+    source: DockerfileSource,
+    analysis: Analysis,
+    dockerfile: PathBuf,
+    directories: BTreeMap<String, Directory>,
+    /// Outside images with their digests, by the names its Dockerfile gives them.
+    outside: BTreeMap<String, (ImageName, Digest)>,
+    root: PathBuf,
+    ignore: Dockerignore,
 }
 
 impl Tree<'_> {
@@ -113,28 +135,39 @@ impl Tree<'_> {
         Ok(Analysed { source, analysis, dockerfile })
     }
 
+    fn prepare<'a>(
+        &self,
+        spec: &'a BoxSpec,
+        pins: &BTreeMap<String, String>,
+        local: &Local,
+        before: &[Prepared<'_>],
+    ) -> Result<Prepared<'a>, KeysError> {
+        let parent = |name: &str| before.iter().find(|before| before.spec.name == name);
+        let handed = |name: &str| parent(name).map(|parent| parent.analysis.handed.clone());
+        let analysed = self.analyse(spec, pins, handed)?;
+        let directories = sources::directories(self, spec, &analysed, local)?;
+        let Analysed { source, analysis, dockerfile } = analysed;
+        triggered(spec, &analysis, before)?;
+        let outside = self.images(spec, &source, &analysis)?;
+        let root = self.inside(spec, &spec.context)?;
+        let ignore = self.ignore(spec, &root, &dockerfile)?;
+        Ok(Prepared { spec, source, analysis, dockerfile, directories, outside, root, ignore })
+    }
+
     fn key(
         &self,
-        spec: &BoxSpec,
+        prepared: Prepared<'_>,
+        entries: Vec<Entry>,
         pins: &BTreeMap<String, String>,
         local: &Local,
         registry: &str,
         done: &[Keyed],
     ) -> Result<Keyed, KeysError> {
+        let Prepared { spec, source, analysis, dockerfile, directories, outside, root, .. } = prepared;
         let name = || spec.name.clone();
-        let parent = |name: &str| done.iter().find(|done| done.wanted.name == name);
-        let handed = |name: &str| parent(name).map(|parent| parent.analysis.handed.clone());
-        let analysed = self.analyse(spec, pins, handed)?;
-        let directories = sources::directories(self, spec, &analysed, local)?;
-        let Analysed { source, mut analysis, dockerfile } = analysed;
-        triggered(spec, &analysis, done)?;
-        let outside = self.images(spec, &source, &analysis)?;
         let named =
             |(name, (image, digest)): (&String, &(ImageName, Digest))| (name.clone(), image.at(digest));
         let images: BTreeMap<String, String> = outside.iter().map(named).collect();
-        let root = self.inside(spec, &spec.context)?;
-        let ignore = self.ignore(spec, &root, &dockerfile)?;
-        let entries = self.scan(spec, &root, &mut analysis.reads, ignore)?;
         secrets::outside_context(self.context, spec, self.root, &root, &entries)?;
         let parents: BTreeMap<String, Key> = spec
             .parents()
@@ -223,48 +256,6 @@ impl Tree<'_> {
         }
         Ok(Dockerignore::default())
     }
-
-    fn scan(
-        &self,
-        spec: &BoxSpec,
-        root: &Path,
-        reads: &mut Reads,
-        ignore: Dockerignore,
-    ) -> Result<Vec<Entry>, KeysError> {
-        let name = || spec.name.clone();
-        if matches!(reads, Reads::Nothing) {
-            return Ok(Vec::new());
-        }
-        let bad = |source| match source {
-            ContextError::Io { action: "open" | "list", path, .. } if path == *root && !root.is_dir() => {
-                KeysError::NoContext { name: name(), path: spec.context.clone() }
-            }
-            source => KeysError::Context { name: name(), source },
-        };
-        let selection = Selection::new(reads, ignore.clone());
-        let scan = |filter: &dyn ContextFilter| self.context.scan(root, filter).map_err(bad);
-        let entries = match scan(&selection)? {
-            Scan::Entries(entries) => entries,
-            Scan::Widen(link) => match scan(&Selection::whole(ignore))? {
-                Scan::Entries(entries) => {
-                    if let Some(source) = selection.through(&link) {
-                        let reason =
-                            format!("`{link}` is a symbolic link, and `{}` reads through it", source.path);
-                        *reads = Reads::Whole { reason, line: source.at.line };
-                    }
-                    return Ok(entries);
-                }
-                Scan::Widen(path) => {
-                    unreachable!("the whole context is wide enough, but {path} asked for more")
-                }
-            },
-        };
-        if let Some(source) = selection.missing(&entries).first() {
-            let (pattern, at) = (source.path.clone(), source.at.clone());
-            return Err(KeysError::NothingMatches { name: name(), at, pattern });
-        }
-        Ok(entries)
-    }
 }
 
 impl Tree<'_> {
@@ -301,12 +292,12 @@ impl Tree<'_> {
 
 /// Refuses triggers of the boxes it stands on that copy from an image or a stage: neither an
 /// image's digest nor a stage's instructions can be held by a key that knows nothing of them.
-fn triggered(spec: &BoxSpec, analysis: &Analysis, done: &[Keyed]) -> Result<(), KeysError> {
+fn triggered(spec: &BoxSpec, analysis: &Analysis, before: &[Prepared<'_>]) -> Result<(), KeysError> {
     for found in analysis.images.iter().filter(|found| found.keyword == "FROM") {
         let Some(ContextSource::Box(parent)) = spec.contexts.get(found.origin.name()) else { continue };
-        let Some(keyed) = done.iter().find(|done| done.wanted.name == *parent) else { continue };
+        let Some(prepared) = before.iter().find(|before| before.spec.name == *parent) else { continue };
         let (name, parent) = (spec.name.clone(), parent.clone());
-        let copies = keyed.analysis.handed.copies();
+        let copies = prepared.analysis.handed.copies();
         let copies = copies.map_err(|source| KeysError::Dockerfile { name: parent.clone(), source })?;
         if let Some((at, from)) = copies.into_iter().next() {
             return Err(KeysError::Trigger { name, parent, at, from });

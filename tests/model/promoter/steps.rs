@@ -16,6 +16,14 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
     match &promoter.op {
         Op::Idle => {}
         Op::PutLease => {
+            if promoter.under.is_none() {
+                // What the tags hold is asked while the lease is taken, before or after.
+                for view in state.store.views() {
+                    let mut next = state.clone();
+                    next.promoters[me].under = Some(under(config, &view, promoter));
+                    push("reads tags".to_owned(), next);
+                }
+            }
             let mut next = state.clone();
             if promoter.taken == config.leases {
                 next.promoters[me].is_crashed = true;
@@ -45,12 +53,33 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
                 push("lease is read back".to_owned(), next);
             }
         }
-        Op::Look { generation } => look(config, state, me, *generation, &mut push),
-        Op::Read => {
+        Op::Under => {
             for view in state.store.views() {
                 let mut next = state.clone();
-                resolve(config, &mut next, &view, me);
-                push("reads tags and ledger".to_owned(), next);
+                let of = &mut next.promoters[me];
+                of.under = Some(under(config, &view, promoter));
+                match of.listed {
+                    Some(_) => resolve(config, &mut next, me),
+                    None => of.op = Op::List,
+                }
+                push("reads tags".to_owned(), next);
+            }
+        }
+        Op::List => {
+            for view in state.store.views() {
+                let mut next = state.clone();
+                list(config, &mut next.promoters[me], &view);
+                push("lists the ledger".to_owned(), next);
+            }
+        }
+        Op::Look => look(config, state, me, &mut push),
+        Op::Find => {
+            for read in state.store.plans[promoter.seq].reads() {
+                let mut next = state.clone();
+                let of = &mut next.promoters[me];
+                let planned = of.planned.take().unwrap();
+                of.observe(PromoterSaw::Planned(planned, read.map(|_| NAMES.digest(0))));
+                push("looks for a plan".to_owned(), next);
             }
         }
         Op::Serve(requests) => {
@@ -69,31 +98,48 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
     }
 }
 
-fn look(config: &Config, state: &State, me: usize, generation: u8, push: &mut impl FnMut(String, State)) {
+/// What one view shows under the tags.
+fn under(config: &Config, view: &Store, promoter: &Promoting) -> Vec<Option<Id>> {
+    promoter.keys.iter().map(|key| view.main[usize::from(config.box_of(*key))].now).collect()
+}
+
+/// Markers and records as one view shows them.
+fn list(config: &Config, promoter: &mut Promoting, view: &Store) {
+    let is_over = |key: u8, generation: usize| {
+        view.markers[usize::from(key)][generation].now.is_some() && !config.lacks(Guard::MarkerCheck)
+    };
+    let current = |key: &u8| (0..GENERATIONS).find(|generation| !is_over(*key, *generation));
+    let Some(generations) = promoter.keys.iter().map(|key| Some(current(key)? as u8)).collect() else {
+        promoter.is_crashed = true;
+        return;
+    };
+    let owned = |(at, rec): (usize, &Rec)| (at, rec.clone());
+    let (set, plan) = (now(&view.sets).map(owned), now(&view.plans).map(owned));
+    promoter.listed = Some(Listed { generations, set, plan });
+    promoter.op = Op::Look;
+}
+
+fn look(config: &Config, state: &State, me: usize, push: &mut impl FnMut(String, State)) {
     let promoter = &state.promoters[me];
-    let key = promoter.keys[promoter.found.len()];
-    for marker in state.store.markers[usize::from(key)][usize::from(generation)].reads() {
-        if marker.is_some() && !config.lacks(Guard::MarkerCheck) {
-            let mut next = state.clone();
-            next.promoters[me].op = Op::Look { generation: generation + 1 };
-            next.promoters[me].is_crashed = usize::from(generation) + 1 == GENERATIONS;
-            push("sees a marker".to_owned(), next);
-            continue;
-        }
-        for read in state.store.cell(At::Content(key, generation)).reads() {
-            let mut next = state.clone();
-            let of = &mut next.promoters[me];
-            match read.filter(|id| state.store.has(*id)) {
-                // What is missing is not promoted; neither is what stands on another image.
-                Some(id) if is_consistent(config, state, promoter, key, id) => {
-                    of.found.push((generation, id));
-                    let is_last = of.found.len() == of.keys.len();
-                    of.op = if is_last { Op::Read } else { Op::Look { generation: 0 } };
+    let place = promoter.found.len();
+    let key = promoter.keys[place];
+    let generation = promoter.listed.as_ref().unwrap().generations[place];
+    for read in state.store.cell(At::Content(key, generation)).reads() {
+        let mut next = state.clone();
+        let of = &mut next.promoters[me];
+        match read.filter(|id| state.store.has(*id)) {
+            // What is missing is not promoted; neither is what stands on another image.
+            Some(id) if is_consistent(config, state, promoter, key, id) => {
+                of.found.push((generation, id));
+                match of.found.len() == of.keys.len() {
+                    true if of.is_overtaken() => of.op = Op::Under,
+                    true => resolve(config, &mut next, me),
+                    false => {}
                 }
-                _ => of.observe(PromoterSaw::Failed),
             }
-            push(format!("looks at key {key}"), next);
+            _ => of.observe(PromoterSaw::Failed),
         }
+        push(format!("looks at key {key}"), next);
     }
 }
 
@@ -132,12 +178,6 @@ fn ask(config: &Config, state: &State, me: usize, push: &mut impl FnMut(String, 
     };
     let digest = |id: Option<Id>| id.map(|id| NAMES.digest(id));
     match promoter.promoter.next() {
-        PromoterAction::FindPlan => {
-            for read in state.store.plans[promoter.seq].reads() {
-                let found = read.map(|_| NAMES.digest(0));
-                push("looks for a plan".to_owned(), observed(PromoterSaw::Plan(found)));
-            }
-        }
         PromoterAction::WritePlan => {
             let mut next = observed(PromoterSaw::Written);
             next.promoters[me].is_in_window = false;
@@ -147,36 +187,27 @@ fn ask(config: &Config, state: &State, me: usize, push: &mut impl FnMut(String, 
             }
             push("writes its plan".to_owned(), next);
         }
-        PromoterAction::Look => {
+        PromoterAction::Look { .. } => {
             let step = promoter.looks.len();
             let one = &rec.boxes[step];
-            // A tag and its content are two requests.
-            let Some(head) = promoter.head else {
-                let cell = state.store.cell(main(step));
-                for read in cell.reads() {
-                    let found = match read.filter(|id| state.store.has(*id)) {
-                        found if found == Some(one.wanted) => found,
-                        _ if config.lacks(Guard::ExpectedOld) => one.before,
-                        found => found,
-                    };
-                    let mut next = state.clone();
-                    let of = &mut next.promoters[me];
-                    of.head = Some(found);
-                    of.headed.truncate(step);
-                    of.headed.push(cell.now);
-                    push(format!("head {step}"), next);
+            let cell = state.store.cell(main(step));
+            for read in cell.reads() {
+                let found = match read.filter(|id| state.store.has(*id)) {
+                    found if found == Some(one.wanted) => found,
+                    _ if config.lacks(Guard::ExpectedOld) => one.before,
+                    found => found,
+                };
+                let mut next = state.clone();
+                let of = &mut next.promoters[me];
+                of.headed.truncate(step);
+                of.headed.push(cell.now);
+                of.looks.push(digest(found));
+                if of.looks.len() == rec.boxes.len() {
+                    let looks = std::mem::take(&mut of.looks);
+                    of.observe(PromoterSaw::Looked(looks));
                 }
-                return;
-            };
-            let mut next = state.clone();
-            let of = &mut next.promoters[me];
-            of.looks.push(Look { holds: digest(head), is_there: state.store.has(one.wanted) });
-            of.head = None;
-            if of.looks.len() == rec.boxes.len() {
-                let looks = std::mem::take(&mut of.looks);
-                of.observe(PromoterSaw::Looked(looks));
+                push(format!("head {step}"), next);
             }
-            push(format!("fetch {step}"), next);
         }
         PromoterAction::Put(steps) => {
             let mut next = state.clone();
