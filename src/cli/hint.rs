@@ -67,6 +67,9 @@ impl CliError {
             Self::Promote(PromoteError::Refused(
                 Refusal::Older { .. } | Refusal::Withdrawn { .. } | Refusal::Behind { .. },
             )) => "--allow-older promotes it nevertheless",
+            Self::Promote(PromoteError::Refused(Refusal::Stranger { .. })) => {
+                "`ledger` in boxwright.toml names another one: each project needs its own"
+            }
             Self::Promote(PromoteError::Refused(Refusal::Local { .. })) => {
                 "run it without --source, on boxes that were built without"
             }
