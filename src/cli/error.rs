@@ -315,3 +315,6 @@ pub fn engine(error: &EngineError) -> u8 {
         EngineError::Interrupted => exit::INTERRUPTED,
     }
 }
+
+#[cfg(test)]
+mod tests;
