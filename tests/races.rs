@@ -123,7 +123,16 @@ impl Scene {
         };
         let ports =
             Ports { registry: &*self.registry, engine: &engine, clock: &BootClock, secrets: &*SECRETS };
-        promote(ports, &self.setting(run), Content::Boxes(boxes), &options, &|_| {}).await.map(drop)
+        promote(
+            ports,
+            &self.setting(run),
+            Content::Boxes(boxes),
+            &options,
+            &|_| {},
+            &CancellationToken::new(),
+        )
+        .await
+        .map(drop)
     }
 
     /// Sweeps twice without a grace: the second one deletes what the first one condemned. Returns

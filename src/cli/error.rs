@@ -141,6 +141,7 @@ impl CliError {
                     exit::REFUSED
                 }
                 PromoteError::Partly { .. } => exit::PARTLY,
+                PromoteError::Interrupted { .. } => exit::INTERRUPTED,
             },
             Self::Protect(error) => match error {
                 ProtectError::Unreadable(_) => exit::UNREACHABLE,

@@ -61,9 +61,9 @@ impl CliError {
                 "is the engine running, and may you use its socket? `docker version` tells; DOCKER_HOST names another one"
             }
             Self::Promote(PromoteError::Missing { .. }) => "run `boxwright build` on this revision first",
-            Self::Promote(PromoteError::Partly { .. } | PromoteError::Copy { .. }) => {
-                "run the same command again: it goes on where it stopped"
-            }
+            Self::Promote(
+                PromoteError::Partly { .. } | PromoteError::Interrupted { .. } | PromoteError::Copy { .. },
+            ) => "run the same command again: it goes on where it stopped",
             Self::Promote(PromoteError::Refused(
                 Refusal::Older { .. } | Refusal::Withdrawn { .. } | Refusal::Behind { .. },
             )) => "--allow-older promotes it nevertheless",

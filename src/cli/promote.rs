@@ -7,7 +7,7 @@ use super::error::{CliError, exit};
 use super::session::{self, Loaded, Session};
 use super::table::Table;
 use super::terminal::{BOLD, DIM, GOOD, NOTE, Terminal};
-use super::{ci, json};
+use super::{ci, interrupt, json};
 use crate::config::Channel;
 use crate::exec::{
     Content, Ledger, PromoteError, PromoteOptions, PromoteReport, Setting, history, promote, promote_to,
@@ -152,11 +152,10 @@ pub async fn carry_out(
 ) -> Result<(), CliError> {
     let progress = session.progress();
     let emit = |event| progress.event(event);
+    let (ports, setting, cancel) = (session.ports(), &session.setting, interrupt::token());
     let report = match target {
-        Some(target) => {
-            promote_to(session.ports(), &session.setting, target, content, options, &emit).await?
-        }
-        None => promote(session.ports(), &session.setting, content, options, &emit).await?,
+        Some(target) => promote_to(ports, setting, target, content, options, &emit, &cancel).await?,
+        None => promote(ports, setting, content, options, &emit, &cancel).await?,
     };
     let PromoteOptions { tag, apply, .. } = options;
     let outcome = if report.was_done {

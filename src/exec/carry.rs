@@ -7,7 +7,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::build::{release, take_lease};
+use super::clean::PATIENCE;
 use super::content::Content;
 use super::event::{Emit, Event};
 use super::ledger::{Held, Ledger, LedgerError};
@@ -71,21 +74,37 @@ impl<'a> Carrier<'a> {
         mut self,
         resolve: impl AsyncFn(Vec<Option<Digest>>) -> Result<Resolution, PromoteError>,
         record: impl Fn(&Promotion, Timestamp) -> SetRecord,
+        cancel: &CancellationToken,
     ) -> Result<PromoteReport, PromoteError> {
         let mut promoter = Promoter::default();
+        let mut is_interrupted = false;
         let end = loop {
-            let saw = match promoter.next() {
-                PromoterAction::End(end) => break end,
-                PromoterAction::Resolve => {
-                    self.resolve(&resolve).await.map(|Resolution { promotion, begun, manifests }| {
-                        let now = self.leases.last().map(|held| held.now(self.ports.clock));
-                        self.record = Some(record(&promotion, now.unwrap_or_default()));
-                        self.was_done.get_or_insert(promotion.is_done());
-                        self.manifests = manifests;
-                        PromoterSaw::Planned(Arc::new(promotion), begun)
-                    })
+            let action = promoter.next();
+            if let PromoterAction::End(end) = action {
+                break end;
+            }
+            let late = late(cancel, &action);
+            let work = async {
+                match action {
+                    PromoterAction::Resolve => {
+                        self.resolve(&resolve).await.map(|Resolution { promotion, begun, manifests }| {
+                            let now = self.leases.last().map(|held| held.now(self.ports.clock));
+                            self.record = Some(record(&promotion, now.unwrap_or_default()));
+                            self.was_done.get_or_insert(promotion.is_done());
+                            self.manifests = manifests;
+                            PromoterSaw::Planned(Arc::new(promotion), begun)
+                        })
+                    }
+                    action => self.act(action, promoter.plan().map_or(&[], |plan| &plan.steps)).await,
                 }
-                action => self.act(action, promoter.plan().map_or(&[], |plan| &plan.steps)).await,
+            };
+            let saw = tokio::select! {
+                biased;
+                () = late => {
+                    is_interrupted = true;
+                    Err(PromoteError::stopped(self.tag))
+                }
+                saw = work => saw,
             };
             promoter = promoter.observe(saw.unwrap_or_else(|error| {
                 self.error = Some(error);
@@ -99,6 +118,11 @@ impl<'a> Carrier<'a> {
                 let moved = moved.into_iter().filter_map(name).collect();
                 let was_done = self.was_done == Some(true);
                 Ok(PromoteReport { seq: plan.seq, was_done, moved, promotion: plan.clone() })
+            }
+            (PromoterEnd::Stopped { partly, .. }, plan) if is_interrupted => {
+                let steps = plan.map_or(&[][..], |plan| &plan.steps);
+                let (moved, left) = parted(&partly.unwrap_or_else(|| (0..steps.len()).collect()), steps);
+                Err(PromoteError::Interrupted { tag: self.tag.clone(), moved, left })
             }
             (PromoterEnd::Stopped { why, partly }, plan) => {
                 let steps = plan.map_or(&[][..], |plan| &plan.steps);
@@ -270,16 +294,39 @@ impl<'a> Carrier<'a> {
 
     /// Says that it stopped after some tags had moved or may have.
     fn partly(&self, left: &[usize], steps: &[Step], error: &PromoteError) -> PromoteError {
-        let (mut names, mut moved) = (Vec::new(), Vec::new());
-        for (index, step) in steps.iter().enumerate() {
-            if left.contains(&index) { &mut names } else { &mut moved }.push(step.member.name.clone());
-        }
+        let (moved, left) = parted(left, steps);
         PromoteError::Partly {
             tag: self.tag.clone(),
-            name: names.first().cloned().unwrap_or_else(|| "the set record".to_owned()),
+            name: left.first().cloned().unwrap_or_else(|| "the set record".to_owned()),
             why: error.to_string(),
             moved,
-            left: names,
+            left,
+        }
+    }
+}
+
+/// Names the boxes whose tags stand, and those of the steps that are left.
+fn parted(left: &[usize], steps: &[Step]) -> (Vec<String>, Vec<String>) {
+    let names = |is_left: bool| {
+        let steps = steps.iter().enumerate().filter(move |(index, _)| left.contains(index) == is_left);
+        steps.map(|(_, step)| step.member.name.clone()).collect()
+    };
+    (names(false), names(true))
+}
+
+/// Ends when a promotion that was stopped has to let go of this action. Of what was written one
+/// wants to know what came of it, and which tags stand.
+fn late<'a>(cancel: &'a CancellationToken, action: &PromoterAction) -> impl Future<Output = ()> + use<'a> {
+    use PromoterAction::{Clock, Lease, Put, ReadBack, Release, WritePlan, WriteSet};
+    let may_begin = matches!(action, Clock | ReadBack { reads: 0, .. } | Release);
+    let is_waited_for = may_begin || matches!(action, Lease | WritePlan | Put(_) | WriteSet);
+    async move {
+        if cancel.is_cancelled() && !may_begin {
+            return;
+        }
+        cancel.cancelled().await;
+        if is_waited_for {
+            tokio::time::sleep(PATIENCE).await;
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::port::RegistryError;
 use crate::retention::{Action, Clean, Deletion, Policies, Refs, SweepAction, SweepEnd, SweepSaw, Sweeper};
 
 /// How long the answer to a write is waited for once a sweep is to stop.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How a sweep goes about it. By default it does nothing, to no repository.
 #[derive(Debug, Clone, Default)]

@@ -1,6 +1,8 @@
 //! Promotion to another registry, or to other repositories of the same one: the images are
 //! copied, then promoted there, with a ledger of its own.
 
+use tokio_util::sync::CancellationToken;
+
 use super::attached::Copier;
 use super::build::{release, take_lease};
 use super::content::Content;
@@ -14,7 +16,8 @@ use crate::plan::{Member, Promotion, Rollback, Step, StepState};
 /// Promotes a set to where `target` says. Content goes first, tags follow, the set record in the
 /// target's ledger comes last; a copy that was cut off goes on where it stopped.
 ///
-/// Leases keep the images on both sides until the target's plan record stands.
+/// Leases keep the images on both sides until the target's plan record stands. When `cancel` is
+/// cancelled no tag moves any more, and what was copied by then need not be copied again.
 pub async fn promote_to(
     ports: Ports<'_>,
     setting: &Setting,
@@ -22,6 +25,7 @@ pub async fn promote_to(
     content: Content<'_>,
     options: &PromoteOptions,
     emit: Emit<'_>,
+    cancel: &CancellationToken,
 ) -> Result<PromoteReport, PromoteError> {
     let here = Ledger::new(ports.registry, &setting.ledger);
     let there = Ledger::new(ports.registry, &target.ledger);
@@ -38,12 +42,19 @@ pub async fn promote_to(
     let taken = as_set(setting, content, options, &members);
     let result = if options.apply {
         let held = take_lease(ports, target, there, content.keys(), emit).await?;
-        let copied = match &held {
-            Some(_) => copy(ports, &members, emit).await,
-            None => Err(PromoteError::ReadOnly),
+        let copied = async {
+            match &held {
+                Some(_) => copy(ports, &members, emit).await,
+                None => Err(PromoteError::ReadOnly),
+            }
+        };
+        let copied = tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(PromoteError::stopped(&options.tag)),
+            copied = copied => copied,
         };
         let done = match copied {
-            Ok(()) => promote(ports, target, Content::Set(&taken), options, emit).await,
+            Ok(()) => promote(ports, target, Content::Set(&taken), options, emit, cancel).await,
             Err(error) => Err(error),
         };
         release(there, held.as_slice(), emit).await;

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use tokio_util::sync::CancellationToken;
+
 use super::build::BuildError;
 use super::carry::Carrier;
 use super::content::Content;
@@ -101,6 +103,16 @@ pub enum PromoteError {
         /// The boxes whose tags do not.
         left: Vec<String>,
     },
+    /// It was stopped; what had begun was waited for, for a moment.
+    #[error("promotion to {tag} was interrupted; {}", how_far(moved, left))]
+    Interrupted {
+        /// The tag.
+        tag: Tag,
+        /// The boxes whose tags point to their wanted digest.
+        moved: Vec<String>,
+        /// The boxes whose tags do not, or are not known to.
+        left: Vec<String>,
+    },
     /// The lease ended again and again before the next write.
     #[error("the lease ended again and again before promotion to {tag} was done")]
     Lapsed {
@@ -125,29 +137,52 @@ fn list(names: &[String]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
+fn how_far(moved: &[String], left: &[String]) -> String {
+    match (moved.is_empty(), left.is_empty()) {
+        (true, _) => "no tag is known to have moved".to_owned(),
+        (false, true) => format!("moved: {}; left: the set record", list(moved)),
+        (false, false) => format!("moved: {}; left: {}", list(moved), list(left)),
+    }
+}
+
 /// Promotes a set.
 ///
 /// The lease keeps the images until the plan record stands, which keeps them from then on.
+/// When `cancel` is cancelled what was sent is waited for, for a moment, and nothing new is
+/// written.
 pub async fn promote(
     ports: Ports<'_>,
     setting: &Setting,
     content: Content<'_>,
     options: &PromoteOptions,
     emit: Emit<'_>,
+    cancel: &CancellationToken,
 ) -> Result<PromoteReport, PromoteError> {
     let ledger = Ledger::new(ports.registry, &setting.ledger);
     let resolve = async |now| resolve(ports, setting, ledger, content, options, now).await;
     let look = async || resolve(content.under(ports, setting, &options.tag).await?).await;
     if !options.apply {
-        let promotion = look().await?.promotion;
+        let promotion = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Err(PromoteError::stopped(&options.tag)),
+            looked = look() => looked?.promotion,
+        };
         let (seq, was_done) = (promotion.seq, promotion.is_done());
         return Ok(PromoteReport { seq, was_done, moved: Vec::new(), promotion });
     }
     let record = |planned: &Promotion, now| record(setting, content, options, planned, now);
-    match Carrier::new(ports, setting, &options.tag, content, emit).carry(&resolve, record).await {
+    let carrier = Carrier::new(ports, setting, &options.tag, content, emit);
+    match carrier.carry(&resolve, record, cancel).await {
         // Whoever may not even read has a wrong password, and not too few rights.
         Err(PromoteError::ReadOnly) => Err(look().await.err().unwrap_or(PromoteError::ReadOnly)),
         done => done,
+    }
+}
+
+impl PromoteError {
+    /// It was stopped before any tag moved.
+    pub(super) fn stopped(tag: &Tag) -> Self {
+        Self::Interrupted { tag: tag.clone(), moved: Vec::new(), left: Vec::new() }
     }
 }
 

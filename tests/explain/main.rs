@@ -241,9 +241,16 @@ impl World {
             allow_older: false,
             apply: true,
         };
-        exec::promote(self.ports(), &self.setting, exec::Content::Boxes(&self.keys()), &options, &|_| {})
-            .await
-            .unwrap();
+        exec::promote(
+            self.ports(),
+            &self.setting,
+            exec::Content::Boxes(&self.keys()),
+            &options,
+            &|_| {},
+            &CancellationToken::new(),
+        )
+        .await
+        .unwrap();
     }
 
     /// Compares a box with what `text` names.

@@ -230,8 +230,15 @@ impl<'a> Run<'a> {
             apply: true,
         };
         let emit = |event| self.emit(event);
-        let result =
-            promote(self.ports(&engine), &self.setting, Content::Boxes(&boxes), &options, &emit).await;
+        let result = promote(
+            self.ports(&engine),
+            &self.setting,
+            Content::Boxes(&boxes),
+            &options,
+            &emit,
+            &CancellationToken::new(),
+        )
+        .await;
         let is_partly = matches!(result, Err(PromoteError::Partly { .. }));
         Ending { is_partly, ..self.ending(result.map(drop).map_err(|error| chain(&error))) }
     }

@@ -7,6 +7,7 @@ use boxwright::exec::{Content, PromoteError, PromoteReport, Setting, promote_to}
 use boxwright::model::{Digest, MediaType, RawManifest, Record, Repository, SetRecord, Tag};
 use boxwright::plan::{Refusal, Rollback, rollback};
 use boxwright::port::{Reference, Registry};
+use tokio_util::sync::CancellationToken;
 
 use super::engine::{image, push};
 use super::net::{done, tag};
@@ -28,7 +29,16 @@ async fn copy(run: &Run<'_>, registry: &str) -> Result<PromoteReport, PromoteErr
     let past = run.history("main").await;
     let taken = Rollback::of(past.sets[0].clone());
     let target = target(run, registry);
-    promote_to(run.ports(), &run.setting, &target, Content::Set(&taken), &to("main"), &|_| {}).await
+    promote_to(
+        run.ports(),
+        &run.setting,
+        &target,
+        Content::Set(&taken),
+        &to("main"),
+        &|_| {},
+        &CancellationToken::new(),
+    )
+    .await
 }
 
 /// Three boxes in `main`; `test` has a signature, a referrer and is in an index with another image.
@@ -143,9 +153,16 @@ async fn a_copy_that_is_killed_anywhere_is_finished_by_the_next() {
             let taken = Rollback::of(past.sets[0].clone());
             world.net.kill_at(number, after);
             let target = target(&run, ELSEWHERE);
-            let _ =
-                promote_to(run.ports(), &run.setting, &target, Content::Set(&taken), &to("main"), &|_| {})
-                    .await;
+            let _ = promote_to(
+                run.ports(),
+                &run.setting,
+                &target,
+                Content::Set(&taken),
+                &to("main"),
+                &|_| {},
+                &CancellationToken::new(),
+            )
+            .await;
             world.net.memory.mend();
             // No tag is seen before its image is whole.
             for name in BOXES {
@@ -162,6 +179,29 @@ async fn a_copy_that_is_killed_anywhere_is_finished_by_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_copy_that_is_stopped_moves_no_tag_and_is_gone_on_with() {
+    let world = prepared().await;
+    let run = world.run("copy");
+    let past = run.history("main").await;
+    let taken = Rollback::of(past.sets[0].clone());
+    let target = target(&run, ELSEWHERE);
+    let cancel = CancellationToken::new();
+    let stop = cancel.clone();
+    world.net.before(|asked| asked.verb == Verb::OpenBlob, move |_| stop.cancel());
+    let content = Content::Set(&taken);
+    let result = promote_to(run.ports(), &run.setting, &target, content, &to("main"), &|_| {}, &cancel).await;
+    let error = result.unwrap_err();
+    assert!(matches!(error, PromoteError::Interrupted { .. }), "{error}");
+    assert_eq!(error.to_string(), "promotion to main was interrupted; no tag is known to have moved");
+    assert!(BOXES.iter().all(|name| at(&world, &there(name), tag("main")).is_none()));
+    let log = world.log();
+    let given_up = log.iter().filter(|asked| asked.verb == Verb::Delete).count();
+    assert_eq!(given_up, 2, "the leases here and there");
+    copy(&run, ELSEWHERE).await.unwrap();
+    check_copied(&world);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_earlier_promotion_does_not_replace_a_later_one_elsewhere() {
     let world = prepared().await;
     let newer = built_anew(&world, "v2").await;
@@ -171,7 +211,16 @@ async fn an_earlier_promotion_does_not_replace_a_later_one_elsewhere() {
     let target = target(&run, ELSEWHERE);
     let to_live = async |set: &SetRecord| {
         let taken = Rollback::of(set.clone());
-        promote_to(run.ports(), &run.setting, &target, Content::Set(&taken), &to("main"), &|_| {}).await
+        promote_to(
+            run.ports(),
+            &run.setting,
+            &target,
+            Content::Set(&taken),
+            &to("main"),
+            &|_| {},
+            &CancellationToken::new(),
+        )
+        .await
     };
     to_live(&past.sets[0]).await.unwrap();
     let error = to_live(&past.sets[1]).await.unwrap_err();

@@ -21,6 +21,7 @@ mod policies;
 mod project;
 mod promote;
 mod promote_faults;
+mod promote_stopped;
 mod rebuild;
 mod retention;
 mod rollback;

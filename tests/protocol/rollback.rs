@@ -4,6 +4,7 @@ use boxwright::adapter::memory::{Fault, Verb};
 use boxwright::exec::{PromoteError, PromoteOptions};
 use boxwright::model::{SetName, SetRecord};
 use boxwright::plan::Refusal;
+use tokio_util::sync::CancellationToken;
 
 use super::clean::sweep_twice;
 use super::net::{gone, is, tag};
@@ -99,7 +100,15 @@ async fn a_rollback_that_is_killed_anywhere_is_finished_by_the_next() {
             let back = boxwright::plan::rollback(&past.sets, &past.unfinished).unwrap();
             let options = PromoteOptions { allow_older: true, ..to("main") };
             let content = boxwright::exec::Content::Set(&back);
-            let ended = boxwright::exec::promote(run.ports(), &run.setting, content, &options, &|_| {}).await;
+            let ended = boxwright::exec::promote(
+                run.ports(),
+                &run.setting,
+                content,
+                &options,
+                &|_| {},
+                &CancellationToken::new(),
+            )
+            .await;
             newer.net.memory.mend();
             let was_done = !newer.records("set.main.3").is_empty();
             assert!(ended.is_err() || was_done);
@@ -164,7 +173,15 @@ async fn an_earlier_promotion_of_the_same_tag_is_refused_behind_a_later_one() {
     let first = boxwright::plan::Rollback::of(past.sets[1].clone());
     let run = newer.run("late");
     let content = boxwright::exec::Content::Set(&first);
-    let error = boxwright::exec::promote(run.ports(), &run.setting, content, &to("nightly"), &|_| {}).await;
+    let error = boxwright::exec::promote(
+        run.ports(),
+        &run.setting,
+        content,
+        &to("nightly"),
+        &|_| {},
+        &CancellationToken::new(),
+    )
+    .await;
     assert!(matches!(error, Err(PromoteError::Refused(Refusal::Behind { .. }))), "{error:?}");
     check_stands(&newer, "nightly");
 }

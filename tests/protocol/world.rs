@@ -187,8 +187,16 @@ impl Run<'_> {
     }
 
     pub async fn promote_with(&self, options: &PromoteOptions) -> Result<PromoteReport, PromoteError> {
+        self.promote_until(options, &CancellationToken::new()).await
+    }
+
+    pub async fn promote_until(
+        &self,
+        options: &PromoteOptions,
+        cancel: &CancellationToken,
+    ) -> Result<PromoteReport, PromoteError> {
         let emit = |event| self.events.lock().unwrap().push(event);
-        promote(self.ports(), &self.setting, Content::Boxes(&self.world.boxes), options, &emit).await
+        promote(self.ports(), &self.setting, Content::Boxes(&self.world.boxes), options, &emit, cancel).await
     }
 
     /// Promotes the last promotion of another tag.
@@ -199,7 +207,15 @@ impl Run<'_> {
     ) -> Result<PromoteReport, PromoteError> {
         let past = self.history(from).await;
         let taken = Rollback::of(past.sets[0].clone());
-        promote(self.ports(), &self.setting, Content::Set(&taken), options, &|_| {}).await
+        promote(
+            self.ports(),
+            &self.setting,
+            Content::Set(&taken),
+            options,
+            &|_| {},
+            &CancellationToken::new(),
+        )
+        .await
     }
 
     /// Brings back what stood under a tag before.
@@ -207,7 +223,15 @@ impl Run<'_> {
         let past = self.history(tag).await;
         let back = rollback(&past.sets, &past.unfinished).expect("something stood before");
         let options = PromoteOptions { allow_older: true, ..to(tag) };
-        promote(self.ports(), &self.setting, Content::Set(&back), &options, &|_| {}).await
+        promote(
+            self.ports(),
+            &self.setting,
+            Content::Set(&back),
+            &options,
+            &|_| {},
+            &CancellationToken::new(),
+        )
+        .await
     }
 
     pub async fn history(&self, tag: &str) -> History {
