@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
@@ -12,19 +12,30 @@ use crate::port::{Remote, RemoteError};
 
 /// How long a git remote may take to list its refs.
 const GIT_LIMIT: Duration = Duration::from_secs(60);
-/// How long an address may take to answer, and then between two pieces.
+/// How long an address may take to answer and between two pieces, and a list to its end.
 const HTTP_LIMIT: Duration = Duration::from_secs(60);
+/// How little may come in that time of what has no limit, in bytes.
+const LEAST: u64 = 64 * 1024;
+/// How many redirects are followed.
+const REDIRECTS: usize = 5;
 
 /// Reaches whatever the user's git and this machine's network reach.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Remotes {
     hidden: Vec<String>,
+    limit: Duration,
 }
 
 impl Remotes {
     /// Lets git see all of the environment but these variables.
     pub fn hiding(hidden: Vec<String>) -> Self {
-        Self { hidden }
+        Self { hidden, limit: HTTP_LIMIT }
+    }
+}
+
+impl Default for Remotes {
+    fn default() -> Self {
+        Self::hiding(Vec::new())
     }
 }
 
@@ -46,11 +57,13 @@ impl Remote for Remotes {
 
     async fn text(&self, url: &str, limit: usize) -> Result<String, RemoteError> {
         let mut bytes = Vec::new();
-        self.fetch(url, |piece| {
+        let fetch = self.fetch(url, |piece| {
             bytes.extend_from_slice(piece);
             if bytes.len() > limit { Err(format!("it serves more than {limit} bytes")) } else { Ok(()) }
-        })
-        .await?;
+        });
+        tokio::time::timeout(self.limit, fetch)
+            .await
+            .map_err(|_| failed(url, format!("it took longer than {:?}", self.limit)))??;
         String::from_utf8(bytes).map_err(|_| failed(url, "it serves no text".to_owned()))
     }
 
@@ -99,27 +112,53 @@ impl Remotes {
     ) -> Result<(), RemoteError> {
         let broken = |error: reqwest::Error| failed(url, printable(&chain(&error.without_url()), 400));
         let client = reqwest::Client::builder()
-            .connect_timeout(HTTP_LIMIT)
-            .read_timeout(HTTP_LIMIT)
+            .connect_timeout(self.limit)
+            .read_timeout(self.limit)
+            .redirect(redirects())
             .user_agent(concat!("boxwright/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(broken)?;
         let answer = client.get(url).send().await.map_err(broken)?;
-        if !answer.status().is_success() {
+        // A part of something is not it.
+        if answer.status() != reqwest::StatusCode::OK {
             return Err(failed(url, format!("it answered {}", answer.status())));
         }
         let (expected, mut size) = (answer.content_length(), 0);
         let mut body = answer.bytes_stream();
+        let (mut since, mut before) = (Instant::now(), 0);
         while let Some(piece) = body.next().await {
             let piece = piece.map_err(broken)?;
             size += piece.len() as u64;
             take(&piece).map_err(|detail| failed(url, detail))?;
+            if since.elapsed() >= self.limit {
+                if size - before < LEAST {
+                    return Err(failed(
+                        url,
+                        format!("it serves less than {LEAST} bytes in {:?}", self.limit),
+                    ));
+                }
+                (since, before) = (Instant::now(), size);
+            }
         }
         if expected.is_some_and(|expected| expected != size) {
             return Err(failed(url, "it ended early".to_owned()));
         }
         Ok(())
     }
+}
+
+/// Follows redirects, but none from https to anything else.
+fn redirects() -> reqwest::redirect::Policy {
+    reqwest::redirect::Policy::custom(|attempt| {
+        let is_secure = |url: &reqwest::Url| url.scheme() == "https";
+        if attempt.previous().len() > REDIRECTS {
+            attempt.error("too many redirects")
+        } else if attempt.previous().last().is_some_and(is_secure) && !is_secure(attempt.url()) {
+            attempt.error("it leads to an insecure place")
+        } else {
+            attempt.follow()
+        }
+    })
 }
 
 fn failed(url: &str, detail: String) -> RemoteError {
@@ -211,6 +250,38 @@ mod tests {
         check(&[(B, "refs/heads/x/main")], "main", Ok(None));
         check(&[(A, "refs/heads/v1"), (B, "refs/tags/v1")], "v1", Err(()));
         check(&[("junk", "refs/heads/main")], "main", Err(()));
+    }
+
+    /// Serves this over and over, to everybody who asks; returns the address.
+    async fn dripping(head: &'static str) -> String {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.read(&mut [0; 4096]).await.unwrap();
+                let mut sent = stream.write_all(head.as_bytes()).await;
+                while sent.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    sent = stream.write_all(b"x").await;
+                }
+            }
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn what_never_ends_is_not_waited_for_and_a_part_is_not_the_whole() {
+        let remotes = Remotes { limit: Duration::from_millis(300), ..Remotes::default() };
+        let url = dripping("HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n").await;
+        let long = Duration::from_secs(60);
+        let text = tokio::time::timeout(long, remotes.text(&url, 200_000_000)).await;
+        assert!(text.unwrap().is_err());
+        let checksum = tokio::time::timeout(long, remotes.checksum(&url)).await;
+        assert!(checksum.unwrap().is_err());
+        let url = dripping("HTTP/1.1 206 Partial Content\r\ncontent-length: 1\r\n\r\n").await;
+        let error = Remotes::default().text(&url, 100).await.unwrap_err().to_string();
+        assert!(error.contains("206"), "{error}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use oci_spec::image::ImageConfiguration;
 
 use super::keys::Keyed;
 use super::ledger::PastRecords;
+use super::make::chain;
 use crate::model::{
     Descriptor, Digest, Document, Generation, Image, Key, MediaType, Platform, RawManifest, RecordTag,
     Repository,
@@ -226,8 +227,9 @@ pub(super) async fn labels(
 
 /// Reads what the labels of an image's configuration say.
 pub(super) fn read_labels(digest: &Digest, bytes: &[u8]) -> Result<Labels, Unread> {
-    let read = ImageConfiguration::from_reader(bytes)
-        .map_err(|error| Unread::Broken(format!("its configuration {digest} cannot be read: {error}")))?;
+    let read = ImageConfiguration::from_reader(bytes).map_err(|error| {
+        Unread::Broken(format!("its configuration {digest} cannot be read: {}", chain(&error)))
+    })?;
     let labels = read.config().as_ref().and_then(|config| config.labels().clone()).unwrap_or_default();
     let parents = match labels.get(PARENTS_LABEL) {
         Some(text) => serde_json::from_str(text)

@@ -4,9 +4,11 @@
 mod build;
 mod promote;
 mod promoter;
+mod refusal;
 mod rollback;
 
 pub use build::{Action, Recorded, Row, Seen, State, Wanted, plan};
-pub use promote::{Member, Past, Promotion, Refusal, Step, StepState, Wish, promotion};
+pub use promote::{Member, Past, Promotion, Step, StepState, Wish, promotion};
 pub use promoter::{Promoter, PromoterAction, PromoterEnd, PromoterSaw, Put, Why};
+pub use refusal::Refusal;
 pub use rollback::{Rollback, rollback};

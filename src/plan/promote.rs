@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::refusal::Refusal;
 use crate::model::{ContentTag, Digest, Repository, SetName, SetRecord, Source, Tag};
 
 /// One box of the set to be promoted, as it was resolved.
@@ -59,79 +60,6 @@ pub enum StepState {
     Move,
 }
 
-/// Why a promotion is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// A tag that may not move holds something else.
-    #[error("tag {tag} of {repository} is immutable and holds {now}, not {wanted}")]
-    Immutable {
-        /// The tag.
-        tag: Tag,
-        /// Its repository.
-        repository: Repository,
-        /// What it holds.
-        now: Digest,
-        /// What it was to hold.
-        wanted: Digest,
-    },
-    /// The tag's last set was built from a newer revision.
-    #[error("{tag} was promoted from {theirs}, which is newer than {ours}")]
-    Older {
-        /// The tag.
-        tag: Tag,
-        /// The revision and time that stand.
-        theirs: String,
-        /// The revision and time that were to be promoted.
-        ours: String,
-    },
-    /// It was taken back by a rollback, and nothing newer has been promoted since.
-    #[error("{tag} was rolled back from {theirs}, which {ours} does not go beyond")]
-    Withdrawn {
-        /// The tag.
-        tag: Tag,
-        /// The revision and time that were taken back.
-        theirs: String,
-        /// The revision and time that were to be promoted.
-        ours: String,
-    },
-    /// The tag's last set was taken from a later promotion of the same tag.
-    #[error("{tag} holds what was taken from {theirs}, which is later than {ours}")]
-    Behind {
-        /// The tag.
-        tag: Tag,
-        /// The promotion that it was taken from.
-        theirs: SetName,
-        /// The promotion that was to replace it.
-        ours: SetName,
-    },
-    /// Clean is about to remove the tag; promoted to now, it might be lost afterwards.
-    #[error("{tag} is being removed by clean, since {since}: {why}")]
-    Ending {
-        /// The tag.
-        tag: Tag,
-        /// Since when.
-        since: String,
-        /// Why it is removed.
-        why: String,
-    },
-    /// The inputs differed from the commit they are said to come from.
-    #[error(
-        "{tag} is immutable, and the boxes' inputs differ from their commit: modified or untracked files"
-    )]
-    Dirty {
-        /// The tag.
-        tag: Tag,
-    },
-    /// Boxes were built from working copies.
-    #[error("{tag} is immutable, and boxes of the set are built from working copies: {}", names.join(", "))]
-    Local {
-        /// The tag.
-        tag: Tag,
-        /// What the copies stand in for.
-        names: Vec<String>,
-    },
-}
-
 /// What is to be promoted, and by which rules.
 #[derive(Debug, Clone)]
 pub struct Wish<'a> {
@@ -164,6 +92,7 @@ pub struct Past<'a> {
 /// a newer revision is recorded again, so that no older one moves the tag back; from the
 /// same revision or an older one it is done.
 pub fn promotion(wish: &Wish<'_>, members: Vec<Member>, past: Past<'_>) -> Result<Promotion, Refusal> {
+    is_ours(&members, past)?;
     if wish.immutable {
         stays(wish, &members, past)?;
     }
@@ -203,6 +132,20 @@ pub fn promotion(wish: &Wish<'_>, members: Vec<Member>, past: Past<'_>) -> Resul
     };
     let steps = members.into_iter().map(step).collect();
     Ok(Promotion { steps, seq, is_recorded, is_resumed: resumed.is_some() })
+}
+
+/// Refuses to go on from promotions that have no repository in common with these boxes. Where two
+/// projects share a ledger, the promotions of one would be what the other rolls back to.
+fn is_ours(members: &[Member], past: Past<'_>) -> Result<(), Refusal> {
+    let is_here = |name: &str| members.iter().any(|member| member.repository.name() == name);
+    let mut last = past.set.into_iter().chain(past.plan);
+    match last.find(|record| !record.boxes.iter().any(|one| is_here(&one.repository))) {
+        Some(record) => {
+            let names = record.boxes.iter().map(|one| one.repository.clone()).collect();
+            Err(Refusal::Stranger { theirs: record.name(), names })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Refuses what may not stand under an immutable tag.
@@ -379,6 +322,21 @@ mod tests {
         let members = vec![member("a", "1", Some("7")), member("b", "2", Some("0"))];
         let plan = run(false, 6, members, past).unwrap();
         assert_eq!((plan.seq, plan.steps[0].before.clone()), (3, Some(digest("7"))));
+    }
+
+    #[test]
+    fn promotions_of_other_boxes_altogether_are_another_projects() {
+        let theirs = record(1, 5, &[("x", "0", None), ("y", "0", None)]);
+        let begun = record(2, 5, &[("y", "1", None)]);
+        let ours = || vec![member("a", "1", None), member("b", "2", None)];
+        for past in [Past { set: Some(&theirs), plan: Some(&theirs) }, Past { set: None, plan: Some(&begun) }]
+        {
+            assert!(matches!(run(false, 9, ours(), past), Err(Refusal::Stranger { .. })));
+        }
+        // A set that gained and lost boxes is still the same project's.
+        let before = record(1, 5, &[("b", "2", None), ("y", "0", None)]);
+        let past = Past { set: Some(&before), plan: Some(&before) };
+        assert_eq!(run(false, 9, ours(), past).unwrap().seq, 2);
     }
 
     #[test]

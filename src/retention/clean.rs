@@ -119,6 +119,9 @@ impl<'a> Sorting<'a> {
             return self.keep(held, "leased".to_owned());
         }
         let reason = match &held.digest {
+            Some(digest) if !self.observed.is_own(&content, digest) => {
+                return self.keep(held, "was not built by boxwright for this key".to_owned());
+            }
             Some(digest) => self.roots.keeps(digest),
             // An image holds its key: whose key nothing that is kept has is not kept.
             None => self.roots.keeps_key(&group.0, group.1),
@@ -126,11 +129,6 @@ impl<'a> Sorting<'a> {
         if let Some(reason) = reason.map(str::to_owned) {
             self.needed.insert(group, reason.clone());
             return self.keep(held, reason);
-        }
-        let node = held.digest.as_ref().and_then(|digest| self.observed.nodes.get(digest));
-        // A digest that does not carry its own key may stand under other tags as well.
-        if held.digest.is_some() && node.and_then(|node| node.key.as_ref()) != Some(&group.0) {
-            return self.keep(held, "was not built by boxwright for this key".to_owned());
         }
         self.outside.entry(group).or_default().push(held);
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::policy::Judged;
-use crate::model::{Digest, Ending, Generation, Key, Marked, Marker, Part, Span, Tag, Timestamp};
+use crate::model::{ContentTag, Digest, Ending, Generation, Key, Marked, Marker, Part, Span, Tag, Timestamp};
 
 /// Everything a sweep has read, completely. Whoever could not read all of it has no
 /// `Observed`, and deletes nothing.
@@ -39,6 +39,15 @@ impl Observed {
     /// Returns every tag that stands anywhere.
     pub fn all_tags(&self) -> impl Iterator<Item = &Tag> {
         self.repositories.values().flat_map(BTreeMap::keys).chain(self.unread.values().flatten())
+    }
+
+    /// Tells whether what a content tag holds was built for it. What was not may stand under other
+    /// tags as well, and is kept like anything else that is not ours.
+    pub(super) fn is_own(&self, content: &ContentTag, digest: &Digest) -> bool {
+        self.nodes.get(digest).is_some_and(|node| {
+            let is_generation = node.generation.is_none_or(|number| number == content.generation());
+            is_generation && node.key.as_ref() == Some(content.key())
+        })
     }
 
     /// Returns how many tags stand in each repository.

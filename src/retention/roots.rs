@@ -13,7 +13,8 @@ pub(super) struct Roots {
 }
 
 impl Roots {
-    /// Walks from the tags that are not ours, what leases cover and what is promoted or protected.
+    /// Walks from the tags that are not ours, or hold what is not, from what leases cover and from
+    /// what is promoted or protected.
     pub fn of(observed: &Observed) -> Self {
         let mut digests = observed.promoted.clone();
         for (tag, digest) in observed.repositories.values().flatten() {
@@ -25,6 +26,9 @@ impl Roots {
                 }
                 Some(content) if observed.leased.contains(content.key()) => {
                     digests.entry(digest.clone()).or_insert_with(|| "leased".to_owned());
+                }
+                Some(content) if !observed.is_own(&content, digest) => {
+                    digests.entry(digest.clone()).or_insert_with(|| format!("has tag {tag}"));
                 }
                 Some(_) => {}
             }

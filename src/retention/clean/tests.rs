@@ -133,6 +133,22 @@ fn a_digest_without_its_own_key_is_never_touched() {
 }
 
 #[test]
+fn what_somebody_put_under_another_key_or_generation_too_is_kept() {
+    let other = content_tag("other").to_string();
+    let next = format!("{}.g1", content_tag("test"));
+    for alias in [other, next] {
+        let mut observed = chain();
+        observed.nodes.get_mut(&digest("test")).unwrap().generation = Some(Generation(0));
+        tag(&mut observed, "test", &alias, "test");
+        for name in ["base", "build", "test"] {
+            mark(&mut observed, name, 0);
+        }
+        // A delete would take both tags, and what the image stands on stays with it.
+        check(&observed, 1_000_000, &[], &[]);
+    }
+}
+
+#[test]
 fn what_moved_after_it_was_marked_is_left_alone() {
     let mut observed = chain();
     mark(&mut observed, "test", 0);
