@@ -416,3 +416,14 @@ pub struct Init {
     #[arg(long)]
     pub print: bool,
 }
+
+/// Takes variables that are there and empty, as a CI leaves them, for ones that are not set.
+pub fn without_empty(mut command: clap::Command) -> clap::Command {
+    let is_empty = |name| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let arguments = command.get_arguments().filter(|argument| argument.get_env().is_some_and(is_empty));
+    for id in arguments.map(|argument| argument.get_id().clone()).collect::<Vec<_>>() {
+        command = command.mut_arg(id, |argument| argument.env(None::<&'static str>));
+    }
+    let names: Vec<String> = command.get_subcommands().map(|one| one.get_name().to_owned()).collect();
+    names.into_iter().fold(command, |command, name| command.mut_subcommand(name, without_empty))
+}

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::adapter::archive::BadArchive;
+use crate::adapter::archive::{BadArchive, Fault};
 use crate::adapter::credentials::SettingError;
 use crate::adapter::embedded::EmbeddedError;
 use crate::adapter::registry::StartError;
@@ -167,6 +167,7 @@ impl CliError {
                 ExportError::Image { .. } | ExportError::Archive(_) => exit::FAILED,
                 ExportError::Pack(error) => pack(error),
             },
+            Self::Archive(BadArchive { source: Fault::Io { action: "open", .. }, .. }) => exit::USAGE,
             Self::Archive(_) => exit::FAILED,
             Self::Import(error) => match error {
                 ImportError::Image { .. } => exit::FAILED,

@@ -2,8 +2,9 @@
 
 use std::io;
 
-use super::error::CliError;
+use super::error::{CliError, exit};
 use crate::adapter::archive::{BadArchive, Fault};
+use crate::adapter::revision::RevisionError;
 use crate::config::nearest;
 use crate::exec::{
     BuildError, CleanError, ExplainError, ExportError, ImportError, KeysError, LockError, PromoteError,
@@ -109,6 +110,10 @@ impl CliError {
             }
             Self::Clean(CleanError::Moved { .. }) => "nothing was deleted; make a new plan",
             Self::Clean(_) | Self::Protect(_) => "nothing was deleted",
+            Self::Revision(RevisionError::Unknown { .. }) => {
+                "a shallow clone has few commits; `git fetch --unshallow` brings the rest"
+            }
+            _ if self.exit_code() == exit::UNREACHABLE => "`boxwright doctor` says what is wrong with it",
             _ => return None,
         };
         Some(text.to_owned())

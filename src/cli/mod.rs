@@ -45,7 +45,7 @@ mod whole;
 
 use std::ffi::OsString;
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::config;
 use args::{Cli, Command};
@@ -54,7 +54,8 @@ use terminal::{BAD, NOTE, Terminal, paint};
 
 /// Runs a command line and returns the process's exit code.
 pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let cli = match Cli::try_parse_from(arguments) {
+    let parsed = args::without_empty(Cli::command()).try_get_matches_from(arguments);
+    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are results, not errors; clap knows where each goes.

@@ -186,7 +186,8 @@ impl<'a> Field<'a> {
 
     fn wrong(&self, expected: &str) -> ConfigError {
         let found = self.value.get_ref().type_str();
-        self.error(format!("`{}` is a {found}; expected {expected}", self.name))
+        let article = if found.starts_with(['a', 'i']) { "an" } else { "a" };
+        self.error(format!("`{}` is {article} {found}; expected {expected}", self.name))
     }
 
     pub fn str(&self) -> Result<&'a str, ConfigError> {

@@ -166,7 +166,10 @@ async fn of_set(
         let tag = ContentTag::read(&member.content_tag)
             .ok_or_else(|| missing(format!("its record names the tag {}", member.content_tag)))?;
         if past.is_over(&member.key, tag.generation()) {
-            return Err(missing(format!("{} was condemned by clean", member.digest)));
+            return Err(missing(format!(
+                "{} was replaced by a rebuild, or condemned by clean",
+                member.digest
+            )));
         }
         let gone = || missing(format!("{} is gone from {repository}", member.digest));
         let manifest = manifest.ok_or_else(gone)?;

@@ -195,3 +195,22 @@ fn what_was_built_for_one_machine_alone_goes_to_another() {
         attempt("docker", &["rmi", "--force", name]);
     }
 }
+
+#[test]
+fn only_what_is_named_is_exported_and_its_size_is_that_of_its_layers() {
+    use std::os::unix::fs::PermissionsExt;
+    let registry = Registry::start(&[]);
+    let world = World::chain(&registry.host);
+    world.boxwright(&["build"]).good();
+    let report = world.boxwright(&["export", "build", "-o", "one.tar", "--format", "json"]).good();
+    assert_eq!(report.boxes("name"), ["build"]);
+    let raw = ["inspect", "--raw", "--tls-verify=false", &format!("docker://{}", references(&world)[1])];
+    let manifest: serde_json::Value = serde_json::from_str(&tell("skopeo", &raw)).unwrap();
+    let layers = manifest["layers"].as_array().unwrap().iter().chain([&manifest["config"]]);
+    let bytes: u64 = layers.map(|layer| layer["size"].as_u64().unwrap()).sum();
+    assert_eq!(report.json()["boxes"][0]["bytes"], bytes);
+    // As any file that the caller makes.
+    let mask = u32::from_str_radix(tell("sh", &["-c", "umask"]).trim(), 8).unwrap();
+    let mode = fs::metadata(world.root.join("one.tar")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o666 & !mask);
+}

@@ -1,6 +1,6 @@
 //! Configurations that cannot be used: where, what, what next.
 
-use crate::world::{CHAIN, World};
+use crate::world::{CHAIN, Ended, World};
 
 const HOST: &str = "127.0.0.1:1";
 
@@ -92,6 +92,24 @@ fn no_configuration_or_an_unreadable_one() {
     world.boxwright(&["plan"]).fails(2, &["boxwright.toml", "UTF-8"]);
     world.configure(HOST, "");
     world.boxwright(&["plan"]).fails(2, &["no box is declared", "[box.base]", "boxwright init"]);
+}
+
+#[test]
+fn a_variable_that_is_there_and_empty_is_not_set() {
+    let world = World::single("embedded", "RUN true");
+    let names = ["FILE", "REGISTRY", "FORMAT", "COLOR", "RUN", "JOBS", "WAIT", "PUSH", "FAIL_FAST", "DOTENV"];
+    let with = |arguments: &[&str]| {
+        let mut command = world.command(arguments);
+        for name in names {
+            command.env(format!("BOXWRIGHT_{name}"), "");
+        }
+        Ended::of(command.output().unwrap())
+    };
+    with(&["keys"]).good();
+    // Those of a command as well as those of all.
+    with(&["build", "nope"]).fails(2, &["there is no box `nope`"]);
+    // What is written on the command line is meant.
+    with(&["keys", "--file", ""]).fails(2, &["--file"]);
 }
 
 #[test]

@@ -126,4 +126,9 @@ fn without_push_right_what_is_present_is_used_and_what_is_missing_is_said() {
     call(&["build", "--push", "always"]).exits(21).says(&["--push always"]);
     assert_eq!(registry.tags("boxwright-ledger"), before);
     assert_eq!(content_tags(&registry).len(), 3);
+    // What stands on a missing box is missing with it.
+    world.replace("ci/Dockerfile", "echo base", "echo other");
+    let missing = call(&["build", "--format", "json"]).exits(10);
+    assert_eq!(missing.boxes("reason")[1..], ["not built: base is missing"; 2]);
+    missing.says(&["missing: base: ", "missing: build: ", "missing: test: "]);
 }

@@ -87,6 +87,8 @@ fn what_is_broken_does_not_hide_the_rest() {
     says(&ended, "push", "ok", &[]);
     let ended = doctor(&world, &[("DOCKER_HOST", "ssh://host")]).exits(20);
     says(&ended, "engine", "problem", &["unix:///path or tcp://"]);
+    let ended = doctor(&world, &[("DOCKER_HOST", "tcp://127.0.0.1:1")]).exits(20);
+    says(&ended, "engine", "problem", &["does an engine listen there, without TLS"]);
     // No registry.
     registry.stop();
     let ended = doctor(&world, &[]).exits(20);
@@ -138,6 +140,8 @@ fn who_may_not_read_or_push_is_told() {
     says(&ended, "registry", "ok", &[]);
     says(&ended, "pull", "problem", &["4 of 4 repositories", "user or password is wrong"]);
     assert!(!ended.out.contains("wr0ng-word"), "{}", ended.out);
+    // Once is enough.
+    assert!(!ended.out.contains("\"push\"") && !ended.out.contains("\"delete\""), "{}", ended.out);
     let ended = doctor(&world, &USER[..1]).exits(2);
     says(&ended, "credentials", "problem", &["need each other"]);
 

@@ -65,7 +65,8 @@ fn a_failed_step_fails_its_box_and_its_dependants_alone() {
         assert!(ended.err.contains("exit code: 7"), "{}", ended.err);
         assert!(ended.err.contains("child not built: bad failed\n"), "{}", ended.err);
         assert_eq!((&bad["place"], &bad["action"]), (&"Dockerfile:2:1".into(), &"failed".into()));
-        assert!(bad["digest"].is_null());
+        assert!(bad["digest"].is_null() && bad["lease_until"].is_null(), "{bad:#}");
+        assert!(row("apart")["lease_until"].is_string(), "{:#}", row("apart"));
         assert_eq!(row("child")["action"], "skipped");
         assert_eq!(row("child")["reason"], "not built: bad failed");
         let expect = if jobs == "1" { "built" } else { "use" };

@@ -69,3 +69,21 @@ fn init_where_nothing_is_and_where_something_is_broken() {
     crate::world::Ended::of(call.output().unwrap())
         .fails(2, &["failed to write boxwright.toml", "Permission denied"]);
 }
+
+#[test]
+fn init_passes_by_what_is_not_the_project_s() {
+    let world = World::empty();
+    world.write("Dockerfile", "FROM scratch\nCOPY a /\n");
+    for other in
+        ["node_modules/x/Dockerfile", "vendor/Dockerfile", "target/Dockerfile", "Dockerfile.dockerignore"]
+    {
+        world.write(other, "FROM scratch AS other\n");
+    }
+    let ended = world.boxwright(&["init"]).good().says(&["then run `boxwright plan`"]);
+    assert!(!ended.err.contains("no box is written"), "{}", ended.err);
+    let text = std::fs::read_to_string(world.root.join("boxwright.toml")).unwrap();
+    assert_eq!(text.matches("\n[box.").count(), 1, "{text}");
+    // An image that floats has to be pinned first.
+    world.write("Dockerfile", "FROM debian:12\n");
+    world.boxwright(&["init", "--force"]).good().says(&["then run `boxwright lock`"]);
+}

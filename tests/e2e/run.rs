@@ -147,3 +147,15 @@ fn a_box_is_run_by_digest_even_if_the_engine_forgot_it() {
     let gone = attempt("docker", &["ps", "-aq", "--filter=name=boxwright-", "--filter=status=exited"]);
     assert_eq!(String::from_utf8_lossy(&gone.stdout), "");
 }
+
+#[test]
+fn user_and_network_are_the_image_s_and_none_where_that_is_asked_for() {
+    let registry = Registry::start(&[]);
+    let world = World::single(&registry.host, "USER 4321");
+    world.boxwright(&["build"]).good();
+    let uid = world.boxwright(&["run", "--image-user", "only", "--", "id", "-u"]).good();
+    assert_eq!(uid.out, "4321\n");
+    let interfaces =
+        world.boxwright(&["run", "--network", "none", "only", "--", "ls", "/sys/class/net"]).good();
+    assert_eq!(interfaces.out, "lo\n");
+}

@@ -30,7 +30,12 @@ fn a_run_that_an_outsider_caused_writes_nothing_even_with_a_token_that_may() {
             // What is there is used; nothing says that it was.
             let used = call(&["build"]).exits(0);
             assert!(used.err.contains("not trusted"), "{}", used.err);
-            call(&["build", "--push", "always"]).exits(21);
+            let refused = call(&["build", "--push", "always"]).exits(21);
+            assert!(
+                refused.err.contains("--push always is refused: this run is not trusted"),
+                "{}",
+                refused.err
+            );
             let writing = [
                 &["promote", "main"][..],
                 &["rollback", "main", "--yes"],

@@ -1,7 +1,6 @@
 //! Tables: how each error ends the process, by the table of codes, and what it says to do next.
 
 use super::*;
-use crate::adapter::archive::Fault;
 use crate::config::ConfigError;
 use crate::exec::{Beyond, NoRoom};
 use crate::inputs::At;
@@ -96,7 +95,7 @@ fn settings_and_what_the_caller_wrote() {
     check(CliError::NoPush, 21, "need the right to push");
     check(CliError::CutOff, 1, "");
     check(CliError::Interrupted, 130, "");
-    check(RevisionError::Unknown { revision: text(), detail: text() }, 2, "");
+    check(RevisionError::Unknown { revision: text(), detail: text() }, 2, "git fetch --unshallow");
     check(RevisionError::Git { action: "x", detail: text() }, 1, "");
 }
 
@@ -150,18 +149,18 @@ fn builds_and_the_engine() {
     check(BuildError::NoRoom(no_room()), 1, "`docker system prune`");
     check(BuildError::Ledger(LedgerError::Registry(unauthorized())), 20, "`docker login`");
     check(BuildError::Ledger(LedgerError::Registry(denied())), 21, "`docker login`");
-    check(BuildError::Ledger(LedgerError::Registry(silent())), 20, "");
+    check(BuildError::Ledger(LedgerError::Registry(silent())), 20, "`boxwright doctor`");
     check(engine(), 20, "DOCKER_HOST names another one");
-    check(EngineError::TooOld { version: text(), need: text() }, 20, "");
+    check(EngineError::TooOld { version: text(), need: text() }, 20, "`boxwright doctor`");
     check(EngineError::DiskFull { detail: text() }, 1, "`docker system df`");
     check(EngineError::Engine { action: "x", detail: text() }, 1, "");
     check(EngineError::Interrupted, 130, "");
     check(RunError::Missing { name: text(), why: text() }, 10, "run `boxwright build` first");
-    check(RunError::Unknown { name: text(), why: text(), wants_login: false }, 20, "");
+    check(RunError::Unknown { name: text(), why: text(), wants_login: false }, 20, "`boxwright doctor`");
     check(RunError::Unknown { name: text(), why: text(), wants_login: true }, 20, "`docker login`");
     check(RunError::Engine(EngineError::DiskFull { detail: text() }), 1, "`docker system df`");
     check(RebuildError::Ledger(LedgerError::Registry(unauthorized())), 20, "`docker login`");
-    check(RebuildError::Unknown(unknown(false)), 20, "");
+    check(RebuildError::Unknown(unknown(false)), 20, "`boxwright doctor`");
     check(RebuildError::Unknown(unknown(true)), 20, "`docker login`");
 }
 
@@ -182,11 +181,15 @@ fn promotions() {
     check(PromoteError::Registry(denied()), 21, "`docker login`");
     check(PromoteError::Registry(failing(Failure::Unsupported { detail: text() })), 21, "");
     check(PromoteError::Registry(failing(Failure::Source { detail: text() })), 1, "");
-    check(PromoteError::Registry(failing(Failure::Status { status: 500, detail: text() })), 20, "");
+    check(
+        PromoteError::Registry(failing(Failure::Status { status: 500, detail: text() })),
+        20,
+        "`boxwright doctor`",
+    );
     check(PromoteError::Ledger(LedgerError::Registry(unauthorized())), 20, "`docker login`");
     check(PromoteError::Build(unknown(true)), 20, "`docker login`");
-    check(PromoteError::Lapsed { tag: tag() }, 20, "");
-    check(PromoteError::ReadOnly, 21, "");
+    check(PromoteError::Lapsed { tag: tag() }, 20, "`boxwright doctor`");
+    check(PromoteError::ReadOnly, 21, "need the right to push there");
     let conflict = PromoteError::Conflict { tag: tag(), name: text(), found: text(), expected: text() };
     check(conflict, 21, "to plan from what stands now");
     let (moved, left) = (names(), names());
@@ -256,6 +259,8 @@ fn explaining_and_archives() {
     check(ExportError::Image { name: text(), source: missing() }, 1, "");
     check(ExportError::Archive(missing()), 1, "");
     check(ExportError::Pack(packed()), 1, "");
+    let absent = Fault::Io { action: "open", source: io::ErrorKind::NotFound.into() };
+    check(archive(absent), 2, "nothing of the archive was used");
     check(archive(Fault::Empty), 1, "nothing of the archive was used");
     check(archive(Fault::Io { action: "unpack", source: full() }), 1, "TMPDIR names a disk");
     check(ImportError::Image { name: text(), why: text() }, 1, "nothing of the archive was used");
@@ -272,6 +277,10 @@ fn explaining_and_archives() {
 fn causes_are_said_once() {
     let ended = CliError::from(PromoteError::Ledger(LedgerError::Registry(silent())));
     assert_eq!(ended.text(), "GET x: no answer: x");
+    // Some errors say their cause themselves.
+    let image = "r.example/x:1".parse().unwrap();
+    let error = CliError::from(LockError::Registry { image, source: silent() });
+    assert_eq!(error.text(), "image r.example/x:1 cannot be resolved: GET x: no answer: x");
     let error = CliError::Io { action: "read", path: "x".into(), source: io::ErrorKind::NotFound.into() };
     assert_eq!(error.text(), "failed to read x: entity not found");
 }

@@ -86,7 +86,7 @@ fn errors_name_place_and_remedy() {
     check("max-size", "max-sise", "31:1", "unknown key `max-sise` in [box.build]", "`max-size`");
     check("ledger =", "leger =", "3:1", "unknown key `leger`", "`ledger`");
     check("\"ghcr.io/easycrypt\"", "\"https://ghcr.io\"", "2:12", "not a registry host", "without https://");
-    check("\"3d\"", "3", "6:8", "`temporary.keep` is a integer; expected a string", "");
+    check("\"3d\"", "3", "6:8", "`temporary.keep` is an integer; expected a string", "");
     check("\"3d\"", "\"40d\"", "6:8", "between 1s and 30d", "");
     check("box:base\"", "box:bose\"", "29:12", "there is no box `bose`", "`base`");
     check("{pin.noir:8}", "{pin.nori}", "30:8", "there is no pin `nori`", "`noir`");
