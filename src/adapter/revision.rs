@@ -186,5 +186,10 @@ mod tests {
             let error = Checkout::new(&ours, bad, &[]).unwrap_err();
             assert!(matches!(error, RevisionError::Unknown { .. }), "{bad}: {error}");
         }
+        // An option of git's that runs a program.
+        let ran = directory.path().join("ran");
+        let hostile = format!("--upload-pack=touch {}; true", ran.display());
+        let error = Checkout::new(&ours, &hostile, &[]).unwrap_err();
+        assert!(matches!(error, RevisionError::Unknown { .. }) && !ran.exists(), "{error}");
     }
 }

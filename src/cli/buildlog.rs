@@ -187,6 +187,7 @@ mod tests {
         feed(&logs, vec![log("1", "x")]);
         let digest = Digest::of(b"");
         logs.event(&Event::Built { name: name(), digest, adopted: false, seconds: 0.0 });
+        assert_eq!(logs.path("a"), None);
         drop(logs);
         let left: Vec<_> = fs::read_dir(directory.path().join("logs")).unwrap().flatten().collect();
         assert_eq!(left.iter().map(|entry| entry.path()).collect::<Vec<_>>(), [path]);

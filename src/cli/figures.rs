@@ -4,12 +4,14 @@ use std::time::Duration;
 
 /// Writes seconds for people.
 pub fn duration(seconds: f64) -> String {
-    if seconds < 10.0 {
+    // Rounded before minutes are taken out of it, so that 59.6 s over are a minute.
+    let whole = seconds.round();
+    if seconds < 9.95 {
         format!("{seconds:.1}s")
-    } else if seconds < 120.0 {
-        format!("{seconds:.0}s")
+    } else if whole < 120.0 {
+        format!("{whole:.0}s")
     } else {
-        format!("{:.0}m{:02.0}s", (seconds / 60.0).floor(), seconds % 60.0)
+        format!("{:.0}m{:02.0}s", (whole / 60.0).floor(), whole % 60.0)
     }
 }
 
@@ -37,5 +39,8 @@ mod tests {
         assert_eq!(duration(0.04), "0.0s");
         assert_eq!(duration(75.2), "75s");
         assert_eq!(duration(185.0), "3m05s");
+        for (seconds, expect) in [(9.97, "10s"), (119.4, "119s"), (119.7, "2m00s"), (179.6, "3m00s")] {
+            assert_eq!(duration(seconds), expect);
+        }
     }
 }

@@ -83,3 +83,16 @@ pub fn text(value: &impl Serialize) -> String {
     // Only strings can hold it, and a runner that reads along would take it for a command.
     text.map_or_else(|error| error.to_string(), |text| text.replace("##[", "##\\u005b") + "\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_command_of_a_runner_stands_in_json() {
+        let value = "a ##[add-path]b";
+        let text = text(&value);
+        assert!(!text.contains("##["), "{text}");
+        assert_eq!(serde_json::from_str::<String>(&text).unwrap(), value);
+    }
+}

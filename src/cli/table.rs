@@ -123,5 +123,6 @@ mod tests {
         let fit = |width| anstream::adapter::strip_str(&table.fit(Some(width))).to_string();
         assert_eq!(fit(23), "BOX   REASON\nbase  no image has this\n      key at all\n");
         assert_eq!(fit(12), "BOX   REASON\nbase  no image has this key at all\n");
+        assert!(table.fits(None) && table.fits(Some(34)) && !table.fits(Some(33)));
     }
 }

@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use super::keys::Keyed;
-use super::make::chain;
 use super::secrets::MakeError;
 use crate::inputs::{At, step_at};
-use crate::model::printable;
+use crate::model::{chain, printable};
 use crate::port::{BuildEvent, EngineError, StepState};
 
 /// How many lines of a step are kept.
@@ -211,5 +210,27 @@ mod tests {
         let running = end(&events).unwrap();
         assert_eq!((running.name.as_str(), running.last[0].as_str()), ("step a", "half a line"));
         assert!(end(&[step("a", StepState::Started), step("a", StepState::Cached)]).is_none());
+        for (first, last) in [("a", "b"), ("b", "a")] {
+            let both = [step("a", StepState::Started), step("b", StepState::Started)];
+            let events = [&both[..], &[log(first, "x\n"), log(last, "y\n")]].concat();
+            assert_eq!(end(&events).unwrap().name, format!("step {last}"));
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_is_cut() {
+        let long = "x".repeat(3 * LINE);
+        let events = [step("a", StepState::Started), log("a", &long), log("a", "\nnext\n")];
+        let running = end(&events).unwrap();
+        let last: Vec<usize> = running.last.iter().map(String::len).collect();
+        assert_eq!((last, running.lines), (vec![LINE, 4], 2));
+    }
+
+    #[test]
+    fn of_a_failed_command_the_code_alone_is_said() {
+        let process = |code: &str| format!("process \"/bin/sh -c a\" did not complete: exit code: {code}");
+        assert_eq!(code(&process("7")), "exit code: 7");
+        assert_eq!(code("echo exit code: 1 failed"), "echo exit code: 1 failed");
+        assert_eq!(code("no such file"), "no such file");
     }
 }

@@ -7,11 +7,10 @@ use futures_util::{FutureExt, StreamExt};
 use oci_spec::image::ImageConfiguration;
 
 use super::keys::Keyed;
-use super::ledger::PastRecords;
-use super::make::chain;
+use super::past::PastRecords;
 use crate::model::{
     Descriptor, Digest, Document, Generation, Image, Key, MediaType, Platform, RawManifest, RecordTag,
-    Repository,
+    Repository, chain,
 };
 use crate::plan::{Recorded, Seen, State, Wanted};
 use crate::port::{Reference, Registry, RegistryError};

@@ -12,7 +12,8 @@ use super::carry::Carrier;
 use super::content::Content;
 use super::copy::CopyError;
 use super::event::Emit;
-use super::ledger::{Ledger, LedgerError, PastRecords};
+use super::ledger::{Ledger, LedgerError};
+use super::past::PastRecords;
 use super::{Ports, Setting};
 use crate::model::{Digest, RawManifest, RecordTag, SetBox, SetRecord, Tag};
 use crate::plan::{Member, Promotion, Refusal, Step, StepState, Wish, promotion};
@@ -165,7 +166,7 @@ pub async fn promote(
         let promotion = tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(PromoteError::stopped(&options.tag)),
-            looked = look() => looked?.promotion,
+            planned = look() => planned?.promotion,
         };
         let (seq, was_done) = (promotion.seq, promotion.is_done());
         return Ok(PromoteReport { seq, was_done, moved: Vec::new(), promotion });

@@ -68,6 +68,9 @@ async fn a_whole_archive_is_read_plain_and_packed() {
             }
         }
         assert!(archive.blob(&Digest::of(b"no such blob")).is_none());
+        // Of an index the first image for a platform, which the attestation before it is not.
+        let layers: Vec<usize> = archive.contents().images().map(|(_, image)| image.layers.len()).collect();
+        assert_eq!(layers, [1, 2]);
     }
 }
 
@@ -246,6 +249,7 @@ fn documents_that_disagree_are_refused() {
     spoiled(|all| replace(all, "manifest.json", "boxes/base:", "boxes/evil:"), "manifest.json is not");
     spoiled(|all| replace(all, "index.json", "boxes/base:k-", "boxes/base:r-"), "not an image's content tag");
     spoiled(|all| replace(all, "index.json", "r.example/boxes/base", "../../etc"), "no image name");
+    spoiled(|all| replace(all, "index.json", "r.example/boxes/base", "base"), "not an image's full name");
     spoiled(
         |all| replace(all, "index.json", "\"io.boxwright.box\":\"base\"", "\"io.boxwright.box\":\"../x\""),
         "no box's name",
@@ -296,6 +300,19 @@ fn blobs_that_are_not_what_is_said_are_refused() {
     let image = sample.image(MediaType::OciManifest, KEYS[0], &[(gzip(&real), &told)]);
     sample.add("lying", KEYS[0], &image);
     refused(&tar(&sample.entries()), "not what its configuration says");
+    let mut sample = Sample::new();
+    let image =
+        sample.image(MediaType::OciManifest, KEYS[0], &[(told.clone(), &told), (real.clone(), &real)]);
+    let mut document: serde_json::Value = serde_json::from_slice(image.bytes()).unwrap();
+    document["layers"].as_array_mut().unwrap().pop();
+    let fewer = boxwright::model::RawManifest::new(MediaType::OciManifest, document.to_string());
+    sample.blobs.remove(image.digest());
+    sample.blobs.remove(&Digest::of(&real));
+    sample.manifests.remove(image.digest());
+    sample.blobs.insert(fewer.digest().clone(), fewer.bytes().to_vec());
+    sample.manifests.insert(fewer.digest().clone(), fewer.clone());
+    sample.add("fewer", KEYS[0], &fewer);
+    refused(&tar(&sample.entries()), "it names 2 layers, and there are 1");
     let mut sample = Sample::new();
     let image = sample.image(MediaType::OciManifest, KEYS[0], &[(b"\x1f\x8b broken".to_vec(), &told)]);
     sample.add("broken", KEYS[0], &image);

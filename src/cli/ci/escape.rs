@@ -108,6 +108,7 @@ mod tests {
     #[test]
     fn a_value_with_lines_ends_at_its_own_delimiter_alone() {
         assert_eq!(output("a", "b=c", "END"), "a=b=c\n");
+        assert_eq!(output("a", "b\rc=d", "END"), "a<<END\nb\rc=d\nEND\n");
         assert_eq!(output("a", "b\nEND\ncan_push=true", "END"), "a<<END\nb\n…\ncan_push=true\nEND\n");
     }
 

@@ -49,8 +49,7 @@ pub fn publish(outputs: &Outputs, ci: &Ci, run: &str, dotenv: Option<&Path>) -> 
         append(&path, &summary(outputs, ci, run))?;
     }
     if let Some(path) = dotenv {
-        let written = std::fs::write(path, variables(outputs));
-        written.map_err(|source| CliError::Io { action: "write", path: path.to_owned(), source })?;
+        write(path, &variables(outputs))?;
     }
     Ok(())
 }
@@ -71,6 +70,14 @@ fn named(name: &str) -> Option<PathBuf> {
 fn append(path: &Path, text: &str) -> Result<(), CliError> {
     let file = OpenOptions::new().append(true).create(true).open(path);
     file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|source| CliError::Io {
+        action: "write",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn write(path: &Path, text: &str) -> Result<(), CliError> {
+    std::fs::write(path, text).map_err(|source| CliError::Io {
         action: "write",
         path: path.to_owned(),
         source,
@@ -220,6 +227,30 @@ mod tests {
              tag_test=k-test\ndigest_test=\nimage_test=\n\
              images={\"base\":\"h/base@sha256:1\",\"base-build\":\"h/bb@sha256:2\"}\n"
         );
+    }
+
+    #[test]
+    fn what_has_no_image_is_missing_whatever_became_of_it() {
+        let mut all = outputs();
+        all.boxes[2].result = "failed".to_owned();
+        assert_eq!(all.missing(), "test");
+        // A box that was there and is built upon anew has none either.
+        all.boxes[0].image = None;
+        assert_eq!(all.missing(), "base test");
+    }
+
+    #[test]
+    fn files_of_a_ci_are_added_to_and_a_dotenv_file_is_written_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let (added, anew) = (directory.path().join("added"), directory.path().join("anew"));
+        for text in ["a=1\n", "b=2\n"] {
+            append(&added, text).unwrap();
+            write(&anew, text).unwrap();
+        }
+        let read = |path| std::fs::read_to_string(path).unwrap();
+        assert_eq!((read(&added).as_str(), read(&anew).as_str()), ("a=1\nb=2\n", "b=2\n"));
+        let error = write(&directory.path().join("no/such"), "").unwrap_err();
+        assert!(error.text().contains("no/such"), "{}", error.text());
     }
 
     #[test]

@@ -69,6 +69,11 @@ fn the_actor_counts_and_a_branch_name_never() {
     let event = recorded("github/push.branch.json");
     let by_robot = github("push", &[("GITHUB_ACTOR", "dependabot[bot]")]);
     assert_eq!(detected(&by_robot, Some(&event)).trust.word(), "untrusted");
+    // The one who caused the run before counts, whoever is told to have sent the event.
+    let mut event = recorded("github/workflow_run.dependabot.json");
+    event["sender"]["login"] = "octocat".into();
+    let ci = detected(&github("workflow_run", &[]), Some(&event));
+    assert!(ci.trust.why().unwrap_or_default().contains("the workflow run before"), "{:?}", ci.trust);
     let fork = recorded("github/pull_request.fork.json");
     for (name, value) in
         [("GITHUB_HEAD_REF", "main"), ("GITHUB_REF", "refs/heads/main"), ("GITHUB_REF_NAME", "main")]
@@ -127,6 +132,8 @@ fn github_tells_run_attempt_source_and_change() {
     let odd = github("push", &[("GITHUB_RUN_ID", "../x"), ("GITHUB_SHA", "main")]);
     let ci = detected(&odd, None);
     assert_eq!((ci.run, ci.revision), (None, None));
+    let no_commit = "g".repeat(40);
+    assert_eq!(detected(&github("push", &[("GITHUB_SHA", &no_commit)]), None).revision, None);
 }
 
 #[test]
@@ -182,6 +189,12 @@ fn gitlab_compares_projects_and_looks_at_protection_where_the_cause_is_not_told(
         Some(true),
         "untrusted",
     );
+    check(
+        "merge_request_event",
+        &[&request("5", "5")[..], &[("CI_PROJECT_ID", "9")]].concat(),
+        Some(true),
+        "untrusted",
+    );
     check("merge_request_event", &[], None, "untrusted");
     check("merge_request_event", &[("CI_MERGE_REQUEST_SOURCE_PROJECT_ID", "5")], None, "untrusted");
     // A child pipeline of a merge request is one of it; protection does not make up for that.
@@ -214,6 +227,13 @@ fn gitlab_compares_projects_and_looks_at_protection_where_the_cause_is_not_told(
     );
     assert_eq!((ci.tag.as_deref(), ci.branch, ci.revision.as_deref()), (Some("r2026.07"), None, Some(SHA)));
     assert_eq!(ci.time, Some("2026-07-01T08:00:00Z".parse().unwrap()));
+    for kind in ["MERGE_REQUEST", "EXTERNAL_PULL_REQUEST"] {
+        let [number, branch] = ["IID", "SOURCE_BRANCH_NAME"].map(|what| format!("CI_{kind}_{what}"));
+        let variables =
+            [("GITLAB_CI", "true"), (&number, "12"), (&branch, "topic"), ("CI_COMMIT_BRANCH", "x")];
+        let ci = detected(&variables, None);
+        assert_eq!((ci.change, ci.branch.as_deref()), (Some(12), Some("topic")), "{kind}");
+    }
 }
 
 #[test]
@@ -240,6 +260,14 @@ fn woodpecker_does_not_tell_of_forks() {
         check(event, "unknown");
     }
     check("something-new", "untrusted");
+    let of = |more: &[(&str, &str)]| {
+        let fixed = [("CI", "woodpecker"), ("CI_PIPELINE_EVENT", "push"), ("CI_COMMIT_BRANCH", "main")];
+        let ci = detected(&[more, &fixed].concat(), None);
+        (ci.branch, ci.tag)
+    };
+    assert_eq!(of(&[]), (Some("main".to_owned()), None));
+    assert_eq!(of(&[("CI_COMMIT_SOURCE_BRANCH", "topic")]).0.as_deref(), Some("topic"));
+    assert_eq!(of(&[("CI_COMMIT_TAG", "r1.0")]), (None, Some("r1.0".to_owned())));
 }
 
 #[test]
@@ -265,6 +293,8 @@ fn jenkins_names_the_forked_repository() {
         "trusted",
     );
     assert_eq!((ci.change, ci.branch.as_deref()), (Some(12), Some("topic")));
+    let ci = check(&[("BRANCH_NAME", "r1.0"), ("TAG_NAME", "r1.0")], Some(false), "trusted");
+    assert_eq!((ci.branch, ci.tag.as_deref()), (None, Some("r1.0")));
     check(&[("CHANGE_ID", "12"), ("CHANGE_FORK", "mallory")], Some(true), "untrusted");
     check(&[("ghprbPullId", "12")], None, "unknown");
     check(&[("gitlabMergeRequestIid", "12")], None, "unknown");

@@ -310,3 +310,31 @@ impl Report {
         self.images.iter().filter(|image| image.action != "keep")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_boxes_are_counted() {
+        let members = |count: usize| -> Vec<Member> {
+            let digest = Digest::of(b"x");
+            let member = |at: usize| Member { name: format!("b{at}"), digest: digest.clone(), before: None };
+            (0..count).map(member).collect()
+        };
+        assert_eq!(listed(&members(2), 2), "b0, b1");
+        assert_eq!(listed(&members(6), 6), "b0, b1, b2, b3, b4, b5");
+        assert_eq!(listed(&members(7), 7), "all 7");
+        assert_eq!(listed(&members(7), 8), "b0, b1, b2, b3, b4 and 2 more");
+    }
+
+    #[test]
+    fn a_box_s_repository_is_found_below_the_registry_s_path() {
+        let all =
+            ["team/box", "team/mybox", "team/other/box"].map(|name| Repository::new("r", name).unwrap());
+        let by_name: BTreeMap<&str, &Repository> = all.iter().map(|one| (one.name(), one)).collect();
+        let project = crate::config::parse("b.toml", "registry = \"r/team\"\n[box.box]\n[box.ox]\n").unwrap();
+        let of = |name: &str| repository_of(project.find(name).unwrap(), &by_name);
+        assert_eq!((of("box"), of("ox")), ("team/box", "ox"));
+    }
+}
