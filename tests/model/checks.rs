@@ -136,9 +136,14 @@ fn used(state: &State) -> impl Iterator<Item = (&Running, u8, Made)> {
     })
 }
 
-/// An image that nothing keeps and that stands under a tag of ours.
+/// An image that nothing keeps and that stands under a tag of ours, or a part that is left of one.
 fn garbage(world: &World, state: &State) -> Option<Id> {
     let store = &state.store;
+    let mut parts = store.images.iter().filter_map(|image| image.part);
+    let left = parts.find(|part| store.has(*part) && store.holders(*part).next().is_none());
+    if left.is_some() {
+        return left;
+    }
     let last = |cells: &[super::registry::Cell<super::registry::Rec>]| {
         cells.iter().rposition(|cell| cell.now.is_some())
     };

@@ -7,7 +7,7 @@ use stateright::{Checker, HasDiscoveries, Model};
 
 use super::figure::figure;
 use super::registry::{LEASES, MARKERS, RECORDS, TAGS};
-use super::world::{Config, Guard, World};
+use super::world::{Config, Guard, PartKind, World};
 
 /// One box that stands, two runs and two sweepers at most.
 fn one_box() -> Config {
@@ -20,7 +20,7 @@ fn chain() -> Config {
 }
 
 /// The states of each world: a change of the protocol, or of what is looked at, moves them.
-const STATES: [(&str, usize); 24] = [
+const STATES: [(&str, usize); 27] = [
     ("1 run, 1 sweeper", 24_234),
     ("1 run, 1 sweeper, a crash", 31_336),
     ("2 runs of nothing", 58_905),
@@ -43,6 +43,9 @@ const STATES: [(&str, usize); 24] = [
     ("foreign tag", 41),
     ("a stranger moves a content tag", 69),
     ("requests of a sweeper fail", 8_421),
+    ("an index and its child", 658_736),
+    ("an index, its child shared, 2 sweepers", 77_838),
+    ("an image and its signature", 4_809),
     ("garbage", 8_159),
     ("garbage of a run", 123_503),
 ];
@@ -113,18 +116,14 @@ fn worlds() -> Vec<Config> {
         },
         two_promoters(),
         one_tag_there(),
-        Config {
-            name: "2 promoters of one set",
-            promoters: vec![vec![0, 1]; 2],
-            sweeps: vec![],
-            leases: 1,
-            is_ending: false,
-            ..chain()
-        },
+        one_set(),
         meddled(),
         Config { name: "foreign tag", foreign: Some(0), ..one_box() },
         moved(),
         flaky(),
+        indexed(),
+        shared(),
+        signed(),
         Config { name: "garbage", sweeps: vec![4], days: 3, is_counting: true, crashes: 1, ..chain() },
         Config {
             name: "garbage of a run",
@@ -201,6 +200,17 @@ fn one_tag_there() -> Config {
     Config { name: "2 promoters, a tag is there", promoted: vec![0], ..two_promoters() }
 }
 
+fn one_set() -> Config {
+    Config {
+        name: "2 promoters of one set",
+        promoters: vec![vec![0, 1]; 2],
+        sweeps: vec![],
+        leases: 1,
+        is_ending: false,
+        ..chain()
+    }
+}
+
 fn meddled() -> Config {
     Config {
         name: "a stranger moves main",
@@ -219,6 +229,39 @@ fn moved() -> Config {
         sweeps: vec![1],
         ..one_box()
     }
+}
+
+/// An index, with a child that has no tag.
+fn indexed() -> Config {
+    Config {
+        name: "an index and its child",
+        part: Some(PartKind::Child),
+        runs: vec![vec![0]],
+        leases: 1,
+        crashes: 1,
+        sweeps: vec![4],
+        days: 3,
+        is_counting: true,
+        ..one_box()
+    }
+}
+
+/// The same for two sweepers, where a stranger's index holds the child as well.
+fn shared() -> Config {
+    Config {
+        name: "an index, its child shared, 2 sweepers",
+        foreign: Some(0),
+        runs: vec![],
+        sweeps: vec![2, 2],
+        is_counting: false,
+        ..indexed()
+    }
+}
+
+/// An image, and what the registry lists as referring to it.
+fn signed() -> Config {
+    let part = Some(PartKind::Referrer);
+    Config { name: "an image and its signature", part, runs: vec![], ..indexed() }
 }
 
 fn flaky() -> Config {
@@ -277,6 +320,9 @@ fn variants() -> Vec<(Guard, Config, &'static str)> {
         (Guard::TagReadBack, Config { is_lossy: true, meddler: false, ..meddled() }, "I1"),
         (Guard::ReadBackAll, one_tag_there(), "P4"),
         (Guard::SetLast, promoted(), "P2"),
+        (Guard::PlanOfTheSame, one_set(), "P5"),
+        (Guard::PartsRemembered, Config { runs: vec![], ..indexed() }, "G"),
+        (Guard::PartsOfOthers, shared(), "I5"),
         (Guard::NoLongPause, Config { days: 3, sweeps: vec![3, 1], ..same_bytes() }, "I3"),
     ]
 }

@@ -27,9 +27,18 @@ pub struct Image {
     pub generation: u8,
     /// What it was built on.
     pub base: Option<Id>,
+    /// What has no tag and belongs to it: a child, or what refers to it.
+    pub part: Option<Id>,
     /// Whether it is a stranger's, without labels.
     pub is_foreign: bool,
     pub is_stored: bool,
+}
+
+impl Image {
+    /// Returns an image that a stranger puts in the place of a key's.
+    pub fn of_stranger(key: u8) -> Self {
+        Self { key, generation: 0, base: None, part: None, is_foreign: true, is_stored: true }
+    }
 }
 
 /// A name that holds something, and what a reader may still see there.
@@ -76,6 +85,7 @@ pub enum At {
 pub struct Mark {
     pub day: u8,
     pub image: Option<Id>,
+    pub part: Option<Id>,
     /// Which run of which sweeper wrote it.
     pub by: (u8, u8),
 }
@@ -149,14 +159,21 @@ impl Store {
         &self.images[usize::from(id)]
     }
 
-    /// Tells whether an image and what it stands on are there.
+    /// Tells whether an image, what it stands on and its part are there.
     pub fn is_whole(&self, id: Id) -> bool {
-        self.has(id) && self.image(id).base.is_none_or(|base| self.is_whole(base))
+        let Image { base, part, .. } = *self.image(id);
+        self.has(id) && base.into_iter().chain(part).all(|needed| self.is_whole(needed))
+    }
+
+    /// The images that are there and hold a part together.
+    pub fn holders(&self, part: Id) -> impl Iterator<Item = Id> + '_ {
+        let all = 0..self.images.len() as Id;
+        all.filter(move |id| self.has(*id) && self.image(*id).part == Some(part))
     }
 
     /// Adds an image that is not stored yet.
     pub fn build(&mut self, key: u8, generation: u8, base: Option<Id>, is_reproducible: bool) -> Id {
-        let image = Image { key, generation, base, is_foreign: false, is_stored: false };
+        let image = Image { key, generation, base, part: None, is_foreign: false, is_stored: false };
         let same = |old: &Image| Image { is_stored: false, ..old.clone() } == image;
         if is_reproducible && let Some(at) = self.images.iter().position(same) {
             return at as Id;

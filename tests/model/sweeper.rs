@@ -1,12 +1,11 @@
 //! A sweeper: the product's `Sweeper`, and with it `decide`, on the model's registry.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod observed;
 
-use boxwright::model::{Digest, Generation, Marked, Marker, Span, Timestamp};
-use boxwright::retention::{
-    Answer, Deletion, Node, Observed, Policy, SweepAction, SweepEnd, SweepSaw, Sweeper,
-};
+use boxwright::model::{Digest, Span, Timestamp};
+use boxwright::retention::{Answer, Deletion, Goes, Policy, SweepAction, SweepEnd, SweepSaw, Sweeper};
 
+use self::observed::observed;
 use super::registry::{At, Id, Mark, NAMES, Request, Store};
 use super::world::{Config, Guard, Harm, State, Step, elapsed, generations, note_sweep};
 
@@ -162,6 +161,7 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
             let mark = Mark {
                 day: state.day,
                 image: one.images.first().map(|image| NAMES.id(&image.digest)),
+                part: one.parts.first().map(|part| NAMES.id(&part.digest)),
                 by: (me as u8, of.runs),
             };
             let mut next = observe(state, SweepSaw::Done);
@@ -171,7 +171,7 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
         SweepAction::Retire(at) => {
             let one = &clean.retire[at];
             let mut next = observe(state, SweepSaw::Done);
-            let mark = Mark { day: day_of(one.marked), image: None, by: (me as u8, of.runs) };
+            let mark = Mark { day: day_of(one.marked), image: None, part: None, by: (me as u8, of.runs) };
             let (key, generation) = (NAMES.key_of(&one.key), one.generation.0 as u8);
             // A variant forgets at once.
             let mark = (!config.lacks(Guard::RetiredMarkers)).then_some(mark);
@@ -190,7 +190,12 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
         }
         SweepAction::Head(at) => {
             let (tag, id) = doomed(clean.delete[at].seen.tag.as_str(), &clean.delete[at].seen.digest);
-            for read in state.store.cell(tag).reads() {
+            let reads = match clean.delete[at].goes {
+                // What has no tag is asked for by its digest.
+                Goes::Part => vec![Some(id)],
+                Goes::Image | Goes::Tag => state.store.cell(tag).reads(),
+            };
+            for read in reads {
                 let found = match read.filter(|id| state.store.has(*id)) {
                     _ if config.lacks(Guard::HeadBeforeDelete) => Some(id),
                     found => found,
@@ -251,6 +256,9 @@ fn harm_of(state: &State, me: usize, tag: At, id: Id) -> Option<Harm> {
     }
     if of.is_unread {
         return Some(Harm::Unread);
+    }
+    if state.store.holders(id).any(|holder| !state.store.image(holder).is_foreign) {
+        return Some(Harm::Order);
     }
     // What was condemned before, and could have been deleted first. Whatever was pushed or
     // condemned since is used by nobody: it stands on a generation that is over.
@@ -330,82 +338,4 @@ fn doomed(tag: &str, digest: &Digest) -> (At, Id) {
     let (key, generation) =
         all.find(|(key, generation)| NAMES.tag(*key, *generation).as_str() == tag).unwrap();
     (At::Content(key, generation), NAMES.id(digest))
-}
-
-/// What the product's survey would have read of this; nothing if a tag does not resolve.
-fn observed(config: &Config, view: &Store, leased: u8) -> Option<Observed> {
-    let mut observed = Observed::default();
-    for key in 0..config.keys {
-        if leased & (1 << key) != 0 {
-            observed.leased.insert(NAMES.key(key));
-        }
-        let of = NAMES.box_name(config.box_of(key));
-        let repository = observed.repositories.entry(of.clone()).or_default();
-        for generation in generations() {
-            if let Some(id) = view.content[usize::from(key)][usize::from(generation)].now {
-                repository.insert(NAMES.tag(key, generation), NAMES.digest(id));
-            }
-            if let Some(mark) = &view.markers[usize::from(key)][usize::from(generation)].now {
-                let image = mark.image.map(|id| Marked {
-                    repository: of.clone(),
-                    tag: NAMES.tag(key, generation),
-                    digest: NAMES.digest(id),
-                });
-                observed.markers.push(Marker {
-                    key: NAMES.key(key),
-                    generation: Generation(generation.into()),
-                    marked: at_day(mark.day),
-                    reason: String::new(),
-                    images: image.into_iter().collect(),
-                    parts: BTreeSet::new(),
-                });
-            }
-        }
-    }
-    for of in 0..config.boxes {
-        let repository = observed.repositories.entry(NAMES.box_name(of)).or_default();
-        let main = view.main[usize::from(of)].now.map(|id| (NAMES.main.clone(), id));
-        let foreign = view.foreign[usize::from(of)].map(|id| (NAMES.foreign.clone(), id));
-        for (tag, id) in main.into_iter().chain(foreign) {
-            if !config.lacks(Guard::ForeignTags) {
-                repository.insert(tag, NAMES.digest(id));
-            }
-        }
-    }
-    let last = |cells: &[super::registry::Cell<super::registry::Rec>]| {
-        cells.iter().rposition(|cell| cell.now.is_some())
-    };
-    let (set, plan) = (last(&view.sets), last(&view.plans));
-    let kept = set.and_then(|seq| view.sets[seq].now.as_ref());
-    let begun =
-        plan.filter(|plan| set.is_none_or(|set| set < *plan)).and_then(|seq| view.plans[seq].now.as_ref());
-    for record in kept.into_iter().chain(begun) {
-        for one in &record.boxes {
-            observed.promoted.insert(NAMES.digest(one.wanted), "main".to_owned());
-        }
-    }
-    let tagged: BTreeSet<Digest> =
-        observed.repositories.values().flat_map(BTreeMap::values).cloned().collect();
-    let mut waiting: Vec<Digest> = tagged.iter().chain(observed.promoted.keys()).cloned().collect();
-    while let Some(digest) = waiting.pop() {
-        let id = NAMES.id(&digest);
-        if observed.nodes.contains_key(&digest) {
-            continue;
-        }
-        if !view.has(id) {
-            if tagged.contains(&digest) {
-                return None;
-            }
-            continue;
-        }
-        let image = view.image(id);
-        let mut needs: BTreeSet<Digest> = image.base.map(|base| NAMES.digest(base)).into_iter().collect();
-        waiting.extend(needs.iter().cloned());
-        if config.lacks(Guard::Closure) {
-            needs = BTreeSet::new();
-        }
-        let key = (!image.is_foreign).then(|| NAMES.key(image.key));
-        observed.nodes.insert(digest, Node { needs, key, ..Node::default() });
-    }
-    Some(observed)
 }

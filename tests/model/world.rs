@@ -33,6 +33,9 @@ pub enum Guard {
     UnreadStops,
     LeaseBeforePromotion,
     PlanFirst,
+    PlanOfTheSame,
+    PartsRemembered,
+    PartsOfOthers,
     ClockBeforePlan,
     ExpectedOld,
     TagReadBack,
@@ -40,6 +43,15 @@ pub enum Guard {
     SetLast,
     /// No guard but an assumption: no pause longer than the margin goes unnoticed.
     NoLongPause,
+}
+
+/// What of an image has no tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PartKind {
+    /// The image is an index, which holds it together.
+    Child,
+    /// It refers to the image.
+    Referrer,
 }
 
 /// Who takes part, in what.
@@ -63,7 +75,9 @@ pub struct Config {
     pub standing: Vec<u8>,
     /// Keys whose standing images were marked before the first day.
     pub marked: Vec<u8>,
-    /// A stranger's tag stands on this key's image.
+    /// What each standing image has without a tag.
+    pub part: Option<PartKind>,
+    /// A stranger's tag stands on this key's image, or on an index of theirs with its child.
     pub foreign: Option<u8>,
     /// The tag of this key is moved by a stranger at some time.
     pub moved: Option<u8>,
@@ -103,6 +117,7 @@ impl Default for Config {
             leases: 2,
             standing: vec![],
             marked: vec![],
+            part: None,
             foreign: None,
             moved: None,
             promoted: vec![],
@@ -209,18 +224,23 @@ impl World {
         let mut made: Vec<Option<Id>> = vec![None; config.keys.into()];
         for &key in &config.standing {
             let base = config.parent(key).and_then(|parent| made[usize::from(parent)]);
-            let id = store.add(Image { key, generation: 0, base, is_foreign: false, is_stored: true });
+            let image = Image { key, generation: 0, base, part: None, is_foreign: false, is_stored: true };
+            let id = store.add(image.clone());
+            let part = config.part.map(|_| store.add(Image { base: None, ..image.clone() }));
+            store.images[usize::from(id)].part = part;
             store.content[usize::from(key)][0] = Cell::holding(id);
             made[usize::from(key)] = Some(id);
             if config.marked.contains(&key) {
-                let mark = Mark { day: 0, image: Some(id), by: (9, 9) };
+                let mark = Mark { day: 0, image: Some(id), part, by: (9, 9) };
                 store.markers[usize::from(key)][0] = Cell::holding(mark);
             }
             if config.promoted.contains(&key) {
                 store.main[usize::from(config.box_of(key))] = Cell::holding(id);
             }
             if config.foreign == Some(key) {
-                store.foreign[usize::from(config.box_of(key))] = Some(id);
+                let theirs = config.part.filter(|part| *part == PartKind::Child);
+                let theirs = theirs.map(|_| store.add(Image { part, is_foreign: true, ..image }));
+                store.foreign[usize::from(config.box_of(key))] = Some(theirs.unwrap_or(id));
             }
         }
         let mut state = State {
@@ -277,21 +297,14 @@ impl World {
             && let Some(key) = config.moved
         {
             let mut next = state.clone();
-            let id =
-                next.store.add(Image { key, generation: 0, base: None, is_foreign: true, is_stored: true });
+            let id = next.store.add(Image::of_stranger(key));
             next.store.hold(At::Content(key, 0), id);
             next.is_meddled = true;
             push(format!("a stranger moves the tag of key {key}"), next);
         }
         if !state.is_meddled && config.meddler {
             let mut next = state.clone();
-            let id = next.store.add(Image {
-                key: 0,
-                generation: 0,
-                base: None,
-                is_foreign: true,
-                is_stored: true,
-            });
+            let id = next.store.add(Image::of_stranger(0));
             next.store.hold(At::Main(config.boxes - 1), id);
             next.is_meddled = true;
             push("a stranger moves main".to_owned(), next);

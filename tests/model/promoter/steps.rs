@@ -78,7 +78,11 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
                 let mut next = state.clone();
                 let of = &mut next.promoters[me];
                 let planned = of.planned.take().unwrap();
-                of.observe(PromoterSaw::Planned(planned, read.map(|_| NAMES.digest(0))));
+                let found = read.map(|_| NAMES.digest(0));
+                of.observe(PromoterSaw::Planned(planned, found.clone()));
+                if let Some(found) = found.filter(|_| config.lacks(Guard::PlanOfTheSame)) {
+                    of.end = Some(PromoterEnd::Stopped { why: Why::Taken(found), partly: None });
+                }
                 push("looks for a plan".to_owned(), next);
             }
         }
