@@ -26,7 +26,7 @@ use boxwright::exec::{
     BuildOptions, BuildReport, CleanOptions, Content, Deletion, Keyed, Outcome, Ports, PromoteError,
     PromoteOptions, Setting, build, clean, promote,
 };
-use boxwright::model::{Digest, Keep, Key, Repository, Rules, Source, Span, Tag};
+use boxwright::model::{Digest, Keep, Repository, Rules, Source, Span, Tag};
 use boxwright::port::Registry;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -94,11 +94,9 @@ impl Scene {
         boxes(&self.server.host, &format!("v{round}"), &BOXES)
     }
 
+    /// The same inputs give the same digest: what was deleted comes back under its old name.
     fn engine(&self, boxes: &[Keyed]) -> FakeEngine<HttpRegistry> {
-        let names = boxes.iter().map(|keyed| (keyed.wanted.key().clone(), keyed.wanted.name.clone()));
-        let names: BTreeMap<Key, String> = names.collect();
-        let engine = FakeEngine::new(Arc::clone(&self.registry), names);
-        // The same inputs give the same digest: what was deleted comes back under its old name.
+        let engine = FakeEngine::new(Arc::clone(&self.registry), boxes);
         engine.set(|script| script.is_reproducible = true);
         engine
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use futures_util::StreamExt;
 
-use crate::model::{Digest, printable};
+use crate::model::{Digest, chain, printable};
 use crate::port::{Remote, RemoteError};
 
 /// How long a git remote may take to list its refs.
@@ -209,17 +209,6 @@ fn without_login(url: &str) -> String {
         None => url.to_owned(),
     };
     printable(&clean, 200)
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

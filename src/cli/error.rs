@@ -14,6 +14,7 @@ use crate::exec::{
     LedgerError, LockError, NoSecret, PackError, PromoteError, ProtectError, RebuildError, RunError,
 };
 use crate::inputs::DockerignoreError;
+use crate::model::chain;
 use crate::port::{EngineError, Failure, RegistryError, SecretError};
 
 /// Exit codes, as documented in `--help`.
@@ -185,18 +186,7 @@ impl CliError {
 
     /// Returns it with its causes, each said once.
     pub fn text(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(inner) = cause {
-            let inner_text = inner.to_string();
-            // A transparent error repeats its cause's words.
-            if !text.ends_with(&inner_text) {
-                text.push_str(": ");
-                text.push_str(&inner_text);
-            }
-            cause = inner.source();
-        }
-        text
+        chain(self)
     }
 
     /// Returns the file and the line that it is about, where it is about one. The file is named

@@ -37,6 +37,7 @@ mod rollback;
 mod run;
 mod session;
 mod sources;
+mod steps;
 mod table;
 mod tally;
 mod terminal;

@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use super::keys::Keyed;
-use super::make::chain;
 use super::secrets::MakeError;
 use crate::inputs::{At, step_at};
-use crate::model::printable;
+use crate::model::{chain, printable};
 use crate::port::{BuildEvent, EngineError, StepState};
 
 /// How many lines of a step are kept.

@@ -17,7 +17,7 @@ use super::outcome::Outcome;
 use super::probe::{self, observe};
 use super::{Ports, Setting};
 use super::{local, secrets};
-use crate::model::{Digest, Generation, Key, Lease, Repository, Span};
+use crate::model::{Digest, Generation, Key, Lease, Repository, Span, chain};
 use crate::plan::{Recorded, Seen, State};
 use crate::port::{Archive, BuildRequest, EngineError, ImageId};
 use crate::retention::{Job, JobAction, JobEnd, JobSaw, Judged, Stands, goes_first};
@@ -365,17 +365,6 @@ fn made(keyed: &Keyed, end: JobEnd, step: Option<FailedStep>) -> Result<Made, Ou
     };
     let repository = keyed.wanted.repository.clone();
     Ok(Made { repository, digest, generation, local: None, outcome, adopted, reason, seconds: 0.0 })
-}
-
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 /// Tells whether a push may work a little later: pushes of one layer at once can make a

@@ -8,10 +8,9 @@ use oci_spec::image::ImageConfiguration;
 
 use super::keys::Keyed;
 use super::ledger::PastRecords;
-use super::make::chain;
 use crate::model::{
     Descriptor, Digest, Document, Generation, Image, Key, MediaType, Platform, RawManifest, RecordTag,
-    Repository,
+    Repository, chain,
 };
 use crate::plan::{Recorded, Seen, State, Wanted};
 use crate::port::{Reference, Registry, RegistryError};

@@ -165,7 +165,7 @@ pub async fn promote(
         let promotion = tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(PromoteError::stopped(&options.tag)),
-            looked = look() => looked?.promotion,
+            planned = look() => planned?.promotion,
         };
         let (seq, was_done) = (promotion.seq, promotion.is_done());
         return Ok(PromoteReport { seq, was_done, moved: Vec::new(), promotion });

@@ -50,7 +50,7 @@ pub use secret::{SecretSource, SecretValue};
 pub use set::{Ending, PlanRecord, SetBox, SetName, SetRecord, Source};
 pub use stored::StoredInputs;
 pub use tag::{ContentTag, Tag, TagError};
-pub use text::{excerpt, printable, size};
+pub use text::{chain, excerpt, printable, size};
 pub use throwaway::{is_throwaway, throwaway};
 pub use time::{Span, SpanError, Timestamp};
 pub use ustar::{BLOCK, TarError, TarHeader, TarKind, tar_padding};

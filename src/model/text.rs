@@ -14,6 +14,22 @@ pub fn printable(text: &str, limit: usize) -> String {
     out
 }
 
+/// Words an error with its causes, each said once.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let said = inner.to_string();
+        // A transparent error repeats its cause's words.
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = inner.source();
+    }
+    text
+}
+
 /// Shows a line of a file with a mark below the column that is meant; of a long line the part
 /// around it. `line` and `column` count from 1, columns in characters.
 pub fn excerpt(line: usize, column: usize, text: &str) -> String {

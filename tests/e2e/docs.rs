@@ -230,7 +230,7 @@ fn what_the_readme_says_to_a_project() {
         count += 1;
     }
     assert!(count >= 14, "{count}");
-    assert_eq!(live.tags("live/test").len(), 2, "{:?}", live.tags("live/test"));
+    assert_eq!(live.tags("live/project-test").len(), 2, "{:?}", live.tags("live/project-test"));
     forget(&world);
 }
 

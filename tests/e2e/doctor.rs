@@ -201,7 +201,7 @@ fn helpers_that_are_missing_or_slow_are_told() {
     fs::set_permissions(&helper, PermissionsExt::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     let ended = doctor(&world, &[("PATH", &path)]).good();
-    says(&ended, "credentials", "warning", &["docker-credential-nowhere took 2.5s", "config.json"]);
+    says(&ended, "credentials", "warning", &["docker-credential-nowhere took ", "config.json"]);
     assert!(!ended.out.contains("s3cret-word"), "{}", ended.out);
 
     let auths = format!(r#"{{"auths":{{"{}":{{"auth":"dXNlcjpzM2NyZXQtd29yZA=="}}}}}}"#, registry.host);

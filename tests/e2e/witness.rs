@@ -180,18 +180,41 @@ impl Registry {
     /// Asks by curl; returns status, headers in lower case, body.
     pub fn curl(&self, arguments: &[&str], path: &str) -> (u16, BTreeMap<String, String>, String) {
         let url = format!("http://{}/v2/{path}", self.host);
-        let accept = "Accept: application/vnd.oci.image.manifest.v1+json, \
-            application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.v2+json, \
-            application/vnd.docker.distribution.manifest.list.v2+json";
-        let user: Vec<&str> = self.user.iter().flat_map(|user| ["--user", user]).collect();
-        let fixed = ["-sS", "-i", "--noproxy", "*", "-H", accept];
-        let text = tell("curl", &[&fixed[..], &user, arguments, &[&url]].concat());
+        let text = self.tell_curl(&[&["-i"], arguments, &[&url]].concat());
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
         let mut lines = head.lines();
         let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
         let headers = lines.filter_map(|line| line.split_once(": "));
         let headers = headers.map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect();
         (status, headers, body.to_owned())
+    }
+
+    fn tell_curl(&self, arguments: &[&str]) -> String {
+        let accept = "Accept: application/vnd.oci.image.manifest.v1+json, \
+            application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.v2+json, \
+            application/vnd.docker.distribution.manifest.list.v2+json";
+        let user: Vec<&str> = self.user.iter().flat_map(|user| ["--user", user]).collect();
+        let fixed = ["-sS", "--noproxy", "*", "-H", accept];
+        tell("curl", &[&fixed[..], &user, arguments].concat())
+    }
+
+    /// The tags of a repository that lead nowhere. All are asked for by one curl: a ledger has many.
+    pub fn dangling(&self, repository: &str) -> Vec<String> {
+        let mut tags = self.tags(repository);
+        let url = |tag: &String| format!("http://{}/v2/{repository}/manifests/{tag}", self.host);
+        let urls: Vec<String> = tags.iter().map(url).collect();
+        let each = urls.iter().flat_map(|url| ["-o", "/dev/null", url]);
+        let arguments: Vec<&str> = ["-I", "-w", "%{http_code}\n"].into_iter().chain(each).collect();
+        let told = if tags.is_empty() { String::new() } else { self.tell_curl(&arguments) };
+        let statuses: Vec<&str> = told.lines().collect();
+        assert_eq!(statuses.len(), tags.len(), "{told}");
+        let mut statuses = statuses.into_iter();
+        tags.retain(|tag| match statuses.next().unwrap() {
+            "200" => false,
+            "404" => true,
+            other => panic!("{repository}:{tag}: {other}"),
+        });
+        tags
     }
 
     /// The tags of a repository, in order; none if there is no repository.

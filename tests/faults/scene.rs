@@ -11,7 +11,7 @@ use boxwright::exec::{
     BuildOptions, CleanOptions, Content, Deletion, Event, Keyed, Ledger, Outcome, Ports, PromoteError,
     PromoteOptions, Setting, build, clean, observe_all, promote,
 };
-use boxwright::model::{Digest, Keep, Key, Repository, Rules, Source, Span, Tag};
+use boxwright::model::{Digest, Keep, Repository, Rules, Source, Span, Tag};
 use boxwright::plan::State;
 use boxwright::port::{Clock, Registry};
 use tokio_util::sync::CancellationToken;
@@ -158,10 +158,9 @@ impl<'a> Run<'a> {
         boxes
     }
 
+    /// The same inputs give the same digest: what was deleted comes back under its old name.
     fn engine(&self, boxes: &[Keyed]) -> FakeEngine<HttpRegistry> {
-        let names = boxes.iter().map(|keyed| (keyed.wanted.key().clone(), keyed.wanted.name.clone()));
-        let names: BTreeMap<Key, String> = names.collect();
-        let engine = FakeEngine::new(Arc::clone(&self.registry), names);
+        let engine = FakeEngine::new(Arc::clone(&self.registry), boxes);
         engine.set(|script| script.is_reproducible = true);
         engine
     }

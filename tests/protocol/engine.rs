@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use boxwright::adapter::memory::MemoryRegistry;
+use boxwright::exec::Keyed;
 use boxwright::model::{Digest, Key, MediaType, RawManifest, Repository, Tag};
 use boxwright::port::{
     BlobStream, BuildEvent, BuildRequest, Engine, EngineError, ImageId, PushEvent, Registry, RunOutput,
@@ -70,8 +71,11 @@ pub struct FakeEngine<R = MemoryRegistry> {
 }
 
 impl<R: Registry> FakeEngine<R> {
-    pub fn new(registry: Arc<R>, names: BTreeMap<Key, String>) -> Self {
-        Self { registry, names, script: Mutex::new(Script::default()) }
+    /// Builds these boxes.
+    pub fn new(registry: Arc<R>, boxes: &[Keyed]) -> Self {
+        let name = |keyed: &Keyed| (keyed.wanted.key().clone(), keyed.wanted.name.clone());
+        let (names, script) = (boxes.iter().map(name).collect(), Mutex::default());
+        Self { registry, names, script }
     }
 
     /// Changes the script.

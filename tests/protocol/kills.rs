@@ -1,11 +1,10 @@
 //! `kill -9` before and after every registry write of a build, a promotion and a sweep: the
 //! process is gone in the middle of its request, and a plain rerun reaches the intended state.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use boxwright::exec::{BuildReport, Ports, build};
-use boxwright::model::{Key, PlanRecord, SetRecord};
+use boxwright::model::{PlanRecord, SetRecord};
 use boxwright::port::Registry;
 use tokio_util::sync::CancellationToken;
 
@@ -45,9 +44,7 @@ async fn killed_everywhere(
 
 /// Builds with an engine whose pushes are writes like any other.
 async fn build_all(world: &World, id: &str) -> BuildReport {
-    let names: BTreeMap<Key, String> =
-        BOXES.iter().map(|name| (world.key(name), (*name).to_owned())).collect();
-    let engine = FakeEngine::new(Arc::clone(&world.net), names);
+    let engine = FakeEngine::new(Arc::clone(&world.net), &world.boxes);
     let run = world.run(id);
     let ports = Ports { engine: &engine, ..run.ports() };
     let cancel = CancellationToken::new();

@@ -199,7 +199,7 @@ async fn content_that_vanished_is_missing_or_comes_back() {
             Err(error) => {
                 assert!(!is_read && matches!(error, PromoteError::Missing { .. }), "{error}");
                 let old = |name: &&str| newer.at(name, &tag("main")) == world.stands(name);
-                assert!(BOXES.iter().all(|name| old(&name)));
+                assert!(BOXES.iter().all(old));
             }
         }
     }

@@ -58,12 +58,9 @@ impl World {
     }
 
     pub fn run(&self, id: &str) -> Run<'_> {
-        let names = self.boxes.iter();
-        let names: BTreeMap<Key, String> =
-            names.map(|keyed| (keyed.wanted.key().clone(), keyed.wanted.name.clone())).collect();
         Run {
             world: self,
-            engine: FakeEngine::new(Arc::clone(&self.net.memory), names),
+            engine: FakeEngine::new(Arc::clone(&self.net.memory), &self.boxes),
             clock: FakeClock(self.began),
             setting: Setting {
                 registry: HOST.to_owned(),

@@ -15,8 +15,8 @@ use super::secret::Values;
 use super::session::Services;
 use super::sync::{self, Offer};
 use super::trace::Trace;
-use super::{answer, contexts, error, request, session};
-use crate::model::Platform;
+use super::{answer, contexts, request, session};
+use crate::model::{Platform, chain};
 use crate::port::{BuildEvent, BuildRequest, EngineError, ImageId};
 
 /// Builds; the engine cancels the build when the future is dropped, as its connection ends.
@@ -80,9 +80,7 @@ pub(super) async fn build_one(
         },
     };
     let id = image.ok_or_else(nothing)?;
-    id.parse()
-        .map(ImageId)
-        .map_err(|cause| EngineError::Engine { action: "build", detail: error::chain(&cause) })
+    id.parse().map(ImageId).map_err(|cause| EngineError::Engine { action: "build", detail: chain(&cause) })
 }
 
 /// Opens a session for a build; returns its id.
@@ -101,9 +99,7 @@ async fn open(
     };
     match session::open(engine.address(), &session, services, closed).await {
         Ok(()) => Ok(session),
-        Err(cause) => {
-            Err(EngineError::Engine { action: "open a build session", detail: error::chain(&cause) })
-        }
+        Err(cause) => Err(EngineError::Engine { action: "open a build session", detail: chain(&cause) }),
     }
 }
 

@@ -10,9 +10,9 @@ use bollard::{API_DEFAULT_VERSION, Docker};
 use tokio::sync::OnceCell;
 
 use super::auth::AuthSource;
-use super::error::{self, chain};
+use super::error;
 use super::request;
-use crate::model::Repository;
+use crate::model::{Repository, chain};
 use crate::port::EngineError;
 
 /// Where the engine listens unless told otherwise.

@@ -1,9 +1,8 @@
 //! What the engine's errors mean.
 
-use std::error::Error;
-
 use bollard::errors::Error as Bollard;
 
+use crate::model::chain;
 use crate::port::EngineError;
 
 /// Words an error of a request to the engine at `address` that was to `action`.
@@ -48,18 +47,4 @@ pub fn said(error: &Bollard) -> String {
 /// Tells whether a message is about a full disk.
 pub fn is_disk_full(detail: &str) -> bool {
     detail.contains("no space left on device")
-}
-
-/// Joins an error and its causes, each said once.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }

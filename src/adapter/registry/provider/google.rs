@@ -5,8 +5,8 @@ use reqwest::Method;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
+use super::super::answer::Answer;
 use super::super::client::{HttpRegistry, Right};
-use super::super::deletes::meaning;
 use super::{LIMIT, body};
 use crate::model::{Digest, Repository};
 use crate::port::{Deleted, Reference, RegistryError};
@@ -30,7 +30,7 @@ impl HttpRegistry {
         repository: &Repository,
         digest: &Digest,
     ) -> Result<Deleted, RegistryError> {
-        let first = self.delete_google_manifest(repository, digest).await?;
+        let first = self.delete_unnamed(repository, digest, is_named).await?;
         if !matches!(first, Deleted::Refused { .. }) {
             return Ok(first);
         }
@@ -40,23 +40,11 @@ impl HttpRegistry {
         for tag in self.still_holding(repository, digest, tags).await? {
             self.delete_at(repository, &Reference::Tag(tag)).await?;
         }
-        self.delete_google_manifest(repository, digest).await
+        self.delete_unnamed(repository, digest, is_named).await
     }
+}
 
-    async fn delete_google_manifest(
-        &self,
-        repository: &Repository,
-        digest: &Digest,
-    ) -> Result<Deleted, RegistryError> {
-        let at = Reference::Digest(digest.clone());
-        let sent = self.send_delete(repository, &at).await;
-        let refusals = ["GOOGLE_MANIFEST_DANGLING_TAG", "GOOGLE_MANIFEST_DANGLING_PARENT_IMAGE"];
-        self.conclude(repository, &at, sent, |answer| {
-            match refusals.iter().any(|code| answer.has_code(code)) {
-                true => Ok(Deleted::Refused { why: answer.message() }),
-                false => meaning(answer),
-            }
-        })
-        .await
-    }
+fn is_named(answer: &Answer) -> bool {
+    let refusals = ["GOOGLE_MANIFEST_DANGLING_TAG", "GOOGLE_MANIFEST_DANGLING_PARENT_IMAGE"];
+    refusals.iter().any(|code| answer.has_code(code))
 }

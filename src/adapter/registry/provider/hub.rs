@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::HeaderValue;
-use reqwest::{Method, Url};
+use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::super::address;
+use super::super::answer::Answer;
 use super::super::auth::secret_header;
 use super::super::client::HttpRegistry;
-use super::super::deletes;
 use super::{body, meaning, request};
 use crate::adapter::credentials::Credential;
 use crate::model::{Digest, Repository, Tag};
@@ -60,7 +60,7 @@ impl HttpRegistry {
         repository: &Repository,
         digest: &Digest,
     ) -> Result<Deleted, RegistryError> {
-        let first = self.delete_hub_manifest(repository, digest).await?;
+        let first = self.delete_unnamed(repository, digest, is_named).await?;
         if !matches!(first, Deleted::Refused { .. }) {
             return Ok(first);
         }
@@ -68,21 +68,7 @@ impl HttpRegistry {
         for tag in self.still_holding(repository, digest, &tags).await? {
             self.delete_hub_tag(repository, &tag).await?;
         }
-        self.delete_hub_manifest(repository, digest).await
-    }
-
-    async fn delete_hub_manifest(
-        &self,
-        repository: &Repository,
-        digest: &Digest,
-    ) -> Result<Deleted, RegistryError> {
-        let at = Reference::Digest(digest.clone());
-        let sent = self.send_delete(repository, &at).await;
-        self.conclude(repository, &at, sent, |answer| match answer.status.as_u16() {
-            403 if !answer.is_limit() => Ok(Deleted::Refused { why: answer.message() }),
-            _ => deletes::meaning(answer),
-        })
-        .await
+        self.delete_unnamed(repository, digest, is_named).await
     }
 
     /// Returns the tags that Hub lists with a digest.
@@ -129,4 +115,8 @@ impl HttpRegistry {
         tokens.insert(repository.clone(), (header.clone(), Instant::now() + LIFE));
         Ok(header)
     }
+}
+
+fn is_named(answer: &Answer) -> bool {
+    answer.status == StatusCode::FORBIDDEN && !answer.is_limit()
 }

@@ -23,6 +23,7 @@ use super::address;
 use super::answer::Answer;
 use super::auth::{basic_header, secret_header};
 use super::client::HttpRegistry;
+use super::deletes;
 use super::request::Request;
 use crate::adapter::credentials::Credential;
 use crate::adapter::untag;
@@ -117,6 +118,23 @@ impl HttpRegistry {
             Provider::Ghcr => self.restore_version(repository, digest).await,
             _ => Ok(false),
         }
+    }
+
+    /// Deletes a manifest by the distribution API where that refuses, by the answers that
+    /// `is_refusal` knows, what something else names.
+    async fn delete_unnamed(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        is_refusal: fn(&Answer) -> bool,
+    ) -> Result<Deleted, RegistryError> {
+        let at = Reference::Digest(digest.clone());
+        let sent = self.send_delete(repository, &at).await;
+        self.conclude(repository, &at, sent, |answer| match is_refusal(answer) {
+            true => Ok(Deleted::Refused { why: answer.message() }),
+            false => deletes::meaning(answer),
+        })
+        .await
     }
 
     /// Returns those of the tags in a list that hold `digest` at this moment.
