@@ -93,6 +93,17 @@ fn without_an_engine_nothing_missing_can_be_built() {
 }
 
 #[test]
+fn without_an_engine_nothing_is_replaced() {
+    let registry = Registry::start(&[]);
+    let world = World::chain(&registry.host);
+    world.boxwright(&["build"]).good();
+    world.without_engine(&["rebuild", "base", "--yes"]).exits(20).says(&["no container engine answers"]);
+    // A marker would make everybody build it.
+    assert!(registry.records("over").is_empty());
+    world.without_engine(&["plan", "--check"]).good();
+}
+
+#[test]
 fn a_broken_repository_is_unknown() {
     let registry = Registry::start(&[]);
     let world = World::chain(&registry.host);
