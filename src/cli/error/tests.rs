@@ -186,7 +186,7 @@ fn promotions() {
     check(PromoteError::Ledger(LedgerError::Registry(unauthorized())), 20, "`docker login`");
     check(PromoteError::Build(unknown(true)), 20, "`docker login`");
     check(PromoteError::Lapsed { tag: tag() }, 20, "");
-    check(PromoteError::ReadOnly, 21, "");
+    check(PromoteError::ReadOnly, 21, "the right to push there");
     let conflict = PromoteError::Conflict { tag: tag(), name: text(), found: text(), expected: text() };
     check(conflict, 21, "to plan from what stands now");
     let (moved, left) = (names(), names());
