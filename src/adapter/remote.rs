@@ -261,6 +261,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_never_ends_is_not_waited_for_and_a_part_is_not_the_whole() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let remotes = Remotes { limit: Duration::from_millis(300), ..Remotes::default() };
         let url = dripping("HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n").await;
         let long = Duration::from_secs(60);

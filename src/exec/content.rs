@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::build::all_known;
 use super::keys::Keyed;
-use super::ledger::{LedgerError, PastRecords};
+use super::ledger::LedgerError;
+use super::past::PastRecords;
 use super::probe::find_all;
 use super::promote::PromoteError;
 use super::{Ports, Setting};

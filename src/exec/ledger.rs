@@ -6,12 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 
-use super::content::Resolved;
 use crate::model::{
-    Digest, EMPTY_BLOB, Ending, Generation, Key, Lease, PlanRecord, RawManifest, Record, RecordError,
-    RecordTag, Repository, RunId, RunRecord, SetRecord, Span, Tag, Timestamp,
+    Digest, EMPTY_BLOB, Key, Lease, RawManifest, Record, RecordError, RecordTag, Repository, RunId,
+    RunRecord, Span, Tag, Timestamp,
 };
-use crate::plan::Past;
 use crate::port::{Clock, Deleted, Failure, Reference, Registry, RegistryError};
 
 /// The ledger of one project.
@@ -310,56 +308,6 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// Reads the last finished and the last begun promotion of a tag, and asks whether the next one
-    /// has begun since the ledger was listed.
-    pub async fn past(&self, promoted: &Tag) -> Result<PastRecords, LedgerError> {
-        let listed = self.list().await?;
-        let (mut set, mut plan) = (None, None);
-        let mut endings = BTreeMap::new();
-        for (record, tag) in &listed {
-            match record {
-                RecordTag::Set { tag: name, seq } if name == promoted => {
-                    set = set.filter(|(last, _)| *last > *seq).or(Some((*seq, tag)));
-                }
-                RecordTag::Plan { tag: name, seq } if name == promoted => {
-                    plan = plan.filter(|(last, _)| *last > *seq).or(Some((*seq, tag)));
-                }
-                RecordTag::Ends { tag: name, seq } if name == promoted => {
-                    endings.insert(*seq, tag);
-                }
-                _ => {}
-            }
-        }
-        let next = set.iter().chain(&plan).map(|(seq, _)| seq.saturating_add(1)).max().unwrap_or(1);
-        let (set, ending, plan, begun) = futures_util::try_join!(
-            self.read_if(set.map(|(_, tag)| tag)),
-            self.read_if(set.and_then(|(seq, _)| endings.get(&seq).copied())),
-            self.read_if::<PlanRecord>(plan.map(|(_, tag)| tag)),
-            self.begun(promoted, next),
-        )?;
-        let plan = plan.map(|plan| plan.0);
-        Ok(PastRecords { listed, set, ending, plan, next: Some((next, begun)) })
-    }
-
-    /// Reads the markers alone, and nobody's past.
-    pub(super) async fn markers(&self) -> Result<PastRecords, LedgerError> {
-        Ok(PastRecords { listed: self.list().await?, ..PastRecords::default() })
-    }
-
-    /// Returns the digest of a promotion's plan record, if it has begun.
-    pub(super) async fn begun(&self, promoted: &Tag, seq: u32) -> Result<Option<Digest>, LedgerError> {
-        let record = RecordTag::Plan { tag: promoted.clone(), seq };
-        let tag = record.tag().map_err(|error| self.bad_tag(&record.to_string(), error))?;
-        self.digest(&tag).await
-    }
-
-    async fn read_if<R: Record>(&self, tag: Option<&Tag>) -> Result<Option<R>, LedgerError> {
-        match tag {
-            Some(tag) => self.read(tag).await,
-            None => Ok(None),
-        }
-    }
-
     fn foreign(&self, name: &str) -> LedgerError {
         let name = crate::model::printable(name, 80);
         LedgerError::Foreign { repository: self.repository.clone(), name }
@@ -371,46 +319,6 @@ impl<'a> Ledger<'a> {
 
     pub(super) fn bad_tag(&self, tag: &str, error: crate::model::TagError) -> LedgerError {
         LedgerError::Record { repository: self.repository.clone(), tag: tag.to_owned(), source: error.into() }
-    }
-}
-
-/// The last records of a tag's promotions.
-#[derive(Debug, Clone, Default)]
-pub struct PastRecords {
-    /// What the ledger held when it was listed.
-    pub(super) listed: BTreeMap<RecordTag, Tag>,
-    set: Option<SetRecord>,
-    plan: Option<SetRecord>,
-    /// The announcement that the tag is to go, as it stands.
-    pub(super) ending: Option<Ending>,
-    /// The count of the next promotion, and its plan record if it has begun.
-    pub(super) next: Option<(u32, Option<Digest>)>,
-}
-
-impl PastRecords {
-    /// Lends them to a plan.
-    pub fn as_past(&self) -> Past<'_> {
-        Past { set: self.set.as_ref(), plan: self.plan.as_ref() }
-    }
-
-    /// Tells whether the last finished promotion is one of these images.
-    pub(super) fn is_last(&self, images: &[Resolved]) -> bool {
-        let digests = images.iter().map(|one| one.manifest.digest());
-        self.set.as_ref().is_some_and(|set| set.boxes.iter().map(|member| &member.digest).eq(digests))
-    }
-
-    /// Tells whether a marker ends a generation of a key.
-    pub(super) fn is_over(&self, key: &Key, generation: Generation) -> bool {
-        self.listed.contains_key(&RecordTag::Over { key: key.clone(), generation })
-    }
-
-    /// Returns the current generation of a key: the first one that no marker ends.
-    pub(super) fn generation(&self, key: &Key) -> Generation {
-        let mut generation = Generation(0);
-        while self.is_over(key, generation) {
-            generation = generation.next();
-        }
-        generation
     }
 }
 

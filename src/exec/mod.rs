@@ -28,6 +28,7 @@ mod marker;
 mod old;
 mod outcome;
 mod pack;
+mod past;
 mod pins;
 mod probe;
 mod promote;

@@ -7,7 +7,7 @@ use futures_util::{FutureExt, StreamExt};
 use oci_spec::image::ImageConfiguration;
 
 use super::keys::Keyed;
-use super::ledger::PastRecords;
+use super::past::PastRecords;
 use crate::model::{
     Descriptor, Digest, Document, Generation, Image, Key, MediaType, Platform, RawManifest, RecordTag,
     Repository, chain,

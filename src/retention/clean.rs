@@ -376,8 +376,12 @@ fn settled(observed: &Observed, policy: Policy, unfinished: &BTreeSet<Group>) ->
             .iter()
             .any(|image| image.tag.subject().is_some() && stands(&image.repository, &image.tag))
     };
+    let is_ours = |marker: &Marker| {
+        marker.images.is_empty() || marker.images.iter().any(|image| observed.covers(&image.repository))
+    };
     let is_free = |marker: &&Marker| {
-        !standing.contains(&marker.key)
+        is_ours(marker)
+            && !standing.contains(&marker.key)
             && !observed.leased.contains(&marker.key)
             && !is_left(marker)
             && !unfinished.contains(&(marker.key.clone(), marker.generation))

@@ -51,9 +51,10 @@ impl Endings {
             if live.contains(&ending.name()) {
                 continue;
             }
-            if !ending.images.is_empty() {
+            let is_ours = ending.images.iter().any(|image| observed.covers(&image.repository));
+            if is_ours {
                 endings.withdraw.push(Ending { marked: policy.today, images: Vec::new(), ..ending.clone() });
-            } else if policy.today.since(ending.marked) >= RETIRED {
+            } else if ending.images.is_empty() && policy.today.since(ending.marked) >= RETIRED {
                 endings.settled.push(ending.clone());
             }
         }

@@ -41,6 +41,12 @@ impl Observed {
         self.repositories.values().flat_map(BTreeMap::keys).chain(self.unread.values().flatten())
     }
 
+    /// Tells whether a repository was read. Of others a ledger may tell, but not whether what it
+    /// names there is gone.
+    pub(super) fn covers(&self, repository: &str) -> bool {
+        self.repositories.contains_key(repository) || self.unread.contains_key(repository)
+    }
+
     /// Tells whether what a content tag holds was built for it. What was not may stand under other
     /// tags as well, and is kept like anything else that is not ours.
     pub(super) fn is_own(&self, content: &ContentTag, digest: &Digest) -> bool {

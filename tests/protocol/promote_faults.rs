@@ -198,8 +198,8 @@ async fn content_that_vanished_is_missing_or_comes_back() {
             Ok(_) => assert!(is_read && main == Some(digest)),
             Err(error) => {
                 assert!(!is_read && matches!(error, PromoteError::Missing { .. }), "{error}");
-                let old = |name: &&str| newer.at(name, &tag("main")) == world.stands(name);
-                assert!(BOXES.iter().all(old));
+                let old = |name: &str| newer.at(name, &tag("main")) == world.stands(name);
+                assert!(BOXES.iter().all(|name| old(name)));
             }
         }
     }

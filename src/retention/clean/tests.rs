@@ -163,6 +163,9 @@ fn markers_are_retired_when_their_images_are_gone_and_forgotten_a_day_later() {
     let mut observed = chain();
     mark(&mut observed, "gone", 0);
     mark(&mut observed, "test", 0);
+    // What another configuration's repositories hold was not read.
+    mark(&mut observed, "elsewhere", 0);
+    observed.repositories.insert("gone".to_owned(), BTreeMap::new());
     let keys = |markers: Vec<Marker>| markers.into_iter().map(|marker| marker.key).collect::<Vec<_>>();
     let settled = |observed: &Observed, policy| {
         let clean = decide(observed, policy);
