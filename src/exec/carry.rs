@@ -14,7 +14,7 @@ use super::clean::PATIENCE;
 use super::content::Content;
 use super::event::{Emit, Event};
 use super::ledger::{Held, Ledger, LedgerError};
-use super::promote::{PromoteError, PromoteReport, Resolution, record_tag};
+use super::promote::{PromoteError, PromoteReport, Resolution};
 use super::{Ports, Setting};
 use crate::model::{Digest, PlanRecord, RawManifest, Record, RecordTag, SetRecord, Tag, Timestamp};
 use crate::plan::{Promoter, PromoterAction, PromoterEnd, PromoterSaw, Promotion, Put, Step, Why};
@@ -232,7 +232,7 @@ impl<'a> Carrier<'a> {
 
     fn plan_record(&self) -> Result<(Tag, RawManifest), PromoteError> {
         let record = self.record()?;
-        let tag = record_tag(self.ledger, RecordTag::Plan { tag: self.tag.clone(), seq: record.seq })?;
+        let tag = self.ledger.tag(&RecordTag::Plan { tag: self.tag.clone(), seq: record.seq })?;
         Ok((tag, PlanRecord(record.clone()).to_manifest()))
     }
 
@@ -253,7 +253,7 @@ impl<'a> Carrier<'a> {
     /// Writes the set record. One of another promotion that says the same is as good as ours.
     async fn write_set(&self) -> Result<PromoterSaw, PromoteError> {
         let record = self.record()?;
-        let tag = record_tag(self.ledger, RecordTag::Set { tag: self.tag.clone(), seq: record.seq })?;
+        let tag = self.ledger.tag(&RecordTag::Set { tag: self.tag.clone(), seq: record.seq })?;
         let written = self.ledger.write(&tag, record).await;
         let Err(error @ LedgerError::NotOurs { .. }) = written else {
             return Ok(written.map(|_| PromoterSaw::Written)?);
@@ -285,7 +285,7 @@ impl<'a> Carrier<'a> {
             },
             Why::Taken(found) => {
                 let seq = plan.map_or(0, |plan| plan.seq);
-                let tag = record_tag(self.ledger, RecordTag::Plan { tag: tag.clone(), seq }).unwrap_or(tag);
+                let tag = self.ledger.tag(&RecordTag::Plan { tag: tag.clone(), seq }).unwrap_or(tag);
                 let (name, expected) = ("the ledger".to_owned(), "nothing".to_owned());
                 PromoteError::Conflict { tag, name, found: found.to_string(), expected }
             }

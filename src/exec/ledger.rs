@@ -124,6 +124,11 @@ impl<'a> Ledger<'a> {
         self.repository
     }
 
+    /// Returns the tag of a record.
+    pub(super) fn tag(&self, record: &RecordTag) -> Result<Tag, LedgerError> {
+        record.tag().map_err(|error| self.bad_tag(&record.to_string(), error))
+    }
+
     /// Returns the registry's time.
     pub async fn now(&self) -> Result<Timestamp, LedgerError> {
         Ok(self.registry.now(self.repository.host()).await?)

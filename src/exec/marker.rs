@@ -1,13 +1,12 @@
 //! The marker that ends a generation.
 
 use super::ledger::{Ledger, LedgerError};
-use super::promote::record_tag;
 use crate::model::{Marker, RecordTag};
 
 /// Writes a marker and reads it back. Somebody else's ends the generation as well as ours.
 pub(super) async fn mark(ledger: Ledger<'_>, marker: &Marker) -> Result<(), LedgerError> {
     let record = RecordTag::Over { key: marker.key.clone(), generation: marker.generation };
-    let tag = record_tag(ledger, record)?;
+    let tag = ledger.tag(&record)?;
     match ledger.write(&tag, marker).await {
         Err(LedgerError::NotOurs { .. }) if ledger.read::<Marker>(&tag).await?.is_some() => Ok(()),
         written => written.map(drop),

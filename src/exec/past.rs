@@ -86,9 +86,7 @@ impl Ledger<'_> {
 
     /// Returns the digest of a promotion's plan record, if it has begun.
     pub(super) async fn begun(&self, promoted: &Tag, seq: u32) -> Result<Option<Digest>, LedgerError> {
-        let record = RecordTag::Plan { tag: promoted.clone(), seq };
-        let tag = record.tag().map_err(|error| self.bad_tag(&record.to_string(), error))?;
-        self.digest(&tag).await
+        self.digest(&self.tag(&RecordTag::Plan { tag: promoted.clone(), seq })?).await
     }
 
     async fn read_if<R: Record>(&self, tag: Option<&Tag>) -> Result<Option<R>, LedgerError> {

@@ -15,7 +15,7 @@ use super::event::Emit;
 use super::ledger::{Ledger, LedgerError};
 use super::past::PastRecords;
 use super::{Ports, Setting};
-use crate::model::{Digest, RawManifest, RecordTag, SetBox, SetRecord, Tag};
+use crate::model::{Digest, RawManifest, SetBox, SetRecord, Tag};
 use crate::plan::{Member, Promotion, Refusal, Step, StepState, Wish, promotion};
 use crate::port::RegistryError;
 use crate::retention::is_over;
@@ -279,11 +279,6 @@ pub(super) fn record(
     }
 }
 
-pub(super) fn record_tag(ledger: Ledger<'_>, record: RecordTag) -> Result<Tag, LedgerError> {
-    record.tag().map_err(|error| ledger.bad_tag(&record.to_string(), error))
-}
-
-/// Lists what a promotion would move, by box.
 impl PromoteReport {
     /// Returns the boxes whose tags have still to move.
     pub fn to_move(&self) -> BTreeMap<&str, &Digest> {

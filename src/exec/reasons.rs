@@ -120,9 +120,7 @@ async fn bases(
 }
 
 async fn set(ledger: Ledger<'_>, tag: Tag, seq: u32) -> Result<Option<SetRecord>, LedgerError> {
-    let record = RecordTag::Set { tag, seq };
-    let tag = record.tag().map_err(|error| ledger.bad_tag(&record.to_string(), error))?;
-    ledger.read(&tag).await
+    ledger.read(&ledger.tag(&RecordTag::Set { tag, seq })?).await
 }
 
 /// Names the first changes and counts the rest.

@@ -109,8 +109,7 @@ impl Ledger<'_> {
 }
 
 fn tag(ledger: Ledger<'_>, key: &Key) -> Result<Tag, LedgerError> {
-    let tag = RecordTag::Inputs { key: key.clone() };
-    tag.tag().map_err(|error| ledger.bad_tag(&tag.to_string(), error))
+    ledger.tag(&RecordTag::Inputs { key: key.clone() })
 }
 
 fn unusable(ledger: Ledger<'_>, key: &Key, source: PackError) -> InputsError {

@@ -7,7 +7,6 @@ use super::event::{Emit, Event};
 use super::ledger::Ledger;
 use super::marker::mark;
 use super::old;
-use super::promote::record_tag;
 use super::survey::{Leases, Survey};
 use super::undo::Gone;
 use super::within::{moved, within};
@@ -194,7 +193,7 @@ impl<'a> Sweep<'a> {
             SweepAction::Forget(at) => {
                 let Some(marker) = clean.forget.get(at) else { return Ok(()) };
                 // What the images were made of can be told no longer than of anything else gone.
-                let inputs = record_tag(self.ledger, RecordTag::Inputs { key: marker.key.clone() })?;
+                let inputs = self.ledger.tag(&RecordTag::Inputs { key: marker.key.clone() })?;
                 if let Some(digest) = self.ledger.digest(&inputs).await? {
                     self.ledger.delete(&digest).await?;
                 }
@@ -216,7 +215,7 @@ impl<'a> Sweep<'a> {
     async fn end(&self, ending: &Ending) -> Result<(), CleanError> {
         let ending = Ending { marked: self.ledger.now().await?, ..ending.clone() };
         let tag = RecordTag::Ends { tag: ending.tag.clone(), seq: ending.seq };
-        self.ledger.write(&record_tag(self.ledger, tag)?, &ending).await?;
+        self.ledger.write(&self.ledger.tag(&tag)?, &ending).await?;
         Ok(())
     }
 

@@ -195,17 +195,16 @@ impl World {
     }
 
     fn try_keys(&self) -> Result<Vec<Keyed>, KeysError> {
-        let (lock, args) = (Lock::default(), BTreeMap::new());
+        self.keys_with(&BTreeMap::new())
+    }
+
+    /// The keys with arguments for every box.
+    fn keys_with(&self, args: &BTreeMap<String, String>) -> Result<Vec<Keyed>, KeysError> {
+        let lock = Lock::default();
         let (root, project) = (self.root.path(), &self.project);
         let root = root.canonicalize().unwrap();
-        let tree = Tree {
-            context: &*CONTEXT,
-            root: &root,
-            project,
-            lock: &lock,
-            args: &args,
-            sources: &BTreeMap::new(),
-        };
+        let tree =
+            Tree { context: &*CONTEXT, root: &root, project, lock: &lock, args, sources: &BTreeMap::new() };
         exec::keys(tree, &self.project.boxes, "registry.example")
     }
 

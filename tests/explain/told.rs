@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use boxwright::config::{self, Lock};
-use boxwright::exec::{self, Keyed, Tree};
+use boxwright::config;
+use boxwright::exec::{self, Keyed};
 use boxwright::inputs::Reads;
 
-use crate::{CONFIG, CONTEXT, DOCKERFILE, World};
+use crate::{CONFIG, DOCKERFILE, World};
 
 #[test]
 fn triggers_of_a_parent_read_the_context_of_its_child() {
@@ -102,20 +102,7 @@ fn remarks_have_names_and_can_be_silenced() {
 fn an_argument_for_every_box_is_refused_where_it_is_declared_and_looks_like_a_secret() {
     let world = World::new();
     world.write("Dockerfile", &DOCKERFILE.replace("ARG TOOL", "ARG TOOL\nARG API_TOKEN"));
-    let (lock, root) = (Lock::default(), world.root.path().canonicalize().unwrap());
-    let keys = |name: &str| {
-        let args = BTreeMap::from([(name.to_owned(), "hunter2".to_owned())]);
-        let project = &world.project;
-        let tree = Tree {
-            context: &*CONTEXT,
-            root: &root,
-            project,
-            lock: &lock,
-            args: &args,
-            sources: &BTreeMap::new(),
-        };
-        exec::keys(tree, &world.project.boxes, "registry.example")
-    };
+    let keys = |name: &str| world.keys_with(&BTreeMap::from([(name.to_owned(), "hunter2".to_owned())]));
     let error = keys("API_TOKEN").unwrap_err().to_string();
     assert!(error.starts_with("box build: argument API_TOKEN looks like a secret"), "{error}");
     assert!(!error.contains("hunter2"));

@@ -26,8 +26,11 @@ fn target(run: &Run<'_>, registry: &str) -> Setting {
 }
 
 async fn copy(run: &Run<'_>, registry: &str) -> Result<PromoteReport, PromoteError> {
-    let past = run.history("main").await;
-    let taken = Rollback::of(past.sets[0].clone());
+    copy_set(run, registry, run.history("main").await.sets[0].clone()).await
+}
+
+async fn copy_set(run: &Run<'_>, registry: &str, set: SetRecord) -> Result<PromoteReport, PromoteError> {
+    let taken = Rollback::of(set);
     let target = target(run, registry);
     promote_to(
         run.ports(),
@@ -208,22 +211,8 @@ async fn an_earlier_promotion_does_not_replace_a_later_one_elsewhere() {
     newer.run("two").on_revision("b", 200).promote("main").await.unwrap();
     let run = newer.run("copy");
     let past = run.history("main").await;
-    let target = target(&run, ELSEWHERE);
-    let to_live = async |set: &SetRecord| {
-        let taken = Rollback::of(set.clone());
-        promote_to(
-            run.ports(),
-            &run.setting,
-            &target,
-            Content::Set(&taken),
-            &to("main"),
-            &|_| {},
-            &CancellationToken::new(),
-        )
-        .await
-    };
-    to_live(&past.sets[0]).await.unwrap();
-    let error = to_live(&past.sets[1]).await.unwrap_err();
+    copy_set(&run, ELSEWHERE, past.sets[0].clone()).await.unwrap();
+    let error = copy_set(&run, ELSEWHERE, past.sets[1].clone()).await.unwrap_err();
     assert!(matches!(error, PromoteError::Refused(Refusal::Behind { .. })), "{error}");
 }
 
