@@ -1,0 +1,1 @@
+//! A repository wants the registry's password, or an address inside.

@@ -1,0 +1,1 @@
+//! A CI that does not say whose change it runs.

@@ -1,0 +1,1 @@
+//! Links, pipes and huge files where a file is read.

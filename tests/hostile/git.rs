@@ -1,0 +1,1 @@
+//! A repository, or a git, that is not what it looks like.

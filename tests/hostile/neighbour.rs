@@ -1,0 +1,1 @@
+//! Another build on the same engine, another user of the same machine.

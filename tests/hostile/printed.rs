@@ -1,0 +1,1 @@
+//! Names that would draw on the terminal.

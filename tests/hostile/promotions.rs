@@ -1,0 +1,1 @@
+//! Whoever may push: records that would promote, or bring back, another's image.

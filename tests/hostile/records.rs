@@ -1,0 +1,1 @@
+//! Whoever may push: records that would have the cron delete.
