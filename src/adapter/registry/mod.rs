@@ -26,6 +26,7 @@ mod diagnose;
 mod download;
 mod feed;
 mod gate;
+mod guard;
 mod hash;
 mod host;
 mod limits;
@@ -59,6 +60,7 @@ use crate::port::{
 pub use self::client::HttpRegistry;
 pub use self::declared::{Declared, HostSettings, StartError};
 pub use self::diagnose::Greeting;
+pub use self::guard::{Guard, Kept};
 pub use self::limits::Limits;
 pub use self::provider::aws::AwsKeys;
 pub use self::wire::OnWait;
