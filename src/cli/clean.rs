@@ -1,6 +1,7 @@
 //! `clean`: what nothing keeps is condemned, and later deleted.
 
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use self::plan::PlanFile;
 use super::args::{Clean, Format, Global};
@@ -10,10 +11,12 @@ use super::table::Table;
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal};
 use super::{ci, interrupt, json};
 use crate::adapter::remote::Remotes;
+use crate::config::Channel;
 use crate::exec::{self, CleanOptions, CleanReport, LedgerError, clean};
-use crate::model::{Digest, Marked, Span, Tag, Timestamp};
-use crate::retention::{Deletion, Goes, Held, Policies, Seen, UNKEPT, least_grace};
+use crate::model::{Digest, Marked, Share, Span, Tag, Timestamp};
+use crate::retention::{ChannelPolicy, Deletion, Goes, Held, Policies, Seen, UNKEPT, least_grace};
 
+mod forget;
 mod plan;
 
 #[derive(Serialize)]
@@ -26,6 +29,10 @@ struct Report {
     images: Vec<Row>,
     expired_leases: usize,
     old_records: usize,
+    /// Records that stop every deletion, for they cannot be read and may keep anything.
+    stopped: Vec<forget::Row>,
+    /// Other tags of the ledger that cannot be read.
+    set_aside: Vec<forget::Row>,
 }
 
 /// One tag, and what becomes of it.
@@ -48,6 +55,9 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
     if options.yes || plan.is_some() {
         session.may_write("cleaning")?;
     }
+    if !options.forget.is_empty() {
+        return forget(options, &loaded, session, terminal, &cancel).await;
+    }
     let ledger = session.setting.ledger.to_string();
     let ahead = match &plan {
         Some(plan) if plan.ledger != ledger => {
@@ -65,11 +75,13 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
         PlanFile::new(ledger, &report.clean, report.now, ahead).write(path)?;
     }
     let rows = rows(&report);
+    forget::tell(&report, &session.setting.ledger, terminal);
     let outcome = outcome(&report, options);
     let moving = rows.iter().filter(|row| row.action != "keep");
     ci::summarise("boxwright clean", &table(moving), &outcome)?;
     match global.format {
         Format::Json => {
+            let (stopped, set_aside) = forget::rows(&report);
             let out = Report {
                 schema: 1,
                 run: session.setting.run.to_string(),
@@ -78,6 +90,8 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
                 interrupted: report.is_interrupted,
                 expired_leases: report.expired,
                 old_records: report.records,
+                stopped,
+                set_aside,
                 images: rows,
             };
             terminal.result(&json::text(&out))?;
@@ -96,6 +110,26 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
     if report.is_interrupted { Err(CliError::Interrupted) } else { Ok(code(&report, options)) }
 }
 
+/// Looks as a sweep does, and removes of what it cannot read what a person named.
+async fn forget(
+    options: &Clean,
+    loaded: &Loaded,
+    session: Session,
+    terminal: Terminal,
+    cancel: &CancellationToken,
+) -> Result<u8, CliError> {
+    // Nothing is deleted but these, however much would be.
+    let look = Clean { yes: false, max_delete: Some(Share::ALL), ..options.clone() };
+    let clean_options = clean_options(loaded, &session, &look, None, Span::default(), terminal).await?;
+    let progress = session.progress();
+    let emit = |event| progress.event(event);
+    let report = clean(session.ports(), &session.setting, &clean_options, &emit, cancel).await?;
+    progress.end();
+    let code = forget::forget(&options.forget, &report, &session, options.yes, terminal).await?;
+    session.close(options.yes).await?;
+    Ok(code)
+}
+
 /// Gathers what decides: the configuration, and what it says to ask outside.
 pub async fn clean_options(
     loaded: &Loaded,
@@ -106,8 +140,12 @@ pub async fn clean_options(
     terminal: Terminal,
 ) -> Result<CleanOptions, CliError> {
     let project = &loaded.project;
-    let channels = project.channels.values();
-    let policies: Policies = channels.map(|channel| (channel.name.clone(), channel.keep.clone())).collect();
+    let policy = |channel: &Channel| ChannelPolicy {
+        name: channel.name.clone(),
+        pattern: channel.pattern.clone(),
+        keep: channel.keep.clone(),
+    };
+    let policies: Policies = project.channels.values().map(policy).collect();
     let remote = Remotes::hiding(session::hidden(project));
     let (refs, errors) = exec::refs(&remote, &policies).await;
     for error in errors {
@@ -259,7 +297,8 @@ fn outcome(report: &CleanReport, options: &Clean) -> String {
 
 fn code(report: &CleanReport, options: &Clean) -> u8 {
     let any = |wanted: fn(&Deletion) -> bool| report.deletions.iter().any(wanted);
-    if any(|one| matches!(one, Deletion::Failed(_))) {
+    let is_stopped = report.is_applied && report.clean.stops().next().is_some();
+    if is_stopped || any(|one| matches!(one, Deletion::Failed(_))) {
         exit::PARTLY
     } else if options.strict && any(|one| matches!(one, Deletion::Unsupported | Deletion::Refused(_))) {
         exit::REFUSED

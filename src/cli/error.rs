@@ -85,6 +85,9 @@ pub enum CliError {
     /// An event that anybody can cause, and a command that writes.
     #[error("{what} is refused: this run is not trusted: {why}")]
     Untrusted { what: &'static str, why: String },
+    /// A record that is not for a person to forget.
+    #[error("{at} is not forgotten: {why}")]
+    NotForgotten { at: String, why: String },
     /// `--push always`, and no push.
     #[error("nothing may be pushed from here, and --push always asks for it")]
     NoPush,
@@ -123,7 +126,9 @@ impl CliError {
                 RevisionError::Unknown { .. } => exit::USAGE,
                 RevisionError::Git { .. } | RevisionError::Directory(_) => exit::FAILED,
             },
-            Self::OtherTrust { .. } | Self::Untrusted { .. } | Self::NoPush => exit::REFUSED,
+            Self::OtherTrust { .. } | Self::Untrusted { .. } | Self::NotForgotten { .. } | Self::NoPush => {
+                exit::REFUSED
+            }
             Self::Embedded(_) | Self::Output(_) | Self::CutOff => exit::FAILED,
             Self::Build(error) => build(error),
             Self::Promote(error) => match error {
@@ -286,9 +291,7 @@ fn build(error: &BuildError) -> u8 {
 fn ledger(error: &LedgerError) -> u8 {
     match error {
         LedgerError::Registry(error) => registry(error),
-        LedgerError::Record { .. } | LedgerError::NotOurs { .. } | LedgerError::Foreign { .. } => {
-            exit::UNREACHABLE
-        }
+        LedgerError::Record { .. } | LedgerError::NotOurs { .. } => exit::UNREACHABLE,
     }
 }
 

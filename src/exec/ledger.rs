@@ -8,9 +8,9 @@ use futures_util::{StreamExt, TryStreamExt};
 
 use crate::model::{
     Digest, EMPTY_BLOB, Key, Lease, RawManifest, Record, RecordError, RecordTag, Repository, RunId,
-    RunRecord, Span, Tag, Timestamp,
+    RunRecord, Span, Tag, Timestamp, chain, throwaway,
 };
-use crate::port::{Clock, Deleted, Failure, Reference, Registry, RegistryError};
+use crate::port::{Clock, Deleted, Deleting, Failure, Reference, Registry, RegistryError};
 
 /// The ledger of one project.
 #[derive(Clone, Copy)]
@@ -44,14 +44,6 @@ pub enum LedgerError {
         tag: Tag,
         /// What was read.
         found: String,
-    },
-    /// The list holds names that cannot be understood.
-    #[error("ledger {repository} lists `{name}`, which cannot be understood; is there a newer boxwright?")]
-    Foreign {
-        /// The ledger.
-        repository: Repository,
-        /// The name.
-        name: String,
     },
 }
 
@@ -106,6 +98,25 @@ impl Held {
         let gone = clock.elapsed().saturating_sub(self.taken).as_secs();
         self.lease.taken.after(Span::from_seconds(gone))
     }
+}
+
+/// The records of a ledger by what their tags say.
+pub(super) type Records = BTreeMap<RecordTag, Tag>;
+
+/// A record as it stands.
+pub(super) struct Stood<R> {
+    pub record: R,
+    pub digest: Digest,
+}
+
+/// What stands under a record's tag.
+pub(super) enum Found<R> {
+    Stands(Stood<R>),
+    /// Something that does not say what it has to.
+    Unreadable {
+        why: String,
+    },
+    Vanished,
 }
 
 /// How often a record that was written is read until it shows.
@@ -190,7 +201,7 @@ impl<'a> Ledger<'a> {
         let Some(raw) = self.registry.get(self.repository, &tag.clone().into()).await? else {
             return Ok(None);
         };
-        R::from_manifest(&raw).map(Some).map_err(|source| self.bad(tag, source))
+        R::read_at(tag, &raw).map(Some).map_err(|source| self.bad(tag, source))
     }
 
     /// Asks whether a record stands.
@@ -199,24 +210,51 @@ impl<'a> Ledger<'a> {
     }
 
     /// Lists all records by what their tags say; tags of others are passed over.
-    pub async fn list(&self) -> Result<BTreeMap<RecordTag, Tag>, LedgerError> {
-        let list = self.registry.tags(self.repository).await?;
-        if let Some(name) = list.invalid.into_iter().next() {
-            return Err(self.foreign(&name));
-        }
-        Ok(list.tags.into_iter().filter_map(|tag| Some((RecordTag::read(&tag)?, tag))).collect())
+    pub async fn list(&self) -> Result<Records, LedgerError> {
+        Ok(self.listing().await?.0)
     }
 
-    /// Lists all records for whoever must understand each: a tag that cannot be read may be
-    /// what keeps an image.
-    pub async fn list_strictly(&self) -> Result<BTreeMap<RecordTag, Tag>, LedgerError> {
+    /// Lists all records, and beside them the names that are none that we know: a stranger's, or of
+    /// a kind that a newer boxwright writes.
+    pub async fn listing(&self) -> Result<(Records, Vec<String>), LedgerError> {
         let list = self.registry.tags(self.repository).await?;
-        let mut names = list.invalid.iter().map(String::as_str);
-        let mut foreign = list.tags.iter().filter(|tag| RecordTag::read(tag).is_none()).map(Tag::as_str);
-        match names.next().or_else(|| foreign.next()) {
-            Some(name) => Err(self.foreign(name)),
-            None => Ok(list.tags.into_iter().filter_map(|tag| Some((RecordTag::read(&tag)?, tag))).collect()),
+        let (mut records, mut others) = (Records::new(), list.invalid);
+        for tag in list.tags {
+            match RecordTag::read(&tag) {
+                Some(record) => drop(records.insert(record, tag)),
+                None => others.push(tag.to_string()),
+            }
         }
+        Ok((records, others))
+    }
+
+    /// Looks at what stands under a record's tag, for whoever goes on without what cannot be read.
+    pub(super) async fn look<R: Record>(&self, tag: &Tag) -> Result<Found<R>, LedgerError> {
+        let digest = |raw: &RawManifest| raw.digest().clone();
+        match self.registry.get(self.repository, &tag.clone().into()).await {
+            Ok(None) => Ok(Found::Vanished),
+            Ok(Some(raw)) => Ok(match R::read_at(tag, &raw) {
+                Ok(record) => Found::Stands(Stood { record, digest: digest(&raw) }),
+                Err(error) => Found::Unreadable { why: chain(&error) },
+            }),
+            // Too large, of no kind that there is, or not what it says it is.
+            Err(RegistryError { failure: Failure::Untrusted { detail }, .. }) => {
+                Ok(Found::Unreadable { why: detail })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Looks at several at once, in their order.
+    pub(super) async fn look_at<R: Record>(
+        &self,
+        tags: Vec<Tag>,
+    ) -> Result<Vec<(Tag, Found<R>)>, LedgerError> {
+        let looks = tags.into_iter().map(|tag| async move {
+            let look = self.look(&tag).await?;
+            Ok::<_, LedgerError>((tag, look))
+        });
+        futures_util::stream::iter(looks).buffered(AT_ONCE).try_collect().await
     }
 
     /// Reads records, several at once; those that have vanished are given back by tag.
@@ -244,6 +282,17 @@ impl<'a> Ledger<'a> {
         Ok(self.registry.delete(self.repository, digest).await?)
     }
 
+    /// Removes a record's tag alone, whatever it holds: it is given to a manifest made for that, which
+    /// is then deleted. Where nothing can be deleted it stays as it is.
+    pub async fn remove(&self, tag: &Tag) -> Result<Deleted, LedgerError> {
+        if self.registry.deleting(self.repository).await? == Deleting::Nothing {
+            return Ok(Deleted::Unsupported);
+        }
+        let stand_in = throwaway(&nonce());
+        self.write_manifest(tag, &stand_in).await?;
+        self.delete(stand_in.digest()).await
+    }
+
     /// Returns the digest under a record's tag.
     pub async fn digest(&self, tag: &Tag) -> Result<Option<Digest>, LedgerError> {
         Ok(self.registry.head(self.repository, &tag.clone().into()).await?)
@@ -262,8 +311,8 @@ impl<'a> Ledger<'a> {
         let asked = clock.elapsed();
         let now = self.now().await?;
         let taken = clock.elapsed();
-        let lease =
-            Lease { taken: now, expiry: now.after(span), run: run.clone(), attempt, nonce: nonce(), keys };
+        let nonce = Lease::nonce(&nonce(), &keys);
+        let lease = Lease { taken: now, expiry: now.after(span), run: run.clone(), attempt, nonce, keys };
         let tag = lease.tag().map_err(|error| self.bad_tag("lease", error))?;
         let manifest = lease.to_manifest();
         let written = match self.put(&tag, &manifest).await {
@@ -287,35 +336,25 @@ impl<'a> Ledger<'a> {
         let is_live = |record: &RecordTag| matches!(record, RecordTag::Lease { expiry, .. } if crate::retention::is_live(*expiry, now));
         let records = self.list().await?.into_iter();
         let tags = records.filter(|(record, _)| is_live(record)).map(|(_, tag)| tag);
-        futures_util::stream::iter(tags)
-            .map(|tag| async move {
-                match self.read::<Lease>(&tag).await {
-                    Err(LedgerError::Record { .. }) => Ok(None),
-                    // One that has vanished was given up.
-                    lease => lease,
-                }
+        let looks = self.look_at::<Lease>(tags.collect()).await?.into_iter();
+        Ok(looks
+            .filter_map(|(_, look)| match look {
+                Found::Stands(lease) => Some(lease.record),
+                // One that has vanished was given up.
+                Found::Unreadable { .. } | Found::Vanished => None,
             })
-            .buffered(AT_ONCE)
-            .try_filter_map(|lease| std::future::ready(Ok(lease)))
-            .try_collect()
-            .await
+            .collect())
     }
 
     /// Tells whether the job that took a lease has ended, by its run's record.
     pub async fn has_ended(&self, lease: &Lease) -> Result<bool, LedgerError> {
         let tag = RecordTag::Run { run: lease.run.clone(), attempt: lease.attempt };
         let tag = tag.tag().map_err(|error| self.bad_tag("run", error))?;
-        match self.read::<RunRecord>(&tag).await {
-            Ok(record) => Ok(record.is_some_and(|record| record.leases.contains(&lease.nonce))),
+        Ok(match self.look::<RunRecord>(&tag).await? {
+            Found::Stands(run) => run.record.leases.contains(&lease.nonce),
             // A newer boxwright's: whether it has ended cannot be told.
-            Err(LedgerError::Record { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn foreign(&self, name: &str) -> LedgerError {
-        let name = crate::model::printable(name, 80);
-        LedgerError::Foreign { repository: self.repository.clone(), name }
+            Found::Unreadable { .. } | Found::Vanished => false,
+        })
     }
 
     pub(super) fn bad(&self, tag: &Tag, source: RecordError) -> LedgerError {

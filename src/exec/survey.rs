@@ -12,18 +12,22 @@ use futures_util::{StreamExt, TryStreamExt};
 use super::clean::CleanError;
 use super::closure::{AT_ONCE, Reader, Wanted};
 use super::event::{Emit, Event};
-use super::ledger::Ledger;
+use super::ledger::{Found, Ledger, Records, Stood};
 use crate::model::{
-    ContentTag, Digest, Ending, Key, Lease, Marker, Part, PlanRecord, Record, RecordTag, Repository,
-    SetRecord, Tag, Timestamp,
+    ContentTag, Digest, Key, Lease, Part, PlanRecord, Record, RecordTag, Repository, SetRecord, Span, Tag,
+    Timestamp,
 };
 use crate::port::Registry;
-use crate::retention::{JudgedSet, Observed, Policies, Refs, candidates, is_live, judge, leftovers};
+use crate::retention::{
+    JudgedSet, Observed, Policies, Refs, Unreadable, Until, candidates, is_live, judge, leftovers,
+};
 
 /// How many candidates are read for whoever only wants to know: beyond that their names must do.
 pub const READ_AT_MOST: usize = 256;
 /// How many of a tag's promotions are read at once, the newest first.
 const SETS: usize = 32;
+/// How far ahead of our time a promotion may be dated, for clocks of one registry that differ.
+const SLACK: Span = Span::from_seconds(3600);
 
 /// Reads the ledger and the repositories.
 pub(super) struct Survey<'a> {
@@ -49,35 +53,40 @@ pub(super) struct Leases {
     keys: BTreeSet<Key>,
     /// Their tags.
     read: BTreeSet<Tag>,
+    /// Those that cannot be read.
+    unreadable: BTreeSet<Unreadable>,
 }
-
-type Records = BTreeMap<RecordTag, Tag>;
 
 impl Survey<'_> {
     /// Reads the leases, before everything else.
     pub async fn leases(&self) -> Result<Leases, CleanError> {
-        let records = self.ledger.list_strictly().await?;
+        let records = self.ledger.list().await?;
         let tags = tags_of(&records, |record| self.is_live(record));
         let read = tags.iter().cloned().collect();
-        Ok(Leases { keys: self.leased(tags).await?, read })
+        let mut unreadable = BTreeSet::new();
+        Ok(Leases { keys: self.leased(tags, &mut unreadable).await?, read, unreadable })
     }
 
     /// Reads everything else, and the ledger once more: a list is not read at one moment, so a
     /// lease that took another's place meanwhile may stand in neither place of the first one.
     pub async fn rest(&self, leases: &Leases) -> Result<Observed, CleanError> {
-        let records = self.ledger.list_strictly().await?;
+        let (records, others) = self.ledger.listing().await?;
         let mut tags = tags_of(&records, |record| self.is_live(record));
         tags.retain(|tag| !leases.read.contains(tag));
-        let mut observed = Observed { leased: self.leased(tags).await?, ..Observed::default() };
+        let mut observed = Observed { unreadable: leases.unreadable.clone(), ..Observed::default() };
+        observed.unreadable.extend(others.iter().map(|name| unknown(name)));
+        observed.leased = self.leased(tags, &mut observed.unreadable).await?;
         observed.leased.extend(leases.keys.iter().cloned());
-        observed.markers = self.markers(&records).await?;
-        observed.endings = self.endings(&records).await?;
+        let is_marker = |record: &RecordTag| matches!(record, RecordTag::Over { .. });
+        observed.markers = self.judging(tags_of(&records, is_marker), &mut observed.unreadable).await?;
+        let is_ending = |record: &RecordTag| matches!(record, RecordTag::Ends { .. });
+        observed.endings = self.judging(tags_of(&records, is_ending), &mut observed.unreadable).await?;
         for repository in self.repositories {
             let tags = self.tags(repository).await?;
             observed.unread.insert(repository.name().to_owned(), tags);
             observed.repositories.insert(repository.name().to_owned(), BTreeMap::new());
         }
-        observed.judged = self.judged(&records, &observed).await?;
+        observed.judged = self.judged(&records, &mut observed).await?;
         let may_end = observed.judged.iter().any(|judged| judged.stands && !judged.is_kept);
         let is_left = self.leftovers(&mut observed).await?;
         if candidates(&observed).is_empty() && !may_end && !is_left && observed.endings.is_empty() {
@@ -271,27 +280,91 @@ impl Survey<'_> {
     }
 
     /// Returns the keys of these leases.
-    async fn leased(&self, tags: Vec<Tag>) -> Result<BTreeSet<Key>, CleanError> {
-        let leases = self.all::<Lease>(tags).await?;
-        Ok(leases.into_iter().flat_map(|lease| lease.keys).collect())
+    async fn leased(
+        &self,
+        tags: Vec<Tag>,
+        unreadable: &mut BTreeSet<Unreadable>,
+    ) -> Result<BTreeSet<Key>, CleanError> {
+        let expiry = |tag: &Tag| match RecordTag::read(tag) {
+            Some(RecordTag::Lease { expiry, .. }) => Until::Expiry(expiry),
+            _ => Until::Forgotten,
+        };
+        let leases = self.keeping::<Lease>(tags, expiry, unreadable).await?;
+        Ok(leases.into_iter().flat_map(|lease| lease.record.keys).collect())
     }
 
-    async fn markers(&self, records: &Records) -> Result<Vec<Marker>, CleanError> {
-        let is_marker = |record: &RecordTag| matches!(record, RecordTag::Over { .. });
-        // One that has vanished was forgotten by another sweep: nothing stands under its key.
-        let (markers, _) = self.ledger.read_all(tags_of(records, is_marker)).await?;
-        Ok(markers)
+    /// Reads records that let something go, each only what the look finds to be so as well. One
+    /// that cannot be read lets nothing go, and one that has vanished was forgotten by another
+    /// sweep: nothing stands there any more.
+    async fn judging<R: Record>(
+        &self,
+        tags: Vec<Tag>,
+        unreadable: &mut BTreeSet<Unreadable>,
+    ) -> Result<Vec<R>, CleanError> {
+        let mut records = Vec::new();
+        for (tag, look) in self.ledger.look_at::<R>(tags).await? {
+            match look {
+                Found::Stands(stood) => records.push(stood.record),
+                Found::Unreadable { why } => {
+                    unreadable.insert(Unreadable { tag: tag.to_string(), why, stops: None });
+                }
+                Found::Vanished => {}
+            }
+        }
+        Ok(records)
     }
 
-    async fn endings(&self, records: &Records) -> Result<Vec<Ending>, CleanError> {
-        let is_ending = |record: &RecordTag| matches!(record, RecordTag::Ends { .. });
-        // One that has vanished was forgotten by another sweep: it said nothing any more.
-        let (endings, _) = self.ledger.read_all(tags_of(records, is_ending)).await?;
-        Ok(endings)
+    /// Reads records that keep something. One that cannot be read may have kept anything.
+    async fn keeping<R: Record>(
+        &self,
+        tags: Vec<Tag>,
+        until: impl Fn(&Tag) -> Until,
+        unreadable: &mut BTreeSet<Unreadable>,
+    ) -> Result<Vec<Stood<R>>, CleanError> {
+        let mut records = Vec::new();
+        for (tag, look) in self.ledger.look_at::<R>(tags).await? {
+            let why = match look {
+                Found::Stands(stood) => {
+                    records.push(stood);
+                    continue;
+                }
+                Found::Unreadable { why } => why,
+                // Given up, or replaced by one that the list does not hold yet; or damaged.
+                Found::Vanished if self.ledger.list().await?.values().any(|listed| *listed == tag) => {
+                    "it is listed, but leads nowhere".to_owned()
+                }
+                Found::Vanished => {
+                    let repository = self.ledger.repository().clone();
+                    return Err(CleanError::Dangling { repository, tag });
+                }
+            };
+            unreadable.insert(Unreadable { tag: tag.to_string(), why, stops: Some(until(&tag)) });
+        }
+        Ok(records)
+    }
+
+    /// Reads promotions. None can have been made after now: such a date was made up.
+    async fn promotions<R: Record>(
+        &self,
+        tags: Vec<Tag>,
+        set: impl Fn(R) -> SetRecord,
+        unreadable: &mut BTreeSet<Unreadable>,
+    ) -> Result<Vec<SetRecord>, CleanError> {
+        let read = self.keeping::<R>(tags, |_| Until::Forgotten, unreadable).await?;
+        let (sets, early): (Vec<SetRecord>, Vec<SetRecord>) = read
+            .into_iter()
+            .map(|stood| set(stood.record))
+            .partition(|set| set.promoted <= self.now.after(SLACK));
+        unreadable.extend(early.into_iter().map(|set| Unreadable {
+            tag: format!("{}.{}.{}", R::KIND, set.tag, set.seq),
+            why: "it is dated in the future".to_owned(),
+            stops: Some(Until::Forgotten),
+        }));
+        Ok(sets)
     }
 
     /// Reads promotions, as many as may keep something, and judges them.
-    async fn judged(&self, records: &Records, observed: &Observed) -> Result<Vec<JudgedSet>, CleanError> {
+    async fn judged(&self, records: &Records, observed: &mut Observed) -> Result<Vec<JudgedSet>, CleanError> {
         let mut sets: BTreeMap<&Tag, Vec<&Tag>> = BTreeMap::new();
         let mut newest: BTreeMap<&Tag, u32> = BTreeMap::new();
         for (record, tag) in records {
@@ -305,13 +378,15 @@ impl Survey<'_> {
             RecordTag::Plan { tag, seq } => newest.get(tag).is_none_or(|newest| newest < seq),
             _ => false,
         };
-        let plans = self.all::<PlanRecord>(tags_of(records, is_begun)).await?;
-        let plans = plans.into_iter().map(|plan| plan.0).collect();
+        let unreadable = &mut observed.unreadable;
+        let begun = tags_of(records, is_begun);
+        let plans = self.promotions(begun, |plan: PlanRecord| plan.0, unreadable).await?;
         let there: BTreeSet<Tag> = observed.all_tags().cloned().collect();
         let mut read: Vec<SetRecord> = Vec::new();
         while !sets.is_empty() {
             let batch = sets.values_mut().flat_map(|left| left.split_off(left.len().saturating_sub(SETS)));
-            read.extend(self.all::<SetRecord>(batch.cloned().collect()).await?);
+            let batch = batch.cloned().collect();
+            read.extend(self.promotions(batch, |set: SetRecord| set, &mut observed.unreadable).await?);
             let judged = judge(read.clone(), Vec::new(), &there, self.policies, self.refs, self.now);
             // What was replaced before something that is not kept is not kept either.
             sets.retain(|name, left| {
@@ -324,16 +399,6 @@ impl Survey<'_> {
             });
         }
         Ok(judge(read, plans, &there, self.policies, self.refs, self.now))
-    }
-
-    /// Reads records that must all be there.
-    async fn all<R: Record>(&self, tags: Vec<Tag>) -> Result<Vec<R>, CleanError> {
-        let (records, vanished) = self.ledger.read_all(tags).await?;
-        match vanished.into_iter().next() {
-            // Given up, or replaced by one that the list does not hold yet.
-            Some(tag) => Err(CleanError::Dangling { repository: self.ledger.repository().clone(), tag }),
-            None => Ok(records),
-        }
     }
 
     async fn tags(&self, repository: &Repository) -> Result<BTreeSet<Tag>, CleanError> {
@@ -363,6 +428,12 @@ impl Survey<'_> {
             .try_collect()
             .await
     }
+}
+
+/// A name in the ledger that is of no kind that we know.
+fn unknown(name: &str) -> Unreadable {
+    let why = "it is no record of a kind that this boxwright knows".to_owned();
+    Unreadable { tag: crate::model::printable(name, 128), why, stops: None }
 }
 
 /// Lists tags with their repositories' names.

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::clean::{CleanError, CleanOptions};
 use super::event::{Emit, Event};
-use super::ledger::Ledger;
+use super::ledger::{Found, Ledger};
 use super::marker::mark;
 use super::old;
 use super::survey::{Leases, Survey};
 use super::undo::Gone;
 use super::within::{moved, within};
 use super::{Ports, Setting};
-use crate::model::{Ending, Marked, Marker, Record, RecordTag, Span, Tag, Timestamp};
+use crate::model::{Ending, Lease, Marked, Marker, Record, RecordTag, Span, Tag, Timestamp};
 use crate::port::{Deleted, Reference, Registry};
 use crate::retention::{
     Answer, Clean, Doomed, Goes, Policy, SweepAction, SweepSaw, UNKEPT, decide, has_ended,
@@ -184,6 +184,8 @@ impl<'a> Sweep<'a> {
                 let Some(ending) = clean.withdraw.get(at) else { return Ok(()) };
                 self.end(ending).await?;
             }
+            // What a record would have said of what is gone may be asked for yet.
+            SweepAction::Records if clean.stops().next().is_some() => {}
             SweepAction::Records => self.records().await?,
             // What was read, not what was written over it since.
             SweepAction::Settle(at) => {
@@ -193,10 +195,9 @@ impl<'a> Sweep<'a> {
             SweepAction::Forget(at) => {
                 let Some(marker) = clean.forget.get(at) else { return Ok(()) };
                 // What the images were made of can be told no longer than of anything else gone.
+                // By tag: whoever may push can have put another record there.
                 let inputs = self.ledger.tag(&RecordTag::Inputs { key: marker.key.clone() })?;
-                if let Some(digest) = self.ledger.digest(&inputs).await? {
-                    self.ledger.delete(&digest).await?;
-                }
+                self.ports.registry.untag(self.ledger.repository(), &inputs).await?;
                 self.ledger.delete(marker.to_manifest().digest()).await?;
             }
             _ => {}
@@ -227,8 +228,13 @@ impl<'a> Sweep<'a> {
             if !matches!(record, RecordTag::Lease { expiry, .. } if has_ended(*expiry, now)) {
                 continue;
             }
-            let Some(digest) = self.ledger.digest(tag).await? else { continue };
-            match self.ledger.delete(&digest).await? {
+            let answer = match self.ledger.look::<Lease>(tag).await? {
+                Found::Stands(lease) => self.ledger.delete(&lease.digest).await?,
+                // Deleting what stands there may take another record along.
+                Found::Unreadable { .. } => self.ledger.remove(tag).await?,
+                Found::Vanished => continue,
+            };
+            match answer {
                 Deleted::Gone | Deleted::WasGone => self.expired += 1,
                 Deleted::Refused { .. } => {}
                 Deleted::Unsupported => return Ok(()),

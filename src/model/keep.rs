@@ -107,6 +107,9 @@ pub struct ShareError {
 }
 
 impl Share {
+    /// All of it: a share that nothing exceeds.
+    pub const ALL: Self = Self(100);
+
     /// Tells whether `part` is more than this share of `whole`.
     pub fn is_exceeded(self, part: usize, whole: usize) -> bool {
         part * 100 > whole * usize::from(self.0)

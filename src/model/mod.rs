@@ -16,6 +16,7 @@ mod platform;
 mod provider;
 mod record;
 mod repository;
+mod run;
 mod secret;
 mod set;
 mod stored;
@@ -42,10 +43,10 @@ pub use manifest::{
 pub use platform::{Platform, PlatformError};
 pub use provider::{Provider, ecr_account};
 pub use record::{
-    EMPTY_BLOB, Lease, Marked, Marker, Part, Record, RecordError, RecordTag, RunBox, RunId, RunIdError,
-    RunRecord, empty_digest,
+    EMPTY_BLOB, Lease, Marked, Marker, Part, Record, RecordError, RecordTag, RunBox, RunRecord, empty_digest,
 };
 pub use repository::{Repository, RepositoryError, is_loopback};
+pub use run::{RunId, RunIdError};
 pub use secret::{SecretSource, SecretValue};
 pub use set::{Ending, PlanRecord, SetBox, SetName, SetRecord, Source};
 pub use stored::StoredInputs;

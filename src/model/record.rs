@@ -6,12 +6,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::str::FromStr;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, Document, Generation, Key, MediaType, RawManifest, Source, Tag, TagError, Timestamp};
+use super::{
+    Digest, Document, Generation, Key, MediaType, RawManifest, RunId, Source, Tag, TagError, Timestamp,
+};
 
 /// The OCI empty blob (image-spec, "Guidance for an Empty Descriptor").
 pub const EMPTY_BLOB: &[u8] = b"{}";
@@ -51,12 +52,38 @@ pub enum RecordError {
         /// What the JSON parser said.
         source: serde_json::Error,
     },
+    /// It was written for another tag: whoever put it here did not mean what it says.
+    #[error("{kind} record {digest} says that it stands at {says}")]
+    Elsewhere {
+        /// Its digest.
+        digest: Digest,
+        /// Its kind.
+        kind: &'static str,
+        /// The tag that it says.
+        says: String,
+    },
+    /// Its tag holds a hash of what it says, and that is something else.
+    #[error("{kind} record {digest} is not the one that its tag was made for")]
+    Altered {
+        /// Its digest.
+        digest: Digest,
+        /// Its kind.
+        kind: &'static str,
+    },
 }
 
 /// A payload that is kept in the ledger.
 pub trait Record: Serialize + DeserializeOwned {
     /// The word in the record's artifact type and, as a rule, in its tag.
     const KIND: &'static str;
+
+    /// Returns the place that the record says is its own.
+    fn place(&self) -> RecordTag;
+
+    /// Tells whether what it says is what its place was made for, where that holds a hash of it.
+    fn is_unaltered(&self) -> bool {
+        true
+    }
 
     /// Writes the record as a manifest; the same value gives the same bytes.
     fn to_manifest(&self) -> RawManifest {
@@ -77,7 +104,19 @@ pub trait Record: Serialize + DeserializeOwned {
         RawManifest::new(MediaType::OciManifest, manifest.to_string())
     }
 
-    /// Reads a record back.
+    /// Reads the record that stands at `tag`. Whoever may push can put any record at any tag, so
+    /// one that says something else of its place says nothing.
+    fn read_at(tag: &Tag, raw: &RawManifest) -> Result<Self, RecordError> {
+        let record = Self::from_manifest(raw)?;
+        let (digest, kind) = (raw.digest().clone(), Self::KIND);
+        let says = record.place().to_string();
+        if says != tag.as_str() {
+            return Err(RecordError::Elsewhere { digest, kind, says: super::printable(&says, 128) });
+        }
+        if record.is_unaltered() { Ok(record) } else { Err(RecordError::Altered { digest, kind }) }
+    }
+
+    /// Reads a record, wherever it stands.
     fn from_manifest(raw: &RawManifest) -> Result<Self, RecordError> {
         let wrong = || RecordError::Kind { digest: raw.digest().clone(), kind: Self::KIND };
         let Document::Image(image) = raw.document()? else { return Err(wrong()) };
@@ -116,12 +155,42 @@ pub struct Lease {
 
 impl Record for Lease {
     const KIND: &'static str = "lease";
+
+    fn place(&self) -> RecordTag {
+        let Self { expiry, run, nonce, .. } = self.clone();
+        RecordTag::Lease { expiry, run, nonce }
+    }
+
+    fn is_unaltered(&self) -> bool {
+        match (self.nonce.len() == BOUND).then(|| self.nonce.get(..RANDOM)).flatten() {
+            Some(random) => self.nonce == Self::nonce(random, &self.keys),
+            // One of a version that bound nothing, or a claim that was made by hand.
+            None => true,
+        }
+    }
 }
+
+/// The digits of a nonce that are random.
+const RANDOM: usize = 8;
+/// The digits of a nonce that holds a hash of the keys as well.
+const BOUND: usize = RANDOM + 32;
 
 impl Lease {
     /// Returns the lease's tag.
     pub fn tag(&self) -> Result<Tag, TagError> {
-        format!("lease.{}.{}.{}", self.expiry, self.run, self.nonce).parse()
+        self.place().tag()
+    }
+
+    /// Makes the nonce of a lease on `keys` from eight random digits. It stands in the tag, which
+    /// nobody can change: whoever overwrites the record with one of fewer keys is found out.
+    pub fn nonce(random: &str, keys: &[Key]) -> String {
+        let mut text = random.to_owned();
+        for key in keys {
+            text.push('\n');
+            text.push_str(key.as_str());
+        }
+        let hash = Digest::of(text.as_bytes());
+        format!("{random}{}", hash.hex().get(..BOUND - RANDOM).unwrap_or_default())
     }
 }
 
@@ -166,6 +235,10 @@ pub struct Part {
 
 impl Record for Marker {
     const KIND: &'static str = "over";
+
+    fn place(&self) -> RecordTag {
+        RecordTag::Over { key: self.key.clone(), generation: self.generation }
+    }
 }
 
 /// What one run used. Its tag is `run.<id>.<attempt>`.
@@ -205,42 +278,9 @@ pub struct RunBox {
 
 impl Record for RunRecord {
     const KIND: &'static str = "run";
-}
 
-/// The name of a CI run or of one person's call: 1 to 64 of `[A-Za-z0-9_-]`, so that it
-/// can stand between the dots of a tag.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RunId(Box<str>);
-
-/// Why a text is not a run's name.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a run id; expected 1 to 64 letters, digits, `_` or `-`")]
-pub struct RunIdError {
-    text: String,
-}
-
-impl FromStr for RunId {
-    type Err = RunIdError;
-
-    fn from_str(text: &str) -> Result<Self, RunIdError> {
-        let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-        if (1..=64).contains(&text.len()) && text.bytes().all(word) {
-            Ok(Self(text.into()))
-        } else {
-            Err(RunIdError { text: super::printable(text, 80) })
-        }
-    }
-}
-
-impl fmt::Display for RunId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for RunId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+    fn place(&self) -> RecordTag {
+        RecordTag::Run { run: self.run.clone(), attempt: self.attempt }
     }
 }
 
@@ -387,62 +427,4 @@ impl<'de> Deserialize<'de> for Generation {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn lease() -> Lease {
-        Lease {
-            taken: Timestamp::from_unix(1_000_000),
-            expiry: Timestamp::from_unix(1_172_800),
-            run: "gh-17".parse().unwrap(),
-            attempt: 1,
-            nonce: "4f".to_owned(),
-            keys: vec![Key::of(b"a"), Key::of(b"b")],
-        }
-    }
-
-    #[test]
-    fn a_record_reads_back_and_its_bytes_are_stable() {
-        let raw = lease().to_manifest();
-        assert_eq!(Lease::from_manifest(&raw).unwrap(), lease());
-        assert_eq!(raw, lease().to_manifest());
-        assert!(matches!(Marker::from_manifest(&raw), Err(RecordError::Kind { .. })));
-    }
-
-    #[test]
-    fn a_foreign_manifest_is_no_record() {
-        let text = String::from_utf8(lease().to_manifest().bytes().to_vec()).unwrap();
-        let other = RawManifest::new(MediaType::OciManifest, text.replace("lease.v1", "lease.v2"));
-        assert!(matches!(Lease::from_manifest(&other), Err(RecordError::Kind { .. })));
-        let newer = RawManifest::new(MediaType::OciManifest, text.replace("taken", "token"));
-        assert!(matches!(Lease::from_manifest(&newer), Err(RecordError::Payload { .. })));
-    }
-
-    #[test]
-    fn tags_read_back_and_foreign_ones_are_left_alone() {
-        let key = Key::of(b"a");
-        let tags = [
-            lease().tag().unwrap().to_string(),
-            format!("over.{key}.g0"),
-            "plan.r2026.07.1".to_owned(),
-            "set.main.12".to_owned(),
-            "ends.pr-7.3".to_owned(),
-            "run.gh-17.2".to_owned(),
-            format!("inputs.{key}"),
-        ];
-        for text in &tags {
-            let read = RecordTag::read(&text.parse().unwrap()).unwrap();
-            assert_eq!(&read.to_string(), text);
-        }
-        for foreign in ["latest", "lease.tomorrow.x.y", "over.abc.g0", "set.main", "set.main.01", "run.a.b"] {
-            assert_eq!(RecordTag::read(&foreign.parse().unwrap()), None, "{foreign}");
-        }
-    }
-
-    #[test]
-    fn run_ids_fit_between_the_dots_of_a_tag() {
-        for bad in ["", "a.b", "a/b", "a b", &"x".repeat(65)] {
-            assert!(bad.parse::<RunId>().is_err(), "{bad}");
-        }
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, Key, Marked, Record, RunId, Tag, Timestamp};
+use super::{Digest, Key, Marked, Record, RecordTag, RunId, Tag, Timestamp};
 
 /// Where a set's boxes were built from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -108,6 +108,10 @@ pub struct PlanRecord(pub SetRecord);
 
 impl Record for PlanRecord {
     const KIND: &'static str = "plan";
+
+    fn place(&self) -> RecordTag {
+        RecordTag::Plan { tag: self.0.tag.clone(), seq: self.0.seq }
+    }
 }
 
 /// The announcement that a promotion's tags are to go. Its tag is `ends.<tag>.<seq>`.
@@ -135,6 +139,10 @@ impl Ending {
 
 impl Record for Ending {
     const KIND: &'static str = "ends";
+
+    fn place(&self) -> RecordTag {
+        RecordTag::Ends { tag: self.tag.clone(), seq: self.seq }
+    }
 }
 
 /// One box of a set.
@@ -157,6 +165,10 @@ pub struct SetBox {
 
 impl Record for SetRecord {
     const KIND: &'static str = "set";
+
+    fn place(&self) -> RecordTag {
+        RecordTag::Set { tag: self.tag.clone(), seq: self.seq }
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::endings::Endings;
-use super::observed::{Action, Clean, Condemned, Doomed, Goes, Held, Kept, Observed, Policy, Seen, What};
+use super::observed::{
+    Action, Clean, Condemned, Doomed, Goes, Held, Kept, Observed, Policy, Seen, Until, What,
+};
 use super::parts::{below, free, leftovers};
 use super::roots::Roots;
 use crate::model::{ContentTag, Digest, Generation, Key, Marked, Marker, Part, Span, Tag};
@@ -48,7 +50,26 @@ pub fn decide(observed: &Observed, policy: Policy) -> Clean {
     }
     order(&mut clean.delete);
     (clean.retire, clean.forget) = settled(observed, policy, &unfinished);
+    clean.unreadable.clone_from(&observed.unreadable);
+    stop(&mut clean);
     clean
+}
+
+/// Deletes nothing, neither images nor records, while something may keep what is not known.
+fn stop(clean: &mut Clean) {
+    let Some(first) = clean.stops().next() else { return };
+    let reason = match first.stops {
+        Some(Until::Expiry(expiry)) => {
+            format!("{} cannot be read; nothing is deleted before {}", first.tag, expiry.human())
+        }
+        _ => format!("{} cannot be read; nothing is deleted until it is forgotten", first.tag),
+    };
+    clean.retire.clear();
+    clean.forget.clear();
+    clean.settled.clear();
+    let stays = std::mem::take(&mut clean.delete).into_iter().filter(|one| one.goes != Goes::Part);
+    let stays = stays.map(|one| Kept { seen: one.seen.held(), reason: reason.clone() });
+    clean.kept.extend(stays);
 }
 
 /// Returns the tags that have to be resolved before anything can be done about them: those of

@@ -18,9 +18,10 @@ pub use endings::is_over;
 pub use job::{Job, JobAction, JobEnd, JobSaw, Judged, Stands, pause};
 pub use lease::{LONGEST, MARGIN, goes_first, has_ended, is_live, is_short};
 pub use observed::{
-    Action, Clean, Condemned, Doomed, Goes, Held, Kept, Node, Observed, Policy, Seen, UNKEPT, What,
+    Action, Clean, Condemned, Doomed, Goes, Held, Kept, Node, Observed, Policy, Seen, UNKEPT, Unreadable,
+    Until, What,
 };
 pub use parts::leftovers;
-pub use policy::{Judged as JudgedSet, Policies, Refs, judge};
+pub use policy::{ChannelPolicy, Judged as JudgedSet, Policies, Refs, judge};
 pub use run::{Run, RunAction, RunSaw};
 pub use sweep::{Answer, DEADLINE, Deletion, SweepAction, SweepEnd, SweepSaw, Sweeper, least_grace};

@@ -27,6 +27,28 @@ pub struct Observed {
     pub nodes: BTreeMap<Digest, Node>,
     /// The only actions that may be decided on, if they were planned before.
     pub only: Option<BTreeSet<Action>>,
+    /// What in the ledger cannot be read.
+    pub unreadable: BTreeSet<Unreadable>,
+}
+
+/// A tag in the ledger that does not say what it has to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Unreadable {
+    /// The tag; a name that is no tag is as printable as one.
+    pub tag: String,
+    /// Why.
+    pub why: String,
+    /// How long nothing is deleted because of it; nothing of what can have kept nothing.
+    pub stops: Option<Until>,
+}
+
+/// How long a record that may have kept something stops every deletion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Until {
+    /// Until the lease that it was would have ended.
+    Expiry(Timestamp),
+    /// Until a person says that it is to be forgotten.
+    Forgotten,
 }
 
 impl Observed {
@@ -112,6 +134,15 @@ pub struct Clean {
     pub withdraw: Vec<Ending>,
     /// Announcements that were withdrawn long enough ago, to be forgotten.
     pub settled: Vec<Ending>,
+    /// What in the ledger cannot be read.
+    pub unreadable: BTreeSet<Unreadable>,
+}
+
+impl Clean {
+    /// Returns what stops every deletion, if there is anything.
+    pub fn stops(&self) -> impl Iterator<Item = &Unreadable> {
+        self.unreadable.iter().filter(|one| one.stops.is_some())
+    }
 }
 
 /// A tag with what it points to.

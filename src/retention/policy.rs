@@ -5,10 +5,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use regex::Regex;
+
 use crate::model::{Keep, Rules, SetRecord, Tag, Timestamp, version};
 
-/// What is kept of each channel, by the channel's name. A channel that is not here keeps all.
-pub type Policies = BTreeMap<String, Keep>;
+/// What is kept of the tags that a channel's pattern matches.
+#[derive(Debug, Clone)]
+pub struct ChannelPolicy {
+    /// The channel's name.
+    pub name: String,
+    /// Its tags.
+    pub pattern: Regex,
+    /// What is kept of their promotions.
+    pub keep: Keep,
+}
+
+/// What is kept of each channel. A tag that is of none keeps all; of several, the first counts. What
+/// channel a record names does not matter: whoever may push can write one.
+pub type Policies = Vec<ChannelPolicy>;
+
+fn of<'a>(policies: &'a Policies, tag: &Tag) -> Option<&'a ChannelPolicy> {
+    policies.iter().find(|policy| policy.pattern.is_match(tag.as_str()))
+}
 
 /// The refs of git remotes, by the remote; nothing of one that could not be read.
 pub type Refs = BTreeMap<String, Option<BTreeSet<String>>>;
@@ -52,9 +70,16 @@ pub fn judge(
         }
     }
     for sets in tags.values_mut() {
-        sets.sort_by_key(|set| std::cmp::Reverse(set.seq));
+        sets.sort_by_key(|set| set.seq);
+        // None is older than the one that it followed, whatever its date says.
+        let mut latest = Timestamp::default();
+        for set in sets.iter_mut() {
+            latest = latest.max(set.promoted);
+            set.promoted = latest;
+        }
+        sets.reverse();
     }
-    let ranks = ranks(&tags, there);
+    let ranks = ranks(&tags, there, policies);
     for (tag, sets) in tags {
         let rank = ranks.get(&tag).copied().unwrap_or_default();
         judged.extend(of_tag(sets, rank, policies, refs, now));
@@ -63,13 +88,18 @@ pub fn judge(
 }
 
 /// Counts, for each tag, the tags of its channel that were promoted later and still stand.
-fn ranks(tags: &BTreeMap<Tag, Vec<SetRecord>>, there: &BTreeSet<Tag>) -> BTreeMap<Tag, usize> {
+fn ranks(
+    tags: &BTreeMap<Tag, Vec<SetRecord>>,
+    there: &BTreeSet<Tag>,
+    policies: &Policies,
+) -> BTreeMap<Tag, usize> {
     let mut last: Vec<&SetRecord> = tags.values().filter_map(|sets| sets.first()).collect();
     last.sort_by_key(|set| (std::cmp::Reverse(set.promoted), set.tag.clone()));
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     let mut ranks = BTreeMap::new();
     for set in last {
-        let count = counts.entry(&set.channel).or_default();
+        let channel = of(policies, &set.tag).map_or("", |policy| &policy.name);
+        let count = counts.entry(channel).or_default();
         ranks.insert(set.tag.clone(), *count);
         *count += usize::from(there.contains(&set.tag));
     }
@@ -94,8 +124,9 @@ fn of_tag(
             replaced = Some(after.promoted);
         }
         let place = Place { rank, newer, replaced, now };
-        let kept = match policies.get(&set.channel) {
-            None => Ok("its channel is not declared".to_owned()),
+        let policy = of(policies, &set.tag);
+        let kept = match policy.map(|policy| &policy.keep) {
+            None => Ok("it is of no channel that is declared".to_owned()),
             Some(Keep::Forever) => Ok("kept for ever".to_owned()),
             Some(Keep::Rules(rules)) => place.keeps(&set, rules, refs),
         };
@@ -104,9 +135,9 @@ fn of_tag(
             Err(why) => (false, why),
         };
         let name = set.name();
-        let reason = match set.channel == set.tag.as_str() {
-            true => format!("{name}: {why}"),
-            false => format!("{}, {name}: {why}", set.channel),
+        let reason = match policy.map(|policy| policy.name.as_str()) {
+            Some(channel) if channel != set.tag.as_str() => format!("{channel}, {name}: {why}"),
+            Some(_) | None => format!("{name}: {why}"),
         };
         judged.push(Judged { set: set.clone(), stands: after.is_none(), is_kept, reason });
         after = Some(set);
@@ -214,8 +245,13 @@ mod tests {
         SetRecord::of_image("main", seq, promoted, image)
     }
 
+    /// A channel of every tag.
+    fn all(keep: Keep) -> ChannelPolicy {
+        ChannelPolicy { name: "c".to_owned(), pattern: Regex::new("").unwrap(), keep }
+    }
+
     fn judged(rules: Rules, sets: &[SetRecord], plans: &[SetRecord], refs: &Refs) -> Vec<Judged> {
-        let policies = Policies::from([("c".to_owned(), Keep::Rules(rules))]);
+        let policies = vec![all(Keep::Rules(rules))];
         let there = sets.iter().map(|set| set.tag.clone()).collect();
         judge(sets.to_vec(), plans.to_vec(), &there, &policies, refs, Timestamp::from_unix(1000))
     }
@@ -264,12 +300,44 @@ mod tests {
     #[test]
     fn a_channel_without_rules_or_without_declaration_keeps_all() {
         let sets = vec![main(1, 10, "a"), main(2, 20, "b")];
-        for policies in [Policies::new(), Policies::from([("c".to_owned(), Keep::Forever)])] {
+        for policies in [Policies::new(), vec![all(Keep::Forever)]] {
             let there = BTreeSet::new();
             let now = Timestamp::from_unix(1000);
             let judged = judge(sets.clone(), vec![], &there, &policies, &Refs::new(), now);
             assert_eq!(names(&judged), ["main.1", "main.2"]);
         }
+    }
+
+    #[test]
+    fn a_tag_s_channel_is_the_one_whose_pattern_matches_whatever_its_record_claims() {
+        let pattern = |text: &str| Regex::new(&format!("^(?:{text})$")).unwrap();
+        let short = Rules { last: Some(1), ..Rules::default() };
+        let policies = vec![
+            ChannelPolicy { name: "c".to_owned(), pattern: pattern("pr-.*"), keep: Keep::Rules(short) },
+            ChannelPolicy { name: "release".to_owned(), pattern: pattern("r[0-9]+"), keep: Keep::Forever },
+        ];
+        // Each claims to be of `c`.
+        let sets = ["pr-1", "pr-2", "r1", "r2", "other"].iter().zip(10..);
+        let sets: Vec<SetRecord> = sets.map(|(tag, at)| SetRecord::of_image(tag, 1, at, tag)).collect();
+        let there = sets.iter().map(|set| set.tag.clone()).collect();
+        let judged = judge(sets, vec![], &there, &policies, &Refs::new(), Timestamp::from_unix(1000));
+        assert_eq!(names(&judged), ["other.1", "pr-2.1", "r1.1", "r2.1"]);
+    }
+
+    #[test]
+    fn no_promotion_is_older_than_the_one_that_it_followed() {
+        let age = Some(Span::from_seconds(100));
+        check(
+            Rules { age, ..Rules::default() },
+            &[main(1, 950, "a"), main(2, 1, "a")],
+            &["main.1", "main.2"],
+        );
+        let grace = Span::from_seconds(100);
+        check(
+            Rules { last: Some(1), grace, ..Rules::default() },
+            &[main(1, 950, "a"), main(2, 1, "b")],
+            &["main.1", "main.2"],
+        );
     }
 
     fn check(rules: Rules, sets: &[SetRecord], expect: &[&str]) {
@@ -303,7 +371,7 @@ mod tests {
             SetRecord::of_image("r2", 1, 20, "b"),
         ];
         let rules = Rules { last: Some(1), ..Rules::default() };
-        let policies = Policies::from([("c".to_owned(), Keep::Rules(rules))]);
+        let policies = vec![all(Keep::Rules(rules))];
         let there = BTreeSet::from(["r0".parse().unwrap(), "r1".parse().unwrap()]);
         let judged = judge(sets, vec![], &there, &policies, &Refs::new(), Timestamp::from_unix(1000));
         // What was lost by hand keeps its images as long as it would have stayed.

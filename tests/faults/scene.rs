@@ -247,7 +247,11 @@ impl<'a> Run<'a> {
         let rules = Rules { last: Some(1), only, ..Rules::default() };
         let options = CleanOptions {
             repositories: BOXES.map(|name| Repository::new(&self.host, name).unwrap()).to_vec(),
-            policies: BTreeMap::from([("main".to_owned(), Keep::Rules(rules))]),
+            policies: vec![boxwright::retention::ChannelPolicy {
+                name: "main".to_owned(),
+                pattern: regex::Regex::new("^main$").unwrap(),
+                keep: Keep::Rules(rules),
+            }],
             grace: Span::from_seconds(600),
             records: Span::from_seconds(30 * 86_400),
             ahead,

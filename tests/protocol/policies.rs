@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use boxwright::adapter::memory::{Asked, Fault, Verb};
 use boxwright::exec::{CleanError, CleanOptions, Deletion, Ports, PromoteError, PromoteOptions, clean};
-use boxwright::model::{Digest, Ending, Keep, Marked, Record, RefRule, Rules, Span, Tag};
+use boxwright::model::{Digest, Ending, Marked, Record, RefRule, Rules, Span, Tag};
 use boxwright::plan::Refusal;
 use boxwright::port::Registry;
 use boxwright::retention::{Goes, Policies, What};
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::clean::{BOXES, check_stands, check_whole, sweep_twice, unleased};
 use super::clean_faults::SleepyClock;
 use super::net::{done, is, tag, unavailable};
-use super::world::{DAY, World, repository, sweeping, to, writes};
+use super::world::{DAY, World, policy, repository, sweeping, to, writes};
 
 fn pr(tag: &str) -> PromoteOptions {
     PromoteOptions { channel: "pr".to_owned(), ..to(tag) }
@@ -22,7 +22,7 @@ fn pr(tag: &str) -> PromoteOptions {
 
 fn policies(rules: Rules) -> Policies {
     let main = sweeping().policies;
-    main.into_iter().chain([("pr".to_owned(), Keep::Rules(rules))]).collect()
+    main.into_iter().chain([policy("pr", "pr-.*", rules)]).collect()
 }
 
 /// Tags of pull requests stay for a day.

@@ -71,7 +71,7 @@ pub struct Log {
     pub tag: Tag,
 }
 
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, Clone, Args)]
 pub struct Clean {
     /// Do it; without this nothing is written or deleted
     #[arg(long)]
@@ -91,4 +91,8 @@ pub struct Clean {
     /// Exit with 21 if the registry does not delete
     #[arg(long)]
     pub strict: bool,
+    /// Instead of cleaning, remove this record of the ledger, which cannot be read and so stops every
+    /// deletion; with --yes. What it kept is kept no longer
+    #[arg(long, value_name = "TAG", conflicts_with_all = ["plan", "apply", "now", "strict", "max_delete"])]
+    pub forget: Vec<Tag>,
 }

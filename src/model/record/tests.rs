@@ -1,0 +1,84 @@
+use super::*;
+
+fn lease() -> Lease {
+    Lease {
+        taken: Timestamp::from_unix(1_000_000),
+        expiry: Timestamp::from_unix(1_172_800),
+        run: "gh-17".parse().unwrap(),
+        attempt: 1,
+        nonce: "4f".to_owned(),
+        keys: vec![Key::of(b"a"), Key::of(b"b")],
+    }
+}
+
+#[test]
+fn a_record_reads_back_and_its_bytes_are_stable() {
+    let raw = lease().to_manifest();
+    assert_eq!(Lease::from_manifest(&raw).unwrap(), lease());
+    assert_eq!(raw, lease().to_manifest());
+    assert!(matches!(Marker::from_manifest(&raw), Err(RecordError::Kind { .. })));
+}
+
+#[test]
+fn a_foreign_manifest_is_no_record() {
+    let text = String::from_utf8(lease().to_manifest().bytes().to_vec()).unwrap();
+    let other = RawManifest::new(MediaType::OciManifest, text.replace("lease.v1", "lease.v2"));
+    assert!(matches!(Lease::from_manifest(&other), Err(RecordError::Kind { .. })));
+    let newer = RawManifest::new(MediaType::OciManifest, text.replace("taken", "token"));
+    assert!(matches!(Lease::from_manifest(&newer), Err(RecordError::Payload { .. })));
+}
+
+#[test]
+fn a_record_counts_only_where_it_says_it_stands() {
+    let bound = Lease { nonce: Lease::nonce("4f4f4f4f", &lease().keys), ..lease() };
+    let check = |at: &Lease, holds: &Lease, expect: Option<&str>| {
+        let read = Lease::read_at(&at.tag().unwrap(), &holds.to_manifest());
+        match expect {
+            None => assert_eq!(&read.unwrap(), holds),
+            Some(why) => {
+                let error = read.unwrap_err().to_string();
+                assert!(error.contains(why), "{error}");
+            }
+        }
+    };
+    check(&bound, &bound, None);
+    check(&lease(), &lease(), None);
+    let later = Lease { expiry: Timestamp::from_unix(1_172_801), ..lease() };
+    check(&lease(), &later, Some("says that it stands at lease."));
+    check(&lease(), &Lease { run: "other".parse().unwrap(), ..lease() }, Some("stands at"));
+    check(&bound, &lease(), Some("stands at"));
+    let fewer = Lease { keys: vec![Key::of(b"a")], ..bound.clone() };
+    check(&bound, &fewer, Some("not the one that its tag was made for"));
+    check(&bound, &Lease { keys: vec![], ..bound.clone() }, Some("not the one"));
+    // The longest run leaves room for it.
+    let long = Lease { run: "r".repeat(64).parse().unwrap(), ..bound };
+    check(&long, &long, None);
+}
+
+#[test]
+fn tags_read_back_and_foreign_ones_are_left_alone() {
+    let key = Key::of(b"a");
+    let tags = [
+        lease().tag().unwrap().to_string(),
+        format!("over.{key}.g0"),
+        "plan.r2026.07.1".to_owned(),
+        "set.main.12".to_owned(),
+        "ends.pr-7.3".to_owned(),
+        "run.gh-17.2".to_owned(),
+        format!("inputs.{key}"),
+    ];
+    for text in &tags {
+        let read = RecordTag::read(&text.parse().unwrap()).unwrap();
+        assert_eq!(&read.to_string(), text);
+    }
+    for foreign in ["latest", "lease.tomorrow.x.y", "over.abc.g0", "set.main", "set.main.01", "run.a.b"] {
+        assert_eq!(RecordTag::read(&foreign.parse().unwrap()), None, "{foreign}");
+    }
+}
+
+#[test]
+fn run_ids_fit_between_the_dots_of_a_tag() {
+    for bad in ["", "a.b", "a/b", "a b", &"x".repeat(65)] {
+        assert!(bad.parse::<RunId>().is_err(), "{bad}");
+    }
+}
