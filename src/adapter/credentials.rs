@@ -80,6 +80,8 @@ pub enum Credential {
 pub enum Origin {
     /// Nowhere: none was found.
     Nowhere,
+    /// This process made it, for the registry that it serves.
+    Own,
     /// These variables of the environment.
     Variables(&'static str),
     /// A configuration holds it itself.
@@ -103,6 +105,8 @@ type Found = Result<Option<(Credential, Origin)>, String>;
 pub struct Credentials {
     /// By host, or host and repository, and by helper and host.
     known: Mutex<HashMap<[String; 2], Arc<OnceCell<Found>>>>,
+    /// Of the registry that this process serves.
+    own: Option<(String, Credential)>,
     given: Option<(String, Credential)>,
     files: Vec<PathBuf>,
     path: OsString,
@@ -143,6 +147,7 @@ impl Credentials {
         let helper_limit = Duration::from_secs(10);
         Self {
             known: Mutex::default(),
+            own: None,
             given: None,
             files: Vec::new(),
             path: OsString::new(),
@@ -159,6 +164,13 @@ impl Credentials {
     /// Returns a lookup that knows one registry host.
     pub fn given(host: impl Into<String>, credential: Credential) -> Self {
         Self { given: Some((host.into(), credential)), ..Self::anonymous() }
+    }
+
+    /// Adds what opens the registry that this process serves, before all that is configured for
+    /// its address.
+    #[must_use]
+    pub fn with_own(self, host: impl Into<String>, credential: Credential) -> Self {
+        Self { own: Some((host.into(), credential)), ..self }
     }
 
     /// Reads the settings: `BOXWRIGHT_REGISTRY_TOKEN`, or `…_USERNAME` and `…_PASSWORD`, which
@@ -237,6 +249,9 @@ impl Credentials {
     }
 
     async fn find(&self, host: &str, repository: Option<&str>) -> Found {
+        if let Some((_, credential)) = self.own.as_ref().filter(|(own, _)| own == host) {
+            return Ok(Some((credential.clone(), Origin::Own)));
+        }
         if let Some((owner, credential)) = &self.given
             && owner == host
         {

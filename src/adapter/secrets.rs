@@ -11,7 +11,7 @@ use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
-use crate::model::{SecretSource, SecretValue};
+use crate::model::{Digest, SecretSource, SecretValue};
 use crate::port::{SecretError, Secrets};
 
 /// BuildKit's own limit (`secretsprovider.MaxSecretSize`), in bytes.
@@ -23,12 +23,19 @@ const AGENT: &str = "SSH_AUTH_SOCK";
 #[derive(Debug, Clone)]
 pub struct LocalSecrets {
     root: PathBuf,
+    project: String,
 }
 
 impl LocalSecrets {
     /// Relative paths are relative to `root`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), project: String::new() }
+    }
+
+    /// Lends the cache mounts of this project.
+    #[must_use]
+    pub fn of_project(self, project: impl Into<String>) -> Self {
+        Self { project: project.into(), ..self }
     }
 
     async fn open(&self, path: &PathBuf) -> Result<File, SecretError> {
@@ -48,6 +55,10 @@ impl LocalSecrets {
 pub struct Withheld {
     /// Why, a lower-case fragment.
     pub why: String,
+    /// How far the run is believed, in a word.
+    pub level: &'static str,
+    /// The project, as whoever caused the run names it.
+    pub project: String,
 }
 
 #[async_trait]
@@ -63,6 +74,14 @@ impl Secrets for Withheld {
 
     async fn agent(&self) -> Result<PathBuf, SecretError> {
         Err(SecretError::Withheld { why: self.why.clone() })
+    }
+
+    fn lends(&self) -> Result<(), SecretError> {
+        Err(SecretError::Withheld { why: self.why.clone() })
+    }
+
+    fn namespace(&self) -> String {
+        namespace(self.level, &self.project)
     }
 }
 
@@ -100,6 +119,16 @@ impl Secrets for LocalSecrets {
             Err(source) => Err(SecretError::Agent { socket, source }),
         }
     }
+
+    fn namespace(&self) -> String {
+        namespace("trusted", &self.project)
+    }
+}
+
+/// Names the cache mounts of a project's runs at one level of trust. An engine joins namespace and
+/// id by `/`, so a fixed length without one makes sure that no two pairs are joined to the same.
+fn namespace(level: &str, project: &str) -> String {
+    Digest::of(format!("boxwright cache mounts\0{level}\0{project}").as_bytes()).hex()[..32].to_owned()
 }
 
 fn variable(name: &str) -> Result<Vec<u8>, SecretError> {
@@ -159,6 +188,19 @@ mod tests {
         std::fs::write(&absolute, "x").unwrap();
         std::fs::set_permissions(&absolute, std::fs::Permissions::from_mode(0o600)).unwrap();
         assert!(LocalSecrets::new("/").check(&SecretSource::File(absolute)).await.is_ok());
+    }
+
+    #[test]
+    fn each_level_of_each_project_has_caches_of_its_own() {
+        let of = |project: &str| LocalSecrets::new("/").of_project(project).namespace();
+        let withheld = |level, project: &str| {
+            Withheld { why: String::new(), level, project: project.to_owned() }.namespace()
+        };
+        let all = [of("r/a"), of("r/b"), withheld("unknown", "r/a"), withheld("untrusted", "r/a")];
+        let apart: std::collections::BTreeSet<&String> = all.iter().collect();
+        assert_eq!(apart.len(), all.len());
+        assert!(all.iter().all(|one| one.len() == 32 && !one.contains('/')));
+        assert_eq!(of("r/a"), LocalSecrets::new("/elsewhere").of_project("r/a").namespace());
     }
 
     #[tokio::test]

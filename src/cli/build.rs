@@ -29,7 +29,7 @@ pub async fn run(options: &Build, global: &Global, terminal: Terminal) -> Result
     };
     clash(&loaded, &options.tell)?;
     let mut session = Session::open(&loaded, global).await?;
-    shut(&mut session, options)?;
+    shut(&mut session, &loaded, options)?;
     let specs = loaded.choose(&options.boxes)?;
     let computed = session.compute(&loaded, specs, global, terminal).await?;
     let build_options = BuildOptions {
@@ -65,16 +65,12 @@ pub fn clash(loaded: &Loaded, to: &Tell) -> Result<(), CliError> {
 }
 
 /// Shuts the registry for writes where this run must not make them.
-fn shut(session: &mut Session, options: &Build) -> Result<(), CliError> {
+fn shut(session: &mut Session, loaded: &Loaded, options: &Build) -> Result<(), CliError> {
     match (options.push, session.ci.trust.clone()) {
-        (_, trust) if options.local => {
-            if let Trust::Unknown(why) = trust {
-                session.withhold(&why);
-            }
-            session.shut("--local".to_owned());
-        }
+        (_, _) if options.local => session.shut("--local".to_owned()),
         (Push::Never, _) => session.shut("--push never".to_owned()),
         (Push::Always, Trust::Untrusted(_)) => session.may_write("--push always")?,
+        (Push::Always, Trust::Unknown(_)) => session.lend(loaded),
         (Push::Auto, Trust::Unknown(why)) => session.shut(format!("{why}; --push always pushes")),
         (Push::Always | Push::Auto, _) => {}
     }

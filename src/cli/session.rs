@@ -152,6 +152,8 @@ pub struct Session {
     engine: DockerEngine,
     embedded: Option<EmbeddedServer>,
     secrets: Box<dyn crate::port::Secrets>,
+    /// Whose cache mounts builds use.
+    project: String,
     progress: Arc<Progress>,
 }
 
@@ -179,6 +181,10 @@ impl Session {
         let ledger = Repository::new(&registry, &loaded.project.ledger)
             .map_err(|error| CliError::Usage(format!("ledger: {error}")))?;
         let credentials = Credentials::from_environment(ledger.host(), |name| std::env::var_os(name))?;
+        let credentials = match &embedded {
+            Some(server) => credentials.with_own(server.addr().to_string(), server.credential()),
+            None => credentials,
+        };
         let credentials = Arc::new(credentials.hiding(hidden(&loaded.project)));
         let declared = hosts::declared(|name| std::env::var_os(name))?;
         let mut client = HttpRegistry::new(Arc::clone(&credentials), declared, Limits::default())?;
@@ -206,11 +212,18 @@ impl Session {
             lease: loaded.project.lease,
             source: crate::model::Source::default(),
         };
-        let secrets = Box::new(LocalSecrets::new(&loaded.home));
+        // The address of an embedded registry is no name: stores may share it, one after the other.
+        let project = match embedded {
+            Some(_) => loaded.home.join(HOME).display().to_string(),
+            None => setting.ledger.to_string(),
+        };
+        let secrets = Box::new(LocalSecrets::new(&loaded.home).of_project(&project));
         let mut session =
-            Self { setting, ci, shut: None, registry: client, engine, embedded, secrets, progress };
-        if let Trust::Untrusted(why) = session.ci.trust.clone() {
+            Self { setting, ci, shut: None, registry: client, engine, embedded, secrets, project, progress };
+        if let Some(why) = session.ci.trust.why().map(str::to_owned) {
             session.withhold(&why);
+        }
+        if let Trust::Untrusted(why) = &session.ci.trust {
             session.shut(format!("this run is not trusted: {why}"));
         }
         Ok(session)
@@ -227,10 +240,20 @@ impl Session {
         self.shut = Some(ReadOnly::new(registry, why));
     }
 
-    /// Sees to it that nothing that is built here is lent a secret: a stranger may have written
-    /// what is done with it.
+    /// Sees to it that nothing that is built here is lent a secret, the ssh agent, the host's network
+    /// or a trusted build's cache mounts: a stranger may have written what is done with it.
     pub fn withhold(&mut self, why: &str) {
-        self.secrets = Box::new(Withheld { why: format!("this run is not trusted: {why}") });
+        let level = match self.ci.trust {
+            Trust::Unknown(_) => "unknown",
+            Trust::Trusted | Trust::Untrusted(_) => "untrusted",
+        };
+        let why = format!("this run is not trusted: {why}");
+        self.secrets = Box::new(Withheld { why, level, project: self.project.clone() });
+    }
+
+    /// Lends what is withheld where nothing is known of a run: its owner says that it may have it.
+    pub fn lend(&mut self, loaded: &Loaded) {
+        self.secrets = Box::new(LocalSecrets::new(&loaded.home).of_project(&self.project));
     }
 
     /// What the CI says, in a CI.

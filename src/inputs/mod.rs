@@ -15,7 +15,7 @@ mod select;
 pub use dockerfile::{
     Analysis, At, BoxInputs, DockerfileError, DockerfileSource, Finding, FindingKind, Handed, Idle,
     ImageOrigin, ImageUse, Need, NeedKind, Reads, RewriteError, Secret, Source, StageBase, StageOutline,
-    analyse, is_secret, outline, rewrite, step_at,
+    analyse, is_docker_frontend, is_secret, outline, rewrite, step_at,
 };
 pub use dockerignore::{Dockerignore, DockerignoreError};
 pub use manifest::{

@@ -54,7 +54,11 @@ pub async fn look(found: &Found) -> Vec<Check> {
             }
         },
     };
-    let checks = at(&registry, loaded, Arc::clone(credentials), declared.clone(), &found.trust).await;
+    let credentials = match &server {
+        Some(server) => Arc::new(Credentials::anonymous().with_own(registry.clone(), server.credential())),
+        None => Arc::clone(credentials),
+    };
+    let checks = at(&registry, loaded, credentials, declared.clone(), &found.trust).await;
     if let Some(server) = server {
         server.stop().await;
     }
@@ -188,6 +192,7 @@ async fn origin(credentials: &Credentials, repository: &Repository) -> Check {
             format!("`chmod 600 {}`", file.display()),
         ),
         Ok(Origin::File(file)) => Check::ok("credentials", format!("for {host} from {}", file.display())),
+        Ok(Origin::Own) => Check::ok("credentials", "for the embedded registry, made for this run"),
         Ok(Origin::Nowhere) => Check::ok("credentials", format!("none for {host}: it is met anonymously")),
         Err(failure) => {
             let remedy = match failure.to_string() {

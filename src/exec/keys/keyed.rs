@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::{Directory, KeysError, joined};
 use crate::config::{BoxSpec, ContextSource};
-use crate::inputs::{Analysis, DockerfileSource, InputManifest, Need, Reads, rewrite};
+use crate::inputs::{
+    Analysis, DockerfileSource, InputManifest, Need, NeedKind, Reads, is_docker_frontend, rewrite,
+};
 use crate::model::Key;
 use crate::plan::Wanted;
 use crate::port::BuildRequest;
@@ -63,6 +65,14 @@ impl Keyed {
         &self.analysis.needs
     }
 
+    /// Returns the frontend that reads its Dockerfile, if it is not Docker's own.
+    pub(in crate::exec) fn strange_frontend(&self) -> Option<&str> {
+        self.needs().iter().find_map(|need| match &need.kind {
+            NeedKind::Syntax(name) if !is_docker_frontend(name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
     /// Returns the paths that entered the key, relative to `top`, which they are below.
     pub fn paths_below(&self, top: &Path) -> Vec<Vec<u8>> {
         use std::os::unix::ffi::OsStrExt;
@@ -100,6 +110,7 @@ impl Keyed {
             entries: self.manifest.entries.clone(),
             target: self.spec.target.clone(),
             args: self.analysis.arguments.iter().chain(&self.analysis.proxies).map(owned).collect(),
+            namespace: String::new(),
             labels,
             platform: self.spec.platform.clone(),
             network: self.spec.network.clone(),

@@ -159,7 +159,7 @@ pub fn analyse(source: &DockerfileSource, inputs: &BoxInputs) -> Result<Analysis
 }
 
 /// Whether a frontend reads Dockerfiles as described here.
-fn is_docker_frontend(syntax: &str) -> bool {
+pub fn is_docker_frontend(syntax: &str) -> bool {
     let name = syntax.split_whitespace().next().unwrap_or_default();
     let name = name.strip_prefix("docker.io/").unwrap_or(name);
     let name = name.split(['@', ':']).next().unwrap_or_default();

@@ -81,6 +81,9 @@ impl Globals {
     }
 }
 
+/// The argument by which a build is told the namespace of its cache mounts.
+const NAMESPACE: &str = "BUILDKIT_CACHE_MOUNT_NS";
+
 /// The names and defaults of an `ARG` instruction.
 pub(super) fn arguments(
     source: &DockerfileSource,
@@ -102,6 +105,11 @@ pub(super) fn arguments(
         };
         if name.is_empty() {
             return syntax("ARG names cannot be blank");
+        }
+        if name == NAMESPACE {
+            return syntax(
+                "BUILDKIT_CACHE_MOUNT_NS differs between trusted and other runs, so no image may depend on it",
+            );
         }
         found.push((name, default));
     }

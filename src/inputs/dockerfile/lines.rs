@@ -78,6 +78,14 @@ fn directives(
     lines: &[Line<'_>],
     parsed: &mut Parsed,
 ) -> Result<usize, DockerfileError> {
+    let read = |(line, _): &Line<'_>| directive(line.trim_end_matches(['\r', '\n'])).map(|(name, _)| name);
+    if lines.first().is_some_and(|(line, _)| line.starts_with("#!")) {
+        let below = lines.iter().skip(1).map_while(|line| Some((read(line)?, line.1)));
+        if let Some((_, offset)) = below.into_iter().find(|(name, _)| name == "syntax") {
+            let reason = "some engines see a `# syntax=` line below `#!`, and others do not; put it first";
+            return Err(DockerfileError::Syntax { at: source.at(offset), reason: reason.to_owned() });
+        }
+    }
     for (index, (line, offset)) in lines.iter().enumerate() {
         let Some((name, value)) = directive(line.trim_end_matches(['\r', '\n'])) else { return Ok(index) };
         let at = source.at(*offset);

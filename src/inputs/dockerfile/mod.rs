@@ -31,7 +31,7 @@ mod tests;
 mod triggers;
 mod walk;
 
-pub use analysis::{Analysis, BoxInputs, Secret, analyse};
+pub use analysis::{Analysis, BoxInputs, Secret, analyse, is_docker_frontend};
 pub use error::DockerfileError;
 pub use findings::{Finding, FindingKind, is_secret};
 pub use images::{Idle, ImageOrigin, ImageUse, RewriteError, rewrite};

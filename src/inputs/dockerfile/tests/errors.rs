@@ -11,6 +11,22 @@ fn errors_say_where_and_what() {
         ("# only\n", "", "Dockerfile:2:1: no FROM, so there is nothing to build"),
         ("RUN x", "", "Dockerfile:1:1: RUN comes before the first FROM"),
         ("FROM a\n  RUM x", "", "Dockerfile:2:3: unknown instruction `RUM` (did you mean `RUN`?)"),
+        (
+            "#!/bin/x\n# escape=\\\n# syntax=evil/frontend\nFROM a",
+            "",
+            "Dockerfile:3:1: some engines see a `# syntax=` line below `#!`, and others do not; put it first",
+        ),
+        ("#!/bin/x\n# note\n# syntax=x\nFROM a", "", "-"),
+        (
+            "ARG BUILDKIT_CACHE_MOUNT_NS=x\nFROM a",
+            "",
+            "Dockerfile:1:1: BUILDKIT_CACHE_MOUNT_NS differs between trusted and other runs, so no image may depend on it",
+        ),
+        (
+            "FROM a\nRUN x\nARG A BUILDKIT_CACHE_MOUNT_NS",
+            "",
+            "Dockerfile:3:1: BUILDKIT_CACHE_MOUNT_NS differs between trusted and other runs, so no image may depend on it",
+        ),
         ("FROM a b", "", "Dockerfile:1:1: FROM requires either one or three arguments"),
         (
             "FROM a AS 1x",
