@@ -113,7 +113,7 @@ fn section(out: &mut String, heading: &str, lines: Vec<String>) {
 fn section_always(out: &mut String, heading: &str, lines: Vec<String>) {
     let _ = writeln!(out, "{}", paint(DIM, heading));
     for line in lines {
-        let _ = writeln!(out, "  {}", line.trim_end());
+        let _ = writeln!(out, "  {}", printable(line.trim_end(), usize::MAX));
     }
 }
 
@@ -180,7 +180,7 @@ fn comparison(compared: &Compared, text: &str, older: &Against) -> String {
 fn differences(out: &mut String, compared: &Compared, depth: usize) {
     let indent = "  ".repeat(depth);
     for difference in &compared.differences {
-        let _ = writeln!(out, "{indent}{}", difference.text);
+        let _ = writeln!(out, "{indent}{}", printable(&difference.text, usize::MAX));
         if matches!(difference.change, Change::Platform { .. } | Change::Target { .. }) {
             continue;
         }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Digest, Document, Generation, Key, MediaType, RawManifest, RunId, Source, Tag, TagError, Timestamp,
+    grammar,
 };
 
 /// The OCI empty blob (image-spec, "Guidance for an Empty Descriptor").
@@ -148,6 +149,7 @@ pub struct Lease {
     /// The run's attempt, from 1.
     pub attempt: u32,
     /// Tells leases of one run and second apart.
+    #[serde(deserialize_with = "grammar::word")]
     pub nonce: String,
     /// The keys it covers.
     pub keys: Vec<Key>,
@@ -205,6 +207,7 @@ pub struct Marker {
     /// When it was marked, by the registry's clock.
     pub marked: Timestamp,
     /// Why.
+    #[serde(deserialize_with = "grammar::line")]
     pub reason: String,
     /// What stood under this key and generation when it was marked.
     pub images: Vec<Marked>,
@@ -217,6 +220,7 @@ pub struct Marker {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Marked {
     /// The repository's name, without its host.
+    #[serde(deserialize_with = "grammar::repository")]
     pub repository: String,
     /// The content tag.
     pub tag: Tag,
@@ -228,6 +232,7 @@ pub struct Marked {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Part {
     /// The repository's name, without its host.
+    #[serde(deserialize_with = "grammar::repository")]
     pub repository: String,
     /// Its digest.
     pub digest: Digest,
@@ -254,7 +259,7 @@ pub struct RunRecord {
     pub source: Source,
     /// The nonces of the leases under which its jobs have ended: nobody builds under them any
     /// more.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "grammar::words")]
     pub leases: BTreeSet<String>,
     /// What it used.
     pub boxes: Vec<RunBox>,
@@ -264,8 +269,10 @@ pub struct RunRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunBox {
     /// The box's name.
+    #[serde(deserialize_with = "grammar::word")]
     pub name: String,
     /// The repository's name, without its host.
+    #[serde(deserialize_with = "grammar::repository")]
     pub repository: String,
     /// Its key.
     pub key: Key,
@@ -273,6 +280,7 @@ pub struct RunBox {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
     /// `use`, `built`, `failed` or `skipped`.
+    #[serde(deserialize_with = "grammar::word")]
     pub action: String,
 }
 

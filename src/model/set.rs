@@ -4,13 +4,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, Key, Marked, Record, RecordTag, RunId, Tag, Timestamp};
+use super::{Digest, Key, Marked, Record, RecordTag, RunId, Tag, Timestamp, grammar};
 
 /// Where a set's boxes were built from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Source {
     /// The commit, if there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "grammar::revision")]
     pub revision: Option<String>,
     /// The commit's time.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -19,7 +19,7 @@ pub struct Source {
     #[serde(default)]
     pub dirty: bool,
     /// Working copies that stood in for pinned revisions or directories, by name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "grammar::words")]
     pub local: Vec<String>,
 }
 
@@ -30,6 +30,7 @@ pub struct SetRecord {
     /// The tag that was promoted to.
     pub tag: Tag,
     /// The channel it belongs to.
+    #[serde(deserialize_with = "grammar::word")]
     pub channel: String,
     /// Counts the promotions of this tag, from 1.
     pub seq: u32,
@@ -44,7 +45,7 @@ pub struct SetRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<SetName>,
     /// The registry that the images were copied from, which is also where `from` counts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "grammar::registry")]
     pub copied: Option<String>,
     /// The newest source that a rollback took back. Until something newer than that is
     /// promoted, the tag does not move on.
@@ -125,6 +126,7 @@ pub struct Ending {
     /// images any more.
     pub marked: Timestamp,
     /// Why.
+    #[serde(deserialize_with = "grammar::line")]
     pub reason: String,
     /// What stood under the tag then.
     pub images: Vec<Marked>,
@@ -149,8 +151,10 @@ impl Record for Ending {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SetBox {
     /// The box's name.
+    #[serde(deserialize_with = "grammar::word")]
     pub name: String,
     /// The repository's name, without its host.
+    #[serde(deserialize_with = "grammar::repository")]
     pub repository: String,
     /// Its key.
     pub key: Key,

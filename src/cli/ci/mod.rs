@@ -15,7 +15,7 @@ mod woodpecker;
 use serde::Serialize;
 use serde_json::Value;
 
-pub use escape::{annotation, harmless};
+pub use escape::{annotation, commands, harmless};
 pub use outputs::{BoxFact, Outputs, publish, summarise, variables_clash};
 
 use crate::model::{RunId, Timestamp};

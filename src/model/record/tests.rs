@@ -82,3 +82,29 @@ fn run_ids_fit_between_the_dots_of_a_tag() {
         assert!(bad.parse::<RunId>().is_err(), "{bad}");
     }
 }
+
+#[test]
+fn a_text_outside_its_grammar_makes_no_record() {
+    let good = crate::model::SetRecord::of_image("main", 1, 1, "x");
+    let check = |from: &str, to: &str, is_good: bool| {
+        let text = String::from_utf8(good.to_manifest().bytes().to_vec()).unwrap();
+        assert!(text.contains(from), "{text}");
+        let raw = RawManifest::new(MediaType::OciManifest, text.replace(from, to));
+        assert_eq!(crate::model::SetRecord::from_manifest(&raw).is_ok(), is_good, "{from} -> {to}");
+    };
+    let quoted = |name: &str, value: &str| format!("\\\"{name}\\\":\\\"{value}\\\"");
+    for (name, old) in [("name", "base"), ("channel", "c"), ("run", "r"), ("tag", "main")] {
+        check(&quoted(name, old), &quoted(name, "other"), true);
+        for bad in ["", "a b", "a\\\\u001b[2J", "a\\\\nb", "\u{202e}a", "é"] {
+            check(&quoted(name, old), &quoted(name, bad), false);
+        }
+    }
+    check(&quoted("repository", "base"), &quoted("repository", "../x"), false);
+    check(&quoted("repository", "base"), &quoted("repository", "a\\\\u0007"), false);
+    let source = |inner: &str| format!("\\\"source\\\":{{{inner}\\\"dirty\\\":false");
+    let revision = |text: &str| source(&(quoted("revision", text) + ","));
+    check(&source(""), &revision("c0ffee"), true);
+    for bad in ["", "HEAD", "c0ffee\\\\u001b]8;;x", "c0ffee c0ffee"] {
+        check(&source(""), &revision(bad), false);
+    }
+}
