@@ -48,6 +48,8 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches};
 
+pub use ci::{Ci, Trust, Variables, detect};
+
 use crate::config;
 use crate::model::printable;
 use args::{Cli, Command};
