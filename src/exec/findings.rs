@@ -76,6 +76,11 @@ fn say(kind: FindingKind, about: &str) -> String {
         FindingKind::UncheckedAdd => {
             format!("adds {about} as it is at build time; --checksum holds its content")
         }
+        FindingKind::Unknown => {
+            format!(
+                "nothing is known about {about}, so the whole context counts; the engine's frontend may take it"
+            )
+        }
         FindingKind::GitClone => {
             format!("clones {about} as it is at build time; a git pin given as an argument holds a revision")
         }

@@ -7,6 +7,7 @@
 //! | `git` | a repository, or a git, that is not what it looks like |
 //! | `files` | links, pipes and huge files where a file is read |
 //! | `environment` | a CI that does not say whose change it runs |
+//! | `inputs` | nobody: Dockerfiles and contexts that are odd, and that the engine takes |
 //! | `promotions` | whoever may push: records that would promote, or bring back, another's image |
 //! | `records` | whoever may push: records that would have the cron delete |
 //! | `parsers` | inputs made to never end |
@@ -19,6 +20,7 @@ mod credentials;
 mod environment;
 mod files;
 mod git;
+mod inputs;
 mod neighbour;
 mod parsers;
 mod printed;

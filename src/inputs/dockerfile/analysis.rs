@@ -89,7 +89,7 @@ pub fn analyse(source: &DockerfileSource, inputs: &BoxInputs) -> Result<Analysis
     let reachable = stages.reachable(source, target)?;
     let asked = inputs.args.get("BUILDKIT_SYNTAX").map(|syntax| (syntax.clone(), 0));
     let asked = asked.or_else(|| directives.get("syntax").cloned());
-    let mut walk = Walk::new(source, inputs, &globals, &stages, escape, asked.is_none());
+    let mut walk = Walk::new(source, inputs, &globals, &stages, escape);
     if let Some((syntax, line)) = asked {
         if !is_docker_frontend(&syntax) {
             walk.reads.whole(line, format!("nothing is known about the frontend `{syntax}`"));

@@ -24,6 +24,8 @@ pub enum FindingKind {
     LatestImage,
     /// `ADD` of an address without `--checksum`.
     UncheckedAdd,
+    /// An instruction or a flag that is not known here.
+    Unknown,
     /// `git clone` in a `RUN`.
     GitClone,
     /// `curl` or `wget` of an address in a `RUN`.
@@ -42,10 +44,11 @@ pub enum FindingKind {
 
 impl FindingKind {
     /// All kinds.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::SecretArgument,
         Self::LatestImage,
         Self::UncheckedAdd,
+        Self::Unknown,
         Self::GitClone,
         Self::Download,
         Self::UnusedContext,
@@ -61,6 +64,7 @@ impl FindingKind {
             Self::SecretArgument => "secret-argument",
             Self::LatestImage => "latest",
             Self::UncheckedAdd => "unchecked-add",
+            Self::Unknown => "unknown",
             Self::GitClone => "git-clone",
             Self::Download => "download",
             Self::UnusedContext => "unused-context",

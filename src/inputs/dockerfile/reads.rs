@@ -1,12 +1,12 @@
 //! What an instruction can read from the build context.
 
 use super::error::DockerfileError;
-use super::flags;
 use super::instruction::Instruction;
 use super::lines;
 use super::mount::{self, Kind};
 use super::scope::Scope;
 use super::source::{At, DockerfileSource};
+use super::unknown;
 use crate::inputs::golang;
 
 /// What the reachable stages can read from the context.
@@ -88,8 +88,8 @@ impl Collector {
         escape: char,
     ) -> Result<(), DockerfileError> {
         let syntax = |reason: String| DockerfileError::Syntax { at: source.at(instruction.start), reason };
-        if let ("ADD" | "COPY" | "RUN", Some(flag)) = (instruction.keyword, flags::unknown(instruction)) {
-            self.whole(instruction.line, format!("--{} is not known to boxwright", flag.name));
+        if let Some(part) = unknown::part(source, instruction)? {
+            self.whole(instruction.line, format!("nothing is known about {part}"));
         }
         match instruction.keyword {
             "COPY" if instruction.flag("from").is_some_and(|flag| !flag.value.is_empty()) => Ok(()),
@@ -128,7 +128,14 @@ impl Collector {
         let Some((_, sources)) = words.split_last().filter(|(_, sources)| !sources.is_empty()) else {
             return Err(format!("{} requires at least one source and a destination", instruction.keyword));
         };
-        let parents = instruction.flag("parents").is_some_and(|flag| flag.value != "false");
+        let parents = match instruction.flag("parents").map(|flag| flag.value.to_lowercase()).as_deref() {
+            None | Some("false") => false,
+            Some("" | "true") => true,
+            Some(_) => {
+                self.whole(instruction.line, "--parents is neither true nor false");
+                return Ok(());
+            }
+        };
         for (word, start) in sources {
             let at = source.at(instruction.logical.offset(*start));
             let inline = instruction.json.is_none()

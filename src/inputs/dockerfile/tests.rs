@@ -2,6 +2,7 @@
 
 mod errors;
 mod reads;
+mod unknown;
 
 use std::collections::BTreeMap;
 

@@ -4,10 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::analysis::{BoxInputs, Secret};
-use super::check;
 use super::error::DockerfileError;
 use super::findings::{self, Finding, FindingKind};
-use super::flags;
 use super::globals::{self, Globals};
 use super::images::{ImageOrigin, ImageUse};
 use super::instruction::Instruction;
@@ -19,6 +17,7 @@ use super::shell::Lexer;
 use super::source::DockerfileSource;
 use super::stages::{Base, Stages};
 use super::triggers::Handed;
+use super::unknown;
 use crate::inputs::manifest;
 
 /// Collects while it goes through the reachable stages in order.
@@ -28,8 +27,6 @@ pub(super) struct Walk<'a> {
     globals: &'a Globals,
     stages: &'a Stages,
     escape: char,
-    /// Whether the engine's own frontend reads the file.
-    is_own: bool,
     /// What each stage leaves.
     pub scopes: BTreeMap<usize, Scope>,
     /// Names that reachable stages declare or use from the global scope.
@@ -49,7 +46,6 @@ impl<'a> Walk<'a> {
         globals: &'a Globals,
         stages: &'a Stages,
         escape: char,
-        is_own: bool,
     ) -> Self {
         let secret_args = inputs.args.keys().filter(|name| findings::is_secret(name));
         let finding =
@@ -60,7 +56,6 @@ impl<'a> Walk<'a> {
             globals,
             stages,
             escape,
-            is_own,
             scopes: BTreeMap::new(),
             names: BTreeSet::new(),
             reads: Collector::default(),
@@ -91,7 +86,7 @@ impl<'a> Walk<'a> {
             Base::Outside(_) | Base::Unknown { .. } => Scope::new(true),
         };
         for instruction in stages.effective(index) {
-            check::instruction(self.source, instruction, &scope, self.escape, self.is_own)?;
+            self.unknown(instruction)?;
             self.instruction(instruction, index, &scope)?;
             scope.apply(self.source, instruction, self.globals, self.inputs, self.escape)?;
         }
@@ -103,19 +98,26 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
+    /// Remarks on what is not known of an instruction, which may read anything.
+    fn unknown(&mut self, instruction: &Instruction) -> Result<(), DockerfileError> {
+        if let Some(part) = unknown::part(self.source, instruction)? {
+            self.reads.whole(instruction.line, format!("nothing is known about {part}"));
+            let (kind, line) = (FindingKind::Unknown, instruction.line);
+            self.findings.push(Finding { kind, line, text: part });
+        }
+        Ok(())
+    }
+
     fn from(&mut self, from: &Instruction, base: &Base) -> Result<(), DockerfileError> {
-        flags::check(self.source, from, self.is_own)?;
+        self.unknown(from)?;
         let words = from.words();
         let texts = words.first().map(|word| from.logical.text[word.clone()].to_owned());
         let platform = from.flag("platform").filter(|flag| !flag.value.is_empty());
-        let syntax = |at, reason| DockerfileError::Syntax { at: self.source.at(at), reason };
         for text in texts.iter().chain(platform.map(|flag| &flag.value)) {
             let expansion = Lexer::new(self.escape).expand(text, self.globals);
-            self.names.extend(expansion.map_err(|reason| syntax(from.start, reason))?.used);
-        }
-        if let Some(flag) = platform.filter(|_| self.is_own) {
-            check::platform(&flag.value, self.globals, self.escape)
-                .map_err(|reason| syntax(from.logical.offset(flag.raw.start), reason))?;
+            let at = || self.source.at(from.start);
+            let expansion = expansion.map_err(|reason| DockerfileError::Syntax { at: at(), reason });
+            self.names.extend(expansion?.used);
         }
         if let Some(word) = words.into_iter().next() {
             self.image(from, word, base)?;
