@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::advice::{self, Missing};
 use super::args::{Build, Format, Global, Push, Tell};
-use super::ci::{self, BoxFact, Outputs, Trust};
+use super::ci::{self, BoxFact, Outputs};
 use super::error::{CliError, exit};
 use super::figures::duration;
 use super::json::{self, BoxRow, Report};
@@ -28,8 +28,12 @@ pub async fn run(options: &Build, global: &Global, terminal: Terminal) -> Result
         None => (None, session::load(global)?),
     };
     clash(&loaded, &options.tell)?;
-    let mut session = Session::open(&loaded, global).await?;
-    shut(&mut session, options)?;
+    let mut session = Session::open_to_write(&loaded, global, options.writing.push).await?;
+    if options.local {
+        session.shut("--local".to_owned());
+    } else if options.writing.push == Push::Always {
+        session.may_write("--push always")?;
+    }
     let specs = loaded.choose(&options.boxes)?;
     let computed = session.compute(&loaded, specs, global, terminal).await?;
     let build_options = BuildOptions {
@@ -49,7 +53,7 @@ pub async fn run(options: &Build, global: &Global, terminal: Terminal) -> Result
     tell(&report, &computed, &session, &options.tell)?;
     let can_push = report.can_push;
     let code = end(session, report).await?;
-    if options.push == Push::Always && !can_push {
+    if options.writing.push == Push::Always && !can_push {
         return Err(CliError::NoPush);
     }
     Ok(code)
@@ -62,23 +66,6 @@ pub fn clash(loaded: &Loaded, to: &Tell) -> Result<(), CliError> {
         Some((a, b)) => Err(CliError::Usage(format!("--dotenv: boxes {a} and {b} would have one variable"))),
         None => Ok(()),
     }
-}
-
-/// Shuts the registry for writes where this run must not make them.
-fn shut(session: &mut Session, options: &Build) -> Result<(), CliError> {
-    match (options.push, session.ci.trust.clone()) {
-        (_, trust) if options.local => {
-            if let Trust::Unknown(why) = trust {
-                session.withhold(&why);
-            }
-            session.shut("--local".to_owned());
-        }
-        (Push::Never, _) => session.shut("--push never".to_owned()),
-        (Push::Always, Trust::Untrusted(_)) => session.may_write("--push always")?,
-        (Push::Auto, Trust::Unknown(why)) => session.shut(format!("{why}; --push always pushes")),
-        (Push::Always | Push::Auto, _) => {}
-    }
-    Ok(())
 }
 
 /// Prints the result, and what to do about boxes that may not be built here.
