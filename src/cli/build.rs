@@ -28,8 +28,16 @@ pub async fn run(options: &Build, global: &Global, terminal: Terminal) -> Result
         None => (None, session::load(global)?),
     };
     clash(&loaded, &options.tell)?;
-    let mut session = Session::open(&loaded, global).await?;
-    shut(&mut session, &loaded, options)?;
+    let mut session = Session::open_to_write(&loaded, global, options.writing.push).await?;
+    if options.local {
+        // What is for this machine alone is no reason to believe it more.
+        if let Trust::Unknown(why) = session.ci.trust.clone() {
+            session.withhold(&why);
+        }
+        session.shut("--local".to_owned());
+    } else if options.writing.push == Push::Always {
+        session.may_write("--push always")?;
+    }
     let specs = loaded.choose(&options.boxes)?;
     let computed = session.compute(&loaded, specs, global, terminal).await?;
     let build_options = BuildOptions {
@@ -49,7 +57,7 @@ pub async fn run(options: &Build, global: &Global, terminal: Terminal) -> Result
     tell(&report, &computed, &session, &options.tell)?;
     let can_push = report.can_push;
     let code = end(session, report).await?;
-    if options.push == Push::Always && !can_push {
+    if options.writing.push == Push::Always && !can_push {
         return Err(CliError::NoPush);
     }
     Ok(code)
@@ -62,19 +70,6 @@ pub fn clash(loaded: &Loaded, to: &Tell) -> Result<(), CliError> {
         Some((a, b)) => Err(CliError::Usage(format!("--dotenv: boxes {a} and {b} would have one variable"))),
         None => Ok(()),
     }
-}
-
-/// Shuts the registry for writes where this run must not make them.
-fn shut(session: &mut Session, loaded: &Loaded, options: &Build) -> Result<(), CliError> {
-    match (options.push, session.ci.trust.clone()) {
-        (_, _) if options.local => session.shut("--local".to_owned()),
-        (Push::Never, _) => session.shut("--push never".to_owned()),
-        (Push::Always, Trust::Untrusted(_)) => session.may_write("--push always")?,
-        (Push::Always, Trust::Unknown(_)) => session.lend(loaded),
-        (Push::Auto, Trust::Unknown(why)) => session.shut(format!("{why}; --push always pushes")),
-        (Push::Always | Push::Auto, _) => {}
-    }
-    Ok(())
 }
 
 /// Prints the result, and what to do about boxes that may not be built here.

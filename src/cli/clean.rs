@@ -51,7 +51,7 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
     let cancel = interrupt::token();
     let loaded = session::load(global)?;
     let plan = options.apply.as_deref().map(PlanFile::read).transpose()?;
-    let session = Session::open(&loaded, global).await?;
+    let session = Session::open_to_write(&loaded, global, options.writing.push).await?;
     if options.yes || plan.is_some() {
         session.may_write("cleaning")?;
     }
@@ -146,7 +146,7 @@ pub async fn clean_options(
         keep: channel.keep.clone(),
     };
     let policies: Policies = project.channels.values().map(policy).collect();
-    let remote = Remotes::hiding(session::hidden(project));
+    let remote = Remotes::hiding(session::hidden(project), session.guard.clone());
     let (refs, errors) = exec::refs(&remote, &policies).await;
     for error in errors {
         terminal.warn(&format!("{error}; every tag whose ref it may have is kept"));

@@ -23,7 +23,7 @@ pub async fn run(options: &Boxes, global: &Global, terminal: Terminal) -> Result
                 ..BoxRow::new(keyed, &keyed.wanted.tag)
             };
             let boxes = boxes.iter().map(row).collect();
-            let run = session::run(global, &ci::observe()).0.to_string();
+            let run = session::run(global, &ci::observe()?).0.to_string();
             terminal.result(&json::text(&Report { schema: 1, run, boxes, ci: None, findings: None }))?;
         }
         Format::Human => {

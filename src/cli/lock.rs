@@ -61,7 +61,7 @@ pub async fn run(options: &Lock, global: &Global, terminal: Terminal) -> Result<
         // What is locked is what the pins ask for, never a working copy.
         sources: &BTreeMap::new(),
     };
-    let remotes = Remotes::hiding(hidden(&loaded.project));
+    let remotes = Remotes::hiding(hidden(&loaded.project), session.guard.clone());
     let report = resolve(tree, session.ports().registry, &remotes, &renew).await?;
     let is_changed = report.lock != lock;
     let write = is_changed && !options.check;

@@ -17,6 +17,7 @@
 
 mod credentials;
 mod environment;
+mod fake;
 mod files;
 mod git;
 mod neighbour;

@@ -88,6 +88,10 @@ impl Project {
             ec.display()
         );
         fs::write(self.at("home/.gitconfig"), config).unwrap();
+        // Where nothing is known of that name it is looked up in vain; git never goes there.
+        fs::create_dir_all(self.at("home/.config/boxwright")).unwrap();
+        let hosts = "[host.\"github.com\"]\n";
+        fs::write(self.at("home/.config/boxwright/hosts.toml"), hosts).unwrap();
         let log = self.at("home/gh.log");
         program(&self.at("bin/gh"), &format!("#!/bin/sh\necho \"gh $*\" >> '{}'\n", log.display()));
     }

