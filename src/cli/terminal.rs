@@ -8,7 +8,7 @@
 //! can hold once it was painted, put in a table, or shown.
 
 use std::borrow::Cow;
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{BufRead, ErrorKind, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
 
@@ -97,6 +97,11 @@ impl Terminal {
         }
     }
 
+    /// Tells whether there is a person who can be asked.
+    pub fn can_ask(self) -> bool {
+        !self.quiet && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+    }
+
     /// Returns it saying nothing but warnings, unless told to be verbose.
     pub fn hushed(self) -> Self {
         Self { quiet: !self.verbose, ..self }
@@ -173,6 +178,7 @@ impl Terminal {
     }
 }
 
+<<<<<<< HEAD
 fn written(result: std::io::Result<()>) -> Result<(), CliError> {
     match result {
         Err(source) if source.kind() != ErrorKind::BrokenPipe => Err(CliError::Output(source)),
@@ -187,6 +193,21 @@ const STYLES: [(char, Style); 5] =
 const PLAIN: char = '\u{fdd5}';
 
 /// Puts one line of text, from wherever, in a style.
+=======
+/// Asks a person; without a terminal there is nobody to ask.
+pub fn ask(terminal: Terminal, question: &str) -> bool {
+    let (stdin, mut stderr) = (std::io::stdin(), std::io::stderr());
+    if !terminal.can_ask() {
+        return false;
+    }
+    let _ = stderr.write_all(format!("{question} [y/N] ").as_bytes()).and_then(|()| stderr.flush());
+    let mut answer = String::new();
+    let read = stdin.lock().read_line(&mut answer);
+    read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+}
+
+/// Puts text in a style.
+>>>>>>> 721bb78 (A hostile repository: git without its configuration, files beneath its root, secrets that are its own)
 pub fn paint(style: Style, text: impl std::fmt::Display) -> String {
     let text = printable(&text.to_string(), usize::MAX);
     match STYLES.iter().find(|(_, known)| *known == style) {
