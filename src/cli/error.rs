@@ -155,6 +155,7 @@ impl CliError {
             },
             Self::Clean(error) => match error {
                 CleanError::TooMany { .. }
+                | CleanError::TooMuch { .. }
                 | CleanError::TooFew { .. }
                 | CleanError::NoProtector { .. }
                 | CleanError::Moved { .. } => exit::REFUSED,

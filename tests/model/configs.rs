@@ -20,7 +20,7 @@ fn chain() -> Config {
 }
 
 /// The states of each world: a change of the protocol, or of what is looked at, moves them.
-const STATES: [(&str, usize); 27] = [
+const STATES: [(&str, usize); 30] = [
     ("1 run, 1 sweeper", 24_234),
     ("1 run, 1 sweeper, a crash", 31_336),
     ("2 runs of nothing", 58_905),
@@ -46,6 +46,9 @@ const STATES: [(&str, usize); 27] = [
     ("an index and its child", 658_736),
     ("an index, its child shared, 2 sweepers", 77_838),
     ("an image and its signature", 4_809),
+    ("a stranger's marker", 0),
+    ("a stranger's marker of an index", 0),
+    ("a stranger writes over a lease", 0),
     ("garbage", 8_159),
     ("garbage of a run", 123_503),
 ];
@@ -124,6 +127,14 @@ fn worlds() -> Vec<Config> {
         indexed(),
         shared(),
         signed(),
+        forged(),
+        Config {
+            name: "a stranger's marker of an index",
+            part: Some(PartKind::Child),
+            runs: vec![],
+            ..forged()
+        },
+        garbled(),
         Config { name: "garbage", sweeps: vec![4], days: 3, is_counting: true, crashes: 1, ..chain() },
         Config {
             name: "garbage of a run",
@@ -264,6 +275,32 @@ fn signed() -> Config {
     Config { name: "an image and its signature", part, runs: vec![], ..indexed() }
 }
 
+/// A stranger's marker, dated long ago.
+fn forged() -> Config {
+    Config {
+        name: "a stranger's marker",
+        runs: vec![vec![0]],
+        is_forging: true,
+        leases: 1,
+        sweeps: vec![4],
+        days: 3,
+        is_counting: true,
+        ..one_box()
+    }
+}
+
+/// What a stranger wrote over a lease.
+fn garbled() -> Config {
+    Config {
+        name: "a stranger writes over a lease",
+        runs: vec![vec![0]],
+        is_garbling: true,
+        leases: 1,
+        sweeps: vec![3],
+        ..one_box()
+    }
+}
+
 fn flaky() -> Config {
     Config {
         name: "requests of a sweeper fail",
@@ -306,6 +343,8 @@ fn variants() -> Vec<(Guard, Config, &'static str)> {
         (Guard::SecondLedgerRead, narrowed(), "I3"),
         (Guard::Wait, narrowed(), "I3"),
         (Guard::Grace, late_run(), "I3"),
+        (Guard::Sighting, Config { runs: vec![], ..forged() }, "I6"),
+        (Guard::UnreadableLease, garbled(), "I3"),
         (Guard::HeadBeforeDelete, moved(), "I7"),
         (Guard::ForeignTags, Config { foreign: Some(0), ..one_box() }, "I7"),
         (Guard::Closure, Config { foreign: Some(1), ..chain() }, "I5"),

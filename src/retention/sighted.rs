@@ -1,0 +1,61 @@
+//! When records were first seen: what their own dates say is believed only where nobody notes that.
+
+use std::collections::BTreeMap;
+
+use super::observed::Observed;
+use crate::model::{Digest, Place, Record, RecordTag, Sighting, Timestamp};
+
+/// The sightings that stand, by the place of what was seen.
+#[derive(Debug, Clone, Default)]
+pub struct Sightings(BTreeMap<Place, Vec<Sighting>>);
+
+impl FromIterator<Sighting> for Sightings {
+    fn from_iter<T: IntoIterator<Item = Sighting>>(sightings: T) -> Self {
+        let mut all = Self::default();
+        for one in sightings {
+            all.0.entry(one.place().clone()).or_default().push(one);
+        }
+        all
+    }
+}
+
+impl Sightings {
+    fn of(&self, place: &RecordTag) -> &[Sighting] {
+        self.0.get(&Place::of(place)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Tells whether what stands at a place was seen there; nothing if nothing ever was.
+    pub fn knows(&self, place: &RecordTag, record: &Digest) -> Option<bool> {
+        let seen = self.of(place);
+        (!seen.is_empty()).then(|| seen.iter().any(|one| one.is_of(record)))
+    }
+
+    /// Returns when a record was first seen at its place.
+    pub fn since(&self, place: &RecordTag, record: &Digest) -> Option<Timestamp> {
+        self.of(place).iter().filter(|one| one.is_of(record)).map(|one| one.seen).min()
+    }
+
+    /// Lists all.
+    pub fn iter(&self) -> impl Iterator<Item = &Sighting> {
+        self.0.values().flatten()
+    }
+}
+
+/// What is known of a record's age.
+pub(super) struct Age {
+    /// Since when it has stood; nothing if no sweep has seen it before.
+    pub since: Option<Timestamp>,
+    /// Whether a sweep wrote it; where that is not noted, nobody can tell.
+    pub is_own: bool,
+}
+
+impl Observed {
+    /// Returns the age of a record that is dated `marked`.
+    pub(super) fn age<R: Record>(&self, record: &R, marked: Timestamp) -> Age {
+        let Some(sightings) = &self.sightings else { return Age { since: Some(marked), is_own: false } };
+        let manifest = record.to_manifest();
+        let seen = sightings.of(&record.place()).iter().filter(|one| one.is_of(manifest.digest()));
+        let is_own = seen.clone().any(|one| one.is_own);
+        Age { since: seen.map(|one| one.seen).min(), is_own }
+    }
+}
