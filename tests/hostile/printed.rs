@@ -73,17 +73,14 @@ fn without_colours(text: &str) -> String {
 #[track_caller]
 fn each_way(world: &World, arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
     let mut first = None;
-    type Way<'w> = (&'w [&'w str], &'w [(&'w str, &'w str)]);
-    let ways: [Way<'_>; 2] = [
-        (&["--color", "always"], &[("LANG", "C.UTF-8")]),
-        (&["--format", "json", "--verbose"], &[("CI", "true")]),
-    ];
+    let ways: [(&[&str], (&str, &str)); 2] =
+        [(&["--color", "always"], ("LANG", "C.UTF-8")), (&["--format", "json", "--verbose"], ("CI", "true"))];
     for (options, more) in ways {
         // What stands after `--` is the container's.
         let at = arguments.iter().position(|argument| *argument == "--").unwrap_or(arguments.len());
         let all = [&arguments[..at], options, &arguments[at..]].concat();
         let mut command = world.command(&all);
-        command.envs(more.iter().copied()).envs(variables.iter().copied());
+        command.envs([more]).envs(variables.iter().copied());
         let ended = Ended::of(command.output().unwrap());
         let what = format!("{all:?} {variables:.40?}");
         draws_nothing(&without_colours(&ended.out), &what);
