@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use super::args::{Boxes, Global};
 use super::error::CliError;
 use super::session::FILE;
@@ -43,12 +45,10 @@ pub fn load_at(global: &Global, path: PathBuf) -> Result<Loaded, CliError> {
     };
     let root =
         root.canonicalize().map_err(|source| CliError::Io { action: "find", path: root.clone(), source })?;
-    let absent = || {
-        let source = std::io::ErrorKind::NotFound.into();
-        CliError::Io { action: "read", path: path.clone(), source }
-    };
-    let file = root.join(path.file_name().ok_or_else(absent)?);
-    let text = beneath::read_text(beneath::bounds(&root), &file, FILE_LIMIT)?.ok_or_else(absent)?;
+    let unread = |why: Errno| CliError::Io { action: "read", path: path.clone(), source: why.into() };
+    let file = root.join(path.file_name().ok_or_else(|| unread(Errno::ISDIR))?);
+    let text = beneath::read_text(beneath::bounds(&root), &file, FILE_LIMIT)?;
+    let text = text.ok_or_else(|| unread(Errno::NOENT))?;
     let name = path.file_name().map_or_else(|| FILE.to_owned(), |name| name.to_string_lossy().into_owned());
     let mut project = config::parse(&name, &text)?;
     if let Some(home) = std::env::var_os("HOME") {

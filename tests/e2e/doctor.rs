@@ -103,9 +103,9 @@ fn what_is_broken_does_not_hide_the_rest() {
     says(&ended, "registry", "problem", &["onnection refused", "is it running"]);
     assert!(!ended.out.contains("\"push\""), "{}", ended.out);
     // No key, for a Dockerfile that cannot be read; its code comes first.
-    world.write("ci/Dockerfile", "FROM a\n\nCOPPY a b\n");
+    world.write("ci/Dockerfile", "FROM a\n\nCOPY a\n");
     let ended = doctor(&world, &[]).exits(2);
-    says(&ended, "keys", "problem", &["ci/Dockerfile:3:1", "COPPY"]);
+    says(&ended, "keys", "problem", &["ci/Dockerfile:3:1", "COPY"]);
     says(&ended, "registry", "problem", &[]);
     // No configuration at all.
     let empty = World::empty();
