@@ -26,7 +26,7 @@ const STATES: [(&str, usize); 33] = [
     ("2 runs of nothing", 58_905),
     ("3 runs of nothing", 46_707),
     ("2 runs, 1 sweeper", 208_938),
-    ("1 run, 2 sweepers", 80_542),
+    ("1 run, 2 sweepers", 83_350),
     ("2 runs, 2 sweepers", 236_249),
     ("1 run, 2 sweepers, same bytes", 59_894),
     ("1 run, 1 sweeper, late", 9_653),
