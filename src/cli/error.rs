@@ -221,9 +221,12 @@ impl CliError {
             Self::Config(error) => Some((error.file.as_str(), u32::try_from(error.line).ok()?)),
             Self::Keys(error) | Self::Lock(LockError::Keys(error)) => match error {
                 KeysError::Dockerfile { source, .. } => source.place(),
-                KeysError::Dockerignore { source: DockerignoreError::Pattern { file, line, .. }, .. } => {
-                    Some((file.as_str(), *line))
-                }
+                KeysError::Dockerignore {
+                    source:
+                        DockerignoreError::Pattern { file, line, .. }
+                        | DockerignoreError::Limit { file, line, .. },
+                    ..
+                } => Some((file.as_str(), *line)),
                 KeysError::NothingMatches { at, .. }
                 | KeysError::Image { at, .. }
                 | KeysError::Undeclared { at, .. }

@@ -154,6 +154,11 @@ impl Place<'_, '_> {
     }
 }
 
+/// Compiles an expression of the configuration, which is held against documents of many megabytes.
+fn expression(text: &str) -> Result<regex::Regex, regex::Error> {
+    regex::RegexBuilder::new(text).size_limit(1 << 18).build()
+}
+
 /// Checks that every name that is used is declared, and that no two boxes would write one tag.
 fn check_names(
     project: &Project,

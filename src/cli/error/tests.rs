@@ -4,7 +4,7 @@ use super::*;
 use crate::adapter::git::{Refused, Unread};
 use crate::config::ConfigError;
 use crate::exec::{Beyond, NoRoom};
-use crate::inputs::At;
+use crate::inputs::{At, DockerfileSource};
 use crate::model::{ArchiveError, Digest, Repository, SetName, Tag};
 use crate::plan::Refusal;
 use crate::port::{ContextError, RemoteError};
@@ -22,7 +22,7 @@ fn repository() -> Repository {
 }
 
 fn at() -> At {
-    At { file: "Dockerfile".to_owned(), line: 3, column: 1, text: text() }
+    DockerfileSource::new("Dockerfile", b"\n\nx").unwrap().at(2)
 }
 
 fn config(hint: Option<&str>) -> ConfigError {

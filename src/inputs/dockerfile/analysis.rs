@@ -1,6 +1,7 @@
 //! Puts the parts together: from a Dockerfile and a box's settings to what the box depends on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::canonical;
 use super::error::DockerfileError;
@@ -116,7 +117,8 @@ pub fn analyse(source: &DockerfileSource, inputs: &BoxInputs) -> Result<Analysis
     let idle = stages.stages.iter().zip(ends).enumerate().filter(|(index, _)| !reachable.contains(index));
     let idle = idle.map(|(_, (stage, end))| Idle { span: stage.from.start..end, name: stage.name.clone() });
     let idle = idle.collect();
-    let scope = walk.scopes.get(&target).cloned().unwrap_or_else(|| Scope::new(true));
+    let scope = walk.scopes.get(&target).cloned();
+    let scope = scope.unwrap_or_else(|| Arc::new(Scope::new(true, &globals.budget)));
     let handed = Handed::new(source, escape, &stages.stages[target].body, &scope);
     // What it could not be read by is an error of this box, not of those that stand on it.
     handed.copies()?;

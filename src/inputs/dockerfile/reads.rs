@@ -9,6 +9,12 @@ use super::source::{At, DockerfileSource};
 use super::unknown;
 use crate::inputs::golang;
 
+/// How many sources are told apart, and how many with wildcards: each is held against each file.
+const SOURCES: usize = 10_000;
+const GLOBS: usize = 1_000;
+/// The longest path that a system has.
+const PATH: usize = 4096;
+
 /// What the reachable stages can read from the context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reads {
@@ -56,6 +62,11 @@ impl Collector {
     pub fn finish(mut self) -> Reads {
         self.sources.sort();
         self.sources.dedup_by(|a, b| a.path == b.path && a.glob == b.glob);
+        let globs = self.sources.iter().filter(|source| source.glob).count();
+        if self.sources.len() > SOURCES || globs > GLOBS {
+            let line = self.sources.first().map_or(1, |source| source.at.line);
+            self.whole(line, format!("it names more than {SOURCES} sources, or {GLOBS} with wildcards"));
+        }
         match self.whole {
             Some((reason, line)) => Reads::Whole { reason, line },
             None if self.sources.is_empty() => Reads::Nothing,
@@ -185,7 +196,9 @@ impl Collector {
             let plain: Vec<&str> = path.split('/').take_while(|part| !special(part)).collect();
             path = plain.join("/");
         }
-        if path.is_empty() {
+        if path.len() > PATH {
+            self.whole(line, format!("a source has more than {PATH} bytes"));
+        } else if path.is_empty() {
             self.whole(line, format!("{} reads the whole context", instruction.keyword));
         } else if glob && golang::glob(path.as_bytes(), b"").is_err() {
             return Err(format!("`{word}` is not a valid pattern"));

@@ -15,6 +15,9 @@ use super::unknown;
 /// How many stages a file may have. BuildKit has no limit; nobody has met it.
 const STAGES: usize = 2_500;
 
+/// How many instructions may run, those of triggers once for each stage that they run in.
+const RUN: usize = 200_000;
+
 /// A stage.
 #[derive(Debug)]
 pub(super) struct Stage {
@@ -208,16 +211,26 @@ impl Stages {
     pub fn reachable(&self, source: &DockerfileSource, target: usize) -> Result<Vec<usize>, DockerfileError> {
         let mut reached = vec![false; self.stages.len()];
         let mut queue = vec![target];
+        let mut run = 0;
         while let Some(index) = queue.pop() {
             if std::mem::replace(&mut reached[index], true) {
                 continue;
             }
+            run += self.effective(index).count();
+            if run > RUN {
+                let at = source.at(self.stages[index].from.start);
+                let reason =
+                    format!("with the ONBUILD triggers of its stages it has more than {RUN} instructions");
+                return Err(DockerfileError::Syntax { at, reason });
+            }
             if let Base::Stage(base) = self.stages[index].base {
                 queue.push(base);
             }
+            let mut reads_all = false;
             for instruction in self.effective(index) {
-                if unknown::part(source, instruction)?.is_some() {
+                if !reads_all && unknown::part(source, instruction)?.is_some() {
                     // It may read any stage that stands before.
+                    reads_all = true;
                     queue.extend((0..index).filter(|index| !reached[*index]));
                 }
                 for (_, base) in self.copies(source, instruction, index)? {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::analysis::{BoxInputs, Secret};
 use super::error::DockerfileError;
@@ -28,11 +29,13 @@ pub(super) struct Walk<'a> {
     stages: &'a Stages,
     escape: char,
     /// What each stage leaves.
-    pub scopes: BTreeMap<usize, Scope>,
+    pub scopes: BTreeMap<usize, Arc<Scope>>,
     /// Names that reachable stages declare or use from the global scope.
     pub names: BTreeSet<String>,
     pub reads: Collector,
     pub images: Vec<ImageUse>,
+    /// Where they stand.
+    named: BTreeSet<(usize, usize)>,
     pub secrets: BTreeMap<String, Secret>,
     pub ssh: BTreeMap<String, Secret>,
     pub needs: Vec<Need>,
@@ -60,6 +63,7 @@ impl<'a> Walk<'a> {
             names: BTreeSet::new(),
             reads: Collector::default(),
             images: Vec::new(),
+            named: BTreeSet::new(),
             secrets: BTreeMap::new(),
             ssh: BTreeMap::new(),
             needs: Vec::new(),
@@ -72,18 +76,21 @@ impl<'a> Walk<'a> {
         let stages = self.stages;
         let stage = &stages.stages[index];
         self.from(&stage.from, &stage.base)?;
+        let budget = &self.globals.budget;
         let mut scope = match &stage.base {
-            Base::Scratch => Scope::new(false),
-            Base::Stage(base) => self.scopes.get(base).map_or_else(|| Scope::new(true), Scope::inherited),
+            Base::Scratch => Scope::new(false, budget),
+            Base::Stage(base) => {
+                self.scopes.get(base).map_or_else(|| Scope::new(true, budget), Scope::inherited)
+            }
             Base::Context(name) => match self.inputs.parents.get(name) {
                 Some(handed) => {
-                    let mut scope = handed.scope.clone();
+                    let mut scope = handed.scope.within(budget);
                     self.triggers(name, handed, stage.from.line, &mut scope)?;
                     scope
                 }
-                None => Scope::new(true),
+                None => Scope::new(true, budget),
             },
-            Base::Outside(_) | Base::Unknown { .. } => Scope::new(true),
+            Base::Outside(_) | Base::Unknown { .. } => Scope::new(true, budget),
         };
         for instruction in stages.effective(index) {
             self.unknown(instruction)?;
@@ -94,7 +101,7 @@ impl<'a> Walk<'a> {
             needs::instruction(self.source, instruction, &mut self.needs);
             findings::instruction(instruction, self.escape, &mut self.findings);
         }
-        self.scopes.insert(index, scope);
+        self.scopes.insert(index, Arc::new(scope));
         Ok(())
     }
 
@@ -150,7 +157,7 @@ impl<'a> Walk<'a> {
         let span = instruction.logical.span(&range);
         let found = ImageUse { origin, span, line, keyword: instruction.keyword };
         // A trigger is written once and can run in several stages.
-        if !self.images.contains(&found) {
+        if self.named.insert((found.span.start, found.span.end)) {
             self.images.push(found);
         }
         Ok(())
