@@ -263,6 +263,7 @@ fn keys(error: &KeysError) -> u8 {
         | KeysError::Directory { .. }
         | KeysError::Undeclared { .. }
         | KeysError::SecretSent { .. }
+        | KeysError::Git { .. }
         | KeysError::Trigger { .. }
         | KeysError::NothingMatches { .. } => exit::USAGE,
     }

@@ -132,7 +132,7 @@ fn options(keyed: &Keyed) -> Vec<(String, String)> {
 
 fn whole(keyed: &Keyed) -> Option<(&str, u32)> {
     match keyed.reads() {
-        Reads::Whole { reason, line } => Some((reason, *line)),
+        Reads::Whole { reason, line, .. } => Some((reason, *line)),
         Reads::Nothing | Reads::Some(_) => None,
     }
 }

@@ -201,7 +201,7 @@ fn keys_hint(error: &KeysError) -> Option<String> {
         {
             return None;
         }
-        KeysError::Context { source: ContextError::Io { .. } | ContextError::Special { .. }, .. } => {
+        KeysError::Context { source: ContextError::Io { .. }, .. } => {
             "make it readable, or leave it out of the context by .dockerignore"
         }
         KeysError::Unused { .. } => "declare it in a stage that the box uses, or take it out of `args`",
@@ -210,6 +210,9 @@ fn keys_hint(error: &KeysError) -> Option<String> {
             "run `boxwright lock` and commit boxwright.lock: every build then uses the same"
         }
         KeysError::SecretArgument { .. } => crate::config::SECRET_HINT,
+        KeysError::Git { .. } => {
+            "name `**/.git` in .dockerignore; or say that it is meant, by `allow = [\"git-directory\"]` of the box"
+        }
         KeysError::SecretSent { .. } => "list it in .dockerignore, or keep it outside the context",
         KeysError::Undeclared { name, what, id, .. } => return Some(declare(name, what, id)),
         KeysError::Trigger { .. } => {

@@ -41,6 +41,7 @@ mod steps;
 mod table;
 mod tally;
 mod terminal;
+mod undeclared;
 mod whole;
 
 use std::ffi::OsString;

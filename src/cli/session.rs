@@ -11,7 +11,7 @@ use super::buildlog::BuildLogs;
 use super::ci::{Ci, Trust};
 use super::error::CliError;
 use super::terminal::{NOTE, Terminal, paint};
-use super::{ci, findings, hosts, progress::Progress, sources};
+use super::{ci, findings, hosts, progress::Progress, sources, undeclared};
 
 pub use super::loaded::{Loaded, beside, from_workspace, load, load_at};
 
@@ -87,7 +87,9 @@ pub async fn compute_keys(
             Tree { context, root: &root, project: &project, lock: &lock, args: &args, sources: &sources };
         Ok::<_, CliError>(keys(on_disk, &specs, &registry)?)
     };
-    tokio::task::spawn_blocking(work).await.map_err(|_| CliError::CutOff)?
+    let boxes = tokio::task::spawn_blocking(work).await.map_err(|_| CliError::CutOff)??;
+    undeclared::lines(&boxes, &extra_args(global)).iter().for_each(|line| Terminal::new(global).warn(line));
+    Ok(boxes)
 }
 
 /// Computes the keys of the boxes that were asked for, and what differs from the commit.

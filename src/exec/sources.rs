@@ -14,7 +14,7 @@ use super::secrets;
 use crate::config::{BoxSpec, ContextSource};
 use crate::inputs::{Dockerignore, DockerignoreError, ImageOrigin, Selection, entries_digest};
 use crate::model::{Digest, Entry, RelPath};
-use crate::port::{Context, ContextError, ContextImage, Scan};
+use crate::port::{Context, ContextError, ContextImage, Scan, Special};
 
 /// What is left out of a directory besides what its own `.dockerignore` names.
 const NEVER: &[u8] = b"\n**/.git\n";
@@ -26,6 +26,7 @@ const NOWHERE: &str = "boxwright.invalid/context";
 pub(super) struct Directory {
     pub root: PathBuf,
     pub entries: Vec<Entry>,
+    pub special: Vec<Special>,
     pub digest: Digest,
 }
 
@@ -68,15 +69,12 @@ fn read(context: &dyn Context, root: &Path, path: &Path) -> Result<Directory, Di
     patterns.extend_from_slice(NEVER);
     let ignore = Dockerignore::parse(&file.display().to_string(), &patterns)?;
     let selection = Selection::whole(ignore);
-    let entries = match context.scan(path, &selection).map_err(failed)? {
-        Scan::Entries(entries) => entries,
-        Scan::Widen(path) => unreachable!("the whole is wide enough, but {path} asked for more"),
-    };
+    let Scan { entries, special } = context.scan(path, &selection).map_err(failed)?;
     if entries.is_empty() {
         return Err(DirectoryError::Empty { path: path.to_owned() });
     }
     let digest = entries_digest(&entries);
-    Ok(Directory { root: path.to_owned(), entries, digest })
+    Ok(Directory { root: path.to_owned(), entries, special, digest })
 }
 
 /// The working copies that some boxes use, by the name of what each stands in for.

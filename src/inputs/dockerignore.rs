@@ -101,6 +101,12 @@ impl Dockerignore {
         Ok(Self { patterns })
     }
 
+    /// Patterns as an instruction gives them; nothing if one of them cannot be used.
+    pub(super) fn of<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Option<Self> {
+        let patterns = texts.into_iter().map(|text| pattern(text.as_ref().as_bytes()));
+        Some(Self { patterns: patterns.collect::<Option<_>>()? })
+    }
+
     /// Whether it ignores nothing.
     pub(super) fn is_empty(&self) -> bool {
         self.patterns.is_empty()

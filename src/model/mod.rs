@@ -37,7 +37,7 @@ pub use converted::oci_form;
 pub use digest::{Digest, DigestError};
 pub use entry::{Entry, EntryKind, RelPath, RelPathError};
 pub use image::{ImageName, ImageNameError};
-pub use keep::{Keep, RefRule, Rules, Share, ShareError, version};
+pub use keep::{Keep, RefRule, Rules, Share, ShareError, may_hold, spelled, version};
 pub use key::{Generation, Key, KeyError, KeyHasher};
 pub use manifest::{
     Descriptor, Document, Image, Index, MANIFEST_LIMIT, ManifestError, MediaType, RawManifest,

@@ -14,6 +14,10 @@ pub trait Context: Send + Sync {
     /// if it is not there.
     fn read(&self, root: &Path, path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ContextError>;
 
+    /// Returns the target of the symbolic link at `path` below `root`; nothing if there is none, or if
+    /// a link leads there.
+    fn link(&self, root: &Path, path: &RelPath) -> Option<Box<[u8]>>;
+
     /// Returns the path without symbolic links in it; nothing if it leads nowhere.
     fn resolve(&self, path: &Path) -> Option<PathBuf>;
 }
@@ -24,7 +28,7 @@ pub trait ContextFilter: Sync {
     fn directory(&self, path: &RelPath) -> Visit;
 
     /// Decides on a file or a symbolic link.
-    fn leaf(&self, path: &RelPath, is_symlink: bool) -> Visit;
+    fn leaf(&self, path: &RelPath) -> Visit;
 }
 
 /// What to do with a path.
@@ -36,17 +40,24 @@ pub enum Visit {
     Pass,
     /// Neither it nor anything below it is.
     Prune,
-    /// The selection cannot be decided by this filter: stop, and scan with a wider one.
-    Widen,
 }
 
 /// The outcome of a scan.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scan {
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scan {
     /// All entries, sorted by path bytes.
-    Entries(Vec<Entry>),
-    /// The filter asked for a wider one at this path.
-    Widen(RelPath),
+    pub entries: Vec<Entry>,
+    /// What was taken and no context can hold, sorted by path bytes.
+    pub special: Vec<Special>,
+}
+
+/// Something that is no file, directory or symbolic link: left out, as docker leaves it out.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Special {
+    /// Where it stands.
+    pub path: RelPath,
+    /// `FIFO`, `socket` or `device`.
+    pub kind: &'static str,
 }
 
 /// Why a context cannot be read.
@@ -61,14 +72,6 @@ pub enum ContextError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
-    },
-    /// Something that no build can read.
-    #[error("`{path}` is a {kind}; a build context holds files, directories and symbolic links only")]
-    Special {
-        /// Where it stands.
-        path: PathBuf,
-        /// `FIFO`, `socket` or `device`.
-        kind: &'static str,
     },
     /// A link leads it out of what may be read.
     #[error("`{path}` leads out of `{root}`")]

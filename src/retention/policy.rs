@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
 
-use crate::model::{Keep, Rules, SetName, SetRecord, Tag, Timestamp, version};
+use crate::model::{Keep, Rules, SetName, SetRecord, Tag, Timestamp, may_hold, spelled, version};
 
 /// What is kept of the tags that a channel's pattern matches.
 #[derive(Debug, Clone)]
@@ -213,6 +213,10 @@ fn versions(tag: &Tag, rules: &Rules, _: &Refs) -> Said {
     };
     // A range does not hold previews, which says nothing about how old they are.
     let plain = semver::Version { pre: semver::Prerelease::EMPTY, ..version.clone() };
+    let spelled = spelled(tag);
+    if spelled < 3 && may_hold(range, &plain, spelled) {
+        return Some(Ok(format!("it moves along with versions of which some may be {range}")));
+    }
     Some(if range.matches(&version) || range.matches(&plain) {
         Ok(format!("version {version} is {range}"))
     } else {
@@ -434,6 +438,26 @@ mod tests {
             &sets,
             &["odd.1", "v1.4.0.1", "v1.4.1-rc.1.1", "v2.0.1"],
         );
+        // A tag that moves along stays while the range may hold a version that it covers.
+        for (range, expect) in [
+            (">=1.4", &["1.6.1", "r1.4-rc.1.1", "v1.1", "v2.1"][..]),
+            (">=1.5", &["1.6.1", "v1.1", "v2.1"]),
+            (">=1.7.2", &["v1.1", "v2.1"]),
+            (">1", &["v2.1"]),
+            (">=2", &["v2.1"]),
+            (">=1.6.3, <1.6.5", &["1.6.1", "v1.1"]),
+            ("<1", &["v0.1"]),
+            ("=1.4.0-rc.1", &["r1.4-rc.1.1", "v1.1"]),
+            ("~1.3.9", &["v1.1"]),
+            ("0.*", &["v0.1"]),
+        ] {
+            let sets: Vec<SetRecord> = ["v0", "v1", "1.6", "v2", "r1.4-rc.1"]
+                .iter()
+                .map(|tag| SetRecord::of_image(tag, 1, 10, tag))
+                .collect();
+            let rules = Rules { versions: Some(range.parse().unwrap()), ..Rules::default() };
+            check(rules, &sets, expect);
+        }
         let tags = Some(regex::Regex::new("^(?:v1.*)$").unwrap());
         check(Rules { tags, ..Rules::default() }, &sets, &["v1.3.9.1", "v1.4.0.1", "v1.4.1-rc.1.1"]);
     }

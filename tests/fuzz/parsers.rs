@@ -10,7 +10,8 @@ use boxwright::adapter::embedded::Store;
 use boxwright::cli::{Trust, detect};
 use boxwright::config::{self, Lock, PinFormat, extract, parse_hosts};
 use boxwright::inputs::{
-    BoxInputs, DockerfileSource, Dockerignore, InputManifest, Selection, analyse, diff, outline, rewrite,
+    BoxInputs, DockerfileSource, Dockerignore, InputManifest, Links, Selection, analyse, diff, outline,
+    rewrite,
 };
 use boxwright::model::{
     BLOCK, ContentTag, Digest, ImageName, Key, Lease, Marker, MediaType, Platform, RawManifest, Record,
@@ -57,11 +58,13 @@ pub fn dockerfile(bytes: &[u8]) -> bool {
             }
         };
         accepted = true;
-        let selection = Selection::new(&analysis.reads, Dockerignore::default());
+        let mut link = |path: &[u8]| path.starts_with(b"s").then(|| b"../a*/..".to_vec().into());
+        let mut links = Links::new(&mut link);
+        let selection = Selection::new(&analysis.reads, Dockerignore::default(), &mut links);
         for path in ["a", "src/main.rs", "a/b/c"] {
             let path = RelPath::new(path.as_bytes()).unwrap();
             selection.directory(&path);
-            selection.leaf(&path, true);
+            selection.leaf(&path);
         }
         // Nothing to replace leaves the text as it was, where the box needs all its stages; a
         // digest for all is read as a digest.

@@ -158,13 +158,14 @@ fn a_stranger_s_build_has_neither_the_host_s_network_nor_a_frontend() {
     refused("the host's network");
     Who::Us.call(&world, &["build", "--local"]).good();
     world.write("boxwright.toml", &plain);
-    world.replace("Dockerfile", "FROM", "# syntax=evil.example.org/frontend\nFROM");
-    refused("the frontend `evil.example.org/frontend`");
+    let frontend = format!("evil.example.org/frontend@sha256:{}", "e".repeat(64));
+    world.replace("Dockerfile", "FROM", &format!("# syntax={frontend}\nFROM"));
+    refused("the frontend `evil.example.org/frontend");
     // By an argument, too.
-    world.replace("Dockerfile", "# syntax=evil.example.org/frontend\n", "");
-    let argument = "[box.only]\nargs = { BUILDKIT_SYNTAX = \"evil.example.org/frontend\" }";
-    world.write("boxwright.toml", &plain.replace("[box.only]", argument));
-    refused("the frontend `evil.example.org/frontend`");
+    world.replace("Dockerfile", &format!("# syntax={frontend}\n"), "");
+    let argument = format!("[box.only]\nargs = {{ BUILDKIT_SYNTAX = \"{frontend}\" }}");
+    world.write("boxwright.toml", &plain.replace("[box.only]", &argument));
+    refused("the frontend `evil.example.org/frontend");
 }
 
 /// Everything below a directory that somebody else could open, or that is a way out of it.

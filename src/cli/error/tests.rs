@@ -113,15 +113,18 @@ fn keys_and_the_lock() {
     check(KeysError::NoDockerfile { name: name(), path: file() }, 2, "says where it is");
     check(KeysError::NoContext { name: name(), path: file() }, 2, "from boxwright.toml");
     check(KeysError::Outside { name: name(), path: file(), root: file() }, 2, "in or below the directory");
-    check(KeysError::NothingMatches { name: name(), at: at(), pattern: text() }, 2, ".dockerignore excludes");
+    check(
+        KeysError::NothingMatches { name: name(), at: at(), pattern: text(), leads: None },
+        2,
+        ".dockerignore excludes",
+    );
     check(read(io::ErrorKind::PermissionDenied), 1, "leave it out of the context");
     check(read(io::ErrorKind::NotFound), 1, "");
-    let special = ContextError::Special { path: "x".into(), kind: "FIFO" };
-    check(KeysError::Context { name: name(), source: special }, 1, "leave it out of the context");
     check(KeysError::PinFile { pin: name(), source: config(None) }, 2, "relative to boxwright.toml");
     check(KeysError::PinValue { pin: name(), source: config(None) }, 2, "");
     check(KeysError::NotLocked { what: text() }, 2, "run `boxwright lock`");
     check(KeysError::Unused { name: name(), file: text(), args: vec![text()] }, 2, "take it out of `args`");
+    check(KeysError::Git { name: name(), paths: vec![text()] }, 2, "git-directory");
     check(KeysError::SecretSent { name: name(), id: id(), path: file() }, 2, "list it in .dockerignore");
     check(
         KeysError::Undeclared { name: name(), at: at(), what, id: id() },

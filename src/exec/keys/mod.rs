@@ -1,6 +1,7 @@
 //! From a project on disk to the keys of its boxes. Works offline.
 
 mod error;
+pub(super) mod git;
 mod keyed;
 mod scan;
 
@@ -13,11 +14,11 @@ use super::sources::{self, Directory, DirectoryError, Local, joined};
 use crate::config::{BoxSpec, ContextSource, Lock, Project};
 use crate::inputs::{
     Analysis, BoxInputs, BuildOptions, DockerfileSource, Dockerignore, FindingKind, Handed, ImageOrigin,
-    InputManifest, analyse, is_secret,
+    InputManifest, Reads, analyse, is_secret,
 };
 use crate::model::{ContentTag, Digest, Entry, Generation, ImageName, Key, Repository};
 use crate::plan::Wanted;
-use crate::port::Context;
+use crate::port::{Context, Scan};
 
 pub use error::KeysError;
 pub use keyed::Keyed;
@@ -157,18 +158,26 @@ impl Tree<'_> {
     fn key(
         &self,
         prepared: Prepared<'_>,
-        entries: Vec<Entry>,
+        scan: Scan,
         pins: &BTreeMap<String, String>,
         local: &Local,
         registry: &str,
         done: &[Keyed],
     ) -> Result<Keyed, KeysError> {
         let Prepared { spec, source, analysis, dockerfile, directories, outside, root, .. } = prepared;
+        let Scan { entries, mut special } = scan;
+        special.extend(directories.values().flat_map(|directory| directory.special.iter().cloned()));
         let name = || spec.name.clone();
         let named =
             |(name, (image, digest)): (&String, &(ImageName, Digest))| (name.clone(), image.at(digest));
         let images: BTreeMap<String, String> = outside.iter().map(named).collect();
         secrets::outside_context(self.context, spec, self.root, &root, &entries)?;
+        let is_meant = spec.allow.contains(&FindingKind::GitDirectory);
+        let is_named = !matches!(analysis.reads, Reads::Whole { named: false, .. });
+        let paths = git::repositories(&entries);
+        if !is_meant && is_named && !paths.is_empty() {
+            return Err(KeysError::Git { name: name(), paths });
+        }
         let parents: BTreeMap<String, Key> = spec
             .parents()
             .filter_map(|parent| done.iter().find(|done| done.wanted.name == parent))
@@ -195,6 +204,7 @@ impl Tree<'_> {
             root,
             dockerfile,
             directories,
+            special,
             local,
         })
     }
@@ -327,6 +337,11 @@ pub(super) fn outside(
             })?,
         };
         images.insert(name.to_owned(), image);
+    }
+    if let Some(frontend) = &analysis.frontend {
+        let at = || source.at(frontend.span.as_ref().map_or(0, |span| span.start));
+        let bad = |why| KeysError::Image { name: spec.name.clone(), at: at(), why };
+        images.insert(frontend.name.clone(), frontend.name.parse().map_err(bad)?);
     }
     Ok(images)
 }

@@ -32,13 +32,13 @@ mod triggers;
 mod unknown;
 mod walk;
 
-pub use analysis::{Analysis, BoxInputs, Secret, analyse, is_docker_frontend};
+pub use analysis::{Analysis, BoxInputs, Frontend, Secret, analyse, is_docker_frontend};
 pub use error::DockerfileError;
 pub use findings::{Finding, FindingKind, is_secret};
 pub use images::{Idle, ImageOrigin, ImageUse, RewriteError, rewrite};
 pub use needs::{Need, NeedKind};
 pub use outline::{StageBase, StageOutline, outline};
-pub use reads::{Reads, Source};
+pub use reads::{Reads, Shape, Source};
 pub use source::{At, DockerfileSource};
 pub use steps::step_at;
 pub use triggers::Handed;

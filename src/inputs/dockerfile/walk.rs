@@ -178,7 +178,20 @@ impl<'a> Walk<'a> {
             self.image(instruction, range, &base)?;
         }
         self.reads.add(self.source, instruction, scope, self.escape)?;
+        self.caches(instruction)?;
         self.mounts(self.source, instruction)
+    }
+
+    /// Remarks on the caches that an instruction mounts.
+    fn caches(&mut self, instruction: &Instruction) -> Result<(), DockerfileError> {
+        for flag in instruction.flags.iter().filter(|flag| flag.name == "mount") {
+            let mount = mount::read(self.source, instruction, flag)?;
+            if let (Kind::Cache, Some(text)) = (mount.kind, mount.id.or(mount.target)) {
+                let (kind, line) = (FindingKind::CacheMount, instruction.line);
+                self.findings.push(Finding { kind, line, text });
+            }
+        }
+        Ok(())
     }
 
     /// Collects the secrets and agents that an instruction mounts.
@@ -257,8 +270,8 @@ impl<'a> Walk<'a> {
         given.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
-    /// The given arguments that nothing declares.
-    pub fn unused(&self) -> Vec<String> {
+    /// The names that some stage or the file declares.
+    pub fn declared(&self) -> BTreeSet<String> {
         let mut declared: BTreeSet<String> =
             self.globals.declared.iter().map(|declared| declared.name.clone()).collect();
         let own = self.stages.stages.iter().flat_map(|stage| &stage.body);
@@ -270,6 +283,11 @@ impl<'a> Walk<'a> {
                 declared.extend(names.into_iter().map(|(name, _)| name));
             }
         }
+        declared
+    }
+
+    /// The given arguments that nothing declares.
+    pub fn unused(&self, declared: &BTreeSet<String>) -> Vec<String> {
         let known = |name: &str| {
             declared.contains(name)
                 || globals::is_proxy(name)
