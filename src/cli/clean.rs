@@ -321,6 +321,7 @@ mod tests {
             marked: Timestamp::default(),
             reason: "condemned".to_owned(),
             goes: Goes::Image,
+            key: None,
             needs: Default::default(),
         };
         let clean = crate::retention::Clean { delete: vec![doomed], ..Default::default() };

@@ -143,9 +143,10 @@ impl CliError {
                     CopyError::Manifest(_) | CopyError::TooDeep { .. } => exit::UNREACHABLE,
                     CopyError::Contended { .. } => exit::REFUSED,
                 },
-                PromoteError::Refused(_) | PromoteError::ReadOnly | PromoteError::Conflict { .. } => {
-                    exit::REFUSED
-                }
+                PromoteError::Refused(_)
+                | PromoteError::ReadOnly
+                | PromoteError::Going { .. }
+                | PromoteError::Conflict { .. } => exit::REFUSED,
                 PromoteError::Partly { .. } => exit::PARTLY,
                 PromoteError::Interrupted { .. } => exit::INTERRUPTED,
             },

@@ -61,6 +61,9 @@ impl CliError {
             Self::Engine(EngineError::Unreachable { .. }) => {
                 "is the engine running, and may you use its socket? `docker version` tells; DOCKER_HOST names another one"
             }
+            Self::Promote(PromoteError::Going { .. }) => {
+                "run the command again when clean has ended: what it left can be promoted"
+            }
             Self::Promote(PromoteError::Missing { .. }) => "run `boxwright build` on this revision first",
             Self::Promote(
                 PromoteError::Partly { .. } | PromoteError::Interrupted { .. } | PromoteError::Copy { .. },

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::build::release;
 use super::event::Emit;
-use super::ledger::LedgerError;
+use super::ledger::{Ledger, LedgerError};
 use super::sweep::Sweep;
 use super::undo::undo;
 use super::{Ports, Setting};
@@ -175,6 +176,13 @@ pub async fn clean(
         };
         sweeper = sweeper.observe(saw);
     };
+    let ledger = Ledger::new(ports.registry, &setting.ledger);
+    tokio::select! {
+        biased;
+        () = release(ledger, &sweep.claims, emit) => {}
+        // A claim that stays keeps promotions back, but only for as long as it lasts.
+        () = async { cancel.cancelled().await; tokio::time::sleep(PATIENCE / 3).await } => {}
+    }
     let mut deletions = sweeper.deletions().to_vec();
     for image in undo(ports.registry, &sweep.gone, &sweep.stays, emit).await {
         if let Some(deletion) = deletions.get_mut(image) {

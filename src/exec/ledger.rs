@@ -6,8 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 
+use super::Setting;
 use crate::model::{
-    Digest, EMPTY_BLOB, Key, Lease, RawManifest, Record, RecordError, RecordTag, Repository, RunId,
+    Digest, EMPTY_BLOB, Key, Lease, Purpose, RawManifest, Record, RecordError, RecordTag, Repository,
     RunRecord, Span, Tag, Timestamp, chain, throwaway,
 };
 use crate::port::{Clock, Deleted, Deleting, Failure, Reference, Registry, RegistryError};
@@ -82,6 +83,12 @@ impl Leased {
 }
 
 impl Held {
+    /// Returns `other` if it is this lease, written anew.
+    pub(super) fn replaced_by(self, other: &Self) -> Self {
+        let name = |held: &Self| (held.lease.expiry, held.lease.nonce.clone());
+        if name(&self) == name(other) { other.clone() } else { self }
+    }
+
     /// Tells whether too little of it is left for a visible write.
     pub fn is_short(&self, clock: &dyn Clock) -> bool {
         crate::retention::is_short(self.left(clock), self.span)
@@ -298,21 +305,44 @@ impl<'a> Ledger<'a> {
         Ok(self.registry.head(self.repository, &tag.clone().into()).await?)
     }
 
-    /// Takes a lease on `keys` for `span`. When this fails no lease is left behind, as far as
-    /// the registry lets us.
+    /// Takes a lease on `keys` for as long as the run's leases last. When this fails no lease is
+    /// left behind, as far as the registry lets us.
     pub async fn lease(
         &self,
-        run: &RunId,
-        attempt: u32,
+        setting: &Setting,
+        purpose: Purpose,
         keys: Vec<Key>,
-        span: Span,
         clock: &dyn Clock,
     ) -> Result<Leased, LedgerError> {
+        let Setting { run, attempt, .. } = setting;
+        let lease = Lease {
+            taken: Timestamp::default(),
+            expiry: Timestamp::default(),
+            run: run.clone(),
+            attempt: *attempt,
+            nonce: Lease::nonce(&nonce(), &keys, purpose),
+            keys,
+            purpose,
+            turn: purpose.is_building().then_some(0),
+        };
+        self.take(lease, setting.lease, clock).await
+    }
+
+    /// Takes a lease again, with its name and place, for as long from now.
+    pub async fn renew(
+        &self,
+        setting: &Setting,
+        lease: &Lease,
+        clock: &dyn Clock,
+    ) -> Result<Leased, LedgerError> {
+        self.take(lease.clone(), setting.lease, clock).await
+    }
+
+    async fn take(&self, lease: Lease, span: Span, clock: &dyn Clock) -> Result<Leased, LedgerError> {
         let asked = clock.elapsed();
         let now = self.now().await?;
         let taken = clock.elapsed();
-        let nonce = Lease::nonce(&nonce(), &keys);
-        let lease = Lease { taken: now, expiry: now.after(span), run: run.clone(), attempt, nonce, keys };
+        let lease = Lease { taken: now, expiry: now.after(span), ..lease };
         let tag = lease.tag().map_err(|error| self.bad_tag("lease", error))?;
         let manifest = lease.to_manifest();
         let written = match self.put(&tag, &manifest).await {
@@ -330,20 +360,43 @@ impl<'a> Ledger<'a> {
         Ok(Leased::Held(Held { lease, digest, asked, taken, span }))
     }
 
+    /// Writes a lease anew with its turn, under its tag: at no moment it is not there.
+    pub(super) async fn take_turn(&self, held: &Held, turn: u32) -> Result<Held, LedgerError> {
+        let lease = Lease { turn: Some(turn), ..held.lease.clone() };
+        let tag = lease.tag().map_err(|error| self.bad_tag("lease", error))?;
+        let digest = self.write(&tag, &lease).await?;
+        Ok(Held { lease, digest, ..held.clone() })
+    }
+
     /// Reads all leases that are live at `now`, for whoever wants to know whom to wait for.
     /// One that cannot be read, a newer boxwright's perhaps, is nobody to wait for.
     pub async fn live_leases(&self, now: Timestamp) -> Result<Vec<Lease>, LedgerError> {
         let is_live = |record: &RecordTag| matches!(record, RecordTag::Lease { expiry, .. } if crate::retention::is_live(*expiry, now));
         let records = self.list().await?.into_iter();
         let tags = records.filter(|(record, _)| is_live(record)).map(|(_, tag)| tag);
-        let looks = self.look_at::<Lease>(tags.collect()).await?.into_iter();
+        self.readable(tags.collect()).await
+    }
+
+    /// Reads those of these records that are there and can be read.
+    pub(super) async fn readable<R: Record>(&self, tags: Vec<Tag>) -> Result<Vec<R>, LedgerError> {
+        let looks = self.look_at::<R>(tags).await?.into_iter();
         Ok(looks
             .filter_map(|(_, look)| match look {
-                Found::Stands(lease) => Some(lease.record),
-                // One that has vanished was given up.
+                Found::Stands(stood) => Some(stood.record),
+                // One that has vanished was given up, or forgotten.
                 Found::Unreadable { .. } | Found::Vanished => None,
             })
             .collect())
+    }
+
+    /// Reads what sweeps have claimed, of the leases in a list of the ledger.
+    pub(super) async fn claims(&self, listed: &BTreeMap<RecordTag, Tag>) -> Result<Vec<Lease>, LedgerError> {
+        let now = self.now().await?;
+        let may_claim = |record: &RecordTag| matches!(record, RecordTag::Lease { expiry, .. } if *expiry > now && expiry.since(now) <= crate::retention::CLAIM);
+        let tags = listed.iter().filter(|(record, _)| may_claim(record)).map(|(_, tag)| tag.clone());
+        let mut leases = self.readable::<Lease>(tags.collect()).await?;
+        leases.retain(|lease| lease.purpose == Purpose::Cleaning);
+        Ok(leases)
     }
 
     /// Tells whether the job that took a lease has ended, by its run's record.

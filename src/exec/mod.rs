@@ -33,6 +33,7 @@ mod pins;
 mod probe;
 mod promote;
 mod protect;
+mod queue;
 mod reasons;
 mod rebuild;
 mod redact;

@@ -68,6 +68,16 @@ pub enum PromoteError {
         /// Why the first of them is not there.
         why: String,
     },
+    /// A sweep is about to delete an image of the set.
+    #[error("{name} cannot be promoted: clean is about to delete {digest}, and may be until {until}")]
+    Going {
+        /// The box.
+        name: String,
+        /// Its image.
+        digest: Digest,
+        /// When it must have ended.
+        until: String,
+    },
     /// There is no promotion to take.
     #[error("{name}: {why}")]
     NoSet {

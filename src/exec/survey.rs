@@ -14,8 +14,8 @@ use super::closure::{AT_ONCE, Reader, Wanted};
 use super::event::{Emit, Event};
 use super::ledger::{Found, Ledger, Records, Stood};
 use crate::model::{
-    ContentTag, Digest, Key, Lease, Part, PlanRecord, Record, RecordTag, Repository, SetRecord, Span, Tag,
-    Timestamp,
+    ContentTag, Digest, Key, Lease, Part, PlanRecord, Purpose, Record, RecordTag, Repository, SetRecord,
+    Span, Tag, Timestamp,
 };
 use crate::port::Registry;
 use crate::retention::{
@@ -290,7 +290,10 @@ impl Survey<'_> {
             _ => Until::Forgotten,
         };
         let leases = self.keeping::<Lease>(tags, expiry, unreadable).await?;
-        Ok(leases.into_iter().flat_map(|lease| lease.record.keys).collect())
+        // A sweep's claim keeps nothing.
+        let leases = leases.into_iter().map(|stood| stood.record);
+        let keeping = leases.filter(|lease| lease.purpose != Purpose::Cleaning);
+        Ok(keeping.flat_map(|lease| lease.keys).collect())
     }
 
     /// Reads records that let something go, each only what the look finds to be so as well. One

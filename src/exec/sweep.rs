@@ -4,18 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::clean::{CleanError, CleanOptions};
 use super::event::{Emit, Event};
-use super::ledger::{Found, Ledger};
+use super::ledger::{Found, Held, Ledger};
 use super::marker::mark;
 use super::old;
 use super::survey::{Leases, Survey};
 use super::undo::Gone;
 use super::within::{moved, within};
 use super::{Ports, Setting};
-use crate::model::{Ending, Lease, Marked, Marker, Record, RecordTag, Span, Tag, Timestamp};
+use crate::model::{Ending, Key, Lease, Marked, Marker, Purpose, Record, RecordTag, Span, Tag, Timestamp};
 use crate::port::{Deleted, Reference, Registry};
 use crate::retention::{
-    Answer, Clean, Doomed, Goes, Policy, SweepAction, SweepSaw, UNKEPT, decide, has_ended,
+    Answer, CLAIM, Clean, Doomed, Goes, Policy, SweepAction, SweepSaw, UNKEPT, decide, has_ended,
 };
+
+/// Keys that one record claims.
+const CLAIMED: usize = 10_000;
 
 /// Carries out a sweep's actions.
 pub(super) struct Sweep<'a> {
@@ -23,6 +26,9 @@ pub(super) struct Sweep<'a> {
     ledger: Ledger<'a>,
     options: &'a CleanOptions,
     emit: Emit<'a>,
+    setting: &'a Setting,
+    /// What was claimed, in its leases.
+    pub claims: Vec<Held>,
     /// The look that is under way, or was the last.
     pub look: Option<Look>,
     /// How many leases that had ended were removed.
@@ -53,6 +59,8 @@ impl<'a> Sweep<'a> {
             ledger: Ledger::new(ports.registry, &setting.ledger),
             options,
             emit,
+            setting,
+            claims: Vec::new(),
             look: None,
             expired: 0,
             records: 0,
@@ -78,6 +86,7 @@ impl<'a> Sweep<'a> {
         }
         let done = match *action {
             SweepAction::Clock => return SweepSaw::Clock(self.ports.clock.elapsed()),
+            SweepAction::Claim => self.claim(clean).await.map(|()| SweepSaw::Done),
             SweepAction::Leases => self.leases().await.map(|()| SweepSaw::Done),
             SweepAction::Wait => {
                 tokio::time::sleep(self.options.settle.duration()).await;
@@ -105,6 +114,18 @@ impl<'a> Sweep<'a> {
             self.error = Some(error);
             saw
         })
+    }
+
+    /// Says what is about to go, so that nobody promotes it any more.
+    async fn claim(&mut self, clean: &Clean) -> Result<(), CleanError> {
+        let keys: BTreeSet<&Key> = clean.delete.iter().filter_map(|doomed| doomed.key.as_ref()).collect();
+        let keys: Vec<Key> = keys.into_iter().cloned().collect();
+        let setting = Setting { lease: CLAIM, ..self.setting.clone() };
+        for some in keys.chunks(CLAIMED) {
+            let lease = self.ledger.lease(&setting, Purpose::Cleaning, some.to_vec(), self.ports.clock);
+            self.claims.push(lease.await?.held()?);
+        }
+        Ok(())
     }
 
     async fn leases(&mut self) -> Result<(), CleanError> {

@@ -153,6 +153,58 @@ pub struct Lease {
     pub nonce: String,
     /// The keys it covers.
     pub keys: Vec<Key>,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Purpose::is_building")]
+    pub purpose: Purpose,
+    /// Where the run stands among those that build the same keys; 0 until it has asked who else
+    /// does. Leases of older programs have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<u32>,
+}
+
+/// What a lease is for. It keeps its keys whatever it is for, but for a sweep's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Its run may build its keys; so may one whose purpose is not understood.
+    #[default]
+    Building,
+    /// Its run used what stands, and builds nothing more.
+    Using,
+    /// A promotion is under way.
+    Promoting,
+    /// A sweep is about to delete what stands under its keys. It keeps nothing.
+    Cleaning,
+}
+
+impl Purpose {
+    const WORDS: [(Self, &str); 4] = [
+        (Self::Building, "building"),
+        (Self::Using, "using"),
+        (Self::Promoting, "promoting"),
+        (Self::Cleaning, "cleaning"),
+    ];
+
+    /// Tells whether it is that of a run that may build.
+    pub fn is_building(&self) -> bool {
+        *self == Self::Building
+    }
+}
+
+impl Serialize for Purpose {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let word = Self::WORDS.iter().find(|(purpose, _)| purpose == self).map(|(_, word)| *word);
+        serializer.serialize_str(word.unwrap_or("building"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Purpose {
+    /// Whatever is not one of the words is a newer program's, of which the most is assumed: that
+    /// it keeps, and that it builds.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        let found = Self::WORDS.iter().find(|(_, word)| value.as_str() == Some(word));
+        Ok(found.map_or(Self::Building, |(purpose, _)| *purpose))
+    }
 }
 
 impl Record for Lease {
@@ -165,9 +217,9 @@ impl Record for Lease {
 
     fn is_unaltered(&self) -> bool {
         match (self.nonce.len() == BOUND).then(|| self.nonce.get(..RANDOM)).flatten() {
-            Some(random) => self.nonce == Self::nonce(random, &self.keys),
+            Some(random) => self.nonce == Self::nonce(random, &self.keys, self.purpose),
             // One of a version that bound nothing, or a claim that was made by hand.
-            None => true,
+            None => self.purpose != Purpose::Cleaning,
         }
     }
 }
@@ -184,12 +236,16 @@ impl Lease {
     }
 
     /// Makes the nonce of a lease on `keys` from eight random digits. It stands in the tag, which
-    /// nobody can change: whoever overwrites the record with one of fewer keys is found out.
-    pub fn nonce(random: &str, keys: &[Key]) -> String {
+    /// nobody can change: whoever overwrites the record with one of fewer keys, or with a sweep's
+    /// claim, is found out.
+    pub fn nonce(random: &str, keys: &[Key], purpose: Purpose) -> String {
         let mut text = random.to_owned();
         for key in keys {
             text.push('\n');
             text.push_str(key.as_str());
+        }
+        if purpose == Purpose::Cleaning {
+            text.push_str("\ncleaning");
         }
         let hash = Digest::of(text.as_bytes());
         format!("{random}{}", hash.hex().get(..BOUND - RANDOM).unwrap_or_default())

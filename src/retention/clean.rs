@@ -312,7 +312,7 @@ impl<'a> Sorting<'a> {
             Goes::Part => format!("part of {}; {condemned}", seen.tag),
             Goes::Image | Goes::Tag => condemned,
         };
-        Doomed { seen, marked: marker.marked, reason, goes, needs }
+        Doomed { seen, marked: marker.marked, reason, goes, key: Some(marker.key.clone()), needs }
     }
 }
 

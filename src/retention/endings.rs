@@ -129,6 +129,7 @@ impl Endings {
                 marked: ending.marked,
                 reason: format!("{}; announced {}", judged.reason, ending.marked.human()),
                 goes: Goes::Tag,
+                key: None,
                 needs: std::collections::BTreeSet::new(),
             });
         }

@@ -16,7 +16,7 @@ mod sweep;
 pub use clean::{candidates, decide};
 pub use endings::is_over;
 pub use job::{Job, JobAction, JobEnd, JobSaw, Judged, Stands, pause};
-pub use lease::{LONGEST, MARGIN, goes_first, has_ended, is_live, is_short};
+pub use lease::{CLAIM, LONGEST, MARGIN, goes_before, has_ended, is_live, is_short, rivals, turn_behind};
 pub use observed::{
     Action, Clean, Condemned, Doomed, Goes, Held, Kept, Node, Observed, Policy, Seen, UNKEPT, Unreadable,
     Until, What,

@@ -229,6 +229,8 @@ pub struct Doomed {
     pub reason: String,
     /// What of it goes.
     pub goes: Goes,
+    /// The key whose image it is, or was a part of; nothing for a tag that goes alone.
+    pub key: Option<Key>,
     /// What must not be deleted before it is gone.
     pub needs: BTreeSet<Digest>,
 }

@@ -183,6 +183,8 @@ pub fn record() -> Vec<Vec<u8>> {
                 attempt: 1,
                 nonce: "n".to_owned(),
                 keys: vec![key.clone()],
+                purpose: Default::default(),
+                turn: Some(1),
             }
             .to_manifest(),
         ),

@@ -20,7 +20,7 @@ fn chain() -> Config {
 }
 
 /// The states of each world: a change of the protocol, or of what is looked at, moves them.
-const STATES: [(&str, usize); 27] = [
+const STATES: [(&str, usize); 30] = [
     ("1 run, 1 sweeper", 24_234),
     ("1 run, 1 sweeper, a crash", 31_336),
     ("2 runs of nothing", 58_905),
@@ -43,6 +43,9 @@ const STATES: [(&str, usize); 27] = [
     ("foreign tag", 41),
     ("a stranger moves a content tag", 69),
     ("requests of a sweeper fail", 8_421),
+    ("a rollback to what is condemned", 0),
+    ("a rollback to what is condemned, late", 0),
+    ("a rollback to what is kept", 0),
     ("an index and its child", 658_736),
     ("an index, its child shared, 2 sweepers", 77_838),
     ("an image and its signature", 4_809),
@@ -121,6 +124,9 @@ fn worlds() -> Vec<Config> {
         Config { name: "foreign tag", foreign: Some(0), ..one_box() },
         moved(),
         flaky(),
+        brought_back(),
+        brought_back_late(),
+        refreshed(),
         indexed(),
         shared(),
         signed(),
@@ -231,6 +237,53 @@ fn moved() -> Config {
     }
 }
 
+/// A promotion is brought back that no policy keeps any more: its images are condemned, and long
+/// enough ago. What main holds is another box's image of the same key's next inputs.
+fn brought_back() -> Config {
+    Config {
+        name: "a rollback to what is condemned",
+        boxes: 1,
+        keys: 2,
+        standing: vec![0, 1],
+        marked: vec![0],
+        history: vec![vec![0], vec![1]],
+        promoted: vec![1],
+        rollbacks: vec![vec![0]],
+        sweeps: vec![2],
+        leases: 1,
+        days: 1,
+        crashes: 1,
+        ..Config::default()
+    }
+}
+
+fn brought_back_late() -> Config {
+    Config {
+        name: "a rollback to what is condemned, late",
+        late: LEASES | TAGS | RECORDS,
+        sweeps: vec![1],
+        crashes: 0,
+        is_ending: false,
+        ..brought_back()
+    }
+}
+
+/// A parent and a child that were replaced, but are kept as the promotion before the last one.
+fn refreshed() -> Config {
+    Config {
+        name: "a rollback to what is kept",
+        boxes: 2,
+        keys: 4,
+        standing: vec![0, 1, 2, 3],
+        marked: vec![0, 1],
+        history: vec![vec![0, 1], vec![2, 3]],
+        promoted: vec![2, 3],
+        rollbacks: vec![vec![0, 1]],
+        kept: 2,
+        ..brought_back()
+    }
+}
+
 /// An index, with a child that has no tag.
 fn indexed() -> Config {
     Config {
@@ -314,6 +367,9 @@ fn variants() -> Vec<(Guard, Config, &'static str)> {
         (Guard::RetiredMarkers, same_bytes(), "I3"),
         (Guard::UnreadStops, flaky(), "I7"),
         (Guard::LeaseBeforePromotion, Config { crashes: 0, ..promoted() }, "I1"),
+        (Guard::ClaimBeforeDelete, brought_back(), "I1"),
+        (Guard::ClaimCheck, brought_back(), "I1"),
+        (Guard::ClaimWait, brought_back_late(), "I1"),
         (Guard::PlanFirst, promoted(), "P3"),
         (Guard::ClockBeforePlan, Config { crashes: 0, ..promoted() }, "I5"),
         (Guard::ExpectedOld, meddled(), "P1"),

@@ -20,6 +20,8 @@ pub struct Sweeping {
     leased: u8,
     early: Option<Box<Store>>,
     looks: u8,
+    /// How often it has still to wait for its claim to show.
+    spreads: u8,
     day: u8,
     /// Whether something could not be read in this run.
     is_unread: bool,
@@ -94,6 +96,7 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
     };
     let clean = sweep.clean();
     match sweep.next() {
+        SweepAction::Wait if config.late == 0 => {}
         SweepAction::Clock
         | SweepAction::Records
         | SweepAction::End(_)
@@ -101,6 +104,13 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
         | SweepAction::Announce(_)
         | SweepAction::Withdraw(_)
         | SweepAction::Settle(_) => {}
+        SweepAction::Claim => {
+            let keys = sweep.claims().iter().fold(0, |keys, key| keys | 1 << NAMES.key_of(key));
+            let mut next = observe(state, SweepSaw::Done);
+            next.store.claim(me, Some(keys));
+            next.sweepers[me].spreads = 2;
+            push("claims what is to go".to_owned(), next);
+        }
         SweepAction::Leases => {
             for view in state.store.views() {
                 let mut next = observe(state, SweepSaw::Done);
@@ -130,9 +140,11 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
         SweepAction::Wait => {
             let mut next = observe(state, SweepSaw::Done);
             // Without the grace nothing lies between a marker and the read of leases but the wait.
-            if !config.lacks(Guard::Wait) && !config.lacks(Guard::Grace) {
+            let guard = if of.spreads > 0 { Guard::ClaimWait } else { Guard::Wait };
+            if !config.lacks(guard) && !config.lacks(Guard::Grace) {
                 next.store.settle();
             }
+            next.sweepers[me].spreads = of.spreads.saturating_sub(1);
             push("has waited".to_owned(), next);
         }
         SweepAction::Rest => {
@@ -293,10 +305,17 @@ fn start(config: &Config, state: &mut State, me: usize) {
             SweepAction::Records => {
                 of.sweep = of.sweep.take().map(|sweep| sweep.observe(SweepSaw::Done));
             }
+            SweepAction::Wait if config.late == 0 => {
+                of.sweep = of.sweep.take().map(|sweep| sweep.observe(SweepSaw::Done));
+            }
+            SweepAction::Claim if config.lacks(Guard::ClaimBeforeDelete) => {
+                of.sweep = of.sweep.take().map(|sweep| sweep.observe(SweepSaw::Done));
+            }
             SweepAction::End(end) => {
                 let is_whole = sweep.deletions().iter().all(|one| *one == Deletion::Done);
                 let (began_quiet, looked) = (of.began_quiet, of.day);
                 *of = Sweeping { runs: of.runs, ..Sweeping::default() };
+                state.store.claim(me, None);
                 if began_quiet && is_whole && end == SweepEnd::Done {
                     note_sweep(state, looked);
                 }

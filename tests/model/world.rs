@@ -4,7 +4,7 @@ use boxwright::retention::DEADLINE;
 use stateright::{Model, Property};
 
 use super::promoter::Promoting;
-use super::registry::{At, Cell, GENERATIONS, Id, Image, Mark, Request, Store};
+use super::registry::{At, Cell, GENERATIONS, Id, Image, Mark, Rec, RecBox, Request, Store};
 use super::runner::Running;
 use super::sweeper::Sweeping;
 
@@ -32,6 +32,9 @@ pub enum Guard {
     RetiredMarkers,
     UnreadStops,
     LeaseBeforePromotion,
+    ClaimBeforeDelete,
+    ClaimCheck,
+    ClaimWait,
     PlanFirst,
     PlanOfTheSame,
     PartsRemembered,
@@ -62,6 +65,12 @@ pub struct Config {
     pub runs: Vec<Vec<u8>>,
     /// For each promoter, the keys of its set.
     pub promoters: Vec<Vec<u8>>,
+    /// For each promoter of what was recorded before, the keys whose first images it wants.
+    pub rollbacks: Vec<Vec<u8>>,
+    /// For each promotion that was recorded before, the keys of its set.
+    pub history: Vec<Vec<u8>>,
+    /// How many of the last promotions are kept.
+    pub kept: usize,
     /// How often each sweeper may run.
     pub sweeps: Vec<u8>,
     /// How many boxes there are: the keys of box b are b, b + boxes, …
@@ -109,6 +118,9 @@ impl Default for Config {
             name: "",
             runs: vec![],
             promoters: vec![],
+            rollbacks: vec![],
+            history: vec![],
+            kept: 1,
             sweeps: vec![],
             boxes: 1,
             keys: 1,
@@ -150,7 +162,7 @@ impl Config {
     }
 
     fn slots(&self) -> usize {
-        (self.runs.len() + self.promoters.len()) * usize::from(self.leases)
+        (self.runs.len() + self.promoters.len() + self.rollbacks.len()) * usize::from(self.leases)
     }
 }
 
@@ -219,8 +231,9 @@ impl World {
     fn initial(&self) -> State {
         let config = &self.0;
         let boxes = usize::from(config.boxes);
-        let promotions = config.promoters.len() * 2 + 1;
-        let mut store = Store::new(config.keys.into(), boxes, config.slots(), promotions, config.late);
+        let promotions = (config.promoters.len() + config.rollbacks.len()) * 2 + 1 + config.history.len();
+        let sizes = [config.keys.into(), boxes, config.slots(), config.sweeps.len(), promotions];
+        let mut store = Store::new(sizes, config.late);
         let mut made: Vec<Option<Id>> = vec![None; config.keys.into()];
         for &key in &config.standing {
             let base = config.parent(key).and_then(|parent| made[usize::from(parent)]);
@@ -243,10 +256,26 @@ impl World {
                 store.foreign[usize::from(config.box_of(key))] = Some(theirs.unwrap_or(id));
             }
         }
+        for (seq, keys) in config.history.iter().enumerate() {
+            let one = |key: &u8| RecBox {
+                key: *key,
+                generation: 0,
+                wanted: made[usize::from(*key)].expect("what was promoted stood"),
+                before: None,
+            };
+            store.sets[seq] = Cell::holding(Rec { by: 9, boxes: keys.iter().map(one).collect() });
+        }
+        let rollbacks = config.rollbacks.iter().map(|keys| {
+            let wanted = keys.iter().map(|key| made[usize::from(*key)].expect("it stood"));
+            let mut promoting = Promoting::new(keys);
+            promoting.recorded = Some(wanted.collect());
+            promoting
+        });
+        let promoters = config.promoters.iter().map(|keys| Promoting::new(keys)).chain(rollbacks).collect();
         let mut state = State {
             store,
             runs: config.runs.iter().map(|keys| Running::new(keys)).collect(),
-            promoters: config.promoters.iter().map(|keys| Promoting::new(keys)).collect(),
+            promoters,
             sweepers: config.sweeps.iter().map(|_| Sweeping::default()).collect(),
             day: u8::from(!config.marked.is_empty()),
             crashes: 0,
@@ -279,6 +308,8 @@ impl World {
         if state.day < config.days && !self.is_busy(state) {
             let mut next = state.clone();
             next.day += 1;
+            // A claim lasts little longer than its sweep may delete.
+            next.store.claims.fill(Cell::default());
             next.store.settle();
             push("a day passes".to_owned(), next);
         }

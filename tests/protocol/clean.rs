@@ -119,7 +119,7 @@ async fn a_lease_keeps_its_boxes_and_everything_they_stand_on() {
     };
     only.drop_leases();
     lease.keys = vec![world.key("test")];
-    lease.nonce = Lease::nonce("4f4f4f4f", &lease.keys);
+    lease.nonce = Lease::nonce("4f4f4f4f", &lease.keys, Default::default());
     world.write(&lease.tag().unwrap(), &lease);
     let report = sweep_twice(&world).await;
     assert_eq!(deleted(&report), ["lint"]);

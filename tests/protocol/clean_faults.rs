@@ -46,13 +46,17 @@ async fn each_failed_read_deletes_nothing() {
             world.net.fail_nth(number, failure);
             let result = world.run("sweep").clean().await;
             let failed = world.log()[number].clone();
-            let deletes = world.log().iter().filter(|asked| asked.verb == Verb::Delete).count();
+            let is_image = |asked: &&Asked| asked.repository != Some(repository("ledger"));
+            let deletes = world.log();
+            let deletes = deletes.iter().filter(|asked| asked.verb == Verb::Delete).filter(is_image).count();
             cases += 1;
             match result {
                 // Only the deletion itself, and the look after it, may fail for one image.
+                // A claim that could not be given up ends by itself.
+                Ok(_) if number + 1 == all => {}
                 Ok(report) => {
                     assert!(matches!(&report.deletions[..], [Deletion::Failed(_)]), "{failed:?}");
-                    assert!(failed.verb == Verb::Delete || number + 4 >= all, "{failed:?}");
+                    assert!(failed.verb == Verb::Delete || number + 5 >= all, "{failed:?}");
                 }
                 Err(error) => {
                     assert_eq!(deletes, 0, "{failed:?}: {error}");
@@ -109,6 +113,8 @@ pub fn lease(world: &World, seconds: u64) -> Lease {
         attempt: 1,
         nonce: "0".to_owned(),
         keys: vec![world.key("lint")],
+        purpose: Default::default(),
+        turn: None,
     }
 }
 

@@ -79,7 +79,7 @@ async fn a_lease_that_cannot_be_read_stops_deletions_until_it_would_have_ended()
 async fn a_lease_with_other_keys_than_its_tag_was_made_for_is_unreadable() {
     let (is_gone, found) = swept(|world| {
         let mut lease = lease(world, 3600);
-        lease.nonce = Lease::nonce("4f4f4f4f", &lease.keys);
+        lease.nonce = Lease::nonce("4f4f4f4f", &lease.keys, Default::default());
         lease.keys.clear();
         put_record(world, lease.tag().unwrap().as_str(), &lease.to_manifest());
     })

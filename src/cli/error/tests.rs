@@ -177,6 +177,7 @@ fn promotions() {
         "run `boxwright build` on this revision",
     );
     check(PromoteError::NoSet { name: text(), why: "x" }, 10, "");
+    check(PromoteError::Going { name: text(), digest: digest(), until: text() }, 21, "when clean has ended");
     check(PromoteError::Registry(unauthorized()), 20, "`docker login`");
     check(PromoteError::Registry(denied()), 21, "`docker login`");
     check(PromoteError::Registry(failing(Failure::Unsupported { detail: text() })), 21, "");

@@ -8,6 +8,8 @@ fn lease() -> Lease {
         attempt: 1,
         nonce: "4f".to_owned(),
         keys: vec![Key::of(b"a"), Key::of(b"b")],
+        purpose: Purpose::Building,
+        turn: None,
     }
 }
 
@@ -17,6 +19,27 @@ fn a_record_reads_back_and_its_bytes_are_stable() {
     assert_eq!(Lease::from_manifest(&raw).unwrap(), lease());
     assert_eq!(raw, lease().to_manifest());
     assert!(matches!(Marker::from_manifest(&raw), Err(RecordError::Kind { .. })));
+}
+
+#[test]
+fn a_lease_says_what_it_is_for_and_older_ones_build() {
+    let older = r#"{"taken":"19700112T134640Z","expiry":"19700114T134640Z","run":"gh-17","attempt":1,"nonce":"4f","keys":[]}"#;
+    let check = |more: &str, expect: Purpose| {
+        let text = older.replace("[]}", &format!("[]{more}}}"));
+        let read: Lease = serde_json::from_str(&text).unwrap();
+        assert_eq!((read.purpose, read.turn), (expect, None), "{more}");
+    };
+    check("", Purpose::Building);
+    for (purpose, word) in Purpose::WORDS {
+        check(&format!(r#","purpose":"{word}""#), purpose);
+    }
+    for strange in [r#""baking""#, "7", "null", r#"{"promoting":true}"#] {
+        check(&format!(r#","purpose":{strange},"colour":"red""#), Purpose::Building);
+    }
+    // What builds is written as it always was.
+    assert!(!serde_json::json!(lease()).to_string().contains("purpose"));
+    let promoting = Lease { purpose: Purpose::Promoting, turn: Some(3), ..lease() };
+    assert_eq!(Lease::from_manifest(&promoting.to_manifest()).unwrap(), promoting);
 }
 
 #[test]
@@ -30,7 +53,7 @@ fn a_foreign_manifest_is_no_record() {
 
 #[test]
 fn a_record_counts_only_where_it_says_it_stands() {
-    let bound = Lease { nonce: Lease::nonce("4f4f4f4f", &lease().keys), ..lease() };
+    let bound = Lease { nonce: Lease::nonce("4f4f4f4f", &lease().keys, Purpose::Building), ..lease() };
     let check = |at: &Lease, holds: &Lease, expect: Option<&str>| {
         let read = Lease::read_at(&at.tag().unwrap(), &holds.to_manifest());
         match expect {
@@ -50,6 +73,13 @@ fn a_record_counts_only_where_it_says_it_stands() {
     let fewer = Lease { keys: vec![Key::of(b"a")], ..bound.clone() };
     check(&bound, &fewer, Some("not the one that its tag was made for"));
     check(&bound, &Lease { keys: vec![], ..bound.clone() }, Some("not the one"));
+    // A turn may be said, and what it is for, but none becomes a sweep's claim, which keeps nothing.
+    check(&bound, &Lease { turn: Some(3), purpose: Purpose::Using, ..bound.clone() }, None);
+    check(&bound, &Lease { purpose: Purpose::Cleaning, ..bound.clone() }, Some("not the one"));
+    check(&lease(), &Lease { purpose: Purpose::Cleaning, ..lease() }, Some("not the one"));
+    let claim = Lease::nonce("4f4f4f4f", &lease().keys, Purpose::Cleaning);
+    let claim = Lease { nonce: claim, purpose: Purpose::Cleaning, ..lease() };
+    check(&claim, &claim, None);
     // The longest run leaves room for it.
     let long = Lease { run: "r".repeat(64).parse().unwrap(), ..bound };
     check(&long, &long, None);

@@ -56,10 +56,10 @@ pub fn observed(config: &Config, view: &Store, leased: u8) -> Option<Observed> {
     }
     let last = |cells: &[Cell<Rec>]| cells.iter().rposition(|cell| cell.now.is_some());
     let (set, plan) = (last(&view.sets), last(&view.plans));
-    let kept = set.and_then(|seq| view.sets[seq].now.as_ref());
+    let kept = view.sets.iter().rev().filter_map(|cell| cell.now.as_ref()).take(config.kept);
     let begun =
         plan.filter(|plan| set.is_none_or(|set| set < *plan)).and_then(|seq| view.plans[seq].now.as_ref());
-    for record in kept.into_iter().chain(begun) {
+    for record in kept.chain(begun) {
         for one in &record.boxes {
             observed.promoted.insert(NAMES.digest(one.wanted), "main".to_owned());
         }
