@@ -140,8 +140,10 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
         SweepAction::Wait => {
             let mut next = observe(state, SweepSaw::Done);
             // Without the grace nothing lies between a marker and the read of leases but the wait.
-            let guard = if of.spreads > 0 { Guard::ClaimWait } else { Guard::Wait };
-            if !config.lacks(guard) && !config.lacks(Guard::Grace) {
+            // What a claim is waited for would stand behind these.
+            let spares = [Guard::ClaimWait, Guard::SecondLedgerRead];
+            let is_spared = of.spreads > 0 && spares.iter().any(|guard| config.lacks(*guard));
+            if !is_spared && !config.lacks(Guard::Wait) && !config.lacks(Guard::Grace) {
                 next.store.settle();
             }
             next.sweepers[me].spreads = of.spreads.saturating_sub(1);

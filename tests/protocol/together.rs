@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use boxwright::adapter::memory::{Fault, Verb};
 use boxwright::exec::{BuildReport, PromoteError};
-use boxwright::model::{Digest, Lease, MediaType, Purpose, RawManifest, Record, Span};
+use boxwright::model::{Digest, Lease, MediaType, Purpose, RawManifest, Record, RunRecord, Span};
 use boxwright::port::Registry;
 
 use super::net::{done, gone, is, tag};
@@ -100,32 +100,47 @@ async fn a_promotion_or_a_use_makes_no_build_wait() {
     }
 }
 
-/// A run that used the box, and builds something else for long, is no reason to wait once it ends.
+/// Its lease lives on for what it used, but its record says that it is through.
 #[tokio::test(start_paused = true)]
 async fn a_run_that_ends_while_it_is_waited_for_is_waited_for_no_longer() {
-    let world = World::of(&["base", "build"]);
-    let base = World::of(&["base"]).beside(&world);
-    base.run("zero").build().await.unwrap();
-    let (slow, other) = (world.run("one"), base.run("two"));
-    slow.engine.set(|script| script.delay.extend([("build".to_owned(), Duration::from_secs(60))]));
-    let later = async {
-        world.pass(2).await;
-        let marker = boxwright::model::Marker {
-            key: world.key("base"),
-            generation: boxwright::model::Generation(0),
-            marked: world.net.today(),
-            reason: String::new(),
-            images: Vec::new(),
-            parts: Default::default(),
+    for turn in [None, Some(0), Some(1)] {
+        let world = World::of(&["base"]);
+        let lease = Lease { turn, ..vanished(&world, "gone") };
+        world.write(&lease.tag().unwrap(), &lease);
+        world.pass(5).await;
+        let run = world.run("one");
+        let ends = async {
+            world.pass(20).await;
+            let record = RunRecord {
+                run: lease.run.clone(),
+                attempt: 1,
+                finished: world.net.today(),
+                source: Default::default(),
+                leases: [lease.nonce.clone()].into(),
+                boxes: Vec::new(),
+            };
+            world.write(&tag("run.gone.1"), &record);
         };
-        // It goes on with what it used, for it is leased.
-        world.write(&world.marker_tag("base", 0), &marker);
-        other.build().await.unwrap()
-    };
+        let began = tokio::time::Instant::now();
+        let (report, ()) = tokio::join!(run.build(), ends);
+        assert_eq!(outcome(&report.unwrap()), [("base", "built")]);
+        let seconds = began.elapsed().as_secs();
+        assert!((20..24).contains(&seconds), "{turn:?}: {seconds}");
+        assert!(run.told().contains("Waiting"));
+    }
+}
+
+/// A lease that claims to be taken in the far future is waited for no longer than any other.
+#[tokio::test(start_paused = true)]
+async fn a_lease_of_the_future_is_waited_for_as_long_as_our_patience() {
+    let world = World::of(&["base"]);
+    let lease = vanished(&world, "forged");
+    let later = lease.taken.after(Span::from_seconds(86_400));
+    let lease = Lease { taken: later, turn: Some(0), ..lease };
+    world.write(&lease.tag().unwrap(), &lease);
     let began = tokio::time::Instant::now();
-    let (_, report) = tokio::join!(slow.build(), later);
-    assert_eq!(outcome(&report), [("base", "built")]);
-    assert!(began.elapsed().as_secs() < 200, "{:?}", began.elapsed());
+    world.run("one").build().await.unwrap();
+    assert!((590..610).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
