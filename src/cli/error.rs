@@ -136,7 +136,9 @@ impl CliError {
                 PromoteError::Ledger(error) => ledger(error),
                 PromoteError::Registry(error) => registry(error),
                 PromoteError::Lapsed { .. } => exit::UNREACHABLE,
-                PromoteError::Missing { .. } | PromoteError::NoSet { .. } => exit::MISSING,
+                PromoteError::Missing { .. } | PromoteError::Gone { .. } | PromoteError::NoSet { .. } => {
+                    exit::MISSING
+                }
                 PromoteError::Copy { source, .. } => match source {
                     CopyError::Registry(error) => registry(error),
                     CopyError::Missing { .. } => exit::MISSING,
@@ -146,6 +148,7 @@ impl CliError {
                 PromoteError::Refused(_)
                 | PromoteError::ReadOnly
                 | PromoteError::Going { .. }
+                | PromoteError::Doubtful { .. }
                 | PromoteError::Conflict { .. } => exit::REFUSED,
                 PromoteError::Partly { .. } => exit::PARTLY,
                 PromoteError::Interrupted { .. } => exit::INTERRUPTED,

@@ -64,7 +64,16 @@ impl CliError {
             Self::Promote(PromoteError::Going { .. }) => {
                 "run the command again when clean has ended: what it left can be promoted"
             }
+            Self::Promote(PromoteError::Missing { channel: Some(channel), .. }) => {
+                return Some(format!("run `boxwright build --channel {channel}` on this revision first"));
+            }
             Self::Promote(PromoteError::Missing { .. }) => "run `boxwright build` on this revision first",
+            Self::Promote(PromoteError::Gone { .. }) => {
+                "`boxwright log TAG` names the promotions before, and --from TAG@N promotes one of them"
+            }
+            Self::Promote(PromoteError::Doubtful { .. }) => {
+                "nothing was moved; whoever may push can write such a record. `boxwright log TAG` names the others; delete its tag from the ledger if it is not yours"
+            }
             Self::Promote(
                 PromoteError::Partly { .. } | PromoteError::Interrupted { .. } | PromoteError::Copy { .. },
             ) => "run the same command again: it goes on where it stopped",
@@ -72,7 +81,10 @@ impl CliError {
                 Refusal::Older { .. } | Refusal::Withdrawn { .. } | Refusal::Behind { .. },
             )) => "--allow-older promotes it nevertheless",
             Self::Promote(PromoteError::Refused(Refusal::Stranger { .. })) => {
-                "`ledger` in boxwright.toml names another one: each project needs its own"
+                "`ledger` in boxwright.toml names another one: each project needs its own. If nobody promoted that, delete its tag from the ledger"
+            }
+            Self::Promote(PromoteError::Refused(Refusal::Immutable { .. })) => {
+                "such a tag takes one set for ever, by the first record of it; if that is not yours, as `boxwright log TAG` tells, delete its tag from the ledger"
             }
             Self::Promote(PromoteError::Refused(Refusal::Local { .. })) => {
                 "run it without --source, on boxes that were built without"

@@ -135,11 +135,10 @@ async fn of_boxes(
     let missing: Vec<_> = rows.iter().filter(|row| row.action != Action::Use).collect();
     if let Some(first) = missing.first() {
         let names = missing.iter().map(|row| row.name.clone()).collect();
-        return Err(PromoteError::Missing { names, why: first.reason.clone() });
+        return Err(PromoteError::missing(names, first.reason.clone()));
     }
     let resolved = wanted.into_iter().zip(found).map(|(want, found)| {
-        let missing =
-            || PromoteError::Missing { names: vec![want.name.clone()], why: "was not read".to_owned() };
+        let missing = || PromoteError::missing(vec![want.name.clone()], "was not read".to_owned());
         let manifest = found.manifest.ok_or_else(missing)?;
         let tag = want.tag.with_generation(found.seen.generation);
         Ok(Resolved { name: want.name, repository: want.repository, tag, manifest })
@@ -182,11 +181,14 @@ async fn of_set(
         read = read_all().await?;
     }
     let resolved = set.boxes.iter().zip(read).map(|(member, (repository, manifest))| {
-        let missing = |why: String| PromoteError::Missing { names: vec![member.name.clone()], why };
+        let missing = |why: String| PromoteError::missing(vec![member.name.clone()], why);
         let tag = ContentTag::read(&member.content_tag)
             .ok_or_else(|| missing(format!("its record names the tag {}", member.content_tag)))?;
-        let gone = || missing(format!("{} is gone from {repository}", member.digest));
-        let manifest = manifest.ok_or_else(gone)?;
+        let manifest = manifest.ok_or_else(|| PromoteError::Gone {
+            name: member.name.clone(),
+            repository: repository.clone(),
+            digest: member.digest.clone(),
+        })?;
         Ok(Resolved { name: member.name.clone(), repository, tag, manifest })
     });
     let resolved = resolved.collect::<Result<_, PromoteError>>()?;
@@ -195,9 +197,7 @@ async fn of_set(
 
 /// Returns where an image of another promotion is kept.
 fn place(host: &str, member: &SetBox) -> Result<Repository, PromoteError> {
-    let missing = |error: RepositoryError| PromoteError::Missing {
-        names: vec![member.name.clone()],
-        why: error.to_string(),
-    };
+    let missing =
+        |error: RepositoryError| PromoteError::missing(vec![member.name.clone()], error.to_string());
     Repository::new(host, &member.repository).map_err(missing)
 }

@@ -51,7 +51,8 @@ async fn carry_over(
     let here = Ledger::new(ports.registry, &setting.ledger);
     let there = Ledger::new(ports.registry, &target.ledger);
     // The past that matters is that of the target.
-    let (_, resolved) = content.resolve(ports, setting, here.markers()).await?;
+    let resolved = content.resolve(ports, setting, here.markers()).await;
+    let (_, resolved) = resolved.map_err(|error| error.in_channel(content, &options.channel))?;
     let in_target = |member: Member| Ok((member.clone(), in_target(setting, target, member)?));
     let members = resolved.iter().map(|one| in_target(one.member(None)));
     let members: Vec<(Member, Repository)> = members.collect::<Result<_, PromoteError>>()?;
@@ -104,7 +105,7 @@ fn in_target(setting: &Setting, target: &Setting, member: Member) -> Result<Repo
     let name = member.repository.to_string();
     let name = name.strip_prefix(&setting.registry).and_then(|name| name.strip_prefix('/'));
     let to = Repository::new(&target.registry, name.unwrap_or(member.repository.name()));
-    to.map_err(|error| PromoteError::Missing { names: vec![member.name], why: error.to_string() })
+    to.map_err(|error| PromoteError::missing(vec![member.name], error.to_string()))
 }
 
 async fn copy(

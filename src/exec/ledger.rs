@@ -264,26 +264,6 @@ impl<'a> Ledger<'a> {
         futures_util::stream::iter(looks).buffered(AT_ONCE).try_collect().await
     }
 
-    /// Reads records, several at once; those that have vanished are given back by tag.
-    pub async fn read_all<R: Record>(&self, tags: Vec<Tag>) -> Result<(Vec<R>, Vec<Tag>), LedgerError> {
-        let read: Vec<(Tag, Option<R>)> = futures_util::stream::iter(tags)
-            .map(|tag| async move {
-                let record = self.read(&tag).await?;
-                Ok::<_, LedgerError>((tag, record))
-            })
-            .buffered(AT_ONCE)
-            .try_collect()
-            .await?;
-        let (mut records, mut vanished) = (Vec::new(), Vec::new());
-        for (tag, record) in read {
-            match record {
-                Some(record) => records.push(record),
-                None => vanished.push(tag),
-            }
-        }
-        Ok((records, vanished))
-    }
-
     /// Deletes a record by its digest, so that another one under its tag is not hit.
     pub async fn delete(&self, digest: &Digest) -> Result<Deleted, LedgerError> {
         Ok(self.registry.delete(self.repository, digest).await?)

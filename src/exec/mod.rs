@@ -46,6 +46,7 @@ mod stored;
 mod survey;
 mod sweep;
 mod undo;
+mod vet;
 mod within;
 
 pub use before::NoRoom;
@@ -65,7 +66,7 @@ pub use keys::{Keyed, KeysError, Tree, keys};
 pub use ledger::{Held, Leased, Ledger, LedgerError};
 pub use local::build_local;
 pub use lock::{LockError, LockReport, Moved, resolve};
-pub use log::{History, history};
+pub use log::{Aside, History, history};
 pub use outcome::{BoxReport, BuildReport, Outcome};
 pub use pack::PackError;
 pub use probe::{observe, observe_all};
@@ -78,6 +79,7 @@ pub use secrets::NoSecret;
 pub use sources::DirectoryError;
 pub use standing::{Stored, claims, resolve as resolve_tags, stored};
 pub use stored::InputsError;
+pub use vet::vet;
 
 pub use crate::retention::Deletion;
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::content::Resolved;
 use super::ledger::{Found, Ledger, LedgerError};
-use crate::model::{Digest, Ending, Generation, Key, PlanRecord, Record, RecordTag, SetRecord, Tag};
+use crate::model::{
+    Digest, Ending, Generation, Key, PlanRecord, Record, RecordTag, SetRecord, Tag, last_count,
+};
 use crate::plan::Past;
 
 /// How many records of a tag are looked at for one that can be read.
@@ -64,10 +66,12 @@ impl Ledger<'_> {
                 _ => {}
             }
         }
-        let last = |of: &BTreeMap<u32, &Tag>| of.keys().next_back().copied();
-        let next =
-            [last(&sets), last(&plans)].into_iter().flatten().max().map_or(1, |seq| seq.saturating_add(1));
-        let ending = last(&sets).and_then(|seq| endings.remove(&seq));
+        let last = last_count(sets.keys().chain(plans.keys()).copied());
+        for of in [&mut sets, &mut plans] {
+            of.retain(|seq, _| *seq <= last);
+        }
+        let next = last.saturating_add(1);
+        let ending = sets.keys().next_back().copied().and_then(|seq| endings.remove(&seq));
         let (set, ending, plan, begun) = futures_util::try_join!(
             self.newest(sets.into_values().rev()),
             self.newest(ending.into_iter()),

@@ -50,7 +50,7 @@ pub use record::{
 pub use repository::{Repository, RepositoryError, is_loopback};
 pub use run::{RunId, RunIdError};
 pub use secret::{SecretSource, SecretValue};
-pub use set::{Ending, PlanRecord, SetBox, SetName, SetRecord, Source};
+pub use set::{Ending, PlanRecord, SetBox, SetName, SetRecord, Source, last_count};
 pub use stored::StoredInputs;
 pub use tag::{ContentTag, Tag, TagError};
 pub use text::{chain, escape, excerpt, is_plain, output_line, printable, size, width};

@@ -1,5 +1,6 @@
 //! Promotions as the ledger records them: what was promoted, from where, and what stood there before.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,22 @@ impl fmt::Display for SetName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, promotion {}", self.tag, self.seq)
     }
+}
+
+/// The first count of a tag's promotions may be this at most: those before it may have been forgotten.
+const FIRST: u32 = 1_000_000;
+/// So much may two counts differ that follow each other.
+const GAP: u32 = 1000;
+
+/// Returns the last count of a tag's promotions, of those that records claim. One that does not
+/// follow on the others was made up, so that no number is left, or that it is the last for ever.
+pub fn last_count(counts: impl IntoIterator<Item = u32>) -> u32 {
+    let counts: BTreeSet<u32> = counts.into_iter().collect();
+    let follows = |last: u32, count: u32| {
+        let most = if last == 0 { FIRST } else { GAP };
+        (count.saturating_sub(last) <= most).then_some(count).ok_or(last)
+    };
+    counts.into_iter().try_fold(0, follows).unwrap_or_else(|last| last)
 }
 
 impl SetRecord {
@@ -199,5 +216,27 @@ impl SetRecord {
             withdrawn: None,
             boxes: vec![member],
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_that_do_not_follow_are_none() {
+        let check = |counts: &[u32], expect: u32| {
+            assert_eq!(last_count(counts.iter().copied()), expect, "{counts:?}");
+        };
+        check(&[], 0);
+        check(&[1, 2, 3], 3);
+        check(&[3, 1, 2, 2], 3);
+        check(&[7, 9, 1009], 1009);
+        check(&[1, 2, 1003], 2);
+        check(&[1, 2, u32::MAX], 2);
+        check(&[1, 2, 2_000_000_000, 2_000_000_001], 2);
+        // Those before were forgotten.
+        check(&[5000, 5001], 5001);
+        check(&[u32::MAX], 0);
     }
 }

@@ -147,7 +147,7 @@ async fn what_clean_has_deleted_is_not_brought_back() {
     newer.run("sweep").clean().await.unwrap();
     sweep_twice(&newer).await;
     let error = newer.run("back").roll_back("main").await.unwrap_err();
-    assert!(matches!(error, PromoteError::Missing { .. }), "{error}");
+    assert!(matches!(error, PromoteError::Gone { .. }), "{error}");
     check_stands(&newer, "main");
 }
 
@@ -180,7 +180,7 @@ async fn a_rollback_beside_the_sweep_that_deletes_is_refused_or_whole() {
                     whole += 1;
                 }
                 Err(PromoteError::Going { .. }) => refused += 1,
-                Err(PromoteError::Missing { .. }) => {}
+                Err(PromoteError::Gone { .. }) => {}
                 Err(error) => panic!("{trip} {late}: {error}"),
             }
             assert_eq!(newer.leases(), [], "{trip} {late}");

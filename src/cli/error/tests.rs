@@ -172,11 +172,19 @@ fn promotions() {
     let copy = |source| PromoteError::Copy { name: text(), source };
     let digest = || Digest::of(b"x");
     check(
-        PromoteError::Missing { names: names(), why: text() },
+        PromoteError::Missing { names: names(), why: text(), channel: None },
         10,
         "run `boxwright build` on this revision",
     );
     check(PromoteError::NoSet { name: text(), why: "x" }, 10, "");
+    let reserved = PromoteError::Missing { names: names(), why: text(), channel: Some("release".to_owned()) };
+    check(reserved, 10, "run `boxwright build --channel release` on this revision");
+    check(
+        PromoteError::Gone { name: text(), digest: digest(), repository: repository() },
+        10,
+        "`boxwright log TAG`",
+    );
+    check(PromoteError::Doubtful { record: text(), name: text(), why: text() }, 21, "delete its tag");
     check(PromoteError::Going { name: text(), digest: digest(), until: text() }, 21, "when clean has ended");
     check(PromoteError::Registry(unauthorized()), 20, "`docker login`");
     check(PromoteError::Registry(denied()), 21, "`docker login`");
@@ -210,7 +218,8 @@ fn promotions() {
     check(refused(Refusal::Local { tag: tag(), names: names() }), 21, "without --source");
     check(refused(Refusal::Dirty { tag: tag() }), 21, "");
     let (now, wanted) = (digest(), digest());
-    check(refused(Refusal::Immutable { tag: tag(), repository: repository(), now, wanted }), 21, "");
+    let immutable = Refusal::Immutable { tag: tag(), repository: repository(), now, wanted };
+    check(refused(immutable), 21, "`boxwright log TAG`");
 }
 
 #[test]
