@@ -28,7 +28,8 @@ pub struct PastRecords {
 impl PastRecords {
     /// Lends them to a plan.
     pub fn as_past(&self) -> Past<'_> {
-        Past { set: self.set.as_ref(), plan: self.plan.as_ref() }
+        let last = self.next.as_ref().map_or(0, |(next, _)| next.saturating_sub(1));
+        Past { set: self.set.as_ref(), plan: self.plan.as_ref(), last }
     }
 
     /// Tells whether the last finished promotion is one of these images.

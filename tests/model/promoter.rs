@@ -227,7 +227,7 @@ fn resolve(config: &Config, state: &mut State, me: usize) {
     let members = promoter.keys.iter().zip(&promoter.found).zip(under).map(member).collect();
     let record = |at: &(usize, Rec)| record(config, at.0 as u32 + 1, &at.1);
     let (set, plan) = (listed.set.as_ref().map(record), listed.plan.as_ref().map(record));
-    let past = Past { set: set.as_ref(), plan: plan.as_ref() };
+    let past = Past { set: set.as_ref(), plan: plan.as_ref(), last: 0 };
     let wish = Wish {
         tag: &NAMES.main,
         immutable: false,

@@ -114,7 +114,7 @@ async fn a_tag_that_is_going_is_not_promoted_to_until_that_is_withdrawn() {
     world.run("again").promote_with(&pr("pr-1")).await.unwrap_err();
     world.drop_leases();
     world.pass(4 * 3600).await;
-    world.run("again").on_revision("newer", 9).promote_with(&pr("pr-1")).await.unwrap();
+    world.run("again").on_revision("b", 9).promote_with(&pr("pr-1")).await.unwrap();
     assert_eq!(tagged(&world, "pr-1"), BOXES);
     // The newer promotion counts from when it was made.
     world.drop_leases();
@@ -293,9 +293,9 @@ async fn a_plan_is_done_as_it_was_made_or_not_at_all() {
 async fn records_of_runs_and_of_promotions_that_ended_go_after_their_time() {
     let world = World::new();
     world.run("one").build().await.unwrap();
-    world.run("one").on_revision("older", 8).promote("main").await.unwrap();
+    world.run("one").on_revision("a", 8).promote("main").await.unwrap();
     world.pass(29 * DAY).await;
-    world.run("two").on_revision("newer", 9).promote("main").await.unwrap();
+    world.run("two").on_revision("b", 9).promote("main").await.unwrap();
     world.run("two").build().await.unwrap();
     world.pass(DAY).await;
     let report = world.run("sweep").clean().await.unwrap();
