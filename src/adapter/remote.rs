@@ -1,12 +1,13 @@
 //! What outside sources hold now: git refs by the user's `git`, addresses by HTTP.
 
 use std::collections::BTreeSet;
-use std::process::Stdio;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
 
+use super::git::{self, AllowedRemotes, Git, Origin};
 use crate::model::{Digest, chain, printable};
 use crate::port::{Remote, RemoteError};
 
@@ -19,23 +20,21 @@ const LEAST: u64 = 64 * 1024;
 /// How many redirects are followed.
 const REDIRECTS: usize = 5;
 
-/// Reaches whatever the user's git and this machine's network reach.
+/// Reaches what this machine's network reaches, and of git remotes those that the user allows.
 #[derive(Debug, Clone)]
 pub struct Remotes {
     hidden: Vec<String>,
+    allowed: AllowedRemotes,
+    /// Where names of git remotes are looked up.
+    root: PathBuf,
     limit: Duration,
 }
 
 impl Remotes {
-    /// Lets git see all of the environment but these variables.
-    pub fn hiding(hidden: Vec<String>) -> Self {
-        Self { hidden, limit: HTTP_LIMIT }
-    }
-}
-
-impl Default for Remotes {
-    fn default() -> Self {
-        Self::hiding(Vec::new())
+    /// Lets git see all of the environment but the variables in `hidden`, and go where `allowed`
+    /// says. The names of remotes are those of the repository that `root` is in.
+    pub fn new(hidden: Vec<String>, allowed: AllowedRemotes, root: PathBuf) -> Self {
+        Self { hidden, allowed, root, limit: HTTP_LIMIT }
     }
 }
 
@@ -79,19 +78,27 @@ impl Remote for Remotes {
 }
 
 impl Remotes {
+    /// Lists refs, outside any repository: what the address leads to is asked with nothing but the
+    /// user's own configuration.
     async fn ls_remote(&self, url: &str, patterns: &[&str]) -> Result<String, RemoteError> {
-        let mut command = tokio::process::Command::new("git");
-        for variable in &self.hidden {
-            command.env_remove(variable);
+        let origin = self.origin(url).await?;
+        self.allowed.check(&origin.url).map_err(|error| refused(&origin.url, &error))?;
+        match self.list(&origin, &origin.url, patterns).await {
+            // GitLab sends everybody there who leaves the ending out.
+            Err(error) if error.is_redirect() && !origin.url.ends_with(".git") => {
+                self.list(&origin, &format!("{}.git", origin.url), patterns).await.map_err(|_| error)
+            }
+            result => result,
         }
-        let run = command
-            .args(["ls-remote", "--", url])
-            .args(patterns)
-            .env("GIT_TERMINAL_PROMPT", "0")
-            .env("LC_ALL", "C")
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output();
+    }
+
+    async fn list(&self, origin: &Origin, url: &str, patterns: &[&str]) -> Result<String, RemoteError> {
+        let git = Git::of_the_user(&self.hidden).reaching(&self.allowed.protocols());
+        let git = git.configured(&origin.headers);
+        // Where it leads to would have to be looked at as the address was.
+        let words = ["-c", "http.followRedirects=false", "ls-remote", "--", url];
+        let command = git.command(&[&words[..], patterns].concat());
+        let run = tokio::process::Command::from(command).kill_on_drop(true).output();
         let output = tokio::time::timeout(GIT_LIMIT, run)
             .await
             .map_err(|_| failed(url, format!("no answer within {} s", GIT_LIMIT.as_secs())))?
@@ -102,6 +109,24 @@ impl Remotes {
             return Err(failed(url, one_line(&said)));
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Finds what a name such as `origin` stands for; an address stands for itself.
+    async fn origin(&self, url: &str) -> Result<Origin, RemoteError> {
+        if !Origin::is_name(url) {
+            return Ok(Origin::plain(url));
+        }
+        let (root, hidden, name) = (self.root.clone(), self.hidden.clone(), url.to_owned());
+        let find = move || match git::find(&root, &hidden)? {
+            Some(repository) => Origin::of(&repository, &name, &hidden),
+            None => Ok(None),
+        };
+        let found = tokio::task::spawn_blocking(find).await;
+        match found.map_err(|_| failed(url, "it was cut off".to_owned()))? {
+            Ok(Some(origin)) => Ok(origin),
+            Ok(None) => Err(failed(url, "it is neither an address nor the name of a remote here".to_owned())),
+            Err(error) => Err(failed(url, format!("{error}; {}", error.remedy()))),
+        }
     }
 
     /// Hands on what an address serves, piece by piece and to its end.
@@ -162,7 +187,20 @@ fn redirects() -> reqwest::redirect::Policy {
 }
 
 fn failed(url: &str, detail: String) -> RemoteError {
-    RemoteError { source_name: without_login(url), detail }
+    RemoteError { source_name: without_login(url), detail, is_refused: false }
+}
+
+fn refused(url: &str, error: &git::Refused) -> RemoteError {
+    RemoteError { source_name: without_login(url), detail: error.to_string(), is_refused: true }
+}
+
+impl RemoteError {
+    /// Tells whether git was sent elsewhere, as it words it.
+    fn is_redirect(&self) -> bool {
+        ["301", "302", "307", "308"]
+            .iter()
+            .any(|code| self.detail.contains(&format!("returned error: {code}")))
+    }
 }
 
 /// What git said, on one line.
@@ -262,15 +300,15 @@ mod tests {
     #[tokio::test]
     async fn what_never_ends_is_not_waited_for_and_a_part_is_not_the_whole() {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let remotes = Remotes { limit: Duration::from_millis(300), ..Remotes::default() };
+        let hasty = Remotes { limit: Duration::from_millis(300), ..remotes(&[]) };
         let url = dripping("HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n").await;
         let long = Duration::from_secs(60);
-        let text = tokio::time::timeout(long, remotes.text(&url, 200_000_000)).await;
+        let text = tokio::time::timeout(long, hasty.text(&url, 200_000_000)).await;
         assert!(text.unwrap().is_err());
-        let checksum = tokio::time::timeout(long, remotes.checksum(&url)).await;
+        let checksum = tokio::time::timeout(long, hasty.checksum(&url)).await;
         assert!(checksum.unwrap().is_err());
         let url = dripping("HTTP/1.1 206 Partial Content\r\ncontent-length: 1\r\n\r\n").await;
-        let error = Remotes::default().text(&url, 100).await.unwrap_err().to_string();
+        let error = remotes(&[]).text(&url, 100).await.unwrap_err().to_string();
         assert!(error.contains("206"), "{error}");
     }
 
@@ -280,13 +318,19 @@ mod tests {
         assert_eq!(without_login("git@example.com:a.git"), "git@example.com:a.git");
     }
 
+    fn remotes(allowed: &[&str]) -> Remotes {
+        let allowed = allowed.iter().map(|one| (*one).to_owned()).collect();
+        Remotes::new(Vec::new(), AllowedRemotes::new(allowed), "/".into())
+    }
+
     #[tokio::test]
-    async fn a_local_repository_answers_and_a_missing_ref_is_none() {
+    async fn a_local_repository_answers_whom_the_user_allows_and_a_missing_ref_is_none() {
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path().to_str().unwrap();
         for arguments in [
             &["init", "-q", "-b", "main"][..],
             &["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "x"],
+            &["remote", "add", "me", at],
         ] {
             assert!(
                 std::process::Command::new("git")
@@ -299,10 +343,17 @@ mod tests {
         }
         let head = std::process::Command::new("git").args(["-C", at, "rev-parse", "HEAD"]).output().unwrap();
         let head = String::from_utf8(head.stdout).unwrap().trim().to_owned();
-        assert_eq!(Remotes::default().commit(at, "main").await.unwrap(), Some(head));
-        assert_eq!(Remotes::default().commit(at, "absent").await.unwrap(), None);
-        assert!(
-            Remotes::default().commit("/nowhere", "main").await.unwrap_err().to_string().contains("/nowhere")
-        );
+        let allowing = remotes(&[at]);
+        assert_eq!(allowing.commit(at, "main").await.unwrap(), Some(head.clone()));
+        assert_eq!(allowing.commit(at, "absent").await.unwrap(), None);
+        let missing = remotes(&["/"]).commit("/nowhere", "main").await.unwrap_err();
+        assert!(missing.to_string().contains("/nowhere") && !missing.is_refused);
+        // The name of a remote is looked up, and is no way round.
+        let named = Remotes { root: at.into(), ..remotes(&[at]) };
+        assert_eq!(named.commit("me", "main").await.unwrap(), Some(head));
+        assert!(named.commit("other", "main").await.is_err());
+        for (remotes, url) in [(remotes(&[]), at), (Remotes { root: at.into(), ..remotes(&[]) }, "me")] {
+            assert!(remotes.commit(url, "main").await.unwrap_err().is_refused, "{url}");
+        }
     }
 }

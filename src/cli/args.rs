@@ -268,6 +268,9 @@ pub struct Build {
     /// Build from this commit, branch or tag, in a directory of its own; what is not here is asked of origin
     #[arg(long, value_name = "REVISION", conflicts_with = "sources")]
     pub at: Option<String>,
+    /// Lend what --at builds secrets, the ssh agent and the host's network, after showing what it changes
+    #[arg(long, requires = "at")]
+    pub lend_secrets: bool,
     #[command(flatten)]
     pub tell: Tell,
 }

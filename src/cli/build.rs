@@ -7,7 +7,7 @@ use super::args::{Build, Format, Global, Push, Tell};
 use super::ci::{self, BoxFact, Outputs, Trust};
 use super::error::{CliError, exit};
 use super::figures::duration;
-use super::json::{self, BoxRow, Report};
+use super::json::{self, BoxRow, Report, SourceRow};
 use super::session::{self, Computed, Loaded, Session};
 use super::table::Table;
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal};
@@ -18,9 +18,12 @@ use crate::exec::{
 };
 
 pub async fn run(options: &Build, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
+    if options.local && options.push == Push::Always {
+        return Err(CliError::Usage("--push always cannot be used with --local".to_owned()));
+    }
     let cancel = interrupt::token();
     // Held until the end: what was checked out is gone with it.
-    let (_checkout, loaded) = match &options.at {
+    let (checkout, loaded) = match &options.at {
         Some(revision) => {
             let (checkout, loaded) = at::load(global, revision).await?;
             (Some(checkout), loaded)
@@ -32,6 +35,17 @@ pub async fn run(options: &Build, global: &Global, terminal: Terminal) -> Result
     shut(&mut session, &loaded, options)?;
     let specs = loaded.choose(&options.boxes)?;
     let computed = session.compute(&loaded, specs, global, terminal).await?;
+    if let (Some(checkout), Some(revision)) = (&checkout, &options.at) {
+        let is_lent = options.lend_secrets;
+        if is_lent && !at::may_lend(checkout, &loaded, &computed.boxes, revision, terminal)? {
+            terminal.say("nothing was built");
+            session.close(false).await?;
+            return Ok(exit::DONE);
+        }
+        if !is_lent || session.ci.trust == Trust::Trusted {
+            session.lend_revision(&loaded, (!is_lent).then_some(at::LENDS_NONE));
+        }
+    }
     let build_options = BuildOptions {
         jobs: usize::from(options.jobs),
         wait: options.wait,
@@ -208,7 +222,8 @@ fn as_json(report: &BuildReport, boxes: &[Keyed], session: &Session) -> Report {
         Some(row)
     });
     let run = session.setting.run.to_string();
-    Report { schema: 1, run, boxes: rows.collect(), ci: session.in_ci(), findings: None }
+    let source = Some(SourceRow::new(&session.setting.source));
+    Report { schema: 1, run, boxes: rows.collect(), source, ci: session.in_ci(), findings: None }
 }
 
 fn table(report: &BuildReport, boxes: &[Keyed], is_wide: bool) -> Table {

@@ -10,7 +10,6 @@ use super::session::{self, Loaded, Session};
 use super::table::Table;
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal};
 use super::{ci, interrupt, json};
-use crate::adapter::remote::Remotes;
 use crate::config::Channel;
 use crate::exec::{self, CleanOptions, CleanReport, LedgerError, clean};
 use crate::model::{Digest, Marked, Share, Span, Tag, Timestamp};
@@ -146,16 +145,18 @@ pub async fn clean_options(
         keep: channel.keep.clone(),
     };
     let policies: Policies = project.channels.values().map(policy).collect();
-    let remote = Remotes::hiding(session::hidden(project));
+    let remote = session.remotes(loaded);
     let (refs, errors) = exec::refs(&remote, &policies).await;
     for error in errors {
         terminal.warn(&format!("{error}; every tag whose ref it may have is kept"));
     }
     let mut texts = Vec::new();
     for file in &project.protect.files {
-        let path = loaded.root.join(file);
-        let text = std::fs::read_to_string(&path);
-        let text = text.map_err(|source| CliError::Io { action: "read", path, source })?;
+        let absent = || {
+            let source = std::io::ErrorKind::NotFound.into();
+            CliError::Io { action: "read", path: loaded.root.join(file), source }
+        };
+        let text = session::beside(&loaded.root, file)?.ok_or_else(absent)?;
         texts.push((file.display().to_string(), text));
     }
     let mut protected = exec::protected(&remote, &texts, &project.protect.urls).await?;

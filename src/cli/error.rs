@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use crate::adapter::archive::{BadArchive, Fault};
 use crate::adapter::credentials::SettingError;
 use crate::adapter::embedded::EmbeddedError;
+use crate::adapter::git::RevisionError;
 use crate::adapter::registry::StartError;
-use crate::adapter::revision::RevisionError;
 use crate::config::ConfigError;
 use crate::exec::{
     BuildError, CleanError, CopyError, ExplainError, ExportError, ImportError, InputsError, KeysError,
@@ -15,7 +15,7 @@ use crate::exec::{
 };
 use crate::inputs::DockerignoreError;
 use crate::model::chain;
-use crate::port::{EngineError, Failure, RegistryError, SecretError};
+use crate::port::{ContextError, EngineError, Failure, RegistryError, SecretError};
 
 /// Exit codes, as documented in `--help`.
 pub mod exit {
@@ -34,6 +34,9 @@ pub mod exit {
 pub enum CliError {
     #[error("no boxwright.toml in {} or above", directory.display())]
     NoConfig { directory: PathBuf },
+    /// A file of the repository is none, or leads elsewhere.
+    #[error(transparent)]
+    File(#[from] ContextError),
     #[error("failed to {action} {}", path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
     /// The result was not taken in, by a full disk perhaps.
@@ -106,6 +109,7 @@ impl CliError {
             // A disk that is full is nobody's wrong setting.
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => exit::FAILED,
             Self::NoConfig { .. }
+            | Self::File(_)
             | Self::Io { .. }
             | Self::Usage(_)
             | Self::Unknown { .. }
@@ -115,6 +119,7 @@ impl CliError {
             Self::Keys(error) => keys(error),
             Self::Lock(error) => match error {
                 LockError::Keys(error) => keys(error),
+                LockError::Remote { source, .. } if source.is_refused => exit::REFUSED,
                 LockError::Registry { .. } | LockError::Remote { .. } => exit::UNREACHABLE,
                 LockError::NoImage { .. } | LockError::NoRef { .. } => exit::FAILED,
             },
@@ -123,8 +128,9 @@ impl CliError {
                 RebuildError::Unknown(error) => build(error),
             },
             Self::Revision(error) => match error {
-                RevisionError::Unknown { .. } => exit::USAGE,
-                RevisionError::Git { .. } | RevisionError::Directory(_) => exit::FAILED,
+                RevisionError::Unknown { .. } | RevisionError::NoRepository { .. } => exit::USAGE,
+                RevisionError::Refused { .. } | RevisionError::Unread(_) => exit::REFUSED,
+                RevisionError::Directory(_) => exit::FAILED,
             },
             Self::OtherTrust { .. } | Self::Untrusted { .. } | Self::NotForgotten { .. } | Self::NoPush => {
                 exit::REFUSED
@@ -225,6 +231,7 @@ impl CliError {
 
 fn keys(error: &KeysError) -> u8 {
     match error {
+        KeysError::Context { source: ContextError::Outside { .. }, .. } => exit::USAGE,
         KeysError::Context { .. } => exit::FAILED,
         KeysError::Dockerfile { .. }
         | KeysError::NoDockerfile { .. }

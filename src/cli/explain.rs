@@ -25,6 +25,7 @@ pub async fn run(options: &Explain, global: &Global, terminal: Terminal) -> Resu
     };
     let Some(text) = &options.against else {
         let boxes = compute_keys(&loaded, specs, &loaded.offline_registry(), global).await?;
+        session::look(&loaded, terminal);
         let keyed = find(&boxes)?;
         terminal.result(&match global.format {
             Format::Json => json::text(&Inputs::of(&keyed)),

@@ -4,14 +4,14 @@ use std::io;
 
 use super::error::{CliError, exit};
 use crate::adapter::archive::{BadArchive, Fault};
-use crate::adapter::revision::RevisionError;
+use crate::adapter::git::RevisionError;
 use crate::config::nearest;
 use crate::exec::{
-    BuildError, CleanError, ExplainError, ExportError, ImportError, KeysError, LockError, PromoteError,
-    RunError,
+    BuildError, CleanError, ExplainError, ExportError, ImportError, KeysError, LockError, NoSecret,
+    PromoteError, RunError,
 };
 use crate::plan::Refusal;
-use crate::port::{ContextError, EngineError};
+use crate::port::{ContextError, EngineError, SecretError};
 
 impl CliError {
     /// Returns what to do about it, where something can be said.
@@ -23,6 +23,9 @@ impl CliError {
             _ if self.wants_login() => super::login::HINT,
             Self::NoConfig { .. } => "`boxwright init` writes one from the Dockerfiles it finds",
             Self::Config(error) => return error.hint.clone(),
+            Self::File(ContextError::Outside { .. }) => {
+                "files of a repository are read inside it only; put what it leads to there"
+            }
             Self::Untrusted { .. } => {
                 "a run by an event that takes write access does it, or a person at a terminal"
             }
@@ -32,6 +35,11 @@ impl CliError {
             Self::OtherTrust { .. } => {
                 "look at what it changes; if it is as it should be, check that revision out and build there"
             }
+            Self::Build(BuildError::Secret(NoSecret { source: SecretError::Withheld { why }, .. }))
+                if why.contains(super::at::LENDS_NONE) =>
+            {
+                "nothing was built; read what it changes, then `--lend-secrets` lends it secrets, ssh agent and host network"
+            }
             Self::Unknown { what, name, known } => return Some(meant(what, name, known)),
             Self::Keys(error) => return keys_hint(error),
             Self::Explain(ExplainError::NoInputs { .. }) => {
@@ -39,6 +47,9 @@ impl CliError {
             }
             Self::Explain(ExplainError::NoImage { .. } | ExplainError::Name { .. }) => {
                 "--against takes a promoted tag such as main, a content tag, a key of 32 hex digits, or a digest"
+            }
+            Self::Build(BuildError::Secret(NoSecret { source: SecretError::Outside { .. }, .. })) => {
+                "nothing was built; your own configuration allows files of this machine, `[secrets] files = […]` in hosts.toml"
             }
             Self::Build(BuildError::Secret(_)) => "nothing was built",
             Self::Build(BuildError::Beyond(_)) => {
@@ -80,6 +91,12 @@ impl CliError {
             Self::Promote(PromoteError::Refused(
                 Refusal::Older { .. } | Refusal::Withdrawn { .. } | Refusal::Behind { .. },
             )) => "--allow-older promotes it nevertheless",
+            Self::Promote(PromoteError::Refused(Refusal::UnknownState { .. })) => {
+                "where git can read the repository, it says what differs; `--from` promotes what stands, and needs no checkout"
+            }
+            Self::Promote(PromoteError::Refused(Refusal::UnknownRevision { .. })) => {
+                "mend that; or --allow-older promotes it nevertheless, in whatever order"
+            }
             Self::Promote(PromoteError::Refused(Refusal::Stranger { .. })) => {
                 "`ledger` in boxwright.toml names another one: each project needs its own. If nobody promoted that, delete its tag from the ledger"
             }
@@ -128,6 +145,7 @@ impl CliError {
             Self::Revision(RevisionError::Unknown { .. }) => {
                 "a shallow clone has few commits; `git fetch --unshallow` brings the rest"
             }
+            Self::Revision(RevisionError::Unread(error)) => return Some(error.remedy()),
             _ if self.exit_code() == exit::UNREACHABLE => "`boxwright doctor` says what is wrong with it",
             _ => return None,
         };

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::ci::{self, Ci};
 use super::findings::FindingRow;
 use crate::exec::Keyed;
-use crate::model::{ContentTag, Digest, is_plain};
+use crate::model::{ContentTag, Digest, Source, is_plain};
 
 /// What `keys`, `plan` and `build` print.
 #[derive(Debug, Serialize)]
@@ -15,12 +15,38 @@ pub struct Report {
     pub schema: u32,
     pub run: String,
     pub boxes: Vec<BoxRow>,
+    /// Where they come from; not where nobody was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceRow>,
     /// What the CI says about the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ci: Option<Ci>,
     /// Of a plan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub findings: Option<Vec<FindingRow>>,
+}
+
+/// Where boxes come from, as far as git and the CI can say.
+#[derive(Debug, Serialize)]
+pub struct SourceRow {
+    pub revision: Option<String>,
+    pub time: Option<String>,
+    /// Whether inputs differ from the commit; nothing where that is unknown.
+    pub dirty: Option<bool>,
+    /// Why it is unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<String>,
+}
+
+impl SourceRow {
+    pub fn new(source: &Source) -> Self {
+        Self {
+            revision: source.revision.clone(),
+            time: source.time.map(|time| time.rfc3339()),
+            dirty: source.unread.is_none().then_some(source.dirty),
+            unknown: source.unread.clone(),
+        }
+    }
 }
 
 /// One box of a [`Report`].

@@ -5,16 +5,25 @@ use std::path::{Path, PathBuf};
 use super::args::{Boxes, Global};
 use super::error::CliError;
 use super::session::FILE;
+use crate::adapter::beneath;
+use crate::adapter::git::Repository;
 use crate::config::{self, BoxSpec, Project, RegistryChoice};
+
+/// The largest configuration, lock or list that is read, in bytes.
+const FILE_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// A configuration and where it stands.
 pub struct Loaded {
     pub project: Project,
     /// The directory that paths are relative to.
     pub root: PathBuf,
+    /// The configuration, in that directory.
+    pub file: PathBuf,
     /// Where the store and the files of secrets are looked for: not in a revision that was checked
     /// out for one command.
     pub home: PathBuf,
+    /// The repository, where it need not be looked for.
+    pub repository: Option<Repository>,
 }
 
 /// Finds and reads the configuration, flags and environment put over it.
@@ -28,11 +37,18 @@ pub fn load(global: &Global) -> Result<Loaded, CliError> {
 
 /// Reads the configuration at `path`, flags and environment put over it.
 pub fn load_at(global: &Global, path: PathBuf) -> Result<Loaded, CliError> {
-    let text = std::fs::read_to_string(&path).map_err(|source| CliError::Io {
-        action: "read",
-        path: path.clone(),
-        source,
-    })?;
+    let root = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let root =
+        root.canonicalize().map_err(|source| CliError::Io { action: "find", path: root.clone(), source })?;
+    let absent = || {
+        let source = std::io::ErrorKind::NotFound.into();
+        CliError::Io { action: "read", path: path.clone(), source }
+    };
+    let file = root.join(path.file_name().ok_or_else(absent)?);
+    let text = beneath::read_text(beneath::bounds(&root), &file, FILE_LIMIT)?.ok_or_else(absent)?;
     let name = path.file_name().map_or_else(|| FILE.to_owned(), |name| name.to_string_lossy().into_owned());
     let mut project = config::parse(&name, &text)?;
     if let Some(home) = std::env::var_os("HOME") {
@@ -41,13 +57,7 @@ pub fn load_at(global: &Global, path: PathBuf) -> Result<Loaded, CliError> {
     if let Some(registry) = &global.registry {
         project.registry = chosen(registry)?;
     }
-    let root = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    let root =
-        root.canonicalize().map_err(|source| CliError::Io { action: "find", path: root.clone(), source })?;
-    Ok(Loaded { project, home: root.clone(), root })
+    Ok(Loaded { project, home: root.clone(), file: PathBuf::from(name), root, repository: None })
 }
 
 /// Reads the registry that the command line names.
@@ -61,8 +71,15 @@ fn find() -> Result<PathBuf, CliError> {
         path: PathBuf::from("."),
         source,
     })?;
-    let found = here.ancestors().map(|directory| directory.join(FILE)).find(|path| path.is_file());
+    // Whatever it is: what stands in its place is not passed over.
+    let is_there = |path: &PathBuf| path.symlink_metadata().is_ok_and(|found| !found.is_dir());
+    let found = here.ancestors().map(|directory| directory.join(FILE)).find(is_there);
     found.ok_or(CliError::NoConfig { directory: here })
+}
+
+/// Reads a file in the directory of the configuration, or below it; nothing if there is none.
+pub fn beside(root: &Path, path: &Path) -> Result<Option<String>, CliError> {
+    Ok(beneath::read_text(beneath::bounds(root), &root.join(path), FILE_LIMIT)?)
 }
 
 /// Names a file from the root of what the CI checked out; `file` is named from the directory of

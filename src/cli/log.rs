@@ -102,6 +102,8 @@ fn table(rows: &[Row<'_>]) -> Table {
             .to_owned();
         if row.source.dirty {
             source.push_str(", modified");
+        } else if row.source.unread.is_some() && row.source.revision.is_some() {
+            source.push_str(", perhaps modified");
         }
         if let Some(from) = row.from {
             source.push_str(&format!(", from {} {}", from.tag, from.seq));

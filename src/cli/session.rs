@@ -10,19 +10,20 @@ use super::args::Global;
 use super::buildlog::BuildLogs;
 use super::ci::{Ci, Trust};
 use super::error::CliError;
-use super::terminal::Terminal;
+use super::terminal::{NOTE, Terminal, paint};
 use super::{ci, findings, hosts, progress::Progress, sources};
 
-pub use super::loaded::{Loaded, from_workspace, load, load_at};
+pub use super::loaded::{Loaded, beside, from_workspace, load, load_at};
 
 use crate::adapter::clock::BootClock;
 use crate::adapter::context::DiskContext;
 use crate::adapter::credentials::{Credential, Credentials, SECRET_VARIABLES};
 use crate::adapter::embedded::{EmbeddedServer, PortChoice};
 use crate::adapter::engine::{AuthSource, DockerEngine, Login};
-use crate::adapter::git::{self, Worktree};
+use crate::adapter::git::{self, AllowedRemotes, Unread, Worktree};
 use crate::adapter::readonly::ReadOnly;
 use crate::adapter::registry::{AwsKeys, HttpRegistry, Limits};
+use crate::adapter::remote::Remotes;
 use crate::adapter::secrets::{LocalSecrets, Withheld};
 use crate::config::{BoxSpec, Lock, Project, RegistryChoice};
 use crate::exec::{Event, Keyed, Ports, Setting, Tree, keys};
@@ -35,6 +36,9 @@ pub const FILE: &str = "boxwright.toml";
 pub const LOCK: &str = "boxwright.lock";
 /// The directory of everything that boxwright itself keeps beside the configuration.
 pub const HOME: &str = ".boxwright";
+
+/// Why nobody knows whether files are as committed that a CI has put there without a repository.
+const NO_REPOSITORY: &str = "there is no git repository here, only a commit that the CI names";
 
 /// Where hashes and small blobs are remembered, and logs of failed builds kept:
 /// `$BOXWRIGHT_CACHE`, else the user's cache directory; `BOXWRIGHT_CACHE=off` remembers nothing.
@@ -59,6 +63,8 @@ pub fn disk() -> DiskContext {
 pub struct Computed {
     pub boxes: Vec<Keyed>,
     pub tree: Worktree,
+    /// Why git could not say what it stands on.
+    pub unread: Option<Unread>,
     /// Context entries that differ from the commit, by box.
     pub differing: BTreeMap<String, Vec<String>>,
 }
@@ -92,10 +98,16 @@ async fn compute(
     global: &Global,
 ) -> Result<Computed, CliError> {
     // Asking git takes about as long as the keys do, so it is asked at the same time.
-    let (root, hidden) = (loaded.root.clone(), hidden(&loaded.project));
-    let tree = tokio::task::spawn_blocking(move || git::worktree(&root, &hidden));
-    let boxes = compute_keys(loaded, specs, registry, global).await?;
-    let mut tree = tree.await.map_err(|_| CliError::CutOff)?;
+    let tree = worktree(loaded);
+    let (boxes, tree) = tokio::join!(compute_keys(loaded, specs, registry, global), tree);
+    let boxes = boxes?;
+    let (mut tree, unread) = match tree? {
+        Ok(tree) => (tree, None),
+        Err(unread) => {
+            let source = crate::model::Source { unread: Some(unread.to_string()), ..Default::default() };
+            (Worktree { source, ..Worktree::default() }, Some(unread))
+        }
+    };
     let mut differing = BTreeMap::new();
     if let Some(top) = &tree.root {
         for keyed in &boxes {
@@ -113,16 +125,36 @@ async fn compute(
     tree.source.dirty = !differing.is_empty();
     let local: BTreeSet<&String> = boxes.iter().flat_map(|keyed| &keyed.local).collect();
     tree.source.local = local.into_iter().cloned().collect();
-    Ok(Computed { boxes, tree, differing })
+    Ok(Computed { boxes, tree, unread, differing })
 }
 
-/// Reads the lock; there need not be one.
+/// Says why the revision will be unknown to commands that need it, to those that do not.
+pub fn look(loaded: &Loaded, terminal: Terminal) {
+    if let Err(unread) = git::look(&loaded.root, &hidden(&loaded.project)) {
+        say(&unread, terminal);
+    }
+}
+
+fn say(unread: &Unread, terminal: Terminal) {
+    let note = paint(NOTE, "note:");
+    terminal.warn(&format!("{note} the revision is unknown: {unread}; {}", unread.remedy()));
+}
+
+/// Asks git about the working tree of a project.
+pub async fn worktree(loaded: &Loaded) -> Result<Result<Worktree, Unread>, CliError> {
+    let (root, known, hidden) = (loaded.root.clone(), loaded.repository.clone(), hidden(&loaded.project));
+    let work = move || match known {
+        Some(repository) => git::worktree_of(&repository, &hidden),
+        None => git::worktree(&root, &hidden),
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|_| CliError::CutOff)
+}
+
+/// Reads the lock, which lies beside the configuration; there need not be one.
 pub fn read_lock(root: &Path) -> Result<Lock, CliError> {
-    let path = root.join(LOCK);
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Ok(Lock::parse(LOCK, &text)?),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Lock::default()),
-        Err(source) => Err(CliError::Io { action: "read", path, source }),
+    match beside(root, Path::new(LOCK))? {
+        Some(text) => Ok(Lock::parse(LOCK, &text)?),
+        None => Ok(Lock::default()),
     }
 }
 
@@ -154,6 +186,9 @@ pub struct Session {
     secrets: Box<dyn crate::port::Secrets>,
     /// Whose cache mounts builds use.
     project: String,
+    /// Files outside the repository that may be secrets.
+    allowed: Vec<PathBuf>,
+    remotes: AllowedRemotes,
     progress: Arc<Progress>,
 }
 
@@ -186,8 +221,8 @@ impl Session {
             None => credentials,
         };
         let credentials = Arc::new(credentials.hiding(hidden(&loaded.project)));
-        let declared = hosts::declared(|name| std::env::var_os(name))?;
-        let mut client = HttpRegistry::new(Arc::clone(&credentials), declared, Limits::default())?;
+        let own = hosts::own(|name| std::env::var_os(name))?;
+        let mut client = HttpRegistry::new(Arc::clone(&credentials), own.declared, Limits::default())?;
         let mut progress = Progress::new(Terminal::new(global));
         if let Some(cache) = cache() {
             progress = progress.logging(BuildLogs::in_directory(cache.join("logs")));
@@ -217,9 +252,21 @@ impl Session {
             Some(_) => loaded.home.join(HOME).display().to_string(),
             None => setting.ledger.to_string(),
         };
-        let secrets = Box::new(LocalSecrets::new(&loaded.home).of_project(&project));
-        let mut session =
-            Self { setting, ci, shut: None, registry: client, engine, embedded, secrets, project, progress };
+        let (remotes, allowed) = (own.remotes, own.secrets);
+        let secrets = Box::new(LocalSecrets::new(&loaded.home, allowed.clone()).of_project(&project));
+        let mut session = Self {
+            setting,
+            ci,
+            shut: None,
+            registry: client,
+            engine,
+            embedded,
+            secrets,
+            project,
+            allowed,
+            remotes,
+            progress,
+        };
         if let Some(why) = session.ci.trust.why().map(str::to_owned) {
             session.withhold(&why);
         }
@@ -227,6 +274,11 @@ impl Session {
             session.shut(format!("this run is not trusted: {why}"));
         }
         Ok(session)
+    }
+
+    /// Returns what reaches the git remotes and addresses that the project names.
+    pub fn remotes(&self, loaded: &Loaded) -> Remotes {
+        Remotes::new(hidden(&loaded.project), self.remotes.clone(), loaded.root.clone())
     }
 
     /// Returns the printer of this command's events.
@@ -253,7 +305,21 @@ impl Session {
 
     /// Lends what is withheld where nothing is known of a run: its owner says that it may have it.
     pub fn lend(&mut self, loaded: &Loaded) {
-        self.secrets = Box::new(LocalSecrets::new(&loaded.home).of_project(&self.project));
+        self.secrets = Box::new(self.own(loaded, &self.project));
+    }
+
+    /// Lends a stranger's revision nothing but the machine; or what is its owner's, where they say so,
+    /// but for the cache mounts.
+    pub fn lend_revision(&mut self, loaded: &Loaded, refused: Option<&str>) {
+        let project = format!("{} at a revision", self.project);
+        self.secrets = match refused {
+            Some(why) => Box::new(Withheld { why: why.to_owned(), level: "untrusted", project }),
+            None => Box::new(self.own(loaded, &project)),
+        };
+    }
+
+    fn own(&self, loaded: &Loaded, project: &str) -> LocalSecrets {
+        LocalSecrets::new(&loaded.home, self.allowed.clone()).of_project(project)
     }
 
     /// What the CI says, in a CI.
@@ -288,10 +354,13 @@ impl Session {
     ) -> Result<Computed, CliError> {
         let computed = compute(loaded, specs, &self.setting.registry, global).await?;
         self.setting.source = computed.tree.source.clone();
-        if self.setting.source.revision.is_none() {
-            // Without git, or outside a repository, the CI knows.
+        if let Some(unread) = &computed.unread {
+            say(unread, terminal);
+        } else if computed.tree.root.is_none() && self.ci.revision.is_some() {
+            // Outside a repository the CI knows which commit it is, but not what was done to it since.
             self.setting.source.revision.clone_from(&self.ci.revision);
             self.setting.source.time = self.ci.time;
+            self.setting.source.unread = Some(NO_REPOSITORY.to_owned());
         }
         // What the Dockerfile says is for a plan; what was forgotten is for every command.
         findings::say(&computed, terminal, |remark| remark.line.is_none());

@@ -8,7 +8,7 @@
 //! can hold once it was painted, put in a table, or shown.
 
 use std::borrow::Cow;
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{BufRead, ErrorKind, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
 
@@ -95,6 +95,11 @@ impl Terminal {
             let line = drawn(&ci::annotation(title, place, message)) + "\n";
             let _ = std::io::stderr().write_all(line.as_bytes());
         }
+    }
+
+    /// Tells whether there is a person who can be asked.
+    pub fn can_ask(self) -> bool {
+        !self.quiet && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
     }
 
     /// Returns it saying nothing but warnings, unless told to be verbose.
@@ -185,6 +190,18 @@ fn written(result: std::io::Result<()>) -> Result<(), CliError> {
 const STYLES: [(char, Style); 5] =
     [('\u{fdd0}', GOOD), ('\u{fdd1}', BAD), ('\u{fdd2}', NOTE), ('\u{fdd3}', DIM), ('\u{fdd4}', BOLD)];
 const PLAIN: char = '\u{fdd5}';
+
+/// Asks a person; without a terminal there is nobody to ask.
+pub fn ask(terminal: Terminal, question: &str) -> bool {
+    let (stdin, mut stderr) = (std::io::stdin(), std::io::stderr());
+    if !terminal.can_ask() {
+        return false;
+    }
+    let _ = stderr.write_all(format!("{question} [y/N] ").as_bytes()).and_then(|()| stderr.flush());
+    let mut answer = String::new();
+    let read = stdin.lock().read_line(&mut answer);
+    read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+}
 
 /// Puts one line of text, from wherever, in a style.
 pub fn paint(style: Style, text: impl std::fmt::Display) -> String {

@@ -59,11 +59,12 @@ pub enum DirectoryError {
     },
 }
 
-/// Hashes a directory.
-fn read(context: &dyn Context, path: &Path) -> Result<Directory, DirectoryError> {
+/// Hashes a directory, whose ignore file lies below `root`.
+fn read(context: &dyn Context, root: &Path, path: &Path) -> Result<Directory, DirectoryError> {
     let failed = |source| DirectoryError::Read { path: path.to_owned(), source };
     let file = path.join(".dockerignore");
-    let mut patterns = context.read(&file, super::keys::FILE_LIMIT).map_err(failed)?.unwrap_or_default();
+    let mut patterns =
+        context.read(root, &file, super::keys::FILE_LIMIT).map_err(failed)?.unwrap_or_default();
     patterns.extend_from_slice(NEVER);
     let ignore = Dockerignore::parse(&file.display().to_string(), &patterns)?;
     let selection = Selection::whole(ignore);
@@ -89,7 +90,7 @@ pub(super) fn local(tree: Tree<'_>, specs: &[BoxSpec]) -> Result<Local, KeysErro
         .filter(|(name, _)| used(name))
         .map(|(name, path)| {
             let bad = |source| KeysError::Directory { what: format!("--source {name}"), source };
-            Ok((name.clone(), read(tree.context, path).map_err(bad)?))
+            Ok((name.clone(), read(tree.context, path, path).map_err(bad)?))
         })
         .collect()
 }
@@ -127,7 +128,8 @@ pub(super) fn directories(
             (None, Some(ContextSource::Directory(path))) => {
                 let what = format!("box {}: context {name}", spec.name);
                 let root = tree.inside(spec, path)?;
-                read(tree.context, &root).map_err(|source| KeysError::Directory { what, source })?
+                read(tree.context, tree.root, &root)
+                    .map_err(|source| KeysError::Directory { what, source })?
             }
         };
         secrets::outside_context(tree.context, spec, tree.root, &directory.root, &directory.entries)?;

@@ -22,6 +22,10 @@ pub struct Source {
     /// Working copies that stood in for pinned revisions or directories, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "grammar::words")]
     pub local: Vec<String>,
+    /// Why nobody could tell whether inputs differed from the commit, where that is so; then `dirty`
+    /// says nothing. There is no revision either, unless somebody else than git named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<String>,
 }
 
 /// One promotion: written as `plan.<tag>.<seq>` before the first tag moves and as

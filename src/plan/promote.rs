@@ -156,6 +156,9 @@ fn stays(wish: &Wish<'_>, members: &[Member], past: Past<'_>) -> Result<(), Refu
     if !source.local.is_empty() {
         return Err(Refusal::Local { tag: tag.clone(), names: source.local.clone() });
     }
+    if let Some(why) = &source.unread {
+        return Err(Refusal::UnknownState { tag: tag.clone(), why: why.clone() });
+    }
     if source.dirty {
         return Err(Refusal::Dirty { tag: tag.clone() });
     }
@@ -183,6 +186,9 @@ fn goes_on<'a>(
     set: Option<&SetRecord>,
 ) -> Result<(), Refusal> {
     let (tag, ours) = (wish.tag.clone(), wish.source.to_string());
+    if let Some(why) = wish.source.unread.as_ref().filter(|_| wish.source.time.is_none()) {
+        return Err(Refusal::UnknownRevision { tag, why: why.clone() });
+    }
     let is_behind =
         |name: &SetName| wish.from.filter(|from| from.tag == name.tag && from.seq < name.seq).is_some();
     if let Some((theirs, ours)) =
@@ -384,6 +390,18 @@ mod tests {
         let wish = Wish { immutable: true, allow_older: false, source: &dirty, ..wish };
         let dirty = promotion(&wish, vec![], Past::default());
         assert!(matches!(dirty, Err(Refusal::Dirty { .. })));
+        let unread = Source { unread: Some("no git".to_owned()), ..Source::default() };
+        let of = |immutable, allow_older, source: &Source| {
+            let wish = Wish { immutable, allow_older, source, ..wish.clone() };
+            promotion(&wish, vec![member("a", "1", Some("0"))], Past::default()).map(|plan| plan.seq)
+        };
+        assert!(matches!(of(true, true, &unread), Err(Refusal::UnknownState { .. })));
+        assert!(matches!(of(false, false, &unread), Err(Refusal::UnknownRevision { .. })));
+        assert_eq!(of(false, true, &unread), Ok(1));
+        // A CI names the commit where there is no repository: order is known, and no more.
+        let named = Source { unread: unread.unread.clone(), ..source(5) };
+        assert!(matches!(of(true, false, &named), Err(Refusal::UnknownState { .. })));
+        assert_eq!(of(false, false, &named), Ok(1));
         let local = Source { local: vec!["ec".to_owned()], ..source(5) };
         let of = |immutable| {
             promotion(&Wish { immutable, source: &local, ..wish.clone() }, vec![], Past::default())

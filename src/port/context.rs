@@ -10,8 +10,9 @@ pub trait Context: Send + Sync {
     /// Walks `root` and hashes what `filter` takes, sorted by path bytes.
     fn scan(&self, root: &Path, filter: &dyn ContextFilter) -> Result<Scan, ContextError>;
 
-    /// Reads a file of at most `limit` bytes; nothing if it is not there.
-    fn read(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ContextError>;
+    /// Reads a file of at most `limit` bytes that is below `root`, whatever links lead to it; nothing
+    /// if it is not there.
+    fn read(&self, root: &Path, path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ContextError>;
 
     /// Returns the path without symbolic links in it; nothing if it leads nowhere.
     fn resolve(&self, path: &Path) -> Option<PathBuf>;
@@ -68,6 +69,14 @@ pub enum ContextError {
         path: PathBuf,
         /// `FIFO`, `socket` or `device`.
         kind: &'static str,
+    },
+    /// A link leads it out of what may be read.
+    #[error("`{path}` leads out of `{root}`")]
+    Outside {
+        /// The path.
+        path: PathBuf,
+        /// What it leads out of.
+        root: PathBuf,
     },
     /// Its bytes changed each time it was read.
     #[error("`{path}` keeps changing while it is read")]

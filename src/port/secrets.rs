@@ -53,6 +53,12 @@ pub enum SecretError {
         /// What the system said.
         source: io::Error,
     },
+    /// It is a file that no repository may name.
+    #[error("{} is outside the repository, or git's own", path.display())]
+    Outside {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
     /// It is larger than an engine takes.
     #[error("{from} holds more than {limit} bytes")]
     TooLarge {

@@ -172,8 +172,13 @@ pub fn manifest() -> Vec<Vec<u8>> {
 pub fn record() -> Vec<Vec<u8>> {
     let (key, now, digest) = (Key::of(b"x"), Timestamp::from_unix(1_700_000_000), Digest::of(b"x"));
     let bytes = |raw: boxwright::model::RawManifest| raw.bytes().to_vec();
-    let source =
-        Source { revision: Some("a".repeat(40)), time: Some(now), dirty: true, local: vec!["ec".to_owned()] };
+    let source = Source {
+        revision: Some("a".repeat(40)),
+        time: Some(now),
+        dirty: true,
+        local: vec!["ec".to_owned()],
+        unread: Some("no git".to_owned()),
+    };
     vec![
         bytes(
             Lease {

@@ -88,6 +88,9 @@ impl Project {
             ec.display()
         );
         fs::write(self.at("home/.gitconfig"), config).unwrap();
+        let allowed = format!("[git]\nallow = [\"file://{}\"]\n", self.at("").display());
+        fs::create_dir_all(self.at("home/.config/boxwright")).unwrap();
+        fs::write(self.at("home/.config/boxwright/hosts.toml"), allowed).unwrap();
         let log = self.at("home/gh.log");
         program(&self.at("bin/gh"), &format!("#!/bin/sh\necho \"gh $*\" >> '{}'\n", log.display()));
     }

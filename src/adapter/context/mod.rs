@@ -14,10 +14,9 @@ pub(super) mod send;
 mod stamp;
 mod walk;
 
-use std::fs;
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use super::beneath;
 use crate::port::{Context, ContextError, ContextFilter, Scan};
 
 /// Reads contexts from the file system.
@@ -50,19 +49,8 @@ impl Context for DiskContext {
         Ok(scan)
     }
 
-    fn read(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ContextError> {
-        let fail = |source| root::io_error("read", path, source);
-        let file = match fs::File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(fail(error)),
-        };
-        let mut bytes = Vec::new();
-        file.take(limit + 1).read_to_end(&mut bytes).map_err(fail)?;
-        if bytes.len() as u64 > limit {
-            return Err(fail(io::Error::other(format!("it has more than {limit} bytes"))));
-        }
-        Ok(Some(bytes))
+    fn read(&self, root: &Path, path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ContextError> {
+        beneath::read(root, path, limit)
     }
 
     fn resolve(&self, path: &Path) -> Option<PathBuf> {
@@ -74,6 +62,7 @@ impl Context for DiskContext {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use std::ffi::OsStr;
+    use std::fs;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::os::unix::net::UnixListener;

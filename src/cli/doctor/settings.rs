@@ -54,8 +54,11 @@ pub async fn look(global: &Global) -> (Vec<Check>, Found) {
         checks.push(check);
         keyed = keys;
     }
-    let declared = match hosts::declared(|name| std::env::var_os(name)) {
-        Ok(declared) => Some(declared),
+    if let Some(loaded) = &loaded {
+        checks.push(bounded("git", revision(loaded)).await.unwrap_or_else(|late| late));
+    }
+    let declared = match hosts::own(|name| std::env::var_os(name)) {
+        Ok(own) => Some(own.declared),
         Err(error) => {
             checks.push(problem("hosts.toml", &error));
             None
@@ -95,6 +98,22 @@ async fn keys(loaded: &session::Loaded, global: &Global) -> (Check, Option<Vec<K
             (Check::ok("keys", text), Some(keyed))
         }
         Err(error) => (problem("keys", &error), None),
+    }
+}
+
+/// Looks whether git can say what the boxes are built from.
+async fn revision(loaded: &session::Loaded) -> Check {
+    match session::worktree(loaded).await {
+        Err(error) => problem("git", &error),
+        Ok(Err(unread)) => {
+            let finding = format!("the revision is unknown: {unread}");
+            Check::warning("git", finding, format!("{}; until then `promote` refuses", unread.remedy()))
+        }
+        Ok(Ok(tree)) if tree.root.is_none() => {
+            Check::ok("git", "there is no repository: promotions say no revision")
+        }
+        Ok(Ok(tree)) if tree.source.revision.is_none() => Check::ok("git", "there is no commit yet"),
+        Ok(Ok(tree)) => Check::ok("git", format!("the revision is {}", tree.source)),
     }
 }
 

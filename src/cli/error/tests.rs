@@ -1,6 +1,7 @@
 //! Tables: how each error ends the process, by the table of codes, and what it says to do next.
 
 use super::*;
+use crate::adapter::git::{Refused, Unread};
 use crate::config::ConfigError;
 use crate::exec::{Beyond, NoRoom};
 use crate::inputs::At;
@@ -54,7 +55,7 @@ fn unknown(wants_login: bool) -> BuildError {
 }
 
 fn remote() -> RemoteError {
-    RemoteError { source_name: text(), detail: text() }
+    RemoteError { source_name: text(), detail: text(), is_refused: false }
 }
 
 fn no_secret(source: SecretError) -> NoSecret {
@@ -96,7 +97,9 @@ fn settings_and_what_the_caller_wrote() {
     check(CliError::CutOff, 1, "");
     check(CliError::Interrupted, 130, "");
     check(RevisionError::Unknown { revision: text(), detail: text() }, 2, "git fetch --unshallow");
-    check(RevisionError::Git { action: "x", detail: text() }, 1, "");
+    check(RevisionError::Unread(Unread::NoProgram), 21, "install git");
+    check(RevisionError::NoRepository { directory: "x".into() }, 2, "");
+    check(RevisionError::Refused { revision: text(), source: Refused::Odd("x") }, 21, "");
 }
 
 #[test]

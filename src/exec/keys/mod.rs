@@ -238,7 +238,7 @@ impl Tree<'_> {
 
     fn read(&self, spec: &BoxSpec, path: &Path) -> Result<Option<Vec<u8>>, KeysError> {
         self.context
-            .read(path, FILE_LIMIT)
+            .read(self.root, path, FILE_LIMIT)
             .map_err(|source| KeysError::Context { name: spec.name.clone(), source })
     }
 
