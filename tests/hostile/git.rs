@@ -39,14 +39,10 @@ fn ask_everything(world: &World) {
     world.write("ci/test/two.sh", "echo modified\n");
     for arguments in [
         &["plan"][..],
-        &["doctor"],
-        &["keys"],
-        &["promote", "main", "--plan"],
         &["lock"],
         &["clean"],
-        &["build", "--at", "HEAD~1"],
-        &["build", "--at", "only-there"],
         &["build", "--at", "HEAD~1", "--lend-secrets"],
+        &["build", "--at", "only-there"],
     ] {
         world.without_engine(arguments);
     }
