@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 
 use super::git::{self, AllowedRemotes, Git, Origin};
+use super::registry::Guard;
 use crate::model::{Digest, chain, printable};
 use crate::port::{Remote, RemoteError};
 
@@ -21,10 +22,11 @@ const LEAST: u64 = 64 * 1024;
 const REDIRECTS: usize = 5;
 
 /// Reaches what this machine's network reaches, and of git remotes those that the user allows.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Remotes {
     hidden: Vec<String>,
     allowed: AllowedRemotes,
+    guard: Guard,
     /// Where names of git remotes are looked up.
     root: PathBuf,
     limit: Duration,
@@ -32,9 +34,9 @@ pub struct Remotes {
 
 impl Remotes {
     /// Lets git see all of the environment but the variables in `hidden`, and go where `allowed`
-    /// says. The names of remotes are those of the repository that `root` is in.
-    pub fn new(hidden: Vec<String>, allowed: AllowedRemotes, root: PathBuf) -> Self {
-        Self { hidden, allowed, root, limit: HTTP_LIMIT }
+    /// and `guard` say. The names of remotes are those of the repository that `root` is in.
+    pub fn new(hidden: Vec<String>, allowed: AllowedRemotes, guard: Guard, root: PathBuf) -> Self {
+        Self { hidden, allowed, guard, root, limit: HTTP_LIMIT }
     }
 }
 
@@ -82,22 +84,38 @@ impl Remotes {
     /// user's own configuration.
     async fn ls_remote(&self, url: &str, patterns: &[&str]) -> Result<String, RemoteError> {
         let origin = self.origin(url).await?;
-        self.allowed.check(&origin.url).map_err(|error| refused(&origin.url, &error))?;
-        match self.list(&origin, &origin.url, patterns).await {
+        let route = self.allowed.check(&origin.url).map_err(|error| refused(&origin.url, &error))?;
+        // A remote of this clone is where it came from: whoever cloned it has been there.
+        let is_known = route.is_allowed || Origin::is_name(url);
+        let settings = match is_known {
+            // Where it leads to would have to be looked at as the address was.
+            true => vec!["http.followRedirects=false".to_owned()],
+            false => self.guard.git(&origin.url).await.map_err(|error| match error.is_lost() {
+                true => failed(&origin.url, error.to_string()),
+                false => refused(&origin.url, &error),
+            })?,
+        };
+        match self.list(&origin, &origin.url, &settings, patterns).await {
             // GitLab sends everybody there who leaves the ending out.
-            Err(error) if error.is_redirect() && !origin.url.ends_with(".git") => {
-                self.list(&origin, &format!("{}.git", origin.url), patterns).await.map_err(|_| error)
-            }
+            Err(error) if error.is_redirect() && !origin.url.ends_with(".git") => self
+                .list(&origin, &format!("{}.git", origin.url), &settings, patterns)
+                .await
+                .map_err(|_| error),
             result => result,
         }
     }
 
-    async fn list(&self, origin: &Origin, url: &str, patterns: &[&str]) -> Result<String, RemoteError> {
+    async fn list(
+        &self,
+        origin: &Origin,
+        url: &str,
+        settings: &[String],
+        patterns: &[&str],
+    ) -> Result<String, RemoteError> {
         let git = Git::of_the_user(&self.hidden).reaching(&self.allowed.protocols());
         let git = git.configured(&origin.headers);
-        // Where it leads to would have to be looked at as the address was.
-        let words = ["-c", "http.followRedirects=false", "ls-remote", "--", url];
-        let command = git.command(&[&words[..], patterns].concat());
+        let settings: Vec<&str> = settings.iter().flat_map(|setting| ["-c", setting.as_str()]).collect();
+        let command = git.command(&[&settings[..], &["ls-remote", "--", url], patterns].concat());
         let run = tokio::process::Command::from(command).kill_on_drop(true).output();
         let output = tokio::time::timeout(GIT_LIMIT, run)
             .await
@@ -190,7 +208,7 @@ fn failed(url: &str, detail: String) -> RemoteError {
     RemoteError { source_name: without_login(url), detail, is_refused: false }
 }
 
-fn refused(url: &str, error: &git::Refused) -> RemoteError {
+fn refused(url: &str, error: &dyn std::fmt::Display) -> RemoteError {
     RemoteError { source_name: without_login(url), detail: error.to_string(), is_refused: true }
 }
 
@@ -319,8 +337,21 @@ mod tests {
     }
 
     fn remotes(allowed: &[&str]) -> Remotes {
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let allowed = allowed.iter().map(|one| (*one).to_owned()).collect();
-        Remotes::new(Vec::new(), AllowedRemotes::new(allowed), "/".into())
+        let guard = Guard::new(&crate::adapter::registry::Declared::default()).unwrap();
+        Remotes::new(Vec::new(), AllowedRemotes::new(allowed), guard, "/".into())
+    }
+
+    #[tokio::test]
+    async fn nothing_of_the_private_network_is_asked_but_what_the_user_names() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        for url in ["https://127.0.0.1:1/x.git", "ssh://git@localhost:1/x", "https://10.0.0.1/x"] {
+            let error = remotes(&[]).commit(url, "main").await.unwrap_err();
+            assert!(error.is_refused, "{url}: {error}");
+        }
+        let error = remotes(&["https://127.0.0.1:1/"]).commit("https://127.0.0.1:1/x.git", "main").await;
+        assert!(!error.unwrap_err().is_refused);
     }
 
     #[tokio::test]

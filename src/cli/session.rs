@@ -22,7 +22,7 @@ use crate::adapter::embedded::{EmbeddedServer, PortChoice};
 use crate::adapter::engine::{AuthSource, DockerEngine, Login};
 use crate::adapter::git::{self, AllowedRemotes, Unread, Worktree};
 use crate::adapter::readonly::ReadOnly;
-use crate::adapter::registry::{AwsKeys, HttpRegistry, Limits};
+use crate::adapter::registry::{AwsKeys, Guard, HttpRegistry, Limits};
 use crate::adapter::remote::Remotes;
 use crate::adapter::secrets::{LocalSecrets, Withheld};
 use crate::config::{BoxSpec, Lock, Project, RegistryChoice};
@@ -189,6 +189,7 @@ pub struct Session {
     /// Files outside the repository that may be secrets.
     allowed: Vec<PathBuf>,
     remotes: AllowedRemotes,
+    guard: Guard,
     progress: Arc<Progress>,
 }
 
@@ -222,6 +223,7 @@ impl Session {
         };
         let credentials = Arc::new(credentials.hiding(hidden(&loaded.project)));
         let own = hosts::own(|name| std::env::var_os(name))?;
+        let guard = Guard::new(&own.declared)?;
         let mut client = HttpRegistry::new(Arc::clone(&credentials), own.declared, Limits::default())?;
         let mut progress = Progress::new(Terminal::new(global));
         if let Some(cache) = cache() {
@@ -265,6 +267,7 @@ impl Session {
             project,
             allowed,
             remotes,
+            guard,
             progress,
         };
         if let Some(why) = session.ci.trust.why().map(str::to_owned) {
@@ -278,7 +281,8 @@ impl Session {
 
     /// Returns what reaches the git remotes and addresses that the project names.
     pub fn remotes(&self, loaded: &Loaded) -> Remotes {
-        Remotes::new(hidden(&loaded.project), self.remotes.clone(), loaded.root.clone())
+        let (hidden, root) = (hidden(&loaded.project), loaded.root.clone());
+        Remotes::new(hidden, self.remotes.clone(), self.guard.clone(), root)
     }
 
     /// Returns the printer of this command's events.

@@ -164,3 +164,14 @@ fn links_that_stay_inside_go_on_working() {
     let mut command = world.command_in(&world.root.join("linked"), &["keys"]);
     Ended::of(command.output().unwrap()).fails(2, &["there is no pin.toml"]);
 }
+
+#[test]
+fn an_archive_takes_the_place_of_a_file_and_of_nothing_else() {
+    let world = project();
+    let device = world.beside("null");
+    tell("mkfifo", &[device.to_str().unwrap()]);
+    for output in [device.to_str().unwrap(), world.root.to_str().unwrap()] {
+        soon(&world, &["export", "-o", output]).fails(2, &["is no file", "-o -"]);
+    }
+    assert!(!fs::symlink_metadata(&device).unwrap().is_file());
+}

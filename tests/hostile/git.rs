@@ -290,14 +290,17 @@ fn spy(world: &World) -> String {
 
 #[test]
 fn a_remote_is_asked_outside_any_work_tree() {
-    let world = pinned("https://git.invalid/x.git");
-    world.git(&["config", "url.file:///.insteadOf", "https://git.invalid/"]);
+    pinned("https://127.0.0.1:1/x.git").boxwright(&["lock"]).fails(21, &["private network", "hosts.toml"]);
+    pinned("git@localhost:x.git").boxwright(&["lock"]).fails(21, &["private network", "hosts.toml"]);
+    let world = pinned("https://127.0.0.1:1/x.git");
+    world.declare("[host.\"127.0.0.1:1\"]\n");
+    world.git(&["config", "url.file:///.insteadOf", "https://127.0.0.1:1/"]);
     let mut command = world.command(&["lock"]);
     command
         .env("PATH", spy(&world))
         .env("GIT_SSH_COMMAND", "ssh -i key")
         .env("GIT_DIR", world.root.join(".git"));
-    Ended::of(command.output().unwrap()).fails(20, &["https://git.invalid/x.git"]);
+    Ended::of(command.output().unwrap()).fails(20, &["https://127.0.0.1:1/x.git"]);
     let seen = fs::read_to_string(world.beside("seen")).unwrap();
     let asked = seen.lines().skip_while(|line| !line.contains("ls-remote"));
     let asked: Vec<&str> = asked.collect();

@@ -40,6 +40,16 @@ pub struct Kept {
     why: &'static str,
 }
 
+/// Said where no name server knows a host.
+const NOWHERE: &str = "its host's address cannot be found";
+
+impl Kept {
+    /// Tells whether nobody knows where the host is: it may be back later.
+    pub fn is_lost(&self) -> bool {
+        self.why == NOWHERE
+    }
+}
+
 impl Guard {
     /// Makes one that knows what the user declared about hosts.
     pub fn new(declared: &Declared) -> Result<Self, StartError> {
@@ -90,7 +100,7 @@ impl Guard {
             Ok(Ok(found)) => found,
             // A proxy may know names that this machine does not.
             _ if is_http && self.is_proxied => return Ok(settings),
-            _ => return Err(kept(&shown, "its host's address cannot be found")),
+            _ => return Err(kept(&shown, NOWHERE)),
         };
         if bare.eq_ignore_ascii_case("localhost") || found.iter().any(|at| address::is_internal_ip(at.ip())) {
             return Err(kept(&shown, "its host is of the private network"));
@@ -241,7 +251,11 @@ mod tests {
             ("./a:b", ""),
             ("file:///srv/a.git", ""),
         ] {
-            assert_eq!(guard(&[declared]).git(remote).await.unwrap(), [still.clone()], "{remote}");
+            assert_eq!(
+                guard(&[declared]).git(remote).await.unwrap(),
+                std::slice::from_ref(&still),
+                "{remote}"
+            );
         }
         // What is allowed is one port of a host, not all that listens there.
         assert!(guard(&["inside.example"]).git("https://inside.example:8443/a.git").await.is_err());
