@@ -54,7 +54,7 @@ macro_rules! contract {
                 let home = tempfile::tempdir().unwrap();
                 let server = EmbeddedServer::start(home.path(), PortChoice::Any, None).await.unwrap();
                 let credentials = boxwright::adapter::credentials::Credentials::given(
-                    server.addr().to_string(),
+                    &server.addr().to_string(),
                     server.credential(),
                 );
                 crate::$case(&crate::process::client_with(credentials), &server.addr().to_string()).await;

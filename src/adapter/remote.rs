@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
+use reqwest::Url;
+use reqwest::header::LOCATION;
 
 use super::git::{self, AllowedRemotes, Git, Origin};
 use super::registry::Guard;
@@ -21,7 +23,7 @@ const LEAST: u64 = 64 * 1024;
 /// How many redirects are followed.
 const REDIRECTS: usize = 5;
 
-/// Reaches what this machine's network reaches, and of git remotes those that the user allows.
+/// Reaches what a repository names, where the [`Guard`] and the user's own configuration let it.
 #[derive(Clone)]
 pub struct Remotes {
     hidden: Vec<String>,
@@ -147,6 +149,30 @@ impl Remotes {
         }
     }
 
+    /// Asks an address, and whatever it leads to; each may be looked at by the guard first.
+    async fn answer(&self, url: &str) -> Result<reqwest::Response, RemoteError> {
+        let broken = |error: reqwest::Error| failed(url, printable(&chain(&error.without_url()), 400));
+        let mut at = Url::parse(url).map_err(|error| failed(url, error.to_string()))?;
+        for _ in 0..=REDIRECTS {
+            let refused = |why| match without_login(at.as_str()) {
+                other if other == without_login(url) => failed(url, why),
+                other => failed(url, format!("it leads to {other}: {why}")),
+            };
+            let client = self.guard.client(&at).map_err(refused)?;
+            let mut asking = client.get(at.clone());
+            // What is in front of a host is shown to that host, and to none that it leads to.
+            if !at.username().is_empty() {
+                asking = asking.basic_auth(at.username(), at.password());
+            }
+            let answer = asking.send().await.map_err(broken)?;
+            match redirect(&answer).map_err(|why| failed(url, why))? {
+                Some(next) => at = next,
+                None => return Ok(answer),
+            }
+        }
+        Err(failed(url, "too many redirects".to_owned()))
+    }
+
     /// Hands on what an address serves, piece by piece and to its end.
     async fn fetch(
         &self,
@@ -154,14 +180,8 @@ impl Remotes {
         mut take: impl FnMut(&[u8]) -> Result<(), String> + Send,
     ) -> Result<(), RemoteError> {
         let broken = |error: reqwest::Error| failed(url, printable(&chain(&error.without_url()), 400));
-        let client = reqwest::Client::builder()
-            .connect_timeout(self.limit)
-            .read_timeout(self.limit)
-            .redirect(redirects())
-            .user_agent(concat!("boxwright/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(broken)?;
-        let answer = client.get(url).send().await.map_err(broken)?;
+        let silent = |_| failed(url, format!("no answer within {:?}", self.limit));
+        let answer = tokio::time::timeout(self.limit, self.answer(url)).await.map_err(silent)??;
         // A part of something is not it.
         if answer.status() != reqwest::StatusCode::OK {
             return Err(failed(url, format!("it answered {}", answer.status())));
@@ -169,7 +189,7 @@ impl Remotes {
         let (expected, mut size) = (answer.content_length(), 0);
         let mut body = answer.bytes_stream();
         let (mut since, mut before) = (Instant::now(), 0);
-        while let Some(piece) = body.next().await {
+        while let Some(piece) = tokio::time::timeout(self.limit, body.next()).await.map_err(silent)? {
             let piece = piece.map_err(broken)?;
             size += piece.len() as u64;
             take(&piece).map_err(|detail| failed(url, detail))?;
@@ -190,18 +210,15 @@ impl Remotes {
     }
 }
 
-/// Follows redirects, but none from https to anything else.
-fn redirects() -> reqwest::redirect::Policy {
-    reqwest::redirect::Policy::custom(|attempt| {
-        let is_secure = |url: &reqwest::Url| url.scheme() == "https";
-        if attempt.previous().len() > REDIRECTS {
-            attempt.error("too many redirects")
-        } else if attempt.previous().last().is_some_and(is_secure) && !is_secure(attempt.url()) {
-            attempt.error("it leads to an insecure place")
-        } else {
-            attempt.follow()
-        }
-    })
+/// Where an answer leads; never from https to anything else.
+fn redirect(answer: &reqwest::Response) -> Result<Option<Url>, String> {
+    if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return Ok(None);
+    }
+    let to = answer.headers().get(LOCATION).and_then(|to| to.to_str().ok());
+    let to = to.and_then(|to| answer.url().join(to).ok()).ok_or("it leads elsewhere, but not where to")?;
+    let is_secure = to.scheme() == "https" || (to.scheme() == "http" && answer.url().scheme() == "http");
+    if is_secure { Ok(Some(to)) } else { Err("it leads to an insecure place".to_owned()) }
 }
 
 fn failed(url: &str, detail: String) -> RemoteError {
@@ -270,6 +287,7 @@ fn without_login(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapter::registry::{Declared, HostSettings};
 
     #[test]
     fn what_git_says_is_one_line() {
@@ -315,18 +333,40 @@ mod tests {
         url
     }
 
+    /// Remotes that may reach the hosts of these addresses, wherever they are.
+    fn reaching(urls: &[&str]) -> Remotes {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let host = |url: &&str| url.split('/').nth(2).unwrap().to_owned();
+        let hosts = urls.iter().map(|url| (host(url), HostSettings::default())).collect();
+        let guard = Guard::new(&Declared { hosts }).unwrap();
+        Remotes::new(Vec::new(), AllowedRemotes::default(), guard, "/".into())
+    }
+
+    /// The address of a server is looked at, and that of what it leads to as well.
+    #[tokio::test]
+    async fn the_private_network_is_not_reached_by_an_address_nor_by_a_redirect() {
+        const LEADS: &str = "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/latest\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        let url = dripping(LEADS).await;
+        let refused = reaching(&[]).text(&url, 100).await.unwrap_err().to_string();
+        assert!(refused.contains("an address of the private network"), "{refused}");
+        let led = reaching(&[&url]).text(&url, 100).await.unwrap_err().to_string();
+        assert!(led.contains("it leads to http://127.0.0.1:1/latest: it is an address of"), "{led}");
+        let led = reaching(&[&url]).checksum(&url).await.unwrap_err().to_string();
+        assert!(led.contains("it leads to"), "{led}");
+    }
+
     #[tokio::test]
     async fn what_never_ends_is_not_waited_for_and_a_part_is_not_the_whole() {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let hasty = Remotes { limit: Duration::from_millis(300), ..remotes(&[]) };
         let url = dripping("HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n").await;
+        let slow = Remotes { limit: Duration::from_millis(300), ..reaching(&[&url]) };
         let long = Duration::from_secs(60);
-        let text = tokio::time::timeout(long, hasty.text(&url, 200_000_000)).await;
+        let text = tokio::time::timeout(long, slow.text(&url, 200_000_000)).await;
         assert!(text.unwrap().is_err());
-        let checksum = tokio::time::timeout(long, hasty.checksum(&url)).await;
+        let checksum = tokio::time::timeout(long, slow.checksum(&url)).await;
         assert!(checksum.unwrap().is_err());
         let url = dripping("HTTP/1.1 206 Partial Content\r\ncontent-length: 1\r\n\r\n").await;
-        let error = remotes(&[]).text(&url, 100).await.unwrap_err().to_string();
+        let error = reaching(&[&url]).text(&url, 100).await.unwrap_err().to_string();
         assert!(error.contains("206"), "{error}");
     }
 

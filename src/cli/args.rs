@@ -259,9 +259,8 @@ pub struct Build {
     pub no_cache: bool,
     #[command(flatten)]
     pub failing: Failing,
-    /// When to lease and push: if this run is trusted and the registry takes it; or else fail; or not at all
-    #[arg(long, value_enum, default_value = "auto", env = "BOXWRIGHT_PUSH")]
-    pub push: Push,
+    #[command(flatten)]
+    pub writing: Writing,
     /// Build what is missing for this machine alone, where `boxwright run` finds it; write nothing to the registry
     #[arg(long)]
     pub local: bool,
@@ -286,9 +285,19 @@ pub struct Failing {
     pub keep_going: bool,
 }
 
-/// When a build leases and pushes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+/// Whether a command that writes may do so.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct Writing {
+    /// When to lease, push or delete: if this run is trusted and the registry takes it; also where
+    /// nothing tells whether it is, and else fail; or not at all
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", env = "BOXWRIGHT_PUSH")]
+    pub push: Push,
+}
+
+/// When the registry is written to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Push {
+    #[default]
     Auto,
     Always,
     Never,
@@ -327,6 +336,8 @@ pub struct Rebuild {
     #[command(flatten)]
     pub failing: Failing,
     #[command(flatten)]
+    pub writing: Writing,
+    #[command(flatten)]
     pub tell: Tell,
 }
 
@@ -348,13 +359,13 @@ pub struct Run {
     /// Where the current directory is mounted, and where the command starts
     #[arg(long, value_name = "PATH", default_value = "/work")]
     pub mount: String,
-    /// Set a variable, or hand one on from here
+    /// Set a variable, or hand one on from here; none that begins with BOXWRIGHT_
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     pub env: Vec<String>,
     /// Run as the image's own user instead of the caller
     #[arg(long)]
     pub image_user: bool,
-    /// The network mode, such as none or host
+    /// The network: none, or one that the engine has; never that of the host
     #[arg(long, value_name = "MODE")]
     pub network: Option<String>,
     /// The command; without one the image's own
@@ -385,9 +396,13 @@ pub struct Import {
     /// The archive, plain or compressed; - is standard input
     #[arg(value_name = "FILE")]
     pub archive: PathBuf,
-    /// Push the images to the registry instead; their keys have to be those of the inputs here
-    #[arg(long)]
-    pub push: bool,
+    /// Push the images to the registry instead; their keys have to be those of the inputs here.
+    /// `always` does it also where nothing tells whether this run is trusted
+    #[arg(long, value_enum, value_name = "WHEN", num_args = 0..=1, require_equals = true)]
+    pub push: Option<Option<Push>>,
+    /// What --push alone means
+    #[arg(long, hide = true, value_enum, default_value = "auto", env = "BOXWRIGHT_PUSH")]
+    pub push_when: Push,
 }
 
 #[derive(Debug, Args)]

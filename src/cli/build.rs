@@ -18,7 +18,7 @@ use crate::exec::{
 };
 
 pub async fn run(options: &Build, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
-    if options.local && options.push == Push::Always {
+    if options.local && options.writing.push == Push::Always {
         return Err(CliError::Usage("--push always cannot be used with --local".to_owned()));
     }
     let cancel = interrupt::token();
@@ -31,8 +31,16 @@ pub async fn run(options: &Build, global: &Global, terminal: Terminal) -> Result
         None => (None, session::load(global)?),
     };
     clash(&loaded, &options.tell)?;
-    let mut session = Session::open(&loaded, global).await?;
-    shut(&mut session, &loaded, options)?;
+    let mut session = Session::open_to_write(&loaded, global, options.writing.push).await?;
+    if options.local {
+        // What is for this machine alone is no reason to believe it more.
+        if let Trust::Unknown(why) = session.ci.trust.clone() {
+            session.withhold(&why);
+        }
+        session.shut("--local".to_owned());
+    } else if options.writing.push == Push::Always {
+        session.may_write("--push always")?;
+    }
     let specs = loaded.choose(&options.boxes)?;
     let computed = session.compute(&loaded, specs, global, terminal).await?;
     if let (Some(checkout), Some(revision)) = (&checkout, &options.at) {
@@ -42,7 +50,7 @@ pub async fn run(options: &Build, global: &Global, terminal: Terminal) -> Result
             session.close(false).await?;
             return Ok(exit::DONE);
         }
-        if !is_lent || session.ci.trust == Trust::Trusted {
+        if !is_lent || session.is_lending() {
             session.lend_revision(&loaded, (!is_lent).then_some(at::LENDS_NONE));
         }
     }
@@ -63,7 +71,7 @@ pub async fn run(options: &Build, global: &Global, terminal: Terminal) -> Result
     tell(&report, &computed, &session, &options.tell)?;
     let can_push = report.can_push;
     let code = end(session, report).await?;
-    if options.push == Push::Always && !can_push {
+    if options.writing.push == Push::Always && !can_push {
         return Err(CliError::NoPush);
     }
     Ok(code)
@@ -76,19 +84,6 @@ pub fn clash(loaded: &Loaded, to: &Tell) -> Result<(), CliError> {
         Some((a, b)) => Err(CliError::Usage(format!("--dotenv: boxes {a} and {b} would have one variable"))),
         None => Ok(()),
     }
-}
-
-/// Shuts the registry for writes where this run must not make them.
-fn shut(session: &mut Session, loaded: &Loaded, options: &Build) -> Result<(), CliError> {
-    match (options.push, session.ci.trust.clone()) {
-        (_, _) if options.local => session.shut("--local".to_owned()),
-        (Push::Never, _) => session.shut("--push never".to_owned()),
-        (Push::Always, Trust::Untrusted(_)) => session.may_write("--push always")?,
-        (Push::Always, Trust::Unknown(_)) => session.lend(loaded),
-        (Push::Auto, Trust::Unknown(why)) => session.shut(format!("{why}; --push always pushes")),
-        (Push::Always | Push::Auto, _) => {}
-    }
-    Ok(())
 }
 
 /// Prints the result, and what to do about boxes that may not be built here.

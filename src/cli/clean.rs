@@ -50,7 +50,7 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
     let cancel = interrupt::token();
     let loaded = session::load(global)?;
     let plan = options.apply.as_deref().map(PlanFile::read).transpose()?;
-    let session = Session::open(&loaded, global).await?;
+    let session = Session::open_to_write(&loaded, global, options.writing.push).await?;
     if options.yes || plan.is_some() {
         session.may_write("cleaning")?;
     }

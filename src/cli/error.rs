@@ -91,6 +91,12 @@ pub enum CliError {
     /// A record that is not for a person to forget.
     #[error("{at} is not forgotten: {why}")]
     NotForgotten { at: String, why: String },
+    /// A CI that does not tell what caused the run, and a command that writes.
+    #[error("{what} is refused: it is not known whether this run is trusted: {why}")]
+    NotKnown { what: &'static str, why: String },
+    /// `--push never`, and a command that writes.
+    #[error("{what} is refused: --push never")]
+    Never { what: &'static str },
     /// `--push always`, and no push.
     #[error("nothing may be pushed from here, and --push always asks for it")]
     NoPush,
@@ -132,9 +138,12 @@ impl CliError {
                 RevisionError::Refused { .. } | RevisionError::Unread(_) => exit::REFUSED,
                 RevisionError::Directory(_) => exit::FAILED,
             },
-            Self::OtherTrust { .. } | Self::Untrusted { .. } | Self::NotForgotten { .. } | Self::NoPush => {
-                exit::REFUSED
-            }
+            Self::OtherTrust { .. }
+            | Self::Untrusted { .. }
+            | Self::NotForgotten { .. }
+            | Self::NotKnown { .. }
+            | Self::Never { .. }
+            | Self::NoPush => exit::REFUSED,
             Self::Embedded(_) | Self::Output(_) | Self::CutOff => exit::FAILED,
             Self::Build(error) => build(error),
             Self::Promote(error) => match error {

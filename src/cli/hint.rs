@@ -29,6 +29,10 @@ impl CliError {
             Self::Untrusted { .. } => {
                 "a run by an event that takes write access does it, or a person at a terminal"
             }
+            Self::NotKnown { .. } => {
+                "whoever owns the job says BOXWRIGHT_TRUST=trusted, for jobs that strangers cannot cause, or --push always for this call"
+            }
+            Self::Never { .. } => "take --push never, or BOXWRIGHT_PUSH=never, away",
             Self::NoPush => {
                 "the credentials need the right to push; without --push always present boxes are used"
             }

@@ -24,7 +24,7 @@ pub async fn run(options: &Boxes, global: &Global, terminal: Terminal) -> Result
                 ..BoxRow::new(keyed, &keyed.wanted.tag)
             };
             let boxes = boxes.iter().map(row).collect();
-            let run = session::run(global, &ci::observe()).0.to_string();
+            let run = session::run(global, &ci::observe()?).0.to_string();
             let report = Report { schema: 1, run, boxes, source: None, ci: None, findings: None };
             terminal.result(&json::text(&report))?;
         }

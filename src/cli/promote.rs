@@ -41,7 +41,7 @@ pub async fn run(options: &Promote, global: &Global, terminal: Terminal) -> Resu
     let loaded = session::load(global)?;
     let channel = channel_of(&loaded, &options.tag)?;
     let apply = !options.plan && (options.yes || !channel.immutable);
-    let mut session = Session::open_unremembered(&loaded, global).await?;
+    let mut session = Session::open_unremembered(&loaded, global, options.writing.push).await?;
     if apply {
         session.may_write("a promotion")?;
     }

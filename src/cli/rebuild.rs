@@ -15,7 +15,7 @@ pub async fn run(options: &Rebuild, global: &Global, terminal: Terminal) -> Resu
     let cancel = interrupt::token();
     let loaded = session::load(global)?;
     clash(&loaded, &options.tell)?;
-    let mut session = Session::open(&loaded, global).await?;
+    let mut session = Session::open_to_write(&loaded, global, options.writing.push).await?;
     session.may_write("a rebuild")?;
     let dependants = dependants(&loaded, &options.names);
     let mut names = options.names.clone();

@@ -12,7 +12,7 @@ pub async fn run(options: &Rollback, global: &Global, terminal: Terminal) -> Res
     let loaded = session::load(global)?;
     let tag = &options.tag;
     let channel = channel_of(&loaded, tag)?;
-    let session = Session::open(&loaded, global).await?;
+    let session = Session::open_to_write(&loaded, global, options.writing.push).await?;
     if options.yes {
         session.may_write("a rollback")?;
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 
-use super::args::Global;
+use super::args::{Global, Push};
 use super::buildlog::BuildLogs;
 use super::ci::{Ci, Trust};
 use super::error::CliError;
@@ -17,7 +17,7 @@ pub use super::loaded::{Loaded, beside, from_workspace, load, load_at};
 
 use crate::adapter::clock::BootClock;
 use crate::adapter::context::DiskContext;
-use crate::adapter::credentials::{Credential, Credentials, SECRET_VARIABLES};
+use crate::adapter::credentials::{Credential, Credentials, Lending, SECRET_VARIABLES};
 use crate::adapter::embedded::{EmbeddedServer, PortChoice};
 use crate::adapter::engine::{AuthSource, DockerEngine, Login};
 use crate::adapter::git::{self, AllowedRemotes, Unread, Worktree};
@@ -178,6 +178,9 @@ pub struct Session {
     pub setting: Setting,
     /// What the CI says about this run.
     pub ci: Ci,
+    /// Where the repository's addresses may lead.
+    pub guard: Guard,
+    push: Push,
     /// The registry with its writing half shut, where nothing may be written.
     shut: Option<ReadOnly>,
     registry: Arc<HttpRegistry>,
@@ -189,23 +192,33 @@ pub struct Session {
     /// Files outside the repository that may be secrets.
     allowed: Vec<PathBuf>,
     remotes: AllowedRemotes,
-    guard: Guard,
     progress: Arc<Progress>,
 }
 
 impl Session {
     /// Opens the registry, the engine's client and, where it is embedded, the store.
     pub async fn open(loaded: &Loaded, global: &Global) -> Result<Self, CliError> {
-        Self::over(loaded, global, true).await
+        Self::over(loaded, global, Push::Auto, true).await
+    }
+
+    /// The same for a command that writes, when it is told to.
+    pub async fn open_to_write(loaded: &Loaded, global: &Global, push: Push) -> Result<Self, CliError> {
+        Self::over(loaded, global, push, true).await
     }
 
     /// The same for whoever must see that the registry has what it says it has: no blob is taken
     /// from this machine in its place.
-    pub async fn open_unremembered(loaded: &Loaded, global: &Global) -> Result<Self, CliError> {
-        Self::over(loaded, global, false).await
+    pub async fn open_unremembered(loaded: &Loaded, global: &Global, push: Push) -> Result<Self, CliError> {
+        Self::over(loaded, global, push, false).await
     }
 
-    async fn over(loaded: &Loaded, global: &Global, is_remembering: bool) -> Result<Self, CliError> {
+    async fn over(
+        loaded: &Loaded,
+        global: &Global,
+        push: Push,
+        is_remembering: bool,
+    ) -> Result<Self, CliError> {
+        let ci = ci::observe()?;
         let (registry, embedded) = match &loaded.project.registry {
             RegistryChoice::Remote(registry) => (registry.clone(), None),
             RegistryChoice::Embedded => {
@@ -216,12 +229,16 @@ impl Session {
         };
         let ledger = Repository::new(&registry, &loaded.project.ledger)
             .map_err(|error| CliError::Usage(format!("ledger: {error}")))?;
-        let credentials = Credentials::from_environment(ledger.host(), |name| std::env::var_os(name))?;
+        let credentials = credentials(global.registry.as_deref())?;
         let credentials = match &embedded {
             Some(server) => credentials.with_own(server.addr().to_string(), server.credential()),
             None => credentials,
         };
-        let credentials = Arc::new(credentials.hiding(hidden(&loaded.project)));
+        let credentials = credentials.hiding(hidden(&loaded.project)).lending(lending(&ci.trust, push));
+        let credentials = Arc::new(credentials);
+        if let Some(why) = credentials.withheld(ledger.host(), ledger.name(), &registry) {
+            Terminal::new(global).say(&format!("{}: {why}", paint(NOTE, "note")));
+        }
         let own = hosts::own(|name| std::env::var_os(name))?;
         let guard = Guard::new(&own.declared)?;
         let mut client = HttpRegistry::new(Arc::clone(&credentials), own.declared, Limits::default())?;
@@ -238,8 +255,7 @@ impl Session {
         }
         let client = Arc::new(client);
         greet(Arc::clone(&client), ledger.host());
-        let engine = engine(credentials);
-        let ci = ci::observe();
+        let engine = engine(credentials).issuing(Arc::clone(&client));
         let (run, attempt) = run(global, &ci);
         let setting = Setting {
             registry,
@@ -259,6 +275,8 @@ impl Session {
         let mut session = Self {
             setting,
             ci,
+            guard,
+            push,
             shut: None,
             registry: client,
             engine,
@@ -267,14 +285,19 @@ impl Session {
             project,
             allowed,
             remotes,
-            guard,
             progress,
         };
-        if let Some(why) = session.ci.trust.why().map(str::to_owned) {
-            session.withhold(&why);
-        }
-        if let Trust::Untrusted(why) = &session.ci.trust {
-            session.shut(format!("this run is not trusted: {why}"));
+        match (session.ci.trust.clone(), push) {
+            (Trust::Untrusted(why), _) => {
+                session.withhold(&why);
+                session.shut(format!("this run is not trusted: {why}"));
+            }
+            (Trust::Unknown(why), Push::Auto | Push::Never) => {
+                session.withhold(&why);
+                session.shut(format!("{why}; --push always pushes"));
+            }
+            (Trust::Trusted, Push::Never) => session.shut("--push never".to_owned()),
+            (Trust::Trusted | Trust::Unknown(_), _) => {}
         }
         Ok(session)
     }
@@ -307,11 +330,6 @@ impl Session {
         self.secrets = Box::new(Withheld { why, level, project: self.project.clone() });
     }
 
-    /// Lends what is withheld where nothing is known of a run: its owner says that it may have it.
-    pub fn lend(&mut self, loaded: &Loaded) {
-        self.secrets = Box::new(self.own(loaded, &self.project));
-    }
-
     /// Lends a stranger's revision nothing but the machine; or what is its owner's, where they say so,
     /// but for the cache mounts.
     pub fn lend_revision(&mut self, loaded: &Loaded, refused: Option<&str>) {
@@ -331,11 +349,18 @@ impl Session {
         (self.ci.service != "none").then(|| self.ci.clone())
     }
 
+    /// Tells whether builds of this run may be lent what is its owner's.
+    pub fn is_lending(&self) -> bool {
+        matches!((&self.ci.trust, self.push), (Trust::Trusted, _) | (Trust::Unknown(_), Push::Always))
+    }
+
     /// Fails in a run whose cause gives it no right to write, before anything is done.
     pub fn may_write(&self, what: &'static str) -> Result<(), CliError> {
-        match &self.ci.trust {
-            Trust::Untrusted(why) => Err(CliError::Untrusted { what, why: why.clone() }),
-            Trust::Trusted | Trust::Unknown(_) => Ok(()),
+        match (&self.ci.trust, self.push) {
+            (Trust::Untrusted(why), _) => Err(CliError::Untrusted { what, why: why.clone() }),
+            (_, Push::Never) => Err(CliError::Never { what }),
+            (Trust::Unknown(why), Push::Auto) => Err(CliError::NotKnown { what, why: why.clone() }),
+            (Trust::Trusted | Trust::Unknown(_), _) => Ok(()),
         }
     }
 
@@ -412,7 +437,22 @@ fn engine(credentials: Arc<Credentials>) -> DockerEngine {
 
 /// The engine's client where there need not be a project; it pulls and pushes nothing.
 pub fn engine_alone() -> Result<DockerEngine, CliError> {
-    Ok(engine(Arc::new(Credentials::from_environment("localhost", |name| std::env::var_os(name))?)))
+    Ok(engine(Arc::new(credentials(None)?)))
+}
+
+/// Where credentials are looked up; those of the environment are for what the call itself names as
+/// the registry, by its option or its variable, and never for what `boxwright.toml` names.
+pub fn credentials(named: Option<&str>) -> Result<Credentials, CliError> {
+    Ok(Credentials::from_environment(named, |name| std::env::var_os(name))?)
+}
+
+/// What a run may do with credentials.
+pub fn lending(trust: &Trust, push: Push) -> Lending {
+    match (trust, push) {
+        (Trust::Untrusted(_), _) => Lending::ReadingAtHome,
+        (Trust::Unknown(_), Push::Auto | Push::Never) => Lending::Reading,
+        (Trust::Trusted, _) | (Trust::Unknown(_), Push::Always) => Lending::All,
+    }
 }
 
 /// Asks the registry for its time, which every protocol needs first, while keys are computed.
@@ -441,7 +481,11 @@ fn logins(credentials: Arc<Credentials>) -> AuthSource {
         async move {
             let (host, name) =
                 place.split_once('/').map_or((&*place, None), |(host, name)| (host, Some(name)));
-            match credentials.lookup(host, name).await.map_err(|error| error.to_string())? {
+            let found = match name {
+                Some(_) => credentials.lookup(host, name).await,
+                None => credentials.lookup_host(host).await,
+            };
+            match found.map_err(|error| error.to_string())? {
                 Credential::Anonymous => Ok(None),
                 Credential::Basic { user, password } => {
                     Ok(Some(Login::Password { username: user, password: password.expose().to_owned() }))

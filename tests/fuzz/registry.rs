@@ -49,7 +49,7 @@ impl Registrar {
     fn client(&self) -> HttpRegistry {
         let password = Secret::new(PASSWORD);
         let credential = Credential::Basic { user: "user".to_owned(), password };
-        let credentials = Credentials::given(self.host.clone(), credential);
+        let credentials = Credentials::given(&self.host, credential);
         let limits = Limits {
             deadline: Duration::from_secs(2),
             tries: 2,

@@ -18,6 +18,7 @@
 
 mod credentials;
 mod environment;
+mod fake;
 mod files;
 mod git;
 mod inputs;

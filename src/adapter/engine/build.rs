@@ -93,7 +93,7 @@ async fn open(
     let session = request::unique();
     let services = Services {
         offer: Arc::clone(offer),
-        auth: engine.auth(),
+        logins: engine.logins(),
         secrets: (!request.secrets.is_empty()).then(|| Values(request.secrets.clone())),
         agent: request.ssh.clone().map(Agent),
     };

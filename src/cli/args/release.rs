@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use clap::Args;
 
+use super::Writing;
 use crate::model::{Share, Tag, TagError};
 
 #[derive(Debug, Args)]
@@ -27,6 +28,8 @@ pub struct Promote {
     /// Copy the images to another registry or path, with all that belongs to them, and promote there
     #[arg(long, value_name = "HOST[/PATH]")]
     pub to: Option<String>,
+    #[command(flatten)]
+    pub writing: Writing,
 }
 
 /// A promotion to promote from: `main`, or `main@12`.
@@ -63,6 +66,8 @@ pub struct Rollback {
     /// Do it; without this nothing is written
     #[arg(long)]
     pub yes: bool,
+    #[command(flatten)]
+    pub writing: Writing,
 }
 
 #[derive(Debug, Args)]
@@ -95,4 +100,6 @@ pub struct Clean {
     /// deletion; with --yes. What it kept is kept no longer
     #[arg(long, value_name = "TAG", conflicts_with_all = ["plan", "apply", "now", "strict", "max_delete"])]
     pub forget: Vec<Tag>,
+    #[command(flatten)]
+    pub writing: Writing,
 }

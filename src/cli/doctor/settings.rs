@@ -7,13 +7,12 @@ use std::sync::Arc;
 use super::{Check, bounded, many};
 use crate::adapter::credentials::Credentials;
 use crate::adapter::registry::Declared;
-use crate::cli::args::{Boxes, Global};
+use crate::cli::args::{Boxes, Global, Push};
 use crate::cli::ci::{self, Trust};
 use crate::cli::error::CliError;
 use crate::cli::{hosts, session};
 use crate::config::RegistryChoice;
 use crate::exec::Keyed;
-use crate::model::Repository;
 
 /// What the other checks begin with; whatever is broken is not there.
 pub struct Found {
@@ -64,24 +63,25 @@ pub async fn look(global: &Global) -> (Vec<Check>, Found) {
             None
         }
     };
-    let host = loaded.as_ref().map_or_else(|| "localhost".to_owned(), host);
-    let credentials = match Credentials::from_environment(&host, |name| std::env::var_os(name)) {
+    let trust = match ci::observe() {
+        Ok(ci) => ci.trust,
+        Err(error) => {
+            checks.push(problem("trust", &error));
+            Trust::Unknown("BOXWRIGHT_TRUST cannot be read".to_owned())
+        }
+    };
+    let credentials = match session::credentials(global.registry.as_deref()) {
         Ok(credentials) => {
             let hidden = loaded.as_ref().map(|loaded| session::hidden(&loaded.project));
-            Some(Arc::new(credentials.hiding(hidden.unwrap_or_default())))
+            let lending = session::lending(&trust, Push::Auto);
+            Some(Arc::new(credentials.hiding(hidden.unwrap_or_default()).lending(lending)))
         }
         Err(error) => {
-            checks.push(problem("credentials", &error.into()));
+            checks.push(problem("credentials", &error));
             None
         }
     };
-    (checks, Found { loaded, keyed, credentials, declared, trust: ci::observe().trust })
-}
-
-/// The host that credentials from the environment are for.
-fn host(loaded: &session::Loaded) -> String {
-    let registry = loaded.offline_registry();
-    Repository::new(&registry, "box").map_or(registry, |repository| repository.host().to_owned())
+    (checks, Found { loaded, keyed, credentials, declared, trust })
 }
 
 async fn keys(loaded: &session::Loaded, global: &Global) -> (Check, Option<Vec<Keyed>>) {
