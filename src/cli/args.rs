@@ -417,9 +417,9 @@ pub enum RegistryCommand {
     /// Serve the store under .boxwright/ on loopback, for this machine's user alone
     ///
     /// Its password is made anew each time. It stands in .boxwright/login/config.json while it is
-    /// served, as a Docker configuration that other tools can be given.
+    /// served, as a Docker configuration: `docker --config .boxwright/login pull …`.
     #[command(
-        after_help = "Examples:\n  boxwright registry serve         until interrupted\n  docker --config .boxwright/login pull 127.0.0.1:PORT/box:main   meanwhile, in another terminal\n  boxwright registry serve --port 5000"
+        after_help = "Examples:\n  boxwright registry serve         until interrupted\n  boxwright registry serve --port 5000"
     )]
     Serve {
         /// The port; without it the one the store remembers
