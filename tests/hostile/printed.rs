@@ -83,7 +83,7 @@ fn each_way(world: &World, arguments: &[&str], variables: &[(&str, &str)]) -> En
         let at = arguments.iter().position(|argument| *argument == "--").unwrap_or(arguments.len());
         let all = [&arguments[..at], options, &arguments[at..]].concat();
         let mut command = world.command(&all);
-        command.envs(more.iter().copied()).envs(variables.iter().copied());
+        command.envs([more]).envs(variables.iter().copied());
         let ended = Ended::of(command.output().unwrap());
         let what = format!("{all:?} {variables:.40?}");
         draws_nothing(&without_colours(&ended.out), &what);

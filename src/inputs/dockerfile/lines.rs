@@ -78,13 +78,10 @@ fn directives(
     lines: &[Line<'_>],
     parsed: &mut Parsed,
 ) -> Result<usize, DockerfileError> {
-    let read = |(line, _): &Line<'_>| directive(line.trim_end_matches(['\r', '\n'])).map(|(name, _)| name);
-    if lines.first().is_some_and(|(line, _)| line.starts_with("#!")) {
-        let below = lines.iter().skip(1).map_while(|line| Some((read(line)?, line.1)));
-        if let Some((_, offset)) = below.into_iter().find(|(name, _)| name == "syntax") {
-            let reason = "some engines see a `# syntax=` line below `#!`, and others do not; put it first";
-            return Err(DockerfileError::Syntax { at: source.at(offset), reason: reason.to_owned() });
-        }
+    if let Some(offset) = elsewhere(lines) {
+        let reason = "some engines take their frontend from this line, and others do not; \
+            write `# syntax=…`, as the first line";
+        return Err(DockerfileError::Syntax { at: source.at(offset), reason: reason.to_owned() });
     }
     for (index, (line, offset)) in lines.iter().enumerate() {
         let Some((name, value)) = directive(line.trim_end_matches(['\r', '\n'])) else { return Ok(index) };
@@ -108,9 +105,28 @@ fn directives(
     Ok(lines.len())
 }
 
+/// Finds a frontend that is named in another form than the one that all engines read (BuildKit,
+/// `parser.DetectSyntax`): below `#!`, after `//`, in JSON.
+fn elsewhere(lines: &[Line<'_>]) -> Option<usize> {
+    let has_shebang = lines.first().is_some_and(|(line, _)| line.starts_with("#!"));
+    let below = &lines[usize::from(has_shebang)..];
+    let named = |sign: &str| {
+        let mut read =
+            below.iter().map_while(|(line, at)| Some((directive_after(sign, line.trim())?.0, *at)));
+        read.find(|(name, _)| name == "syntax").map(|(_, at)| at)
+    };
+    let begun = below.iter().find(|(line, _)| !line.trim().is_empty());
+    let json = begun.filter(|(line, _)| line.trim_start().starts_with('{')).map(|(_, at)| *at);
+    named("//").or(json).or_else(|| named("#").filter(|_| has_shebang))
+}
+
 /// `# name = value`, if the name is one that BuildKit knows.
 fn directive(line: &str) -> Option<(String, &str)> {
-    let (name, value) = line.trim_start().strip_prefix('#')?.trim_start().split_once('=')?;
+    directive_after("#", line)
+}
+
+fn directive_after<'a>(sign: &str, line: &'a str) -> Option<(String, &'a str)> {
+    let (name, value) = line.trim_start().strip_prefix(sign)?.trim_start().split_once('=')?;
     let name = name.trim_end().to_lowercase();
     let value = value.trim();
     (matches!(name.as_str(), "syntax" | "escape" | "check") && !value.is_empty()).then_some((name, value))

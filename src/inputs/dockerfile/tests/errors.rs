@@ -13,7 +13,22 @@ fn errors_say_where_and_what() {
         (
             "#!/bin/x\n# escape=\\\n# syntax=evil/frontend\nFROM a",
             "",
-            "Dockerfile:3:1: some engines see a `# syntax=` line below `#!`, and others do not; put it first",
+            "Dockerfile:3:1: some engines take their frontend from this line, and others do not; write `# syntax=…`, as the first line",
+        ),
+        (
+            "// syntax=evil\nFROM a",
+            "",
+            "Dockerfile:1:1: some engines take their frontend from this line, and others do not; write `# syntax=…`, as the first line",
+        ),
+        (
+            "#!/x\n//check=a\n//  SYNTAX = evil\nFROM a",
+            "",
+            "Dockerfile:3:1: some engines take their frontend from this line, and others do not; write `# syntax=…`, as the first line",
+        ),
+        (
+            "\n {\"syntax\": \"evil\"}\nFROM a",
+            "",
+            "Dockerfile:2:1: some engines take their frontend from this line, and others do not; write `# syntax=…`, as the first line",
         ),
         ("#!/bin/x\n# note\n# syntax=x\nFROM a", "", "-"),
         (
