@@ -73,11 +73,8 @@ fn without_colours(text: &str) -> String {
 #[track_caller]
 fn each_way(world: &World, arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
     let mut first = None;
-    type Way<'w> = (&'w [&'w str], &'w [(&'w str, &'w str)]);
-    let ways: [Way<'_>; 2] = [
-        (&["--color", "always"], &[("LANG", "C.UTF-8")]),
-        (&["--format", "json", "--verbose"], &[("CI", "true")]),
-    ];
+    let ways: [(&[&str], (&str, &str)); 2] =
+        [(&["--color", "always"], ("LANG", "C.UTF-8")), (&["--format", "json", "--verbose"], ("CI", "true"))];
     for (options, more) in ways {
         // What stands after `--` is the container's.
         let at = arguments.iter().position(|argument| *argument == "--").unwrap_or(arguments.len());
