@@ -594,15 +594,11 @@ fn a_pull_request_cannot_have_a_file_of_the_runner_as_a_secret() {
 }
 
 /// A project whose revision `topic` has another Dockerfile, and a secret that it could take.
-fn topical(registry: &Registry, config: &str) -> World {
-    let world = World::single(&registry.host, "RUN --mount=type=secret,id=tok,required=true true");
-    world.configure(
-        &registry.host,
-        &format!("[box.only]\nsecrets = {{ tok = {{ env = \"TOK\" }} }}\n{config}"),
-    );
+fn topical(registry: &Registry, config: &str, steps: &str) -> World {
+    let world = World::single(&registry.host, "RUN false");
+    world.configure(&registry.host, &format!("[box.only]\n{config}"));
     world.commit();
     world.git(&["checkout", "-q", "-b", "topic"]);
-    let steps = "RUN --mount=type=secret,id=tok,required=true cat /run/secrets/tok > /tok\nRUN true\n";
     world.write("Dockerfile", &format!("FROM {}\n{steps}", busybox()));
     world.write("other", "x");
     world.commit();
@@ -613,7 +609,11 @@ fn topical(registry: &Registry, config: &str) -> World {
 #[test]
 fn a_strangers_revision_is_lent_nothing_unless_somebody_says_so() {
     let registry = Registry::start(&[]);
-    let world = topical(&registry, "");
+    let world = topical(
+        &registry,
+        "secrets = { tok = { env = \"TOK\" } }\n",
+        "RUN --mount=type=secret,id=tok,required=true cat /run/secrets/tok > /tok\nRUN true\n",
+    );
     let call =
         |arguments: &[&str]| Ended::of(world.command(arguments).env("TOK", "canary").output().unwrap());
     call(&["build", "--at", "topic"]).fails(21, &["secret tok", "--at lends none", "--lend-secrets"]);
@@ -638,7 +638,7 @@ fn a_strangers_revision_is_lent_nothing_unless_somebody_says_so() {
 #[test]
 fn a_strangers_revision_is_lent_no_network_of_the_host() {
     let registry = Registry::start(&[]);
-    let world = topical(&registry, "network = \"host\"\n");
+    let world = topical(&registry, "network = \"host\"\n", "RUN true\n");
     world
         .boxwright(&["build", "--at", "topic"])
         .fails(21, &["box only", "the host's network", "--at lends none", "--lend-secrets"]);
