@@ -172,6 +172,7 @@ pub async fn clean_options(
         grace: least_grace(project.retention.grace, settle),
         settle,
         ahead,
+        sightings: session.sightings(loaded)?,
         records: project.retention.records,
         max_delete: options.max_delete.or(project.retention.max_delete),
         min: project.retention.min,

@@ -174,6 +174,7 @@ impl CliError {
             },
             Self::Clean(error) => match error {
                 CleanError::TooMany { .. }
+                | CleanError::TooMuch { .. }
                 | CleanError::TooFew { .. }
                 | CleanError::NoProtector { .. }
                 | CleanError::Moved { .. } => exit::REFUSED,

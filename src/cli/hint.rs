@@ -138,6 +138,9 @@ impl CliError {
             Self::Promote(PromoteError::Refused(Refusal::Ending { .. })) => {
                 "if it is to stay, change the channel's `keep`; the sweeps after that let it be promoted again"
             }
+            Self::Clean(CleanError::TooMuch { .. }) => {
+                "nothing was deleted; look at what `boxwright clean --max-delete 100%` would do, and add --yes if it is meant"
+            }
             Self::Clean(CleanError::TooMany { .. }) => {
                 "nothing was deleted; if this is meant, --max-delete allows more"
             }

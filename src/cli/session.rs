@@ -408,6 +408,13 @@ impl Session {
             .collect()
     }
 
+    /// The repository in which sweeps note what they saw, if there is one.
+    pub fn sightings(&self, loaded: &Loaded) -> Result<Option<Repository>, CliError> {
+        let name = loaded.project.retention.ledger.as_deref();
+        let named = name.map(|name| Repository::new(&self.setting.registry, name)).transpose();
+        named.map_err(|error| CliError::Usage(format!("clean.ledger: {error}")))
+    }
+
     /// The time a write takes to be seen: none on this machine, else a minute.
     pub fn settle(&self, loaded: &Loaded) -> Span {
         let is_local = self.embedded.is_some() || is_loopback(self.setting.ledger.host());

@@ -165,6 +165,17 @@ fn check_names(
     let pins: Vec<&str> = project.pins.keys().map(String::as_str).collect();
     Repository::new("registry.invalid", &project.ledger)
         .map_err(|error| place(root, "ledger").error(format!("`ledger`: {error}")))?;
+    if let Some(ledger) = &project.retention.ledger {
+        let clean = optional(root, "clean")?;
+        let at = clean.as_ref().map_or_else(|| place(root, "clean"), |section| place(section, "ledger"));
+        Repository::new("registry.invalid", ledger)
+            .map_err(|error| at.error(format!("`clean.ledger`: {error}")))?;
+        if *ledger == project.ledger || project.boxes.iter().any(|spec| spec.repository == *ledger) {
+            return Err(at.error(format!(
+                "`clean.ledger` is `{ledger}`, which others write to; it is for the cleaning job alone"
+            )));
+        }
+    }
     for (name, section) in sections {
         let Some(spec) = project.find(name) else { continue };
         let unknown = |kind: &str, word: &str, known: &[&str], place: Place<'_, '_>| {

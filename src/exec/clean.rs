@@ -38,9 +38,11 @@ pub struct CleanOptions {
     pub settle: Span,
     /// How far ahead to look.
     pub ahead: Span,
+    /// Where it is noted when records were first seen; nowhere, and their own dates count.
+    pub sightings: Option<Repository>,
     /// How long records of runs, and of promotions that were begun, stay.
     pub records: Span,
-    /// The share of all tags that may go in one call.
+    /// The share of all tags that may go in one call; without it, of a repository as much as is usual.
     pub max_delete: Option<Share>,
     /// The number of tags that a repository which loses some must have left.
     pub min: u32,
@@ -128,6 +130,16 @@ pub enum CleanError {
         all: usize,
         /// The share that may go.
         share: Share,
+    },
+    /// More would go of one repository than goes by itself.
+    #[error("{going} of {all} tags of {repository} would be deleted: more than half, and more than is usual")]
+    TooMuch {
+        /// The repository's name.
+        repository: String,
+        /// How many would go.
+        going: usize,
+        /// How many there are.
+        all: usize,
     },
     /// Less would be left than is allowed.
     #[error("{left} of {all} tags of {repository} would be left, which is less than {min}")]

@@ -46,7 +46,8 @@ impl PastRecords {
     /// Returns the current generation of a key: the first one that no marker ends.
     pub(super) fn generation(&self, key: &Key) -> Generation {
         let mut generation = Generation(0);
-        while self.is_over(key, generation) {
+        // Markers of one key may be many, but no more than there are.
+        while self.is_over(key, generation) && generation < generation.next() {
             generation = generation.next();
         }
         generation

@@ -12,23 +12,15 @@ use futures_util::{StreamExt, TryStreamExt};
 use super::clean::CleanError;
 use super::closure::{AT_ONCE, Reader, Wanted};
 use super::event::{Emit, Event};
-use super::ledger::{Found, Ledger, Records, Stood};
-use crate::model::{
-    ContentTag, Digest, Key, Lease, Part, PlanRecord, Purpose, Record, RecordTag, Repository, SetRecord,
-    Span, Tag, Timestamp,
-};
+use super::ledger::Ledger;
+use super::recorded::{tags_of, unknown};
+use super::sightings;
+use crate::model::{ContentTag, Digest, Key, Part, RecordTag, Repository, Sighting, Tag, Timestamp};
 use crate::port::Registry;
-use crate::retention::{
-    JudgedSet, Observed, Policies, Refs, Unreadable, Until, candidates, is_live, judge, leftovers,
-};
+use crate::retention::{Observed, Policies, Refs, Unreadable, candidates, is_live, leftovers};
 
 /// How many candidates are read for whoever only wants to know: beyond that their names must do.
 pub const READ_AT_MOST: usize = 256;
-/// How many of a tag's promotions are read at once, the newest first.
-const SETS: usize = 32;
-/// How far ahead of our time a promotion may be dated, for clocks of one registry that differ.
-const SLACK: Span = Span::from_seconds(3600);
-
 /// Reads the ledger and the repositories.
 pub(super) struct Survey<'a> {
     pub registry: &'a dyn Registry,
@@ -40,6 +32,8 @@ pub(super) struct Survey<'a> {
     pub protected: &'a BTreeMap<Digest, String>,
     /// Repositories whose tags protect what they hold.
     pub protectors: &'a [Repository],
+    /// Where it is noted when records were first seen.
+    pub sightings: Option<Ledger<'a>>,
     /// The time that counts as now.
     pub now: Timestamp,
     /// Whether every candidate is read, however many there are.
@@ -69,7 +63,14 @@ impl Survey<'_> {
 
     /// Reads everything else, and the ledger once more: a list is not read at one moment, so a
     /// lease that took another's place meanwhile may stand in neither place of the first one.
-    pub async fn rest(&self, leases: &Leases) -> Result<Observed, CleanError> {
+    ///
+    /// Returns the sightings of what is gone as well.
+    pub async fn rest(&self, leases: &Leases) -> Result<(Observed, Vec<Sighting>), CleanError> {
+        // Before the ledger: what was noted by now had been written, and is in its list.
+        let sightings = match self.sightings {
+            Some(at) => Some(sightings::list(at).await?),
+            None => None,
+        };
         let (records, others) = self.ledger.listing().await?;
         let mut tags = tags_of(&records, |record| self.is_live(record));
         tags.retain(|tag| !leases.read.contains(tag));
@@ -81,23 +82,26 @@ impl Survey<'_> {
         observed.markers = self.judging(tags_of(&records, is_marker), &mut observed.unreadable).await?;
         let is_ending = |record: &RecordTag| matches!(record, RecordTag::Ends { .. });
         observed.endings = self.judging(tags_of(&records, is_ending), &mut observed.unreadable).await?;
+        observed.ages = sightings.as_ref().map(|known| sightings::ages(known, &observed));
+        let stale = sightings.as_ref().map(|known| sightings::stale(known, &observed, records.keys()));
+        let stale = stale.unwrap_or_default();
         for repository in self.repositories {
             let tags = self.tags(repository).await?;
             observed.unread.insert(repository.name().to_owned(), tags);
             observed.repositories.insert(repository.name().to_owned(), BTreeMap::new());
         }
-        observed.judged = self.judged(&records, &mut observed).await?;
+        observed.judged = self.judged(&records, sightings.as_ref(), &mut observed).await?;
         let may_end = observed.judged.iter().any(|judged| judged.stands && !judged.is_kept);
         let is_left = self.leftovers(&mut observed).await?;
         if candidates(&observed).is_empty() && !may_end && !is_left && observed.endings.is_empty() {
-            return Ok(observed);
+            return Ok((observed, stale));
         }
         self.roots(&mut observed).await?;
         let found = candidates(&observed);
         if self.is_thorough || found.len() <= READ_AT_MOST {
             self.candidates(&mut observed, found).await?;
         }
-        Ok(observed)
+        Ok((observed, stale))
     }
 
     /// Reads what has no tag and was to go with images that are gone; tells whether any is there.
@@ -279,131 +283,6 @@ impl Survey<'_> {
         matches!(record, RecordTag::Lease { expiry, .. } if is_live(*expiry, self.now))
     }
 
-    /// Returns the keys of these leases.
-    async fn leased(
-        &self,
-        tags: Vec<Tag>,
-        unreadable: &mut BTreeSet<Unreadable>,
-    ) -> Result<BTreeSet<Key>, CleanError> {
-        let expiry = |tag: &Tag| match RecordTag::read(tag) {
-            Some(RecordTag::Lease { expiry, .. }) => Until::Expiry(expiry),
-            _ => Until::Forgotten,
-        };
-        let leases = self.keeping::<Lease>(tags, expiry, unreadable).await?;
-        // A sweep's claim keeps nothing.
-        let leases = leases.into_iter().map(|stood| stood.record);
-        let keeping = leases.filter(|lease| lease.purpose != Purpose::Cleaning);
-        Ok(keeping.flat_map(|lease| lease.keys).collect())
-    }
-
-    /// Reads records that let something go, each only what the look finds to be so as well. One
-    /// that cannot be read lets nothing go, and one that has vanished was forgotten by another
-    /// sweep: nothing stands there any more.
-    async fn judging<R: Record>(
-        &self,
-        tags: Vec<Tag>,
-        unreadable: &mut BTreeSet<Unreadable>,
-    ) -> Result<Vec<R>, CleanError> {
-        let mut records = Vec::new();
-        for (tag, look) in self.ledger.look_at::<R>(tags).await? {
-            match look {
-                Found::Stands(stood) => records.push(stood.record),
-                Found::Unreadable { why } => {
-                    unreadable.insert(Unreadable { tag: tag.to_string(), why, stops: None });
-                }
-                Found::Vanished => {}
-            }
-        }
-        Ok(records)
-    }
-
-    /// Reads records that keep something. One that cannot be read may have kept anything.
-    async fn keeping<R: Record>(
-        &self,
-        tags: Vec<Tag>,
-        until: impl Fn(&Tag) -> Until,
-        unreadable: &mut BTreeSet<Unreadable>,
-    ) -> Result<Vec<Stood<R>>, CleanError> {
-        let mut records = Vec::new();
-        for (tag, look) in self.ledger.look_at::<R>(tags).await? {
-            let why = match look {
-                Found::Stands(stood) => {
-                    records.push(stood);
-                    continue;
-                }
-                Found::Unreadable { why } => why,
-                // Given up, or replaced by one that the list does not hold yet; or damaged.
-                Found::Vanished if self.ledger.list().await?.values().any(|listed| *listed == tag) => {
-                    "it is listed, but leads nowhere".to_owned()
-                }
-                Found::Vanished => {
-                    let repository = self.ledger.repository().clone();
-                    return Err(CleanError::Dangling { repository, tag });
-                }
-            };
-            unreadable.insert(Unreadable { tag: tag.to_string(), why, stops: Some(until(&tag)) });
-        }
-        Ok(records)
-    }
-
-    /// Reads promotions. None can have been made after now: such a date was made up.
-    async fn promotions<R: Record>(
-        &self,
-        tags: Vec<Tag>,
-        set: impl Fn(R) -> SetRecord,
-        unreadable: &mut BTreeSet<Unreadable>,
-    ) -> Result<Vec<SetRecord>, CleanError> {
-        let read = self.keeping::<R>(tags, |_| Until::Forgotten, unreadable).await?;
-        let (sets, early): (Vec<SetRecord>, Vec<SetRecord>) = read
-            .into_iter()
-            .map(|stood| set(stood.record))
-            .partition(|set| set.promoted <= self.now.after(SLACK));
-        unreadable.extend(early.into_iter().map(|set| Unreadable {
-            tag: format!("{}.{}.{}", R::KIND, set.tag, set.seq),
-            why: "it is dated in the future".to_owned(),
-            stops: Some(Until::Forgotten),
-        }));
-        Ok(sets)
-    }
-
-    /// Reads promotions, as many as may keep something, and judges them.
-    async fn judged(&self, records: &Records, observed: &mut Observed) -> Result<Vec<JudgedSet>, CleanError> {
-        let mut sets: BTreeMap<&Tag, Vec<&Tag>> = BTreeMap::new();
-        let mut newest: BTreeMap<&Tag, u32> = BTreeMap::new();
-        for (record, tag) in records {
-            // By name and count, so that the newest comes last.
-            if let RecordTag::Set { tag: name, seq } = record {
-                sets.entry(name).or_default().push(tag);
-                newest.insert(name, *seq);
-            }
-        }
-        let is_begun = |record: &RecordTag| match record {
-            RecordTag::Plan { tag, seq } => newest.get(tag).is_none_or(|newest| newest < seq),
-            _ => false,
-        };
-        let unreadable = &mut observed.unreadable;
-        let begun = tags_of(records, is_begun);
-        let plans = self.promotions(begun, |plan: PlanRecord| plan.0, unreadable).await?;
-        let there: BTreeSet<Tag> = observed.all_tags().cloned().collect();
-        let mut read: Vec<SetRecord> = Vec::new();
-        while !sets.is_empty() {
-            let batch = sets.values_mut().flat_map(|left| left.split_off(left.len().saturating_sub(SETS)));
-            let batch = batch.cloned().collect();
-            read.extend(self.promotions(batch, |set: SetRecord| set, &mut observed.unreadable).await?);
-            let judged = judge(read.clone(), Vec::new(), &there, self.policies, self.refs, self.now);
-            // What was replaced before something that is not kept is not kept either.
-            sets.retain(|name, left| {
-                let mut of_tag = judged.iter().filter(|judged| judged.set.tag == **name);
-                let newest = of_tag.clone().max_by_key(|judged| judged.set.seq);
-                let ends = of_tag.by_ref().min_by_key(|judged| judged.set.seq).is_some_and(|oldest| {
-                    !oldest.is_kept && newest.is_some_and(|newest| !newest.set.has_images_of(&oldest.set))
-                });
-                !left.is_empty() && !ends
-            });
-        }
-        Ok(judge(read, plans, &there, self.policies, self.refs, self.now))
-    }
-
     async fn tags(&self, repository: &Repository) -> Result<BTreeSet<Tag>, CleanError> {
         let list = self.registry.tags(repository).await?;
         match list.invalid.first() {
@@ -433,17 +312,7 @@ impl Survey<'_> {
     }
 }
 
-/// A name in the ledger that is of no kind that we know.
-fn unknown(name: &str) -> Unreadable {
-    let why = "it is no record of a kind that this boxwright knows".to_owned();
-    Unreadable { tag: crate::model::printable(name, 128), why, stops: None }
-}
-
 /// Lists tags with their repositories' names.
 fn pairs(tags: &BTreeMap<String, BTreeSet<Tag>>) -> impl Iterator<Item = (String, Tag)> {
     tags.iter().flat_map(|(name, tags)| tags.iter().map(move |tag| (name.clone(), tag.clone())))
-}
-
-fn tags_of(records: &Records, is_wanted: impl Fn(&RecordTag) -> bool) -> Vec<Tag> {
-    records.iter().filter(|(record, _)| is_wanted(record)).map(|(_, tag)| tag.clone()).collect()
 }

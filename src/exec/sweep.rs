@@ -7,11 +7,14 @@ use super::event::{Emit, Event};
 use super::ledger::{Found, Held, Ledger};
 use super::marker::mark;
 use super::old;
+use super::sightings;
 use super::survey::{Leases, Survey};
 use super::undo::Gone;
 use super::within::{moved, within};
 use super::{Ports, Setting};
-use crate::model::{Ending, Key, Lease, Marked, Marker, Purpose, Record, RecordTag, Span, Tag, Timestamp};
+use crate::model::{
+    Ending, Key, Lease, Marked, Marker, Purpose, Record, RecordTag, Sighting, Span, Tag, Timestamp,
+};
 use crate::port::{Deleted, Reference, Registry};
 use crate::retention::{
     Answer, CLAIM, Clean, Doomed, Goes, Policy, SweepAction, SweepSaw, UNKEPT, decide, has_ended,
@@ -42,6 +45,8 @@ pub(super) struct Sweep<'a> {
     /// The tags that stay, of the repositories in which something goes.
     pub stays: BTreeMap<String, BTreeSet<Tag>>,
     pub error: Option<CleanError>,
+    /// Sightings of what is gone.
+    stale: Vec<Sighting>,
 }
 
 pub(super) struct Look {
@@ -68,6 +73,7 @@ impl<'a> Sweep<'a> {
             gone: Vec::new(),
             stays: BTreeMap::new(),
             error: None,
+            stale: Vec::new(),
         }
     }
 
@@ -97,6 +103,7 @@ impl<'a> Sweep<'a> {
             | SweepAction::Retire(_)
             | SweepAction::Announce(_)
             | SweepAction::Withdraw(_)
+            | SweepAction::Sight
             | SweepAction::Records
             | SweepAction::Settle(_)
             | SweepAction::Forget(_) => self.write(action, clean).await.map(|()| SweepSaw::Done),
@@ -138,7 +145,8 @@ impl<'a> Sweep<'a> {
 
     async fn rest(&mut self) -> Result<SweepSaw, CleanError> {
         let Some(look) = &self.look else { return Ok(SweepSaw::Unsettled) };
-        let mut observed = self.survey(look.now).rest(&look.leases).await?;
+        let (mut observed, stale) = self.survey(look.now).rest(&look.leases).await?;
+        self.stale = stale;
         let policy = Policy { grace: self.options.grace, now: look.now, today: look.today };
         observed.only = self.options.planned.clone();
         let clean = decide(&observed, policy);
@@ -158,6 +166,7 @@ impl<'a> Sweep<'a> {
 
     fn survey(&self, now: Timestamp) -> Survey<'_> {
         let CleanOptions { repositories, policies, refs, protected, protectors, .. } = self.options;
+        let sightings = self.sightings();
         let is_thorough = self.options.apply || self.options.is_thorough;
         let (registry, ledger) = (self.ports.registry, self.ledger);
         let emit = self.emit;
@@ -169,6 +178,7 @@ impl<'a> Sweep<'a> {
             refs,
             protected,
             protectors,
+            sightings,
             now,
             is_thorough,
             emit,
@@ -190,11 +200,13 @@ impl<'a> Sweep<'a> {
                     parts: one.parts.clone(),
                 };
                 mark(self.ledger, &marker).await?;
+                self.own(&marker, marker.marked).await?;
                 self.condemned(&one.images);
             }
             SweepAction::Retire(at) => {
                 let Some(marker) = clean.retire.get(at) else { return Ok(()) };
                 mark(self.ledger, marker).await?;
+                self.own(marker, self.ledger.now().await?).await?;
             }
             SweepAction::Announce(at) => {
                 let Some(ending) = clean.announce.get(at) else { return Ok(()) };
@@ -204,6 +216,11 @@ impl<'a> Sweep<'a> {
             SweepAction::Withdraw(at) => {
                 let Some(ending) = clean.withdraw.get(at) else { return Ok(()) };
                 self.end(ending).await?;
+            }
+            SweepAction::Sight => {
+                let Some(at) = self.sightings() else { return Ok(()) };
+                let seen = self.ledger.now().await?;
+                sightings::note(at, clean.sight.iter().cloned(), seen, false).await?;
             }
             // What a record would have said of what is gone may be asked for yet.
             SweepAction::Records if clean.stops().next().is_some() => {}
@@ -238,7 +255,19 @@ impl<'a> Sweep<'a> {
         let ending = Ending { marked: self.ledger.now().await?, ..ending.clone() };
         let tag = RecordTag::Ends { tag: ending.tag.clone(), seq: ending.seq };
         self.ledger.write(&self.ledger.tag(&tag)?, &ending).await?;
-        Ok(())
+        self.own(&ending, ending.marked).await
+    }
+
+    fn sightings(&self) -> Option<Ledger<'_>> {
+        let repository = self.options.sightings.as_ref()?;
+        Some(Ledger::new(self.ports.registry, repository))
+    }
+
+    /// Notes a record that this sweep has written: whoever writes over it writes another one.
+    async fn own<R: Record>(&self, record: &R, seen: Timestamp) -> Result<(), CleanError> {
+        let Some(at) = self.sightings() else { return Ok(()) };
+        let one = (record.place(), record.to_manifest().digest().clone());
+        Ok(sightings::note(at, std::iter::once(one), seen, true).await?)
     }
 
     /// Removes records whose time is over, by the registry's true time.
@@ -260,6 +289,9 @@ impl<'a> Sweep<'a> {
                 Deleted::Refused { .. } => {}
                 Deleted::Unsupported => return Ok(()),
             }
+        }
+        if let Some(at) = self.sightings() {
+            sightings::forget(at, &self.stale).await?;
         }
         self.records += old::remove(self.ledger, &records, self.options.records, now).await?;
         Ok(())

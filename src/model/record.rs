@@ -349,7 +349,7 @@ impl Record for RunRecord {
 }
 
 /// What a tag in the ledger says, read from the tag alone.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RecordTag {
     /// `lease.<expiry>.<run>.<nonce>`
     Lease {

@@ -11,6 +11,8 @@ mod parts;
 mod policy;
 mod roots;
 mod run;
+mod settle;
+mod sighted;
 mod sweep;
 
 pub use clean::{candidates, decide};
@@ -24,4 +26,5 @@ pub use observed::{
 pub use parts::leftovers;
 pub use policy::{ChannelPolicy, Judged as JudgedSet, Policies, Refs, judge};
 pub use run::{Run, RunAction, RunSaw};
+pub use sighted::{Age, Sightings};
 pub use sweep::{Answer, DEADLINE, Deletion, SweepAction, SweepEnd, SweepSaw, Sweeper, least_grace};

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::policy::Judged;
-use crate::model::{ContentTag, Digest, Ending, Generation, Key, Marked, Marker, Part, Span, Tag, Timestamp};
+use super::sighted::Age;
+use crate::model::{
+    ContentTag, Digest, Ending, Generation, Key, Marked, Marker, Part, RecordTag, Span, Tag, Timestamp,
+};
 
 /// Everything a sweep has read, completely. Whoever could not read all of it has no
 /// `Observed`, and deletes nothing.
@@ -29,6 +32,11 @@ pub struct Observed {
     pub only: Option<BTreeSet<Action>>,
     /// What in the ledger cannot be read.
     pub unreadable: BTreeSet<Unreadable>,
+    /// The ages of the markers and announcements that sweeps have seen, where that is noted. Else a
+    /// record's own date counts.
+    pub ages: Option<BTreeMap<RecordTag, Age>>,
+    /// Records that keep something and that no sweep has seen before.
+    pub unseen: BTreeSet<(RecordTag, Digest)>,
 }
 
 /// A tag in the ledger that does not say what it has to.
@@ -94,6 +102,8 @@ pub struct Node {
     pub children: BTreeSet<Digest>,
     /// What the registry lists as referring to this. Read of what may go, and of nothing else.
     pub referrers: BTreeSet<Digest>,
+    /// What it says that it refers to.
+    pub subject: Option<Digest>,
     /// The key that its labels hold.
     pub key: Option<Key>,
     /// The generation that its labels hold.
@@ -136,6 +146,8 @@ pub struct Clean {
     pub settled: Vec<Ending>,
     /// What in the ledger cannot be read.
     pub unreadable: BTreeSet<Unreadable>,
+    /// Records that no sweep has seen before: from now on their age counts.
+    pub sight: BTreeSet<(RecordTag, Digest)>,
 }
 
 impl Clean {
@@ -288,6 +300,15 @@ impl Clean {
             digest: image.digest.clone(),
         });
         condemned.chain(self.delete.iter().map(Doomed::action)).collect()
+    }
+
+    /// Returns how many tags go now, by repository.
+    pub fn deleting(&self) -> BTreeMap<&str, usize> {
+        let mut deleting = BTreeMap::new();
+        for doomed in self.delete.iter().filter(|doomed| doomed.goes != Goes::Part) {
+            *deleting.entry(doomed.seen.repository.as_str()).or_default() += 1;
+        }
+        deleting
     }
 
     /// Returns how many tags go, or will go, by repository.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
 
-use crate::model::{Keep, Rules, SetRecord, Tag, Timestamp, version};
+use crate::model::{Keep, Rules, SetName, SetRecord, Tag, Timestamp, version};
 
 /// What is kept of the tags that a channel's pattern matches.
 #[derive(Debug, Clone)]
@@ -45,13 +45,15 @@ pub struct Judged {
 }
 
 /// Judges all promotions, of those that were finished (`sets`) and those that were begun
-/// (`plans`), at the time `now`; `there` are the tags that stand in any repository.
+/// (`plans`), at the time `now`; `there` are the tags that stand in any repository, and `seen` is when
+/// sweeps first saw promotions, where that is noted: none has replaced another before that.
 ///
 /// A promotion that was begun after the last finished one may still be gone on with, so it
 /// is kept; it does not count. Neither does one that changed no image.
 pub fn judge(
     sets: Vec<SetRecord>,
     plans: Vec<SetRecord>,
+    seen: &BTreeMap<SetName, Timestamp>,
     there: &BTreeSet<Tag>,
     policies: &Policies,
     refs: &Refs,
@@ -82,7 +84,7 @@ pub fn judge(
     let ranks = ranks(&tags, there, policies);
     for (tag, sets) in tags {
         let rank = ranks.get(&tag).copied().unwrap_or_default();
-        judged.extend(of_tag(sets, rank, policies, refs, now));
+        judged.extend(of_tag(sets, rank, seen, policies, refs, now));
     }
     judged
 }
@@ -110,6 +112,7 @@ fn ranks(
 fn of_tag(
     sets: Vec<SetRecord>,
     rank: usize,
+    seen: &BTreeMap<SetName, Timestamp>,
     policies: &Policies,
     refs: &Refs,
     now: Timestamp,
@@ -121,7 +124,7 @@ fn of_tag(
     for set in sets {
         if let Some(after) = after.as_ref().filter(|after| !after.has_images_of(&set)) {
             newer += 1;
-            replaced = Some(after.promoted);
+            replaced = Some(seen.get(&after.name()).map_or(after.promoted, |seen| after.promoted.max(*seen)));
         }
         let place = Place { rank, newer, replaced, now };
         let policy = of(policies, &set.tag);
@@ -253,7 +256,15 @@ mod tests {
     fn judged(rules: Rules, sets: &[SetRecord], plans: &[SetRecord], refs: &Refs) -> Vec<Judged> {
         let policies = vec![all(Keep::Rules(rules))];
         let there = sets.iter().map(|set| set.tag.clone()).collect();
-        judge(sets.to_vec(), plans.to_vec(), &there, &policies, refs, Timestamp::from_unix(1000))
+        judge(
+            sets.to_vec(),
+            plans.to_vec(),
+            &BTreeMap::new(),
+            &there,
+            &policies,
+            refs,
+            Timestamp::from_unix(1000),
+        )
     }
 
     fn names(judged: &[Judged]) -> Vec<String> {
@@ -303,7 +314,7 @@ mod tests {
         for policies in [Policies::new(), vec![all(Keep::Forever)]] {
             let there = BTreeSet::new();
             let now = Timestamp::from_unix(1000);
-            let judged = judge(sets.clone(), vec![], &there, &policies, &Refs::new(), now);
+            let judged = judge(sets.clone(), vec![], &BTreeMap::new(), &there, &policies, &Refs::new(), now);
             assert_eq!(names(&judged), ["main.1", "main.2"]);
         }
     }
@@ -320,8 +331,33 @@ mod tests {
         let sets = ["pr-1", "pr-2", "r1", "r2", "other"].iter().zip(10..);
         let sets: Vec<SetRecord> = sets.map(|(tag, at)| SetRecord::of_image(tag, 1, at, tag)).collect();
         let there = sets.iter().map(|set| set.tag.clone()).collect();
-        let judged = judge(sets, vec![], &there, &policies, &Refs::new(), Timestamp::from_unix(1000));
+        let judged = judge(
+            sets,
+            vec![],
+            &BTreeMap::new(),
+            &there,
+            &policies,
+            &Refs::new(),
+            Timestamp::from_unix(1000),
+        );
         assert_eq!(names(&judged), ["other.1", "pr-2.1", "r1.1", "r2.1"]);
+    }
+
+    #[test]
+    fn a_promotion_has_replaced_nothing_before_a_sweep_saw_it() {
+        let sets = [main(1, 10, "a"), main(2, 20, "b")];
+        let check = |seen: i64, expect: &[&str]| {
+            let seen = BTreeMap::from([(sets[1].name(), Timestamp::from_unix(seen))]);
+            let grace = Span::from_seconds(100);
+            let rules =
+                Rules { last: Some(1), grace, only: Some("main".parse().unwrap()), ..Rules::default() };
+            let policies = vec![all(Keep::Rules(rules))];
+            let now = Timestamp::from_unix(1000);
+            let judged = judge(sets.to_vec(), vec![], &seen, &BTreeSet::new(), &policies, &Refs::new(), now);
+            assert_eq!(names(&judged), expect);
+        };
+        check(950, &["main.1", "main.2"]);
+        check(900, &["main.2"]);
     }
 
     #[test]
@@ -373,7 +409,15 @@ mod tests {
         let rules = Rules { last: Some(1), ..Rules::default() };
         let policies = vec![all(Keep::Rules(rules))];
         let there = BTreeSet::from(["r0".parse().unwrap(), "r1".parse().unwrap()]);
-        let judged = judge(sets, vec![], &there, &policies, &Refs::new(), Timestamp::from_unix(1000));
+        let judged = judge(
+            sets,
+            vec![],
+            &BTreeMap::new(),
+            &there,
+            &policies,
+            &Refs::new(),
+            Timestamp::from_unix(1000),
+        );
         // What was lost by hand keeps its images as long as it would have stayed.
         assert_eq!(names(&judged), ["r1.1", "r2.1"]);
     }

@@ -11,6 +11,7 @@
 //! | condemn | clock; a marker for each generation that nothing keeps | too long since the look → stop |
 //! | retire | clock; a marker whose images are gone, anew, without them and dated today | the same |
 //! | announce, withdraw | clock; that a tag is to go, or no longer | the same |
+//! | sight | clock; which records that decide were never seen before: their age counts from here | the same |
 //! | records | leases that have ended and other old records | |
 //! | settle, forget | clock; announcements and markers that were over a day ago | the same |
 //! | head | the tag no longer holds the digest → left alone | clock |
@@ -92,6 +93,7 @@ enum Write {
     Retire(usize),
     Announce(usize),
     Withdraw(usize),
+    Sight,
     Records,
     Settle(usize),
     Forget(usize),
@@ -106,6 +108,7 @@ impl Write {
             Self::Retire(index) => Self::Retire(index + 1),
             Self::Announce(index) => Self::Announce(index + 1),
             Self::Withdraw(index) => Self::Withdraw(index + 1),
+            Self::Sight => Self::Records,
             Self::Records => Self::Settle(0),
             Self::Settle(index) => Self::Settle(index + 1),
             Self::Forget(index) => Self::Forget(index + 1),
@@ -176,6 +179,8 @@ pub enum SweepAction {
     Announce(usize),
     /// Write an announcement anew, without tags.
     Withdraw(usize),
+    /// Note the records that no sweep has seen before.
+    Sight,
     /// Delete records whose time is over, whatever was read: leases that have ended among them.
     Records,
     /// Delete an announcement that was withdrawn.
@@ -257,6 +262,7 @@ impl Sweeper {
             At::Writing(Write::Retire(index)) => SweepAction::Retire(index),
             At::Writing(Write::Announce(index)) => SweepAction::Announce(index),
             At::Writing(Write::Withdraw(index)) => SweepAction::Withdraw(index),
+            At::Writing(Write::Sight) => SweepAction::Sight,
             At::Writing(Write::Records) => SweepAction::Records,
             At::Writing(Write::Settle(index)) => SweepAction::Settle(index),
             At::Writing(Write::Forget(index)) => SweepAction::Forget(index),
@@ -365,7 +371,9 @@ impl Sweeper {
             Write::Condemn(index) => (index, clean.condemn.len(), Write::Retire(0)),
             Write::Retire(index) => (index, clean.retire.len(), Write::Announce(0)),
             Write::Announce(index) => (index, clean.announce.len(), Write::Withdraw(0)),
-            Write::Withdraw(index) => (index, clean.withdraw.len(), Write::Records),
+            Write::Withdraw(index) => (index, clean.withdraw.len(), Write::Sight),
+            // One write, whatever there is to note.
+            Write::Sight => (0, usize::from(!clean.sight.is_empty()), Write::Records),
             // Whether a record is over is asked for anew, so that it is never too late for it.
             Write::Records => return At::Writing(write),
             Write::Settle(index) => (index, clean.settled.len(), Write::Forget(0)),

@@ -45,7 +45,7 @@ pub fn properties() -> Vec<Property<World>> {
                 && !is(state, &[Harm::Order])
         }),
         Property::always("I6 nothing is deleted in the run that condemned it", |_: &World, state: &State| {
-            !is(state, &[Harm::SameRun])
+            !is(state, &[Harm::SameRun, Harm::Unseen])
         }),
         Property::always("I7 what is unknown is kept", |_: &World, state: &State| {
             let foreign = state.store.foreign.iter().flatten();

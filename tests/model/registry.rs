@@ -14,6 +14,9 @@ pub const GENERATIONS: usize = 3;
 /// The most images of a run of the model.
 const IMAGES: usize = 12;
 
+/// In the place of a lease's keys: something that cannot be read.
+pub const GARBAGE: u8 = 0x80;
+
 /// What may be seen late.
 pub const LEASES: u8 = 1;
 pub const MARKERS: u8 = 2;
@@ -88,6 +91,8 @@ pub struct Mark {
     pub part: Option<Id>,
     /// Which run of which sweeper wrote it.
     pub by: (u8, u8),
+    /// When a sweep first saw it, and whether that sweep had written it.
+    pub seen: Option<(u8, bool)>,
 }
 
 /// A plan or set record.

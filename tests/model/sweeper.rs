@@ -2,7 +2,7 @@
 
 mod observed;
 
-use boxwright::model::{Digest, Span, Timestamp};
+use boxwright::model::{Digest, Record, Span, Timestamp};
 use boxwright::retention::{Answer, Deletion, Goes, Policy, SweepAction, SweepEnd, SweepSaw, Sweeper};
 
 use self::observed::observed;
@@ -51,10 +51,16 @@ impl Sweeping {
                 sweep.next(),
                 SweepAction::Condemn(_)
                     | SweepAction::Retire(_)
+                    | SweepAction::Sight
                     | SweepAction::Forget(_)
                     | SweepAction::Delete(_)
             )
         })
+    }
+
+    /// What it goes by is no longer what it was when it began.
+    pub fn disturb(&mut self) {
+        self.began_quiet = false;
     }
 
     pub fn crash(&mut self) -> Option<Request> {
@@ -166,6 +172,9 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
                     None => SweepSaw::Unsettled,
                 };
                 let mut next = observe(state, saw);
+                if is_unseen(config, &view, of.day, next.sweepers[me].sweep.as_ref()) {
+                    next.harm.get_or_insert(Harm::Unseen);
+                }
                 next.sweepers[me].early = None;
                 push("reads the rest".to_owned(), next);
             }
@@ -177,20 +186,44 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
                 image: one.images.first().map(|image| NAMES.id(&image.digest)),
                 part: one.parts.first().map(|part| NAMES.id(&part.digest)),
                 by: (me as u8, of.runs),
+                seen: Some((state.day, true)),
             };
+            let (key, generation) = (NAMES.key_of(&one.key), one.generation.0 as u8);
+            if state.crashes < config.crashes {
+                // The marker stands, and that it is a sweep's own was not noted.
+                let mut next = State { crashes: state.crashes + 1, quiet: 0, ..state.clone() };
+                next.store.mark(key, generation, Some(Mark { seen: None, ..mark.clone() }));
+                next.sweepers[me].crash();
+                push("condemns, and crashes before it notes that".to_owned(), next);
+            }
             let mut next = observe(state, SweepSaw::Done);
-            next.store.mark(NAMES.key_of(&one.key), one.generation.0 as u8, Some(mark));
+            next.store.mark(key, generation, Some(mark));
             push(format!("condemns {:?} g{}", one.key, one.generation.0), next);
         }
         SweepAction::Retire(at) => {
             let one = &clean.retire[at];
             let mut next = observe(state, SweepSaw::Done);
-            let mark = Mark { day: day_of(one.marked), image: None, part: None, by: (me as u8, of.runs) };
+            let (by, seen) = ((me as u8, of.runs), Some((state.day, true)));
+            let mark = Mark { day: day_of(one.marked), image: None, part: None, by, seen };
             let (key, generation) = (NAMES.key_of(&one.key), one.generation.0 as u8);
             // A variant forgets at once.
             let mark = (!config.lacks(Guard::RetiredMarkers)).then_some(mark);
             next.store.mark(key, generation, mark);
             push("retires a marker".to_owned(), next);
+        }
+        SweepAction::Sight => {
+            let mut next = observe(state, SweepSaw::Done);
+            for key in 0..config.keys {
+                for generation in generations() {
+                    let cell = &mut next.store.markers[usize::from(key)][usize::from(generation)];
+                    let Some(mark) = cell.now.as_mut() else { continue };
+                    let marker = observed::marker(config, &state.store, key, generation, mark);
+                    if clean.sight.contains(&(marker.place(), marker.to_manifest().digest().clone())) {
+                        mark.seen.get_or_insert((state.day, false));
+                    }
+                }
+            }
+            push("notes what it saw".to_owned(), next);
         }
         SweepAction::Forget(at) => {
             let one = &clean.forget[at];
@@ -245,6 +278,19 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
             push("looks whether it is gone".to_owned(), observe(state, SweepSaw::Holds(found)));
         }
     }
+}
+
+/// Whether it decided to delete something by a marker that no sweep had seen for the grace.
+fn is_unseen(config: &Config, view: &Store, day: u8, sweep: Option<&Sweeper>) -> bool {
+    if config.lacks(Guard::Grace) {
+        return false;
+    }
+    let doomed = sweep.into_iter().flat_map(|sweep| &sweep.clean().delete);
+    let tags = doomed.map(|one| doomed_at(one.seen.tag.as_str()));
+    tags.into_iter().any(|(key, generation)| {
+        let mark = &view.markers[usize::from(key)][usize::from(generation)].now;
+        mark.as_ref().is_none_or(|mark| mark.seen.is_none_or(|(seen, _)| seen >= day))
+    })
 }
 
 /// Goes on with a delete, whose answer may be lost at its end.
@@ -354,9 +400,12 @@ fn policy(config: &Config, day: u8) -> Policy {
 }
 
 fn doomed(tag: &str, digest: &Digest) -> (At, Id) {
+    let (key, generation) = doomed_at(tag);
+    (At::Content(key, generation), NAMES.id(digest))
+}
+
+fn doomed_at(tag: &str) -> (u8, u8) {
     let mut all =
         (0..NAMES.keys.len() as u8).flat_map(|key| generations().map(move |generation| (key, generation)));
-    let (key, generation) =
-        all.find(|(key, generation)| NAMES.tag(*key, *generation).as_str() == tag).unwrap();
-    (At::Content(key, generation), NAMES.id(digest))
+    all.find(|(key, generation)| NAMES.tag(*key, *generation).as_str() == tag).unwrap()
 }

@@ -4,7 +4,7 @@ use boxwright::retention::DEADLINE;
 use stateright::{Model, Property};
 
 use super::promoter::Promoting;
-use super::registry::{At, Cell, GENERATIONS, Id, Image, Mark, Rec, RecBox, Request, Store};
+use super::registry::{At, Cell, GARBAGE, GENERATIONS, Id, Image, Mark, Rec, RecBox, Request, Store};
 use super::runner::Running;
 use super::sweeper::Sweeping;
 
@@ -24,6 +24,8 @@ pub enum Guard {
     SecondLedgerRead,
     Wait,
     Grace,
+    Sighting,
+    UnreadableLease,
     HeadBeforeDelete,
     ForeignTags,
     Closure,
@@ -94,6 +96,10 @@ pub struct Config {
     pub promoted: Vec<u8>,
     /// Main is moved by a stranger at some time.
     pub meddler: bool,
+    /// A stranger writes a marker of what stands, dated to the first day, at some time.
+    pub is_forging: bool,
+    /// A stranger writes over a lease what cannot be read, at some time.
+    pub is_garbling: bool,
     /// Which writes may be seen late.
     pub late: u8,
     pub is_reproducible: bool,
@@ -134,6 +140,8 @@ impl Default for Config {
             moved: None,
             promoted: vec![],
             meddler: false,
+            is_forging: false,
+            is_garbling: false,
             late: 0,
             is_reproducible: false,
             is_lossy: false,
@@ -175,6 +183,8 @@ pub enum Harm {
     Overwritten,
     /// An image was deleted by the run that had condemned it.
     SameRun,
+    /// An image was to be deleted for a marker that no sweep had seen for the grace.
+    Unseen,
     /// A delete was sent for a tag that had visibly moved.
     Blind,
     /// Something was deleted in a run that could not read something.
@@ -244,7 +254,7 @@ impl World {
             store.content[usize::from(key)][0] = Cell::holding(id);
             made[usize::from(key)] = Some(id);
             if config.marked.contains(&key) {
-                let mark = Mark { day: 0, image: Some(id), part, by: (9, 9) };
+                let mark = Mark { day: 0, image: Some(id), part, by: (9, 9), seen: Some((0, true)) };
                 store.markers[usize::from(key)][0] = Cell::holding(mark);
             }
             if config.promoted.contains(&key) {
@@ -332,6 +342,33 @@ impl World {
             next.store.hold(At::Content(key, 0), id);
             next.is_meddled = true;
             push(format!("a stranger moves the tag of key {key}"), next);
+        }
+        for key in 0..config.keys {
+            let Some(id) = state.store.cell(At::Content(key, 0)).now else { continue };
+            if state.is_meddled || !config.is_forging {
+                break;
+            }
+            // Who writes over a marker while its images go may leave their parts for ever.
+            if config.part.is_some() && state.sweepers.iter().any(Sweeping::is_alive) {
+                break;
+            }
+            let mut next = state.clone();
+            let part = state.store.image(id).part;
+            let mark = Mark { day: 0, image: Some(id), part, by: (8, 8), seen: None };
+            next.store.mark(key, 0, Some(mark));
+            next.is_meddled = true;
+            // Sweeps count from what the stranger left.
+            (next.quiet, next.quiet_day) = (0, None);
+            next.sweepers.iter_mut().for_each(Sweeping::disturb);
+            push(format!("a stranger marks key {key}"), next);
+        }
+        for slot in 0..state.store.is_live.len() {
+            if !state.is_meddled && config.is_garbling && state.store.is_live[slot] {
+                let mut next = state.clone();
+                next.store.leases[slot] = Cell::holding(GARBAGE);
+                next.is_meddled = true;
+                push(format!("a stranger writes over lease {slot}"), next);
+            }
         }
         if !state.is_meddled && config.meddler {
             let mut next = state.clone();

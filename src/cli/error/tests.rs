@@ -230,6 +230,7 @@ fn cleaning() {
     let kept = "nothing was deleted";
     let share = "50%".parse().unwrap();
     check(CleanError::TooMany { going: 2, all: 3, share }, 21, "--max-delete allows more");
+    check(CleanError::TooMuch { repository: text(), going: 2, all: 3 }, 21, "--max-delete 100%");
     check(CleanError::TooFew { repository: text(), left: 0, all: 1, min: 1 }, 21, kept);
     check(CleanError::NoProtector { repository: repository() }, 21, kept);
     check(CleanError::Moved { what: text() }, 21, "make a new plan");

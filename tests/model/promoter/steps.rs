@@ -1,5 +1,6 @@
 //! Every way in which a promoter may go on: one request, and every answer to it.
 
+use super::super::registry::GARBAGE;
 use super::*;
 
 /// Every way in which a promoter may go on.
@@ -40,7 +41,7 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
             for read in state.store.leases[usize::from(slot)].reads() {
                 let mut next = state.clone();
                 let of = &mut next.promoters[me];
-                match read {
+                match read.filter(|keys| keys & GARBAGE == 0) {
                     Some(_) => {
                         of.slots.push(slot);
                         of.observe(PromoterSaw::Leased { is_held: true });
