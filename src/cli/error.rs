@@ -323,6 +323,7 @@ fn registry(error: &RegistryError) -> u8 {
         | Failure::Status { .. }
         | Failure::Unreachable { .. }
         | Failure::Untrusted { .. }
+        | Failure::TooLong { .. }
         | Failure::Credentials { .. } => exit::UNREACHABLE,
         Failure::Source { .. } => exit::FAILED,
     }
