@@ -103,7 +103,7 @@ fn what_is_broken_does_not_hide_the_rest() {
     says(&ended, "registry", "problem", &["onnection refused", "is it running"]);
     assert!(!ended.out.contains("\"push\""), "{}", ended.out);
     // No key, for a Dockerfile that cannot be read; its code comes first.
-    world.write("ci/Dockerfile", "FROM a\n\nCOPY a\n");
+    world.write("ci/Dockerfile", "FROM a AS base\n\nCOPY a\n");
     let ended = doctor(&world, &[]).exits(2);
     says(&ended, "keys", "problem", &["ci/Dockerfile:3:1", "COPY"]);
     says(&ended, "registry", "problem", &[]);
