@@ -46,7 +46,7 @@ pub struct Judged {
 
 /// Judges all promotions, of those that were finished (`sets`) and those that were begun
 /// (`plans`), at the time `now`; `there` are the tags that stand in any repository, and `seen` is when
-/// sweeps first saw promotions, where that is noted: none has replaced another before that.
+/// sweeps first saw promotions, where that is noted: none was made, or has replaced another, before that.
 ///
 /// A promotion that was begun after the last finished one may still be gone on with, so it
 /// is kept; it does not count. Neither does one that changed no image.
@@ -81,7 +81,7 @@ pub fn judge(
         }
         sets.reverse();
     }
-    let ranks = ranks(&tags, there, policies);
+    let ranks = ranks(&tags, seen, there, policies);
     for (tag, sets) in tags {
         let rank = ranks.get(&tag).copied().unwrap_or_default();
         judged.extend(of_tag(sets, rank, seen, policies, refs, now));
@@ -89,14 +89,21 @@ pub fn judge(
     judged
 }
 
+/// Returns since when a promotion counts: its own date may be made up, when it was first seen is not.
+fn since(set: &SetRecord, seen: &BTreeMap<SetName, Timestamp>) -> Timestamp {
+    seen.get(&set.name()).map_or(set.promoted, |seen| set.promoted.max(*seen))
+}
+
 /// Counts, for each tag, the tags of its channel that were promoted later and still stand.
 fn ranks(
     tags: &BTreeMap<Tag, Vec<SetRecord>>,
+    seen: &BTreeMap<SetName, Timestamp>,
     there: &BTreeSet<Tag>,
     policies: &Policies,
 ) -> BTreeMap<Tag, usize> {
     let mut last: Vec<&SetRecord> = tags.values().filter_map(|sets| sets.first()).collect();
-    last.sort_by_key(|set| (std::cmp::Reverse(set.promoted), set.tag.clone()));
+    // Of those that were first seen together, their own dates tell.
+    last.sort_by_key(|set| (std::cmp::Reverse((since(set, seen), set.promoted)), set.tag.clone()));
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     let mut ranks = BTreeMap::new();
     for set in last {
@@ -124,9 +131,9 @@ fn of_tag(
     for set in sets {
         if let Some(after) = after.as_ref().filter(|after| !after.has_images_of(&set)) {
             newer += 1;
-            replaced = Some(seen.get(&after.name()).map_or(after.promoted, |seen| after.promoted.max(*seen)));
+            replaced = Some(since(after, seen));
         }
-        let place = Place { rank, newer, replaced, now };
+        let place = Place { rank, newer, promoted: since(&set, seen), replaced, now };
         let policy = of(policies, &set.tag);
         let kept = match policy.map(|policy| &policy.keep) {
             None => Ok("it is of no channel that is declared".to_owned()),
@@ -154,6 +161,8 @@ struct Place {
     rank: usize,
     /// How many later promotions of the tag changed an image.
     newer: usize,
+    /// Since when it counts.
+    promoted: Timestamp,
     /// When its images were replaced, if they were.
     replaced: Option<Timestamp>,
     now: Timestamp,
@@ -185,7 +194,7 @@ impl Place {
             against.push("replaced".to_owned());
         }
         if let Some(age) = rules.age {
-            if self.now.since(set.promoted) < age {
+            if self.now.since(self.promoted) < age {
                 return Ok(format!("promoted less than {age} ago"));
             }
             against.push(format!("promoted {age} ago or more"));
@@ -362,6 +371,26 @@ mod tests {
         };
         check(950, &["main.1", "main.2"]);
         check(900, &["main.2"]);
+    }
+
+    #[test]
+    fn a_promotion_is_as_old_as_its_sighting_whatever_it_claims() {
+        let sets = [SetRecord::of_image("r1", 1, 940, "a"), SetRecord::of_image("r2", 1, 1, "b")];
+        let check = |rules: Rules, seen: &[i64], expect: &[&str]| {
+            let seen = sets.iter().map(SetRecord::name).zip(seen.iter().copied().map(Timestamp::from_unix));
+            let there = sets.iter().map(|set| set.tag.clone()).collect();
+            let policies = vec![all(Keep::Rules(rules))];
+            let now = Timestamp::from_unix(1000);
+            let judged = judge(sets.to_vec(), vec![], &seen.collect(), &there, &policies, &Refs::new(), now);
+            assert_eq!(names(&judged), expect);
+        };
+        let age = || Rules { age: Some(Span::from_seconds(100)), ..Rules::default() };
+        check(age(), &[950, 960], &["r1.1", "r2.1"]);
+        check(age(), &[940, 900], &["r1.1"]);
+        check(age(), &[], &["r1.1"]);
+        let last = || Rules { last: Some(1), ..Rules::default() };
+        check(last(), &[950, 960], &["r2.1"]);
+        check(last(), &[960, 960], &["r1.1"]);
     }
 
     #[test]
