@@ -1,9 +1,9 @@
 //! Files of a repository, which may be hostile: opened beneath its root, whatever links and pipes
 //! stand there.
 //!
-//! A link may lead anywhere inside the root, and nowhere else. Nothing that could block or never
-//! end is read: only files, and of those only so much. What goes wrong is told without a word of
-//! what stands in the file.
+//! A link may lead anywhere inside the root but for its `.git`, and nowhere else. Nothing that could
+//! block or never end is read: only files, and of those only so much. What goes wrong is told
+//! without a word of what stands in the file.
 
 use std::fs::{File, FileType};
 use std::io::{self, ErrorKind, Read as _};
@@ -18,7 +18,11 @@ use crate::port::ContextError;
 /// Reads a file of at most `limit` bytes; nothing if it is not there. `path` is relative to `root`,
 /// or an absolute one that is below it.
 pub fn read(root: &Path, path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ContextError> {
-    let Some((file, path)) = open(root, path)? else { return Ok(None) };
+    let Some(found) = find(root, path)? else { return Ok(None) };
+    if found.below.is_in_git() {
+        return Err(ContextError::InGit { path: found.shown });
+    }
+    let (file, path) = found.open()?;
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes).map_err(|source| io_error("read", &path, source))?;
     if bytes.len() as u64 > limit {
@@ -34,8 +38,27 @@ pub fn read_text(root: &Path, path: &Path, limit: u64) -> Result<Option<String>,
     text.map(Some).map_err(|_| io_error("read", &root.join(path), io::Error::other("it is not UTF-8 text")))
 }
 
-/// Opens a file, and returns where it really is; nothing if there is none.
+/// Opens a file, one in `.git` as well; nothing if there is none.
 pub fn open(root: &Path, path: &Path) -> Result<Option<(File, PathBuf)>, ContextError> {
+    find(root, path)?.map(Found::open).transpose()
+}
+
+/// Something that stands below a root.
+struct Found {
+    root: PathBuf,
+    below: RelPath,
+    /// As it was named.
+    shown: PathBuf,
+}
+
+impl Found {
+    fn open(self) -> Result<(File, PathBuf), ContextError> {
+        Ok((Root::open(&self.root)?.file(&self.below)?.file, self.shown))
+    }
+}
+
+/// Looks where a path leads; nothing if there is nothing.
+fn find(root: &Path, path: &Path) -> Result<Option<Found>, ContextError> {
     let shown = root.join(path);
     let fail = |source| io_error("read", &shown, source);
     let root = root.canonicalize().map_err(|source| io_error("find", root, source))?;
@@ -51,8 +74,7 @@ pub fn open(root: &Path, path: &Path) -> Result<Option<(File, PathBuf)>, Context
     if let Some(kind) = other(real.metadata().map_err(fail)?.file_type()) {
         return Err(fail(io::Error::other(format!("it is a {kind}, not a file"))));
     }
-    let source = Root::open(&root)?.file(&below)?;
-    Ok(Some((source.file, shown)))
+    Ok(Some(Found { root, below, shown }))
 }
 
 /// What it is if it is no file.
@@ -112,6 +134,8 @@ mod tests {
             ("zero", "/dev/zero"),
             ("dangling", "nowhere"),
             ("loop", "loop"),
+            ("git", ".git/config"),
+            ("gits", ".git"),
         ] {
             symlink(target, root.join(name)).unwrap();
         }
@@ -121,6 +145,11 @@ mod tests {
         check(&root, root.join("in").to_str().unwrap(), Ok(Some("text")));
         for name in ["out", "far", "up/out", "zero", "../out", "/etc/passwd"] {
             check(&root, name, Err("leads out of"));
+        }
+        fs::create_dir(root.join(".git")).unwrap();
+        fs::write(root.join(".git/config"), "canary").unwrap();
+        for name in [".git/config", "git", "gits/config", "sub/../.git/config"] {
+            check(&root, name, Err("is in a `.git`"));
         }
         check(&root, "dangling", Ok(None));
         check(&root, "absent", Ok(None));

@@ -34,6 +34,9 @@ pub mod exit {
 pub enum CliError {
     #[error("no boxwright.toml in {} or above", directory.display())]
     NoConfig { directory: PathBuf },
+    /// A configuration above that somebody else could have put there.
+    #[error("{} belongs to user {owner}", path.display())]
+    Planted { path: PathBuf, owner: u32 },
     /// A file of the repository is none, or leads elsewhere.
     #[error(transparent)]
     File(#[from] ContextError),
@@ -115,6 +118,7 @@ impl CliError {
             // A disk that is full is nobody's wrong setting.
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => exit::FAILED,
             Self::NoConfig { .. }
+            | Self::Planted { .. }
             | Self::File(_)
             | Self::Io { .. }
             | Self::Usage(_)
@@ -244,7 +248,9 @@ impl CliError {
 
 fn keys(error: &KeysError) -> u8 {
     match error {
-        KeysError::Context { source: ContextError::Outside { .. }, .. } => exit::USAGE,
+        KeysError::Context { source: ContextError::Outside { .. } | ContextError::InGit { .. }, .. } => {
+            exit::USAGE
+        }
         KeysError::Context { .. } => exit::FAILED,
         KeysError::Dockerfile { .. }
         | KeysError::NoDockerfile { .. }

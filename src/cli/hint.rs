@@ -13,6 +13,9 @@ use crate::exec::{
 use crate::plan::Refusal;
 use crate::port::{ContextError, EngineError, SecretError};
 
+/// Said where a configuration names a file of git's own.
+const IN_GIT: &str = "it holds what a checkout logged in with; name a file of the work tree";
+
 impl CliError {
     /// Returns what to do about it, where something can be said.
     pub fn hint(&self) -> Option<String> {
@@ -22,10 +25,14 @@ impl CliError {
             }
             _ if self.wants_login() => super::login::HINT,
             Self::NoConfig { .. } => "`boxwright init` writes one from the Dockerfiles it finds",
+            Self::Planted { .. } => {
+                "it was found above the current directory; if it is meant, name it by `-f`"
+            }
             Self::Config(error) => return error.hint.clone(),
             Self::File(ContextError::Outside { .. }) => {
                 "files of a repository are read inside it only; put what it leads to there"
             }
+            Self::File(ContextError::InGit { .. }) => IN_GIT,
             Self::Untrusted { .. } => {
                 "a run by an event that takes write access does it, or a person at a terminal"
             }
@@ -195,6 +202,7 @@ fn keys_hint(error: &KeysError) -> Option<String> {
         KeysError::NothingMatches { .. } => {
             "paths are relative to the box's context, and what .dockerignore excludes is not in it"
         }
+        KeysError::Context { source: ContextError::InGit { .. }, .. } => IN_GIT,
         KeysError::Outside { .. } => "a box is built from files in or below the directory of boxwright.toml",
         KeysError::Context { source: ContextError::Io { source, .. }, .. }
             if source.kind() != io::ErrorKind::PermissionDenied =>

@@ -1,5 +1,6 @@
 //! The configuration of a command: found, read, flags and environment put over it.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -74,7 +75,22 @@ fn find() -> Result<PathBuf, CliError> {
     // Whatever it is: what stands in its place is not passed over.
     let is_there = |path: &PathBuf| path.symlink_metadata().is_ok_and(|found| !found.is_dir());
     let found = here.ancestors().map(|directory| directory.join(FILE)).find(is_there);
-    found.ok_or(CliError::NoConfig { directory: here })
+    let found = found.ok_or_else(|| CliError::NoConfig { directory: here.clone() })?;
+    match planted(&here, &found) {
+        Some(owner) => Err(CliError::Planted { path: found, owner }),
+        None => Ok(found),
+    }
+}
+
+/// Returns who owns a configuration that was found above, in `/tmp` perhaps, if that is somebody
+/// else: neither this user, nor root, nor whoever owns the directory that this is about.
+fn planted(here: &Path, found: &Path) -> Option<u32> {
+    if found.parent() == Some(here) {
+        return None;
+    }
+    let owner = |path: &Path| path.symlink_metadata().map(|it| it.uid()).ok();
+    let known = [Some(0), Some(rustix::process::geteuid().as_raw()), owner(here)];
+    owner(found).filter(|owner| !known.contains(&Some(*owner)))
 }
 
 /// Reads a file in the directory of the configuration, or below it; nothing if there is none.

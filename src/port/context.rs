@@ -81,6 +81,12 @@ pub enum ContextError {
         /// What it leads out of.
         root: PathBuf,
     },
+    /// It is git's own, which holds what a checkout logged in with.
+    #[error("`{path}` is in a `.git`, of which nothing is read")]
+    InGit {
+        /// The path.
+        path: PathBuf,
+    },
     /// Its bytes changed each time it was read.
     #[error("`{path}` keeps changing while it is read")]
     Changing {

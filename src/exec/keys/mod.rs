@@ -6,6 +6,7 @@ mod keyed;
 mod scan;
 
 use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::pins::read_pins;
@@ -16,9 +17,9 @@ use crate::inputs::{
     Analysis, BoxInputs, BuildOptions, DockerfileSource, Dockerignore, FindingKind, Handed, ImageOrigin,
     InputManifest, Reads, analyse, is_secret,
 };
-use crate::model::{ContentTag, Digest, Entry, Generation, ImageName, Key, Repository};
+use crate::model::{ContentTag, Digest, Entry, Generation, ImageName, Key, RelPath, Repository};
 use crate::plan::Wanted;
-use crate::port::{Context, Scan};
+use crate::port::{Context, ContextError, Scan};
 
 pub use error::KeysError;
 pub use keyed::Keyed;
@@ -238,12 +239,15 @@ impl Tree<'_> {
         let joined = self.root.join(path);
         // What is not there is reported by whoever reads it.
         let Some(real) = self.context.resolve(&joined) else { return Ok(joined) };
-        if real.starts_with(self.root) {
-            Ok(real)
-        } else {
+        let Ok(below) = real.strip_prefix(self.root) else {
             let (path, root) = (path.to_owned(), self.root.to_owned());
-            Err(KeysError::Outside { name: spec.name.clone(), path, root })
+            return Err(KeysError::Outside { name: spec.name.clone(), path, root });
+        };
+        if RelPath::new(below.as_os_str().as_bytes()).is_ok_and(|below| below.is_in_git()) {
+            let source = ContextError::InGit { path: path.to_owned() };
+            return Err(KeysError::Context { name: spec.name.clone(), source });
         }
+        Ok(real)
     }
 
     fn read(&self, spec: &BoxSpec, path: &Path) -> Result<Option<Vec<u8>>, KeysError> {
