@@ -13,6 +13,7 @@
 //! | `parsers` | inputs made to never end |
 //! | `printed` | names that would draw on the terminal |
 //! | `neighbour` | another build on the same engine, another user of the same machine |
+//! | `stranger` | any of these: attempts of somebody who wrote none of the answers |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -27,6 +28,7 @@ mod parsers;
 mod printed;
 mod promotions;
 mod records;
+mod stranger;
 
 #[allow(dead_code, reason = "shared with the contract")]
 #[path = "../contract/process.rs"]
