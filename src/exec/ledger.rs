@@ -126,6 +126,8 @@ pub(super) enum Found<R> {
     Vanished,
 }
 
+/// How often the blob of all records is uploaded for one of them.
+const UPLOADS: u32 = 3;
 /// How often a record that was written is read until it shows.
 const READS: u32 = 5;
 /// Records that are read at once.
@@ -170,14 +172,25 @@ impl<'a> Ledger<'a> {
 
     pub(super) async fn put(&self, tag: &Tag, manifest: &RawManifest) -> Result<(), RegistryError> {
         let at = Reference::Tag(tag.clone());
-        match self.registry.put(self.repository, &at, manifest).await {
-            // A registry refuses a manifest whose blobs it lacks: the first record of a ledger.
-            Err(RegistryError { failure: Failure::Status { status: 400 | 404, .. }, .. }) => {
-                self.registry.put_blob(self.repository, Bytes::from_static(EMPTY_BLOB)).await?;
-                self.registry.put(self.repository, &at, manifest).await
+        let is_lacking = |done: &Result<(), RegistryError>| {
+            matches!(done, Err(RegistryError { failure: Failure::Status { status: 400 | 404, .. }, .. }))
+        };
+        let mut done = self.registry.put(self.repository, &at, manifest).await;
+        // A registry refuses a manifest whose blobs it lacks: the first record of a ledger. Where many
+        // runs write that at once, docker-registry loses the blob again to another's upload of it.
+        let mut pause = Duration::from_millis(100);
+        for upload in 0..UPLOADS {
+            if !is_lacking(&done) {
+                break;
             }
-            done => done,
+            if upload > 0 {
+                tokio::time::sleep(pause).await;
+                pause *= 3;
+            }
+            self.registry.put_blob(self.repository, Bytes::from_static(EMPTY_BLOB)).await?;
+            done = self.registry.put(self.repository, &at, manifest).await;
         }
+        done
     }
 
     /// Reads until what was written shows: a registry may need a moment, and that it shows

@@ -46,7 +46,7 @@ const STATES: [(&str, usize); 33] = [
     ("a rollback to what is condemned", 3_345),
     ("a rollback to what is condemned, late", 683),
     ("a rollback to what is kept", 1_486),
-    ("an index and its child", 727_158),
+    ("an index and its child", 895_992),
     ("an index, its child shared, 2 sweepers", 101_780),
     ("an image and its signature", 5_743),
     ("a stranger's marker", 85_538),
