@@ -13,6 +13,9 @@ use crate::fake::{Fake, Wants};
 use crate::witness::{NO_ENGINE, tell};
 use crate::world::{Ended, World};
 
+/// What a server answers to a request.
+type Answer = Box<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
+
 const CANARY: &str = "canary-0f-the-runner";
 
 /// Runs it as a run that is not trusted does, with these variables besides.
@@ -247,7 +250,8 @@ fn what_stands_in_place_of_the_store_is_neither_waited_for_nor_read_whole() {
     let fifo = |path: &Path| drop(tell("mkfifo", &[path.to_str().unwrap()]));
     let deep = |path: &Path| fs::write(path, "[".repeat(1 << 20)).unwrap();
     let large = |path: &Path| fs::File::create(path).unwrap().set_len(1 << 40).unwrap();
-    let makes: [(&str, &dyn Fn(&Path)); 3] = [("fifo", &fifo), ("deep", &deep), ("large", &large)];
+    type Make<'a> = &'a dyn Fn(&Path);
+    let makes: [(&str, Make<'_>); 3] = [("fifo", &fifo), ("deep", &deep), ("large", &large)];
     for place in ["registry/index.json", "registry/oci-layout", "registry/lock", "port"] {
         for (what, make) in makes {
             if what != "fifo" && place == "registry/lock" {
@@ -318,7 +322,7 @@ fn a_registry_leads_nobody_to_another_server_nor_to_an_end_of_memory() {
     let login = [("BOXWRIGHT_REGISTRY_USERNAME", "worker"), ("BOXWRIGHT_REGISTRY_PASSWORD", CANARY)];
     let json = "Content-Type: application/json\r\n";
     let absent = |_: &str| reply("404 Not Found", "", r#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#);
-    let check = |what: &str, codes: &[i32], answer: Box<dyn Fn(&str) -> Vec<u8> + Send + Sync>| {
+    let check = |what: &str, codes: &[i32], answer: Answer| {
         let (host, seen) = evil(move |line| answer(line));
         let world = project(&format!("{host}/team"), "[box.only]\n[channel.main]\ntag = \"main\"\n");
         // It is where the credentials are for: it was taken over.
