@@ -2,7 +2,7 @@
 //!
 //! Rule S3: they come from the user's own configuration, never from a file that lies in the
 //! repository under build (relative paths are refused), and belong to one registry host each, or
-//! to a part of one; [`lending`] says to whom they are shown.
+//! to a part of one; `lending` says to whom they are shown.
 //! Nothing here is printed: a [`Secret`] hides itself.
 
 mod helper;

@@ -2,7 +2,7 @@
 //!
 //! A repository is data here and never configuration: no git that boxwright starts reads the
 //! `config` of the repository under build, nor looks for a repository itself. [`find`] finds it,
-//! and asks whose it is, as git does; [`lent`] lends its objects, refs and index to a git
+//! and asks whose it is, as git does; `lent` lends its objects, refs and index to a git
 //! directory of ours, with a `config` of ours. So nothing that the repository's configuration can
 //! name (hooks, file system monitors, filters, diff programs, helpers, remotes) is ever run. What
 //! the user's own and the system's git configuration name is theirs, and is run: an lfs filter,

@@ -76,7 +76,7 @@ impl Serialize for Trust {
 /// What is known about a run in a CI.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Ci {
-    /// `github`, `forgejo`, `gitea`, `gitlab`, `woodpecker`, `jenkins`, one of [`others`], `other`,
+    /// `github`, `forgejo`, `gitea`, `gitlab`, `woodpecker`, `jenkins`, one of `others`, `other`,
     /// or `none`.
     pub service: &'static str,
     /// The event that caused it, as the service names it.
