@@ -53,7 +53,11 @@ macro_rules! contract {
             async fn $case() {
                 let home = tempfile::tempdir().unwrap();
                 let server = EmbeddedServer::start(home.path(), PortChoice::Any, None).await.unwrap();
-                crate::$case(&crate::process::client(), &server.addr().to_string()).await;
+                let credentials = boxwright::adapter::credentials::Credentials::given(
+                    &server.addr().to_string(),
+                    server.credential(),
+                );
+                crate::$case(&crate::process::client_with(credentials), &server.addr().to_string()).await;
             })*
         }
     };

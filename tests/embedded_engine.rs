@@ -25,7 +25,11 @@ async fn the_engine_pushes_and_pulls_and_the_image_is_readable_on_disk() {
     let server = EmbeddedServer::start(home.path(), PortChoice::Any, None).await.unwrap();
     let image = format!("{}/team/base:v1", server.addr());
     let disk = format!("oci:{}:team/base:v1", home.path().join("registry").display());
+    let login = home.path().join("login");
+    let shown = server.login_in(&login).unwrap();
+    let login = login.to_str().unwrap().to_owned();
     let work = move || {
+        let _shown = shown;
         let mut tar = tar::Builder::new(Vec::new());
         let content = format!("only in {image}");
         let mut entry = tar::Header::new_ustar();
@@ -33,9 +37,9 @@ async fn the_engine_pushes_and_pulls_and_the_image_is_readable_on_disk() {
         entry.set_mode(0o644);
         tar.append_data(&mut entry, "hello", content.as_bytes()).unwrap();
         let id = run("docker", &["import", "-", &image], &tar.into_inner().unwrap());
-        let pushed = run("docker", &["push", &image], b"");
+        let pushed = run("docker", &["--config", &login, "push", &image], b"");
         run("docker", &["rmi", "--force", &id], b"");
-        run("docker", &["pull", &image], b"");
+        run("docker", &["--config", &login, "pull", &image], b"");
         let format = "{{.Id}} {{index .RepoDigests 0}}";
         let seen = run("docker", &["image", "inspect", "--format", format, &image], b"");
         run("docker", &["rmi", "--force", &id], b"");

@@ -20,7 +20,7 @@ use axum::response::IntoResponse;
 use boxwright::adapter::context::DiskContext;
 use boxwright::inputs::{Dockerignore, Selection};
 use boxwright::model::EntryKind;
-use boxwright::port::{Context, Scan};
+use boxwright::port::Context;
 
 const CASES: u64 = 300;
 const DOCKERFILE: &[u8] = b"FROM scratch\n";
@@ -123,9 +123,7 @@ fn in_tar(bytes: &[u8]) -> BTreeSet<String> {
 
 fn scanned(root: &Path, ignore: &str) -> BTreeSet<String> {
     let ignore = Dockerignore::parse(".dockerignore", ignore.as_bytes()).unwrap();
-    let Scan::Entries(entries) = DiskContext::default().scan(root, &Selection::whole(ignore)).unwrap() else {
-        panic!("the whole context is never widened");
-    };
+    let entries = DiskContext::default().scan(root, &Selection::whole(ignore)).unwrap().entries;
     let name = |entry: boxwright::model::Entry| match entry.kind {
         EntryKind::Directory => format!("{}/", entry.path),
         EntryKind::File { .. } | EntryKind::Symlink { .. } => entry.path.to_string(),

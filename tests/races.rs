@@ -137,11 +137,16 @@ impl Scene {
     /// how much was deleted, and how long it took.
     async fn sweep_twice(&self) -> (usize, Duration) {
         let (mut deleted, began) = (0, Instant::now());
+        let pattern = regex::Regex::new("^main$").unwrap();
         for _ in 0..2 {
             let rules = Rules { last: Some(1), only: Some("main".parse().unwrap()), ..Rules::default() };
             let options = CleanOptions {
                 repositories: BOXES.map(|name| self.repository(name)).to_vec(),
-                policies: BTreeMap::from([("main".to_owned(), Keep::Rules(rules))]),
+                policies: vec![boxwright::retention::ChannelPolicy {
+                    name: "main".to_owned(),
+                    pattern: pattern.clone(),
+                    keep: Keep::Rules(rules),
+                }],
                 grace: Span::default(),
                 records: Span::from_seconds(30 * 86_400),
                 apply: true,

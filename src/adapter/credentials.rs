@@ -2,10 +2,11 @@
 //!
 //! Rule S3: they come from the user's own configuration, never from a file that lies in the
 //! repository under build (relative paths are refused), and belong to one registry host each, or
-//! to a part of one.
+//! to a part of one; `lending` says to whom they are shown.
 //! Nothing here is printed: a [`Secret`] hides itself.
 
 mod helper;
+mod lending;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -15,6 +16,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use self::lending::usual_name;
+pub use self::lending::{Lending, Place};
 use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential_from_reader};
 use serde_json::Value;
 use tokio::sync::OnceCell;
@@ -80,6 +83,8 @@ pub enum Credential {
 pub enum Origin {
     /// Nowhere: none was found.
     Nowhere,
+    /// This process made it, for the registry that it serves.
+    Own,
     /// These variables of the environment.
     Variables(&'static str),
     /// A configuration holds it itself.
@@ -103,7 +108,13 @@ type Found = Result<Option<(Credential, Origin)>, String>;
 pub struct Credentials {
     /// By host, or host and repository, and by helper and host.
     known: Mutex<HashMap<[String; 2], Arc<OnceCell<Found>>>>,
-    given: Option<(String, Credential)>,
+    /// Of the registry that this process serves.
+    own: Option<(String, Credential)>,
+    /// What the environment holds.
+    given: Option<Credential>,
+    /// The place that the environment names, to which that belongs.
+    home: Option<Place>,
+    lending: Lending,
     files: Vec<PathBuf>,
     path: OsString,
     helper_limit: Duration,
@@ -116,6 +127,12 @@ pub enum SettingError {
     /// One of user and password alone.
     #[error("BOXWRIGHT_REGISTRY_USERNAME and BOXWRIGHT_REGISTRY_PASSWORD need each other")]
     HalfAPair,
+    /// What credentials of the environment are for is no registry.
+    #[error("BOXWRIGHT_REGISTRY_HOST: `{text}` is not HOST[/PATH]", text = printable(text, 120))]
+    NoPlace {
+        /// The text.
+        text: String,
+    },
     /// A variable that is no text.
     #[error("{name} is not UTF-8")]
     NotText {
@@ -143,7 +160,10 @@ impl Credentials {
         let helper_limit = Duration::from_secs(10);
         Self {
             known: Mutex::default(),
+            own: None,
             given: None,
+            home: None,
+            lending: Lending::All,
             files: Vec::new(),
             path: OsString::new(),
             helper_limit,
@@ -156,16 +176,29 @@ impl Credentials {
         Self { hidden, ..self }
     }
 
-    /// Returns a lookup that knows one registry host.
-    pub fn given(host: impl Into<String>, credential: Credential) -> Self {
-        Self { given: Some((host.into(), credential)), ..Self::anonymous() }
+    /// Lends no more than this.
+    pub fn lending(self, lending: Lending) -> Self {
+        Self { lending, ..self }
+    }
+
+    /// Returns a lookup that knows one place, such as `ghcr.io` or `ghcr.io/my-org`.
+    pub fn given(place: &str, credential: Credential) -> Self {
+        Self { given: Some(credential), home: Place::parse(place), ..Self::anonymous() }
+    }
+
+    /// Adds what opens the registry that this process serves, before all that is configured for
+    /// its address.
+    #[must_use]
+    pub fn with_own(self, host: impl Into<String>, credential: Credential) -> Self {
+        Self { own: Some((host.into(), credential)), ..self }
     }
 
     /// Reads the settings: `BOXWRIGHT_REGISTRY_TOKEN`, or `…_USERNAME` and `…_PASSWORD`, which
-    /// are for `host` alone, and where Docker and Podman keep theirs. `variable` reads the
+    /// are for the place that `BOXWRIGHT_REGISTRY_HOST` names, else for `named`, a place that the
+    /// call itself names; and where Docker and Podman keep theirs. `variable` reads the
     /// environment; an empty variable counts as unset.
     pub fn from_environment(
-        host: &str,
+        named: Option<&str>,
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, SettingError> {
         let set = |name: &'static str| variable(name).filter(|value| !value.is_empty());
@@ -178,7 +211,11 @@ impl Credentials {
         };
         let token = text("BOXWRIGHT_REGISTRY_TOKEN")?;
         let pair = (text("BOXWRIGHT_REGISTRY_USERNAME")?, text("BOXWRIGHT_REGISTRY_PASSWORD")?);
-        let credential = match (token, pair) {
+        let home = match text("BOXWRIGHT_REGISTRY_HOST")? {
+            Some(text) => Some(Place::parse(&text).ok_or(SettingError::NoPlace { text })?),
+            None => named.and_then(Place::parse),
+        };
+        let given = match (token, pair) {
             (Some(token), _) => Some(Credential::Bearer(Secret(token))),
             (None, (Some(user), Some(password))) => {
                 Some(Credential::Basic { user, password: Secret(password) })
@@ -186,18 +223,17 @@ impl Credentials {
             (None, (None, None)) => None,
             (None, _) => return Err(SettingError::HalfAPair),
         };
-        let home = path("HOME")?;
-        let docker = path("DOCKER_CONFIG")?.or_else(|| Some(home.as_ref()?.join(".docker")));
+        let house = path("HOME")?;
+        let docker = path("DOCKER_CONFIG")?.or_else(|| Some(house.as_ref()?.join(".docker")));
         let below = |directory: PathBuf| directory.join("containers/auth.json");
         let run = path("XDG_RUNTIME_DIR")?.map(below);
-        let user = path("XDG_CONFIG_HOME")?.or_else(|| Some(home?.join(".config"))).map(below);
+        let user = path("XDG_CONFIG_HOME")?.or_else(|| Some(house?.join(".config"))).map(below);
         let docker = docker.map(|directory| directory.join("config.json"));
         // Whoever names Podman's file means it. Else what pushes is a Docker Engine, so its
         // configuration goes before Podman's, in the order of containers-auth.json(5).
         let files = [path("REGISTRY_AUTH_FILE")?, docker, run, user].into_iter().flatten().collect();
-        let given = credential.map(|credential| (host.to_owned(), credential));
         let path = set("PATH").unwrap_or_default();
-        Ok(Self { given, files, path, ..Self::anonymous() })
+        Ok(Self { given, home, files, path, ..Self::anonymous() })
     }
 
     /// Finds what to show to the registry at `host` (as in references: `docker.io`, `ghcr.io`,
@@ -215,12 +251,83 @@ impl Credentials {
         Ok(self.found(host, repository).await?.0)
     }
 
+    /// Finds what to hand to a program that reaches all of `host` with it. Where this run may do
+    /// all, that is what the environment holds for a part of it as well.
+    pub async fn lookup_host(&self, host: &str) -> Result<Credential, Failure> {
+        match (&self.given, &self.home) {
+            (Some(given), Some(home)) if home.is_at(host) && self.lending == Lending::All => {
+                Ok(given.clone())
+            }
+            _ => self.lookup(host, None).await,
+        }
+    }
+
+    /// Tells whether something may be lent for a part of `host`, if not for all of it.
+    pub async fn knows(&self, host: &str) -> Result<bool, Failure> {
+        let is_at_home = self.home.as_ref().is_some_and(|home| home.is_at(host));
+        if is_at_home && (self.given.is_some() || !self.files.is_empty()) {
+            return Ok(true);
+        }
+        if self.lookup(host, None).await? != Credential::Anonymous {
+            return Ok(true);
+        }
+        if !self.lending.opens_files(self.home.as_ref(), is_at_home) {
+            return Ok(false);
+        }
+        let part = format!("{}/", usual_name(host));
+        let has_part = |config: &Value| {
+            let auths = config.get("auths").and_then(Value::as_object);
+            auths.is_some_and(|auths| auths.keys().any(|key| key.starts_with(&part)))
+        };
+        for file in &self.files {
+            let config = read(file).await.map_err(|why| Failure::Credentials {
+                detail: printable(&format!("{}: {why}", file.display()), 300),
+            })?;
+            if config.as_ref().is_some_and(has_part) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Tells whether this run may only read with what it is lent.
+    pub fn only_read(&self) -> bool {
+        self.lending != Lending::All
+    }
+
+    /// Tells whether the environment names the place in which a repository is.
+    pub fn is_home(&self, host: &str, repository: &str) -> bool {
+        self.home.as_ref().is_some_and(|home| home.holds(host, Some(repository)))
+    }
+
+    /// Says why what there is was not shown to a repository's host, if that is so, and what to
+    /// set; `wanted` is what the environment would have to name.
+    pub fn withheld(&self, host: &str, repository: &str, wanted: &str) -> Option<String> {
+        let is_own = self.own.as_ref().is_some_and(|(own, _)| own == host);
+        if is_own || self.is_home(host, repository) {
+            return None;
+        }
+        let names = self.given.as_ref().map(variables);
+        let set = format!("set BOXWRIGHT_REGISTRY={}, if that is who they are for", printable(wanted, 200));
+        match (&self.home, names) {
+            (Some(home), Some(names)) => Some(format!("{names} are for {home} and were not shown; {set}")),
+            (None, Some(names)) => {
+                Some(format!("{names} were not shown: only boxwright.toml names that registry; {set}"))
+            }
+            (home, None) if !self.lending.opens_files(home.as_ref(), false) => Some(format!(
+                "a run that is not trusted shows credentials only to what the environment names; {set}"
+            )),
+            (_, None) => None,
+        }
+    }
+
     /// Tells where what [`Self::lookup`] finds comes from.
     pub async fn origin(&self, host: &str, repository: Option<&str>) -> Result<Origin, Failure> {
         Ok(self.found(host, repository).await?.1)
     }
 
     async fn found(&self, host: &str, repository: Option<&str>) -> Result<(Credential, Origin), Failure> {
+        let host = usual_name(host);
         let found = self.once([host, repository.unwrap_or_default()], self.find(host, repository)).await;
         match found {
             Ok(found) => Ok(found.unwrap_or((Credential::Anonymous, Origin::Nowhere))),
@@ -237,14 +344,15 @@ impl Credentials {
     }
 
     async fn find(&self, host: &str, repository: Option<&str>) -> Found {
-        if let Some((owner, credential)) = &self.given
-            && owner == host
-        {
-            let variables = match credential {
-                Credential::Bearer(_) => "BOXWRIGHT_REGISTRY_TOKEN",
-                _ => "BOXWRIGHT_REGISTRY_USERNAME and BOXWRIGHT_REGISTRY_PASSWORD",
-            };
-            return Ok(Some((credential.clone(), Origin::Variables(variables))));
+        if let Some((_, credential)) = self.own.as_ref().filter(|(own, _)| own == host) {
+            return Ok(Some((credential.clone(), Origin::Own)));
+        }
+        let is_home = self.home.as_ref().is_some_and(|home| home.holds(host, repository));
+        if let Some(credential) = self.given.as_ref().filter(|_| is_home) {
+            return Ok(Some((credential.clone(), Origin::Variables(variables(credential)))));
+        }
+        if !self.lending.opens_files(self.home.as_ref(), is_home) {
+            return Ok(None);
         }
         for file in &self.files {
             let found = self.lookup_in(file, host, repository).await;
@@ -257,6 +365,9 @@ impl Credentials {
     }
 
     async fn ask(&self, helper: &str, key: &str, file: &Path) -> Found {
+        if !helper::is_for(helper, key) {
+            return Ok(None);
+        }
         let program = format!("docker-credential-{helper}");
         let asking = async {
             let found = helper::ask(helper, key, &self.path, &self.hidden, self.helper_limit).await?;
@@ -267,14 +378,7 @@ impl Credentials {
     }
 
     async fn lookup_in(&self, file: &Path, host: &str, repository: Option<&str>) -> Found {
-        let text = match tokio::fs::read(file).await {
-            Ok(text) => text,
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                return Ok(None);
-            }
-            Err(error) => return Err(error.to_string()),
-        };
-        let config: Value = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+        let Some(config) = read(file).await? else { return Ok(None) };
         let key = if host == "docker.io" { DOCKER_HUB_KEY } else { host };
         let helper = |name: &Value| match name.as_str() {
             Some("") | None => None,
@@ -302,6 +406,23 @@ impl Credentials {
             return Ok(Some(found));
         }
         held(key)
+    }
+}
+
+/// The variables that hold a credential of the environment.
+fn variables(given: &Credential) -> &'static str {
+    match given {
+        Credential::Bearer(_) => "BOXWRIGHT_REGISTRY_TOKEN",
+        _ => "BOXWRIGHT_REGISTRY_USERNAME and BOXWRIGHT_REGISTRY_PASSWORD",
+    }
+}
+
+/// Reads a configuration; there need not be one.
+async fn read(file: &Path) -> Result<Option<Value>, String> {
+    match tokio::fs::read(file).await {
+        Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| error.to_string()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Implementations of the ports: registry over HTTP, embedded registry, Docker Engine, disk.
 
 pub mod archive;
+pub mod beneath;
 pub mod clock;
 pub mod context;
 pub mod credentials;
@@ -13,7 +14,6 @@ pub mod memory;
 pub mod readonly;
 pub mod registry;
 pub mod remote;
-pub mod revision;
 pub mod room;
 pub mod secrets;
 pub mod untag;

@@ -259,15 +259,17 @@ pub struct Build {
     pub no_cache: bool,
     #[command(flatten)]
     pub failing: Failing,
-    /// When to lease and push: if this run is trusted and the registry takes it; or else fail; or not at all
-    #[arg(long, value_enum, default_value = "auto", env = "BOXWRIGHT_PUSH")]
-    pub push: Push,
+    #[command(flatten)]
+    pub writing: Writing,
     /// Build what is missing for this machine alone, where `boxwright run` finds it; write nothing to the registry
     #[arg(long)]
     pub local: bool,
     /// Build from this commit, branch or tag, in a directory of its own; what is not here is asked of origin
     #[arg(long, value_name = "REVISION", conflicts_with = "sources")]
     pub at: Option<String>,
+    /// Lend what --at builds secrets, the ssh agent and the host's network, after showing what it changes
+    #[arg(long, requires = "at")]
+    pub lend_secrets: bool,
     #[command(flatten)]
     pub tell: Tell,
 }
@@ -283,9 +285,19 @@ pub struct Failing {
     pub keep_going: bool,
 }
 
-/// When a build leases and pushes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+/// Whether a command that writes may do so.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct Writing {
+    /// When to lease, push or delete: if this run is trusted and the registry takes it; also where
+    /// nothing tells whether it is, and else fail; or not at all
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", env = "BOXWRIGHT_PUSH")]
+    pub push: Push,
+}
+
+/// When the registry is written to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Push {
+    #[default]
     Auto,
     Always,
     Never,
@@ -324,6 +336,8 @@ pub struct Rebuild {
     #[command(flatten)]
     pub failing: Failing,
     #[command(flatten)]
+    pub writing: Writing,
+    #[command(flatten)]
     pub tell: Tell,
 }
 
@@ -345,13 +359,13 @@ pub struct Run {
     /// Where the current directory is mounted, and where the command starts
     #[arg(long, value_name = "PATH", default_value = "/work")]
     pub mount: String,
-    /// Set a variable, or hand one on from here
+    /// Set a variable, or hand one on from here; none that begins with BOXWRIGHT_
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     pub env: Vec<String>,
     /// Run as the image's own user instead of the caller
     #[arg(long)]
     pub image_user: bool,
-    /// The network mode, such as none or host
+    /// The network: none, or one that the engine has; never that of the host
     #[arg(long, value_name = "MODE")]
     pub network: Option<String>,
     /// The command; without one the image's own
@@ -382,9 +396,13 @@ pub struct Import {
     /// The archive, plain or compressed; - is standard input
     #[arg(value_name = "FILE")]
     pub archive: PathBuf,
-    /// Push the images to the registry instead; their keys have to be those of the inputs here
-    #[arg(long)]
-    pub push: bool,
+    /// Push the images to the registry instead; their keys have to be those of the inputs here.
+    /// `always` does it also where nothing tells whether this run is trusted
+    #[arg(long, value_enum, value_name = "WHEN", num_args = 0..=1, require_equals = true)]
+    pub push: Option<Option<Push>>,
+    /// What --push alone means
+    #[arg(long, hide = true, value_enum, default_value = "auto", env = "BOXWRIGHT_PUSH")]
+    pub push_when: Push,
 }
 
 #[derive(Debug, Args)]
@@ -396,9 +414,12 @@ pub struct Report {
 
 #[derive(Debug, Subcommand)]
 pub enum RegistryCommand {
-    /// Serve the store under .boxwright/ on loopback; for this machine only
+    /// Serve the store under .boxwright/ on loopback, for this machine's user alone
+    ///
+    /// Its password is made anew each time. It stands in .boxwright/login/config.json while it is
+    /// served, as a Docker configuration: `docker --config .boxwright/login pull …`.
     #[command(
-        after_help = "Examples:\n  boxwright registry serve         until interrupted; docker can pull meanwhile\n  boxwright registry serve --port 5000"
+        after_help = "Examples:\n  boxwright registry serve         until interrupted\n  boxwright registry serve --port 5000"
     )]
     Serve {
         /// The port; without it the one the store remembers

@@ -7,7 +7,7 @@ use super::args::{Build, Format, Global, Push, Tell};
 use super::ci::{self, BoxFact, Outputs, Trust};
 use super::error::{CliError, exit};
 use super::figures::duration;
-use super::json::{self, BoxRow, Report};
+use super::json::{self, BoxRow, Report, SourceRow};
 use super::session::{self, Computed, Loaded, Session};
 use super::table::Table;
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal};
@@ -18,9 +18,12 @@ use crate::exec::{
 };
 
 pub async fn run(options: &Build, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
+    if options.local && options.writing.push == Push::Always {
+        return Err(CliError::Usage("--push always cannot be used with --local".to_owned()));
+    }
     let cancel = interrupt::token();
     // Held until the end: what was checked out is gone with it.
-    let (_checkout, loaded) = match &options.at {
+    let (checkout, loaded) = match &options.at {
         Some(revision) => {
             let (checkout, loaded) = at::load(global, revision).await?;
             (Some(checkout), loaded)
@@ -28,10 +31,29 @@ pub async fn run(options: &Build, global: &Global, terminal: Terminal) -> Result
         None => (None, session::load(global)?),
     };
     clash(&loaded, &options.tell)?;
-    let mut session = Session::open(&loaded, global).await?;
-    shut(&mut session, options)?;
+    let mut session = Session::open_to_write(&loaded, global, options.writing.push).await?;
+    if options.local {
+        // What is for this machine alone is no reason to believe it more.
+        if let Trust::Unknown(why) = session.ci.trust.clone() {
+            session.withhold(&why);
+        }
+        session.shut("--local".to_owned());
+    } else if options.writing.push == Push::Always {
+        session.may_write("--push always")?;
+    }
     let specs = loaded.choose(&options.boxes)?;
     let computed = session.compute(&loaded, specs, global, terminal).await?;
+    if let (Some(checkout), Some(revision)) = (&checkout, &options.at) {
+        let is_lent = options.lend_secrets;
+        if is_lent && !at::may_lend(checkout, &loaded, &computed.boxes, revision, terminal)? {
+            terminal.say("nothing was built");
+            session.close(false).await?;
+            return Ok(exit::DONE);
+        }
+        if !is_lent || session.is_lending() {
+            session.lend_revision(&loaded, (!is_lent).then_some(at::LENDS_NONE));
+        }
+    }
     let build_options = BuildOptions {
         jobs: usize::from(options.jobs),
         wait: options.wait,
@@ -49,7 +71,7 @@ pub async fn run(options: &Build, global: &Global, terminal: Terminal) -> Result
     tell(&report, &computed, &session, &options.tell)?;
     let can_push = report.can_push;
     let code = end(session, report).await?;
-    if options.push == Push::Always && !can_push {
+    if options.writing.push == Push::Always && !can_push {
         return Err(CliError::NoPush);
     }
     Ok(code)
@@ -62,23 +84,6 @@ pub fn clash(loaded: &Loaded, to: &Tell) -> Result<(), CliError> {
         Some((a, b)) => Err(CliError::Usage(format!("--dotenv: boxes {a} and {b} would have one variable"))),
         None => Ok(()),
     }
-}
-
-/// Shuts the registry for writes where this run must not make them.
-fn shut(session: &mut Session, options: &Build) -> Result<(), CliError> {
-    match (options.push, session.ci.trust.clone()) {
-        (_, trust) if options.local => {
-            if let Trust::Unknown(why) = trust {
-                session.withhold(&why);
-            }
-            session.shut("--local".to_owned());
-        }
-        (Push::Never, _) => session.shut("--push never".to_owned()),
-        (Push::Always, Trust::Untrusted(_)) => session.may_write("--push always")?,
-        (Push::Auto, Trust::Unknown(why)) => session.shut(format!("{why}; --push always pushes")),
-        (Push::Always | Push::Auto, _) => {}
-    }
-    Ok(())
 }
 
 /// Prints the result, and what to do about boxes that may not be built here.
@@ -212,7 +217,8 @@ fn as_json(report: &BuildReport, boxes: &[Keyed], session: &Session) -> Report {
         Some(row)
     });
     let run = session.setting.run.to_string();
-    Report { schema: 1, run, boxes: rows.collect(), ci: session.in_ci(), findings: None }
+    let source = Some(SourceRow::new(&session.setting.source));
+    Report { schema: 1, run, boxes: rows.collect(), source, ci: session.in_ci(), findings: None }
 }
 
 fn table(report: &BuildReport, boxes: &[Keyed], is_wide: bool) -> Table {

@@ -1,6 +1,7 @@
 //! `clean`: what nothing keeps is condemned, and later deleted.
 
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use self::plan::PlanFile;
 use super::args::{Clean, Format, Global};
@@ -9,11 +10,12 @@ use super::session::{self, Loaded, Session};
 use super::table::Table;
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal};
 use super::{ci, interrupt, json};
-use crate::adapter::remote::Remotes;
+use crate::config::Channel;
 use crate::exec::{self, CleanOptions, CleanReport, LedgerError, clean};
-use crate::model::{Digest, Marked, Span, Tag, Timestamp};
-use crate::retention::{Deletion, Goes, Held, Policies, Seen, UNKEPT, least_grace};
+use crate::model::{Digest, Marked, Share, Span, Tag, Timestamp};
+use crate::retention::{ChannelPolicy, Deletion, Goes, Held, Policies, Seen, UNKEPT, least_grace};
 
+mod forget;
 mod plan;
 
 #[derive(Serialize)]
@@ -26,6 +28,10 @@ struct Report {
     images: Vec<Row>,
     expired_leases: usize,
     old_records: usize,
+    /// Records that stop every deletion, for they cannot be read and may keep anything.
+    stopped: Vec<forget::Row>,
+    /// Other tags of the ledger that cannot be read.
+    set_aside: Vec<forget::Row>,
 }
 
 /// One tag, and what becomes of it.
@@ -44,9 +50,12 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
     let cancel = interrupt::token();
     let loaded = session::load(global)?;
     let plan = options.apply.as_deref().map(PlanFile::read).transpose()?;
-    let session = Session::open(&loaded, global).await?;
+    let session = Session::open_to_write(&loaded, global, options.writing.push).await?;
     if options.yes || plan.is_some() {
         session.may_write("cleaning")?;
+    }
+    if !options.forget.is_empty() {
+        return forget(options, &loaded, session, terminal, &cancel).await;
     }
     let ledger = session.setting.ledger.to_string();
     let ahead = match &plan {
@@ -65,11 +74,13 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
         PlanFile::new(ledger, &report.clean, report.now, ahead).write(path)?;
     }
     let rows = rows(&report);
+    forget::tell(&report, &session.setting.ledger, terminal);
     let outcome = outcome(&report, options);
     let moving = rows.iter().filter(|row| row.action != "keep");
     ci::summarise("boxwright clean", &table(moving), &outcome)?;
     match global.format {
         Format::Json => {
+            let (stopped, set_aside) = forget::rows(&report);
             let out = Report {
                 schema: 1,
                 run: session.setting.run.to_string(),
@@ -78,6 +89,8 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
                 interrupted: report.is_interrupted,
                 expired_leases: report.expired,
                 old_records: report.records,
+                stopped,
+                set_aside,
                 images: rows,
             };
             terminal.result(&json::text(&out))?;
@@ -96,6 +109,26 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
     if report.is_interrupted { Err(CliError::Interrupted) } else { Ok(code(&report, options)) }
 }
 
+/// Looks as a sweep does, and removes of what it cannot read what a person named.
+async fn forget(
+    options: &Clean,
+    loaded: &Loaded,
+    session: Session,
+    terminal: Terminal,
+    cancel: &CancellationToken,
+) -> Result<u8, CliError> {
+    // Nothing is deleted but these, however much would be.
+    let look = Clean { yes: false, max_delete: Some(Share::ALL), ..options.clone() };
+    let clean_options = clean_options(loaded, &session, &look, None, Span::default(), terminal).await?;
+    let progress = session.progress();
+    let emit = |event| progress.event(event);
+    let report = clean(session.ports(), &session.setting, &clean_options, &emit, cancel).await?;
+    progress.end();
+    let code = forget::forget(&options.forget, &report, &session, options.yes, terminal).await?;
+    session.close(options.yes).await?;
+    Ok(code)
+}
+
 /// Gathers what decides: the configuration, and what it says to ask outside.
 pub async fn clean_options(
     loaded: &Loaded,
@@ -106,18 +139,24 @@ pub async fn clean_options(
     terminal: Terminal,
 ) -> Result<CleanOptions, CliError> {
     let project = &loaded.project;
-    let channels = project.channels.values();
-    let policies: Policies = channels.map(|channel| (channel.name.clone(), channel.keep.clone())).collect();
-    let remote = Remotes::hiding(session::hidden(project));
+    let policy = |channel: &Channel| ChannelPolicy {
+        name: channel.name.clone(),
+        pattern: channel.pattern.clone(),
+        keep: channel.keep.clone(),
+    };
+    let policies: Policies = project.channels.values().map(policy).collect();
+    let remote = session.remotes(loaded);
     let (refs, errors) = exec::refs(&remote, &policies).await;
     for error in errors {
         terminal.warn(&format!("{error}; every tag whose ref it may have is kept"));
     }
     let mut texts = Vec::new();
     for file in &project.protect.files {
-        let path = loaded.root.join(file);
-        let text = std::fs::read_to_string(&path);
-        let text = text.map_err(|source| CliError::Io { action: "read", path, source })?;
+        let absent = || {
+            let source = std::io::ErrorKind::NotFound.into();
+            CliError::Io { action: "read", path: loaded.root.join(file), source }
+        };
+        let text = session::beside(&loaded.root, file)?.ok_or_else(absent)?;
         texts.push((file.display().to_string(), text));
     }
     let mut protected = exec::protected(&remote, &texts, &project.protect.urls).await?;
@@ -133,6 +172,7 @@ pub async fn clean_options(
         grace: least_grace(project.retention.grace, settle),
         settle,
         ahead,
+        sightings: session.sightings(loaded)?,
         records: project.retention.records,
         max_delete: options.max_delete.or(project.retention.max_delete),
         min: project.retention.min,
@@ -259,7 +299,8 @@ fn outcome(report: &CleanReport, options: &Clean) -> String {
 
 fn code(report: &CleanReport, options: &Clean) -> u8 {
     let any = |wanted: fn(&Deletion) -> bool| report.deletions.iter().any(wanted);
-    if any(|one| matches!(one, Deletion::Failed(_))) {
+    let is_stopped = report.is_applied && report.clean.stops().next().is_some();
+    if is_stopped || any(|one| matches!(one, Deletion::Failed(_))) {
         exit::PARTLY
     } else if options.strict && any(|one| matches!(one, Deletion::Unsupported | Deletion::Refused(_))) {
         exit::REFUSED
@@ -282,6 +323,7 @@ mod tests {
             marked: Timestamp::default(),
             reason: "condemned".to_owned(),
             goes: Goes::Image,
+            key: None,
             needs: Default::default(),
         };
         let clean = crate::retention::Clean { delete: vec![doomed], ..Default::default() };

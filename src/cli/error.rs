@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use crate::adapter::archive::{BadArchive, Fault};
 use crate::adapter::credentials::SettingError;
 use crate::adapter::embedded::EmbeddedError;
+use crate::adapter::git::RevisionError;
 use crate::adapter::registry::StartError;
-use crate::adapter::revision::RevisionError;
 use crate::config::ConfigError;
 use crate::exec::{
     BuildError, CleanError, CopyError, ExplainError, ExportError, ImportError, InputsError, KeysError,
@@ -15,7 +15,7 @@ use crate::exec::{
 };
 use crate::inputs::DockerignoreError;
 use crate::model::chain;
-use crate::port::{EngineError, Failure, RegistryError, SecretError};
+use crate::port::{ContextError, EngineError, Failure, RegistryError, SecretError};
 
 /// Exit codes, as documented in `--help`.
 pub mod exit {
@@ -34,6 +34,12 @@ pub mod exit {
 pub enum CliError {
     #[error("no boxwright.toml in {} or above", directory.display())]
     NoConfig { directory: PathBuf },
+    /// A configuration above that somebody else could have put there.
+    #[error("{} belongs to user {owner}", path.display())]
+    Planted { path: PathBuf, owner: u32 },
+    /// A file of the repository is none, or leads elsewhere.
+    #[error(transparent)]
+    File(#[from] ContextError),
     #[error("failed to {action} {}", path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
     /// The result was not taken in, by a full disk perhaps.
@@ -85,6 +91,15 @@ pub enum CliError {
     /// An event that anybody can cause, and a command that writes.
     #[error("{what} is refused: this run is not trusted: {why}")]
     Untrusted { what: &'static str, why: String },
+    /// A record that is not for a person to forget.
+    #[error("{at} is not forgotten: {why}")]
+    NotForgotten { at: String, why: String },
+    /// A CI that does not tell what caused the run, and a command that writes.
+    #[error("{what} is refused: it is not known whether this run is trusted: {why}")]
+    NotKnown { what: &'static str, why: String },
+    /// `--push never`, and a command that writes.
+    #[error("{what} is refused: --push never")]
+    Never { what: &'static str },
     /// `--push always`, and no push.
     #[error("nothing may be pushed from here, and --push always asks for it")]
     NoPush,
@@ -103,6 +118,8 @@ impl CliError {
             // A disk that is full is nobody's wrong setting.
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => exit::FAILED,
             Self::NoConfig { .. }
+            | Self::Planted { .. }
+            | Self::File(_)
             | Self::Io { .. }
             | Self::Usage(_)
             | Self::Unknown { .. }
@@ -112,6 +129,7 @@ impl CliError {
             Self::Keys(error) => keys(error),
             Self::Lock(error) => match error {
                 LockError::Keys(error) => keys(error),
+                LockError::Remote { source, .. } if source.is_refused => exit::REFUSED,
                 LockError::Registry { .. } | LockError::Remote { .. } => exit::UNREACHABLE,
                 LockError::NoImage { .. } | LockError::NoRef { .. } => exit::FAILED,
             },
@@ -120,10 +138,16 @@ impl CliError {
                 RebuildError::Unknown(error) => build(error),
             },
             Self::Revision(error) => match error {
-                RevisionError::Unknown { .. } => exit::USAGE,
-                RevisionError::Git { .. } | RevisionError::Directory(_) => exit::FAILED,
+                RevisionError::Unknown { .. } | RevisionError::NoRepository { .. } => exit::USAGE,
+                RevisionError::Refused { .. } | RevisionError::Unread(_) => exit::REFUSED,
+                RevisionError::Directory(_) => exit::FAILED,
             },
-            Self::OtherTrust { .. } | Self::Untrusted { .. } | Self::NoPush => exit::REFUSED,
+            Self::OtherTrust { .. }
+            | Self::Untrusted { .. }
+            | Self::NotForgotten { .. }
+            | Self::NotKnown { .. }
+            | Self::Never { .. }
+            | Self::NoPush => exit::REFUSED,
             Self::Embedded(_) | Self::Output(_) | Self::CutOff => exit::FAILED,
             Self::Build(error) => build(error),
             Self::Promote(error) => match error {
@@ -131,16 +155,20 @@ impl CliError {
                 PromoteError::Ledger(error) => ledger(error),
                 PromoteError::Registry(error) => registry(error),
                 PromoteError::Lapsed { .. } => exit::UNREACHABLE,
-                PromoteError::Missing { .. } | PromoteError::NoSet { .. } => exit::MISSING,
+                PromoteError::Missing { .. } | PromoteError::Gone { .. } | PromoteError::NoSet { .. } => {
+                    exit::MISSING
+                }
                 PromoteError::Copy { source, .. } => match source {
                     CopyError::Registry(error) => registry(error),
                     CopyError::Missing { .. } => exit::MISSING,
                     CopyError::Manifest(_) | CopyError::TooDeep { .. } => exit::UNREACHABLE,
                     CopyError::Contended { .. } => exit::REFUSED,
                 },
-                PromoteError::Refused(_) | PromoteError::ReadOnly | PromoteError::Conflict { .. } => {
-                    exit::REFUSED
-                }
+                PromoteError::Refused(_)
+                | PromoteError::ReadOnly
+                | PromoteError::Going { .. }
+                | PromoteError::Doubtful { .. }
+                | PromoteError::Conflict { .. } => exit::REFUSED,
                 PromoteError::Partly { .. } => exit::PARTLY,
                 PromoteError::Interrupted { .. } => exit::INTERRUPTED,
             },
@@ -150,6 +178,7 @@ impl CliError {
             },
             Self::Clean(error) => match error {
                 CleanError::TooMany { .. }
+                | CleanError::TooMuch { .. }
                 | CleanError::TooFew { .. }
                 | CleanError::NoProtector { .. }
                 | CleanError::Moved { .. } => exit::REFUSED,
@@ -196,9 +225,12 @@ impl CliError {
             Self::Config(error) => Some((error.file.as_str(), u32::try_from(error.line).ok()?)),
             Self::Keys(error) | Self::Lock(LockError::Keys(error)) => match error {
                 KeysError::Dockerfile { source, .. } => source.place(),
-                KeysError::Dockerignore { source: DockerignoreError::Pattern { file, line, .. }, .. } => {
-                    Some((file.as_str(), *line))
-                }
+                KeysError::Dockerignore {
+                    source:
+                        DockerignoreError::Pattern { file, line, .. }
+                        | DockerignoreError::Limit { file, line, .. },
+                    ..
+                } => Some((file.as_str(), *line)),
                 KeysError::NothingMatches { at, .. }
                 | KeysError::Image { at, .. }
                 | KeysError::Undeclared { at, .. }
@@ -216,6 +248,9 @@ impl CliError {
 
 fn keys(error: &KeysError) -> u8 {
     match error {
+        KeysError::Context { source: ContextError::Outside { .. } | ContextError::InGit { .. }, .. } => {
+            exit::USAGE
+        }
         KeysError::Context { .. } => exit::FAILED,
         KeysError::Dockerfile { .. }
         | KeysError::NoDockerfile { .. }
@@ -234,6 +269,7 @@ fn keys(error: &KeysError) -> u8 {
         | KeysError::Directory { .. }
         | KeysError::Undeclared { .. }
         | KeysError::SecretSent { .. }
+        | KeysError::Git { .. }
         | KeysError::Trigger { .. }
         | KeysError::NothingMatches { .. } => exit::USAGE,
     }
@@ -286,9 +322,7 @@ fn build(error: &BuildError) -> u8 {
 fn ledger(error: &LedgerError) -> u8 {
     match error {
         LedgerError::Registry(error) => registry(error),
-        LedgerError::Record { .. } | LedgerError::NotOurs { .. } | LedgerError::Foreign { .. } => {
-            exit::UNREACHABLE
-        }
+        LedgerError::Record { .. } | LedgerError::NotOurs { .. } => exit::UNREACHABLE,
     }
 }
 

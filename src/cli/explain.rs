@@ -25,6 +25,7 @@ pub async fn run(options: &Explain, global: &Global, terminal: Terminal) -> Resu
     };
     let Some(text) = &options.against else {
         let boxes = compute_keys(&loaded, specs, &loaded.offline_registry(), global).await?;
+        session::look(&loaded, terminal);
         let keyed = find(&boxes)?;
         terminal.result(&match global.format {
             Format::Json => json::text(&Inputs::of(&keyed)),
@@ -113,7 +114,7 @@ fn section(out: &mut String, heading: &str, lines: Vec<String>) {
 fn section_always(out: &mut String, heading: &str, lines: Vec<String>) {
     let _ = writeln!(out, "{}", paint(DIM, heading));
     for line in lines {
-        let _ = writeln!(out, "  {}", line.trim_end());
+        let _ = writeln!(out, "  {}", printable(line.trim_end(), usize::MAX));
     }
 }
 
@@ -131,7 +132,7 @@ fn options(keyed: &Keyed) -> Vec<(String, String)> {
 
 fn whole(keyed: &Keyed) -> Option<(&str, u32)> {
     match keyed.reads() {
-        Reads::Whole { reason, line } => Some((reason, *line)),
+        Reads::Whole { reason, line, .. } => Some((reason, *line)),
         Reads::Nothing | Reads::Some(_) => None,
     }
 }
@@ -180,7 +181,7 @@ fn comparison(compared: &Compared, text: &str, older: &Against) -> String {
 fn differences(out: &mut String, compared: &Compared, depth: usize) {
     let indent = "  ".repeat(depth);
     for difference in &compared.differences {
-        let _ = writeln!(out, "{indent}{}", difference.text);
+        let _ = writeln!(out, "{indent}{}", printable(&difference.text, usize::MAX));
         if matches!(difference.change, Change::Platform { .. } | Change::Target { .. }) {
             continue;
         }

@@ -59,6 +59,12 @@ pub async fn run(options: &Export, global: &Global, terminal: Terminal) -> Resul
     if is_stdout && io::stdout().is_terminal() {
         return Err(CliError::Usage("-o -: an archive is nothing for a terminal; name a file".to_owned()));
     }
+    // The archive takes the place of what has its name, and a device would be gone for everybody.
+    if options.output.symlink_metadata().is_ok_and(|there| !there.is_file() && !there.is_symlink()) {
+        let text =
+            format!("-o {}: what is there is no file; `-o -` writes to stdout", options.output.display());
+        return Err(CliError::Usage(text));
+    }
     let loaded = session::load(global)?;
     let mut session = Session::open(&loaded, global).await?;
     let computed = session.compute(&loaded, loaded.choose(&options.boxes)?, global, terminal).await?;

@@ -4,14 +4,17 @@ use std::io;
 
 use super::error::{CliError, exit};
 use crate::adapter::archive::{BadArchive, Fault};
-use crate::adapter::revision::RevisionError;
+use crate::adapter::git::RevisionError;
 use crate::config::nearest;
 use crate::exec::{
-    BuildError, CleanError, ExplainError, ExportError, ImportError, KeysError, LockError, PromoteError,
-    RunError,
+    BuildError, CleanError, ExplainError, ExportError, ImportError, KeysError, LockError, NoSecret,
+    PromoteError, RunError,
 };
 use crate::plan::Refusal;
-use crate::port::{ContextError, EngineError};
+use crate::port::{ContextError, EngineError, SecretError};
+
+/// Said where a configuration names a file of git's own.
+const IN_GIT: &str = "it holds what a checkout logged in with; name a file of the work tree";
 
 impl CliError {
     /// Returns what to do about it, where something can be said.
@@ -22,15 +25,31 @@ impl CliError {
             }
             _ if self.wants_login() => super::login::HINT,
             Self::NoConfig { .. } => "`boxwright init` writes one from the Dockerfiles it finds",
+            Self::Planted { .. } => {
+                "it was found above the current directory; if it is meant, name it by `-f`"
+            }
             Self::Config(error) => return error.hint.clone(),
+            Self::File(ContextError::Outside { .. }) => {
+                "files of a repository are read inside it only; put what it leads to there"
+            }
+            Self::File(ContextError::InGit { .. }) => IN_GIT,
             Self::Untrusted { .. } => {
                 "a run by an event that takes write access does it, or a person at a terminal"
             }
+            Self::NotKnown { .. } => {
+                "whoever owns the job says BOXWRIGHT_TRUST=trusted, for jobs that strangers cannot cause, or --push always for this call"
+            }
+            Self::Never { .. } => "take --push never, or BOXWRIGHT_PUSH=never, away",
             Self::NoPush => {
                 "the credentials need the right to push; without --push always present boxes are used"
             }
             Self::OtherTrust { .. } => {
                 "look at what it changes; if it is as it should be, check that revision out and build there"
+            }
+            Self::Build(BuildError::Secret(NoSecret { source: SecretError::Withheld { why }, .. }))
+                if why.contains(super::at::LENDS_NONE) =>
+            {
+                "nothing was built; read what it changes, then `--lend-secrets` lends it secrets, ssh agent and host network"
             }
             Self::Unknown { what, name, known } => return Some(meant(what, name, known)),
             Self::Keys(error) => return keys_hint(error),
@@ -39,6 +58,9 @@ impl CliError {
             }
             Self::Explain(ExplainError::NoImage { .. } | ExplainError::Name { .. }) => {
                 "--against takes a promoted tag such as main, a content tag, a key of 32 hex digits, or a digest"
+            }
+            Self::Build(BuildError::Secret(NoSecret { source: SecretError::Outside { .. }, .. })) => {
+                "nothing was built; your own configuration allows files of this machine, `[secrets] files = […]` in hosts.toml"
             }
             Self::Build(BuildError::Secret(_)) => "nothing was built",
             Self::Build(BuildError::Beyond(_)) => {
@@ -61,15 +83,36 @@ impl CliError {
             Self::Engine(EngineError::Unreachable { .. }) => {
                 "is the engine running, and may you use its socket? `docker version` tells; DOCKER_HOST names another one"
             }
+            Self::Promote(PromoteError::Going { .. }) => {
+                "run the command again when clean has ended: what it left can be promoted"
+            }
+            Self::Promote(PromoteError::Missing { channel: Some(channel), .. }) => {
+                return Some(format!("run `boxwright build --channel {channel}` on this revision first"));
+            }
             Self::Promote(PromoteError::Missing { .. }) => "run `boxwright build` on this revision first",
+            Self::Promote(PromoteError::Gone { .. }) => {
+                "`boxwright log TAG` names the promotions before, and --from TAG@N promotes one of them"
+            }
+            Self::Promote(PromoteError::Doubtful { .. }) => {
+                "nothing was moved; whoever may push can write such a record. `boxwright log TAG` names the others; delete its tag from the ledger if it is not yours"
+            }
             Self::Promote(
                 PromoteError::Partly { .. } | PromoteError::Interrupted { .. } | PromoteError::Copy { .. },
             ) => "run the same command again: it goes on where it stopped",
             Self::Promote(PromoteError::Refused(
                 Refusal::Older { .. } | Refusal::Withdrawn { .. } | Refusal::Behind { .. },
             )) => "--allow-older promotes it nevertheless",
+            Self::Promote(PromoteError::Refused(Refusal::UnknownState { .. })) => {
+                "where git can read the repository, it says what differs; `--from` promotes what stands, and needs no checkout"
+            }
+            Self::Promote(PromoteError::Refused(Refusal::UnknownRevision { .. })) => {
+                "mend that; or --allow-older promotes it nevertheless, in whatever order"
+            }
             Self::Promote(PromoteError::Refused(Refusal::Stranger { .. })) => {
-                "`ledger` in boxwright.toml names another one: each project needs its own"
+                "`ledger` in boxwright.toml names another one: each project needs its own. If nobody promoted that, delete its tag from the ledger"
+            }
+            Self::Promote(PromoteError::Refused(Refusal::Immutable { .. })) => {
+                "such a tag takes one set for ever, by the first record of it; if that is not yours, as `boxwright log TAG` tells, delete its tag from the ledger"
             }
             Self::Promote(PromoteError::Refused(Refusal::Local { .. })) => {
                 "run it without --source, on boxes that were built without"
@@ -102,6 +145,9 @@ impl CliError {
             Self::Promote(PromoteError::Refused(Refusal::Ending { .. })) => {
                 "if it is to stay, change the channel's `keep`; the sweeps after that let it be promoted again"
             }
+            Self::Clean(CleanError::TooMuch { .. }) => {
+                "nothing was deleted; look at what `boxwright clean --max-delete 100%` would do, and add --yes if it is meant"
+            }
             Self::Clean(CleanError::TooMany { .. }) => {
                 "nothing was deleted; if this is meant, --max-delete allows more"
             }
@@ -113,6 +159,7 @@ impl CliError {
             Self::Revision(RevisionError::Unknown { .. }) => {
                 "a shallow clone has few commits; `git fetch --unshallow` brings the rest"
             }
+            Self::Revision(RevisionError::Unread(error)) => return Some(error.remedy()),
             _ if self.exit_code() == exit::UNREACHABLE => "`boxwright doctor` says what is wrong with it",
             _ => return None,
         };
@@ -155,13 +202,14 @@ fn keys_hint(error: &KeysError) -> Option<String> {
         KeysError::NothingMatches { .. } => {
             "paths are relative to the box's context, and what .dockerignore excludes is not in it"
         }
+        KeysError::Context { source: ContextError::InGit { .. }, .. } => IN_GIT,
         KeysError::Outside { .. } => "a box is built from files in or below the directory of boxwright.toml",
         KeysError::Context { source: ContextError::Io { source, .. }, .. }
             if source.kind() != io::ErrorKind::PermissionDenied =>
         {
             return None;
         }
-        KeysError::Context { source: ContextError::Io { .. } | ContextError::Special { .. }, .. } => {
+        KeysError::Context { source: ContextError::Io { .. }, .. } => {
             "make it readable, or leave it out of the context by .dockerignore"
         }
         KeysError::Unused { .. } => "declare it in a stage that the box uses, or take it out of `args`",
@@ -170,6 +218,9 @@ fn keys_hint(error: &KeysError) -> Option<String> {
             "run `boxwright lock` and commit boxwright.lock: every build then uses the same"
         }
         KeysError::SecretArgument { .. } => crate::config::SECRET_HINT,
+        KeysError::Git { .. } => {
+            "name `**/.git` in .dockerignore; or say that it is meant, by `allow = [\"git-directory\"]` of the box"
+        }
         KeysError::SecretSent { .. } => "list it in .dockerignore, or keep it outside the context",
         KeysError::Undeclared { name, what, id, .. } => return Some(declare(name, what, id)),
         KeysError::Trigger { .. } => {

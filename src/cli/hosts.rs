@@ -1,24 +1,45 @@
-//! What the user has declared about registry hosts: `$BOXWRIGHT_HOSTS`, else
-//! `boxwright/hosts.toml` in the user's configuration directory.
+//! What the user has declared about hosts, git remotes and files of secrets: `$BOXWRIGHT_HOSTS`,
+//! else `boxwright/hosts.toml` in the user's configuration directory.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::error::CliError;
+use crate::adapter::git::AllowedRemotes;
 use crate::adapter::registry::{Declared, HostSettings};
 use crate::config::{HostSpec, parse_hosts};
 
-/// Reads what is declared; without a file that is nothing. `variable` reads the environment.
-pub fn declared(variable: impl Fn(&str) -> Option<OsString>) -> Result<Declared, CliError> {
-    let Some((path, is_asked_for)) = place(variable)? else { return Ok(Declared::default()) };
+/// What the user's own file says, and no repository can.
+#[derive(Debug, Default)]
+pub struct Own {
+    /// About registry hosts.
+    pub declared: Declared,
+    /// Which git remotes may be reached.
+    pub remotes: AllowedRemotes,
+    /// Which files outside a repository may be build secrets.
+    pub secrets: Vec<PathBuf>,
+}
+
+/// Reads it; without a file that is nothing. `variable` reads the environment.
+pub fn own(variable: impl Fn(&str) -> Option<OsString>) -> Result<Own, CliError> {
+    let home = variable("HOME").map(PathBuf::from);
+    let Some((path, is_asked_for)) = place(variable)? else { return Ok(Own::default()) };
     let text = match std::fs::read_to_string(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound && !is_asked_for => return Ok(Declared::default()),
+        Err(error) if error.kind() == ErrorKind::NotFound && !is_asked_for => return Ok(Own::default()),
         text => text.map_err(|source| failed(&path, source))?,
     };
-    let specs = parse_hosts(&path.display().to_string(), &text)?;
-    let hosts = specs.into_iter().map(|(host, spec)| Ok((host, settings(&spec)?)));
-    Ok(Declared { hosts: hosts.collect::<Result<_, CliError>>()? })
+    let said = parse_hosts(&path.display().to_string(), &text)?;
+    let hosts = said.hosts.into_iter().map(|(host, spec)| Ok((host, settings(&spec)?)));
+    let at_home = |path: PathBuf| match (path.strip_prefix("~"), &home) {
+        (Ok(below), Some(home)) => home.join(below),
+        _ => path,
+    };
+    Ok(Own {
+        declared: Declared { hosts: hosts.collect::<Result<_, CliError>>()? },
+        remotes: AllowedRemotes::new(said.git),
+        secrets: said.secrets.into_iter().map(at_home).collect(),
+    })
 }
 
 /// Where it lies, and whether somebody asked for this very file. The current directory, which
@@ -65,7 +86,7 @@ mod tests {
 
     fn read(variables: &[(&str, &Path)]) -> Result<Declared, CliError> {
         let variables: HashMap<_, _> = variables.iter().copied().collect();
-        declared(|name| variables.get(name).map(|path| path.as_os_str().to_owned()))
+        own(|name| variables.get(name).map(|path| path.as_os_str().to_owned())).map(|own| own.declared)
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `import`: what `export` wrote, into the engine or into the registry.
 
-use super::args::{Boxes, Format, Global, Import};
+use super::args::{Boxes, Format, Global, Import, Push};
 use super::error::{CliError, exit};
 use super::export::{ArchiveRow, Report, table};
 use super::progress::Progress;
@@ -20,8 +20,9 @@ pub async fn run(options: &Import, global: &Global, terminal: Terminal) -> Resul
         opened = opening => opened.map_err(|_| CliError::CutOff)??,
         () = cancel.cancelled() => return Err(CliError::Interrupted),
     };
-    if options.push {
-        return into_registry(&archive, global, terminal).await;
+    if let Some(when) = options.push {
+        let push = when.unwrap_or(options.push_when);
+        return into_registry(&archive, push, global, terminal).await;
     }
     let progress = Progress::new(terminal);
     let emit = |event| progress.event(event);
@@ -39,12 +40,17 @@ pub async fn run(options: &Import, global: &Global, terminal: Terminal) -> Resul
     Ok(exit::DONE)
 }
 
-async fn into_registry(archive: &ArchiveFile, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
+async fn into_registry(
+    archive: &ArchiveFile,
+    push_when: Push,
+    global: &Global,
+    terminal: Terminal,
+) -> Result<u8, CliError> {
     let cancel = interrupt::token();
     let loaded = session::load(global)?;
     let names: Vec<String> = archive.contents().boxes().iter().map(|one| one.name.clone()).collect();
     let specs = loaded.choose(&Boxes { names, channel: None })?;
-    let mut session = Session::open_unremembered(&loaded, global).await?;
+    let mut session = Session::open_unremembered(&loaded, global, push_when).await?;
     // Who wrote the archive is not known here: only a run that is trusted may vouch for it.
     session.may_write("import --push")?;
     let computed = session.compute(&loaded, specs, global, terminal).await?;

@@ -10,11 +10,15 @@ use super::loaded::chosen;
 use super::session::{FILE, HOME};
 use super::terminal::{NOTE, Terminal, paint};
 use super::whole;
+use crate::adapter::beneath;
 use crate::config::{Found, FoundStage, RegistryChoice, first_config};
 use crate::inputs::{DockerfileSource, StageBase, outline};
+use crate::model::chain;
 
 /// How many directories deep Dockerfiles are looked for.
 const DEPTH: usize = 6;
+/// The largest Dockerfile that is read, in bytes.
+const LIMIT: u64 = 16 * 1024 * 1024;
 
 pub async fn run(options: &Init, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
     let path = PathBuf::from(FILE);
@@ -70,7 +74,8 @@ fn read(root: &Path, path: &Path, terminal: Terminal) -> Option<Found> {
     let warn = |error: &dyn std::fmt::Display| {
         terminal.warn(&format!("{} {error}; no box is written for it", paint(NOTE, "note:")));
     };
-    let bytes = std::fs::read(path).map_err(|error| warn(&error)).ok()?;
+    let bytes = beneath::read(root, path.strip_prefix(root).unwrap_or(path), LIMIT);
+    let bytes = bytes.map_err(|error| warn(&chain(&error))).ok()??;
     let source = DockerfileSource::new(&shown, &bytes).map_err(|error| warn(&error)).ok()?;
     let stages = outline(&source, &crate::config::host_platform()).map_err(|error| warn(&error)).ok()?;
     let stages = stages.into_iter().map(|stage| {

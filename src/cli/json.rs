@@ -1,11 +1,13 @@
 //! The JSON of results: the fields may grow, and are never renamed.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 
-use super::ci::Ci;
+use super::ci::{self, Ci};
 use super::findings::FindingRow;
 use crate::exec::Keyed;
-use crate::model::{ContentTag, Digest};
+use crate::model::{ContentTag, Digest, Source, is_plain};
 
 /// What `keys`, `plan` and `build` print.
 #[derive(Debug, Serialize)]
@@ -13,12 +15,38 @@ pub struct Report {
     pub schema: u32,
     pub run: String,
     pub boxes: Vec<BoxRow>,
+    /// Where they come from; not where nobody was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceRow>,
     /// What the CI says about the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ci: Option<Ci>,
     /// Of a plan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub findings: Option<Vec<FindingRow>>,
+}
+
+/// Where boxes come from, as far as git and the CI can say.
+#[derive(Debug, Serialize)]
+pub struct SourceRow {
+    pub revision: Option<String>,
+    pub time: Option<String>,
+    /// Whether inputs differ from the commit; nothing where that is unknown.
+    pub dirty: Option<bool>,
+    /// Why it is unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<String>,
+}
+
+impl SourceRow {
+    pub fn new(source: &Source) -> Self {
+        Self {
+            revision: source.revision.clone(),
+            time: source.time.map(|time| time.rfc3339()),
+            dirty: source.unread.is_none().then_some(source.dirty),
+            unknown: source.unread.clone(),
+        }
+    }
 }
 
 /// One box of a [`Report`].
@@ -80,8 +108,23 @@ impl BoxRow {
 pub fn text(value: &impl Serialize) -> String {
     // These values hold strings, numbers and lists: nothing that JSON cannot.
     let text = serde_json::to_string_pretty(value);
-    // Only strings can hold it, and a runner that reads along would take it for a command.
-    text.map_or_else(|error| error.to_string(), |text| text.replace("##[", "##\\u005b") + "\n")
+    text.map_or_else(|error| error.to_string(), |text| escaped(&text) + "\n")
+}
+
+/// Escapes what only strings can hold: what draws on a terminal, and what a runner that reads along
+/// would take for a command.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c == '\n' || is_plain(c) {
+            out.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        }
+    }
+    ci::commands(&out, "\\u005b")
 }
 
 #[cfg(test)]
@@ -90,9 +133,15 @@ mod tests {
 
     #[test]
     fn no_command_of_a_runner_stands_in_json() {
-        let value = "a ##[add-path]b";
+        let value =
+            "a ##[add-path]b ##vso[task.x]c ##TeamCity[x '##' ##\u{7f}\u{9b}\u{202e}\u{e0041}\u{feff}é漢";
         let text = text(&value);
-        assert!(!text.contains("##["), "{text}");
+        for hostile in
+            ["##[", "##vso[", "##TeamCity[", "\u{7f}", "\u{9b}", "\u{202e}", "\u{e0041}", "\u{feff}"]
+        {
+            assert!(!text.contains(hostile), "{text}");
+        }
+        assert!(text.contains("é漢"));
         assert_eq!(serde_json::from_str::<String>(&text).unwrap(), value);
     }
 }

@@ -13,6 +13,7 @@ pub async fn run(options: &Boxes, global: &Global, terminal: Terminal) -> Result
     let loaded = session::load(global)?;
     let specs = loaded.choose(options)?;
     let boxes = compute_keys(&loaded, specs, &loaded.offline_registry(), global).await?;
+    session::look(&loaded, terminal);
     match global.format {
         Format::Json => {
             // The same fields as those of a plan that has asked nobody.
@@ -23,8 +24,9 @@ pub async fn run(options: &Boxes, global: &Global, terminal: Terminal) -> Result
                 ..BoxRow::new(keyed, &keyed.wanted.tag)
             };
             let boxes = boxes.iter().map(row).collect();
-            let run = session::run(global, &ci::observe()).0.to_string();
-            terminal.result(&json::text(&Report { schema: 1, run, boxes, ci: None, findings: None }))?;
+            let run = session::run(global, &ci::observe()?).0.to_string();
+            let report = Report { schema: 1, run, boxes, source: None, ci: None, findings: None };
+            terminal.result(&json::text(&report))?;
         }
         Format::Human => {
             let mut table = Table::new(&["BOX", "TAG", "ENTRIES", "STANDS ON"]);

@@ -1,20 +1,32 @@
 //! The configuration of a command: found, read, flags and environment put over it.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
 
 use super::args::{Boxes, Global};
 use super::error::CliError;
 use super::session::FILE;
+use crate::adapter::beneath;
+use crate::adapter::git::Repository;
 use crate::config::{self, BoxSpec, Project, RegistryChoice};
+
+/// The largest configuration, lock or list that is read, in bytes.
+const FILE_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// A configuration and where it stands.
 pub struct Loaded {
     pub project: Project,
     /// The directory that paths are relative to.
     pub root: PathBuf,
+    /// The configuration, in that directory.
+    pub file: PathBuf,
     /// Where the store and the files of secrets are looked for: not in a revision that was checked
     /// out for one command.
     pub home: PathBuf,
+    /// The repository, where it need not be looked for.
+    pub repository: Option<Repository>,
 }
 
 /// Finds and reads the configuration, flags and environment put over it.
@@ -28,11 +40,16 @@ pub fn load(global: &Global) -> Result<Loaded, CliError> {
 
 /// Reads the configuration at `path`, flags and environment put over it.
 pub fn load_at(global: &Global, path: PathBuf) -> Result<Loaded, CliError> {
-    let text = std::fs::read_to_string(&path).map_err(|source| CliError::Io {
-        action: "read",
-        path: path.clone(),
-        source,
-    })?;
+    let root = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let root =
+        root.canonicalize().map_err(|source| CliError::Io { action: "find", path: root.clone(), source })?;
+    let unread = |why: Errno| CliError::Io { action: "read", path: path.clone(), source: why.into() };
+    let file = root.join(path.file_name().ok_or_else(|| unread(Errno::ISDIR))?);
+    let text = beneath::read_text(beneath::bounds(&root), &file, FILE_LIMIT)?;
+    let text = text.ok_or_else(|| unread(Errno::NOENT))?;
     let name = path.file_name().map_or_else(|| FILE.to_owned(), |name| name.to_string_lossy().into_owned());
     let mut project = config::parse(&name, &text)?;
     if let Some(home) = std::env::var_os("HOME") {
@@ -41,13 +58,7 @@ pub fn load_at(global: &Global, path: PathBuf) -> Result<Loaded, CliError> {
     if let Some(registry) = &global.registry {
         project.registry = chosen(registry)?;
     }
-    let root = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    let root =
-        root.canonicalize().map_err(|source| CliError::Io { action: "find", path: root.clone(), source })?;
-    Ok(Loaded { project, home: root.clone(), root })
+    Ok(Loaded { project, home: root.clone(), file: PathBuf::from(name), root, repository: None })
 }
 
 /// Reads the registry that the command line names.
@@ -61,8 +72,30 @@ fn find() -> Result<PathBuf, CliError> {
         path: PathBuf::from("."),
         source,
     })?;
-    let found = here.ancestors().map(|directory| directory.join(FILE)).find(|path| path.is_file());
-    found.ok_or(CliError::NoConfig { directory: here })
+    // Whatever it is: what stands in its place is not passed over.
+    let is_there = |path: &PathBuf| path.symlink_metadata().is_ok_and(|found| !found.is_dir());
+    let found = here.ancestors().map(|directory| directory.join(FILE)).find(is_there);
+    let found = found.ok_or_else(|| CliError::NoConfig { directory: here.clone() })?;
+    match planted(&here, &found) {
+        Some(owner) => Err(CliError::Planted { path: found, owner }),
+        None => Ok(found),
+    }
+}
+
+/// Returns who owns a configuration that was found above, in `/tmp` perhaps, if that is somebody
+/// else: neither this user, nor root, nor whoever owns the directory that this is about.
+fn planted(here: &Path, found: &Path) -> Option<u32> {
+    if found.parent() == Some(here) {
+        return None;
+    }
+    let owner = |path: &Path| path.symlink_metadata().map(|it| it.uid()).ok();
+    let known = [Some(0), Some(rustix::process::geteuid().as_raw()), owner(here)];
+    owner(found).filter(|owner| !known.contains(&Some(*owner)))
+}
+
+/// Reads a file in the directory of the configuration, or below it; nothing if there is none.
+pub fn beside(root: &Path, path: &Path) -> Result<Option<String>, CliError> {
+    Ok(beneath::read_text(beneath::bounds(root), &root.join(path), FILE_LIMIT)?)
 }
 
 /// Names a file from the root of what the CI checked out; `file` is named from the directory of

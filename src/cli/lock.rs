@@ -6,12 +6,11 @@ use serde::Serialize;
 
 use super::args::{Format, Global, Lock};
 use super::error::{CliError, exit};
-use super::session::{self, LOCK, Session, extra_args, hidden, read_lock};
+use super::session::{self, LOCK, Session, extra_args, read_lock};
 use super::table::Table;
 use super::terminal::{BOLD, DIM, Terminal};
 use super::{json, whole};
 use crate::adapter::context::DiskContext;
-use crate::adapter::remote::Remotes;
 use crate::exec::{Moved, Tree, resolve};
 use crate::model::ImageName;
 
@@ -32,6 +31,7 @@ struct Row {
 pub async fn run(options: &Lock, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
     let loaded = session::load(global)?;
     let session = Session::open(&loaded, global).await?;
+    session::look(&loaded, terminal);
     let lock = read_lock(&loaded.root)?;
     let names = options.update.clone();
     for name in names.iter().flatten() {
@@ -61,7 +61,7 @@ pub async fn run(options: &Lock, global: &Global, terminal: Terminal) -> Result<
         // What is locked is what the pins ask for, never a working copy.
         sources: &BTreeMap::new(),
     };
-    let remotes = Remotes::hiding(hidden(&loaded.project));
+    let remotes = session.remotes(&loaded);
     let report = resolve(tree, session.ports().registry, &remotes, &renew).await?;
     let is_changed = report.lock != lock;
     let write = is_changed && !options.check;

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::args::{Format, Global, Log};
 use super::error::{CliError, exit};
 use super::json;
+use super::promote::{channel_of, tell_aside};
 use super::session::{self, Session};
 use super::table::Table;
 use super::terminal::{BOLD, DIM, NOTE, Terminal};
@@ -21,7 +22,8 @@ struct Report<'a> {
 #[derive(Serialize)]
 struct Row<'a> {
     seq: u32,
-    channel: &'a str,
+    /// The one that the tag is of, if one is declared.
+    channel: Option<&'a str>,
     /// `done`, or `unfinished` where tags may still have to move.
     state: &'static str,
     promoted: String,
@@ -47,8 +49,12 @@ pub async fn run(options: &Log, global: &Global, terminal: Terminal) -> Result<u
     let session = Session::open(&loaded, global).await?;
     let ledger = Ledger::new(session.ports().registry, &session.setting.ledger);
     let past = history(ledger, &options.tag).await.map_err(PromoteError::from)?;
-    let unfinished = past.unfinished.iter().map(|plan| row(plan, "unfinished"));
-    let rows: Vec<Row<'_>> = unfinished.chain(past.sets.iter().map(|set| row(set, "done"))).collect();
+    tell_aside(&past, terminal);
+    // The tag's own, whatever its records say.
+    let channel = channel_of(&loaded, &options.tag).ok().map(|channel| channel.name.as_str());
+    let unfinished = past.unfinished.iter().map(|plan| row(plan, channel, "unfinished"));
+    let rows: Vec<Row<'_>> =
+        unfinished.chain(past.sets.iter().map(|set| row(set, channel, "done"))).collect();
     let code = if rows.is_empty() { exit::MISSING } else { exit::DONE };
     match global.format {
         Format::Json => {
@@ -62,7 +68,7 @@ pub async fn run(options: &Log, global: &Global, terminal: Terminal) -> Result<u
     Ok(code)
 }
 
-fn row<'a>(set: &'a SetRecord, state: &'static str) -> Row<'a> {
+fn row<'a>(set: &'a SetRecord, channel: Option<&'a str>, state: &'static str) -> Row<'a> {
     let boxes = set.boxes.iter().map(|member| BoxRow {
         name: &member.name,
         repository: &member.repository,
@@ -73,7 +79,7 @@ fn row<'a>(set: &'a SetRecord, state: &'static str) -> Row<'a> {
     });
     Row {
         seq: set.seq,
-        channel: &set.channel,
+        channel,
         state,
         promoted: set.promoted.rfc3339(),
         run: set.run.to_string(),
@@ -96,6 +102,8 @@ fn table(rows: &[Row<'_>]) -> Table {
             .to_owned();
         if row.source.dirty {
             source.push_str(", modified");
+        } else if row.source.unread.is_some() && row.source.revision.is_some() {
+            source.push_str(", perhaps modified");
         }
         if let Some(from) = row.from {
             source.push_str(&format!(", from {} {}", from.tag, from.seq));

@@ -8,7 +8,7 @@ use crate::exec::{
 };
 
 /// What to do about it.
-pub const HINT: &str = "log in to that registry with `docker login` or `podman login`, or set BOXWRIGHT_REGISTRY_USERNAME and BOXWRIGHT_REGISTRY_PASSWORD";
+pub const HINT: &str = "log in to that registry with `docker login` or `podman login`, or set BOXWRIGHT_REGISTRY_USERNAME and BOXWRIGHT_REGISTRY_PASSWORD, and BOXWRIGHT_REGISTRY to the registry (and path) that they are for";
 
 impl CliError {
     /// Tells whether the registry wants other credentials to be shown.

@@ -41,13 +41,18 @@ mod steps;
 mod table;
 mod tally;
 mod terminal;
+mod undeclared;
 mod whole;
 
 use std::ffi::OsString;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches};
 
+pub use ci::{Ci, Trust, Variables, detect};
+
 use crate::config;
+use crate::model::printable;
 use args::{Cli, Command};
 use error::{CliError, exit};
 use terminal::{BAD, NOTE, Terminal, paint};
@@ -59,8 +64,13 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are results, not errors; clap knows where each goes.
-            let _ = error.print();
-            return if error.use_stderr() { exit::USAGE } else { exit::DONE };
+            if !error.use_stderr() {
+                let _ = error.print();
+                return exit::DONE;
+            }
+            let told = one_line(error).render().to_string();
+            told.trim_end().lines().for_each(|line| Terminal::bare().warn(line));
+            return exit::USAGE;
         }
     };
     let terminal = Terminal::new(&cli.global);
@@ -84,12 +94,12 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Doctor => doctor::run(global, terminal).await,
         Command::Report(options) => report::run(options, global, terminal).await,
         Command::Registry(options) => registry::run(options, global, terminal).await,
-        Command::Schema => terminal.result(config::SCHEMA).map(|()| exit::DONE),
+        Command::Schema => terminal.own(config::SCHEMA).map(|()| exit::DONE),
         Command::Help { topic, directory } => help::run(topic.as_deref(), directory.as_deref(), terminal),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "boxwright", &mut script);
-            terminal.result(&String::from_utf8_lossy(&script)).map(|()| exit::DONE)
+            terminal.own(&String::from_utf8_lossy(&script)).map(|()| exit::DONE)
         }
     };
     match result {
@@ -101,9 +111,29 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     }
 }
 
+/// Escapes what an error of the command line quotes. What a CI hands on as an argument or in a
+/// variable, a branch's name perhaps, need not be one line.
+fn one_line(mut error: clap::Error) -> clap::Error {
+    let shown = |text: &String| printable(text, usize::MAX);
+    let quoted: Vec<(ContextKind, ContextValue)> = error
+        .context()
+        .filter_map(|(kind, value)| match value {
+            ContextValue::String(text) => Some((kind, ContextValue::String(shown(text)))),
+            ContextValue::Strings(texts) => {
+                Some((kind, ContextValue::Strings(texts.iter().map(shown).collect())))
+            }
+            _ => None,
+        })
+        .collect();
+    for (kind, value) in quoted {
+        error.insert(kind, value);
+    }
+    error
+}
+
 fn report(error: &CliError, global: &args::Global, terminal: Terminal) {
     let text = error.text();
-    terminal.warn(&format!("{} {text}", paint(BAD, "error:")));
+    terminal.warn_lines(&format!("{} {text}", paint(BAD, "error:")));
     let place = error.place().map(|(file, line)| (session::from_workspace(global, &file), line));
     terminal.annotate("boxwright", place.as_ref().map(|(file, line)| (file.as_str(), *line)), &text);
     if let Some(hint) = error.hint() {

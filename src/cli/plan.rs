@@ -6,7 +6,7 @@ use super::args::{Format, Global, Plan, Tell};
 use super::ci::{self, BoxFact, Outputs, Trust};
 use super::error::{CliError, exit};
 use super::findings;
-use super::json::{self, BoxRow, Report};
+use super::json::{self, BoxRow, Report, SourceRow};
 use super::session::{self, Computed, Session};
 use super::sources;
 use super::table::Table;
@@ -139,6 +139,7 @@ pub fn report(planned: &Planned, session: &Session) -> Report {
         schema: 1,
         run: session.setting.run.to_string(),
         boxes: boxes.collect(),
+        source: Some(SourceRow::new(&session.setting.source)),
         ci: session.in_ci(),
         findings: Some(findings::rows(&planned.computed)),
     }

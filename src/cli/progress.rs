@@ -15,7 +15,7 @@ use super::steps::{short_digests, without_box};
 use super::tally::Tally;
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal, paint};
 use crate::exec::{Event, FailedStep, Failure};
-use crate::model::{printable, size};
+use crate::model::{output_line, printable, size};
 use crate::port::{BuildEvent, PushEvent, Room, StepState, Wait};
 
 /// What is kept of a step's log in case it fails, in bytes; of a longer one its end.
@@ -149,7 +149,7 @@ impl Progress {
             }
             Event::Failed { name, failure } => {
                 self.end_bar(&name);
-                self.always(&self.failed(&name, &failure));
+                self.always_lines(&self.failed(&name, &failure));
             }
             Event::Skipped { name, why } => self.line(&box_line(&name, &paint(NOTE, "not built"), &why)),
             Event::Tagged { name, reference, digest } => {
@@ -180,17 +180,18 @@ impl Progress {
     fn failed(&self, name: &str, Failure { why, step }: &Failure) -> String {
         let why: Vec<String> = why.lines().map(|line| printable(line, 2000)).collect();
         let mut text = box_line(name, &paint(BAD, "failed"), &why.join("\n"));
+        let dim = |line: String| format!("\n  {}", paint(DIM, line));
         let is_shown = self.terminal.verbose || self.is_whole(name);
         if let Some(FailedStep { last, lines, .. }) = step.as_ref().filter(|_| !is_shown) {
             if *lines > last.len() {
-                text += &paint(DIM, format!("\n  … {} lines before these", lines - last.len()));
+                text += &dim(format!("… {} lines before these", lines - last.len()));
             }
             for line in last {
                 text += &format!("\n  {line}");
             }
         }
         if let Some(path) = self.logs.path(name).filter(|_| step.is_some()) {
-            text += &paint(DIM, format!("\n  whole log: {}", path.display()));
+            text += &dim(format!("whole log: {}", path.display()));
         }
         text
     }
@@ -257,7 +258,7 @@ impl Progress {
                         ));
                     }
                     for line in String::from_utf8_lossy(&failed.log).lines() {
-                        self.always(&format!("  {}", printable(line.trim_end(), usize::MAX)));
+                        self.always(&format!("  {}", output_line(line)));
                     }
                 }
                 self.always(&paint(DIM, format!("  {}", printable(&error, 2000))));
@@ -265,7 +266,7 @@ impl Progress {
             BuildEvent::Log { id, bytes, .. } => {
                 if self.terminal.verbose {
                     for line in String::from_utf8_lossy(&bytes).lines() {
-                        self.line(&format!("{} {}", paint(DIM, name), printable(line, usize::MAX)));
+                        self.line(&format!("{} {}", paint(DIM, name), output_line(line)));
                     }
                 }
                 let Some(step) = of_box.steps.get_mut(&id) else { return };
@@ -277,7 +278,7 @@ impl Progress {
                 let text = String::from_utf8_lossy(&bytes);
                 if let Some(last) = text.lines().rev().find(|line| !line.trim().is_empty()) {
                     let name = printable(&short_digests(without_box(&step.name)), self.step_width());
-                    let label = format!("{name} │ {}", last.trim());
+                    let label = format!("{name} │ {}", output_line(last).trim());
                     self.live(of_box, &label);
                 }
             }
@@ -398,12 +399,16 @@ impl Progress {
     }
 
     fn always(&self, text: &str) {
+        self.always_lines(&text.replace('\n', "\\n"));
+    }
+
+    fn always_lines(&self, text: &str) {
         if self.terminal.is_live {
-            self.bars.suspend(|| self.terminal.warn(text));
+            self.bars.suspend(|| self.terminal.warn_lines(text));
         } else {
             let seconds = self.began.elapsed().as_secs();
             let time = paint(DIM, format!("{:>2}:{:02}", seconds / 60, seconds % 60));
-            self.terminal.warn(&format!("{time} {text}"));
+            self.terminal.warn_lines(&format!("{time} {text}"));
         }
     }
 }

@@ -10,7 +10,8 @@ use super::terminal::{BOLD, DIM, GOOD, NOTE, Terminal};
 use super::{ci, interrupt, json};
 use crate::config::Channel;
 use crate::exec::{
-    Content, Ledger, PromoteError, PromoteOptions, PromoteReport, Setting, history, promote, promote_to,
+    Aside, Content, History, Ledger, PromoteError, PromoteOptions, PromoteReport, Setting, history, promote,
+    promote_to, vet,
 };
 use crate::model::{Digest, Repository, SetRecord, Tag};
 use crate::plan::{Rollback, StepState};
@@ -40,7 +41,7 @@ pub async fn run(options: &Promote, global: &Global, terminal: Terminal) -> Resu
     let loaded = session::load(global)?;
     let channel = channel_of(&loaded, &options.tag)?;
     let apply = !options.plan && (options.yes || !channel.immutable);
-    let mut session = Session::open_unremembered(&loaded, global).await?;
+    let mut session = Session::open_unremembered(&loaded, global, options.writing.push).await?;
     if apply {
         session.may_write("a promotion")?;
     }
@@ -61,7 +62,7 @@ pub async fn run(options: &Promote, global: &Global, terminal: Terminal) -> Resu
     match &options.from {
         Some(from) => {
             let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
-            let set = taken(&session, from, &names).await?;
+            let set = taken(&session, &loaded, from, &names, terminal).await?;
             let (taken, target) = (Rollback::of(set), target(options, &loaded, &session)?);
             carry_out(
                 &session,
@@ -123,9 +124,16 @@ fn as_declared(channel: &Channel) -> String {
 }
 
 /// Reads the promotion that is promoted from, which must hold all boxes of the channel.
-async fn taken(session: &Session, from: &From, boxes: &[&str]) -> Result<SetRecord, CliError> {
+async fn taken(
+    session: &Session,
+    loaded: &Loaded,
+    from: &From,
+    boxes: &[&str],
+    terminal: Terminal,
+) -> Result<SetRecord, CliError> {
     let ledger = Ledger::new(session.ports().registry, &session.setting.ledger);
     let past = history(ledger, &from.tag).await.map_err(PromoteError::from)?;
+    tell_aside(&past, terminal);
     let wanted = |set: &&SetRecord| from.seq.is_none_or(|seq| set.seq == seq);
     let set = past.sets.iter().find(wanted).cloned().ok_or_else(|| PromoteError::NoSet {
         name: from.to_string(),
@@ -135,9 +143,29 @@ async fn taken(session: &Session, from: &From, boxes: &[&str]) -> Result<SetReco
     let left: Vec<String> = boxes.iter().filter(holds).map(|name| (*name).to_owned()).collect();
     if !left.is_empty() {
         let why = format!("not part of {}", set.name());
-        return Err(PromoteError::Missing { names: left, why }.into());
+        return Err(PromoteError::Missing { names: left, why, channel: None }.into());
     }
+    believe(session, loaded, &past, &set).await?;
     Ok(set)
+}
+
+/// Checks that a promotion names what it can have promoted.
+pub async fn believe(
+    session: &Session,
+    loaded: &Loaded,
+    past: &History,
+    set: &SetRecord,
+) -> Result<(), CliError> {
+    let next = past.sets.iter().filter(|next| next.seq > set.seq).min_by_key(|next| next.seq);
+    let (registry, setting) = (session.ports().registry, &session.setting);
+    Ok(vet(registry, setting, set, next, &loaded.project.boxes).await?)
+}
+
+/// Says which records of a tag are not believed.
+pub fn tell_aside(past: &History, terminal: Terminal) {
+    for Aside { tag, why } in &past.aside {
+        terminal.warn(&format!("{tag} in the ledger is set aside: {why}"));
+    }
 }
 
 /// Promotes, and prints what was or would be done; `again` is the command that does it.

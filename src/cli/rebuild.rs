@@ -1,14 +1,13 @@
 //! `rebuild`: a new generation of keys whose recipe has not changed.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, IsTerminal, Write};
 
 use super::args::{Boxes, Global, Rebuild};
 use super::build::{clash, end, show, tell};
 use super::error::{CliError, exit};
 use super::interrupt;
 use super::session::{self, Loaded, Session};
-use super::terminal::{NOTE, Terminal, paint};
+use super::terminal::{NOTE, Terminal, ask, paint};
 use crate::exec::{BuildOptions, Keyed, Replaced, build, replace};
 use crate::model::Span;
 
@@ -16,7 +15,7 @@ pub async fn run(options: &Rebuild, global: &Global, terminal: Terminal) -> Resu
     let cancel = interrupt::token();
     let loaded = session::load(global)?;
     clash(&loaded, &options.tell)?;
-    let mut session = Session::open(&loaded, global).await?;
+    let mut session = Session::open_to_write(&loaded, global, options.writing.push).await?;
     session.may_write("a rebuild")?;
     let dependants = dependants(&loaded, &options.names);
     let mut names = options.names.clone();
@@ -40,7 +39,7 @@ pub async fn run(options: &Rebuild, global: &Global, terminal: Terminal) -> Resu
             false => format!("the next build makes anew what stands on it: {list}; --dependants does it now"),
         });
     }
-    if !options.yes && !ask(terminal) {
+    if !options.yes && !ask(terminal, "go on?") {
         let names = options.names.join(" ");
         let flag = if options.dependants { " --dependants" } else { "" };
         terminal.say(&format!("nothing was done; `boxwright rebuild {names}{flag} --yes` does it"));
@@ -79,18 +78,6 @@ fn words(found: &[Replaced], registry: &str) -> Vec<String> {
         None => format!("{} {}: it is not there, so it is only built", paint(NOTE, "rebuild"), one.name),
     };
     found.iter().map(line).collect()
-}
-
-/// Asks a person; without a terminal there is nobody to ask.
-fn ask(terminal: Terminal) -> bool {
-    let (stdin, mut stderr) = (std::io::stdin(), std::io::stderr());
-    if terminal.quiet || !stdin.is_terminal() || !stderr.is_terminal() {
-        return false;
-    }
-    let _ = stderr.write_all(b"go on? [y/N] ").and_then(|()| stderr.flush());
-    let mut answer = String::new();
-    let read = stdin.lock().read_line(&mut answer);
-    read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }
 
 /// Returns the boxes that stand on any of `names`, parents first, and are none of them.

@@ -9,6 +9,9 @@ use super::session::{self, HOME};
 use super::terminal::Terminal;
 use crate::adapter::embedded::{EmbeddedServer, OnRequest, PortChoice};
 
+/// Where the credentials of a registry that is served stand meanwhile, as a Docker configuration.
+const LOGIN: &str = "login";
+
 pub async fn run(command: &RegistryCommand, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
     let RegistryCommand::Serve { port } = command;
     let cancel = interrupt::token();
@@ -18,9 +21,16 @@ pub async fn run(command: &RegistryCommand, global: &Global, terminal: Terminal)
         true => Some(Arc::new(move |line: &str| terminal.say(line))),
         false => None,
     };
-    let server = EmbeddedServer::start(&loaded.root.join(HOME), choice, show).await?;
+    let home = loaded.root.join(HOME);
+    let server = EmbeddedServer::start(&home, choice, show).await?;
+    let directory = home.join(LOGIN);
+    let _login = server.login_in(&directory)?;
+    let directory = directory.display();
+    terminal.say(&format!(
+        "serving until interrupted, for you alone: `docker --config {directory} pull …`, \
+         `skopeo inspect --authfile {directory}/config.json …`"
+    ));
     terminal.result(&format!("{}\n", server.addr()))?;
-    terminal.say("serving this machine until interrupted");
     cancel.cancelled().await;
     server.stop().await;
     Ok(exit::DONE)

@@ -2,7 +2,7 @@
 
 use super::args::{Global, Rollback};
 use super::error::{CliError, exit};
-use super::promote::{carry_out, channel_of};
+use super::promote::{believe, carry_out, channel_of, tell_aside};
 use super::session::{self, Session};
 use super::terminal::Terminal;
 use crate::exec::{Content, Ledger, PromoteError, PromoteOptions, history};
@@ -12,16 +12,18 @@ pub async fn run(options: &Rollback, global: &Global, terminal: Terminal) -> Res
     let loaded = session::load(global)?;
     let tag = &options.tag;
     let channel = channel_of(&loaded, tag)?;
-    let session = Session::open(&loaded, global).await?;
+    let session = Session::open_to_write(&loaded, global, options.writing.push).await?;
     if options.yes {
         session.may_write("a rollback")?;
     }
     let ledger = Ledger::new(session.ports().registry, &session.setting.ledger);
     let past = history(ledger, tag).await.map_err(PromoteError::from)?;
+    tell_aside(&past, terminal);
     let Some(back) = rollback(&past.sets, &past.unfinished) else {
         let why = "nothing else was promoted before, so there is nothing to go back to";
         return Err(PromoteError::NoSet { name: tag.to_string(), why }.into());
     };
+    believe(&session, &loaded, &past, &back.set).await?;
     let kept = past.sets.first().into_iter().flat_map(|set| &set.boxes);
     for member in kept.filter(|member| !back.set.boxes.iter().any(|other| other.name == member.name)) {
         let name = &member.name;

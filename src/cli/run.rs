@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, IsTerminal};
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use super::interrupt;
 use super::session::{self, Session};
 use super::terminal::Terminal;
 use crate::exec::prepare;
+use crate::model::printable;
 use crate::port::{Engine, EngineError, RunOutput, RunRequest};
 
 /// The code by which shells tell of a program that SIGPIPE ended.
@@ -25,6 +27,12 @@ pub async fn run(options: &Run, global: &Global, terminal: Terminal) -> Result<u
     if !options.mount.starts_with('/') {
         return Err(CliError::Usage(format!("--mount {}: expected an absolute path", options.mount)));
     }
+    let source = std::env::current_dir().map_err(|source| CliError::Io {
+        action: "find",
+        path: ".".into(),
+        source,
+    })?;
+    lends_too_much(options, &source)?;
     let loaded = session::load(global)?;
     let mut session = Session::open(&loaded, global).await?;
     let names = Boxes { names: vec![options.name.clone()], channel: None };
@@ -33,11 +41,6 @@ pub async fn run(options: &Run, global: &Global, terminal: Terminal) -> Result<u
     let keyed = computed.boxes.iter().find(|keyed| keyed.wanted.name == options.name);
     let keyed = keyed.ok_or_else(|| CliError::Usage(format!("there is no box `{}`", options.name)))?;
     let image = prepare(session.ports(), &session.setting, keyed).await?;
-    let source = std::env::current_dir().map_err(|source| CliError::Io {
-        action: "find",
-        path: ".".into(),
-        source,
-    })?;
     let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let user = format!("{}:{}", rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let request = RunRequest {
@@ -85,6 +88,35 @@ pub async fn run(options: &Run, global: &Global, terminal: Terminal) -> Result<u
         Err(EngineError::Interrupted) => Err(CliError::Interrupted),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Refuses what would give a box more of this machine than the working copy: what runs in it may be
+/// a stranger's.
+fn lends_too_much(options: &Run, source: &Path) -> Result<(), CliError> {
+    let name = |text: &String| text.split_once('=').map_or(text.clone(), |(name, _)| name.to_owned());
+    if let Some(name) = options.env.iter().map(name).find(|name| name.starts_with("BOXWRIGHT_")) {
+        let why = "what runs in a box gets no variable of boxwright";
+        return Err(CliError::Usage(format!("--env {}: {why}", printable(&name, 80))));
+    }
+    let is_shared = |mode: &str| mode == "host" || mode.starts_with("container:") || mode.starts_with("ns:");
+    if let Some(mode) = options.network.as_deref().filter(|mode| is_shared(mode)) {
+        let why = "a box has no part in the network of the host or of another container";
+        return Err(CliError::Usage(format!("--network {}: {why}", printable(mode, 80))));
+    }
+    let named = std::env::var("DOCKER_HOST").ok();
+    let named = named.as_deref().and_then(|host| host.strip_prefix("unix://"));
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    for socket in [named, Some("/var/run/docker.sock")].into_iter().flatten().map(Path::new) {
+        if [socket.to_owned(), real(socket)].iter().any(|socket| socket.starts_with(real(source))) {
+            let text = format!(
+                "{} is not mounted: the engine's socket {} is below it; run it in a working copy",
+                source.display(),
+                socket.display()
+            );
+            return Err(CliError::Usage(text));
+        }
+    }
+    Ok(())
 }
 
 /// `NAME=VALUE` as it is; `NAME` with its value here, or nothing if it has none.

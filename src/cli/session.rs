@@ -6,23 +6,24 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 
-use super::args::Global;
+use super::args::{Global, Push};
 use super::buildlog::BuildLogs;
 use super::ci::{Ci, Trust};
 use super::error::CliError;
-use super::terminal::Terminal;
-use super::{ci, findings, hosts, progress::Progress, sources};
+use super::terminal::{NOTE, Terminal, paint};
+use super::{ci, findings, hosts, progress::Progress, sources, undeclared};
 
-pub use super::loaded::{Loaded, from_workspace, load, load_at};
+pub use super::loaded::{Loaded, beside, from_workspace, load, load_at};
 
 use crate::adapter::clock::BootClock;
 use crate::adapter::context::DiskContext;
-use crate::adapter::credentials::{Credential, Credentials, SECRET_VARIABLES};
+use crate::adapter::credentials::{Credential, Credentials, Lending, SECRET_VARIABLES};
 use crate::adapter::embedded::{EmbeddedServer, PortChoice};
 use crate::adapter::engine::{AuthSource, DockerEngine, Login};
-use crate::adapter::git::{self, Worktree};
+use crate::adapter::git::{self, AllowedRemotes, Unread, Worktree};
 use crate::adapter::readonly::ReadOnly;
-use crate::adapter::registry::{AwsKeys, HttpRegistry, Limits};
+use crate::adapter::registry::{AwsKeys, Guard, HttpRegistry, Limits};
+use crate::adapter::remote::Remotes;
 use crate::adapter::secrets::{LocalSecrets, Withheld};
 use crate::config::{BoxSpec, Lock, Project, RegistryChoice};
 use crate::exec::{Event, Keyed, Ports, Setting, Tree, keys};
@@ -35,6 +36,9 @@ pub const FILE: &str = "boxwright.toml";
 pub const LOCK: &str = "boxwright.lock";
 /// The directory of everything that boxwright itself keeps beside the configuration.
 pub const HOME: &str = ".boxwright";
+
+/// Why nobody knows whether files are as committed that a CI has put there without a repository.
+const NO_REPOSITORY: &str = "there is no git repository here, only a commit that the CI names";
 
 /// Where hashes and small blobs are remembered, and logs of failed builds kept:
 /// `$BOXWRIGHT_CACHE`, else the user's cache directory; `BOXWRIGHT_CACHE=off` remembers nothing.
@@ -59,6 +63,8 @@ pub fn disk() -> DiskContext {
 pub struct Computed {
     pub boxes: Vec<Keyed>,
     pub tree: Worktree,
+    /// Why git could not say what it stands on.
+    pub unread: Option<Unread>,
     /// Context entries that differ from the commit, by box.
     pub differing: BTreeMap<String, Vec<String>>,
 }
@@ -81,7 +87,9 @@ pub async fn compute_keys(
             Tree { context, root: &root, project: &project, lock: &lock, args: &args, sources: &sources };
         Ok::<_, CliError>(keys(on_disk, &specs, &registry)?)
     };
-    tokio::task::spawn_blocking(work).await.map_err(|_| CliError::CutOff)?
+    let boxes = tokio::task::spawn_blocking(work).await.map_err(|_| CliError::CutOff)??;
+    undeclared::lines(&boxes, &extra_args(global)).iter().for_each(|line| Terminal::new(global).warn(line));
+    Ok(boxes)
 }
 
 /// Computes the keys of the boxes that were asked for, and what differs from the commit.
@@ -92,10 +100,16 @@ async fn compute(
     global: &Global,
 ) -> Result<Computed, CliError> {
     // Asking git takes about as long as the keys do, so it is asked at the same time.
-    let (root, hidden) = (loaded.root.clone(), hidden(&loaded.project));
-    let tree = tokio::task::spawn_blocking(move || git::worktree(&root, &hidden));
-    let boxes = compute_keys(loaded, specs, registry, global).await?;
-    let mut tree = tree.await.map_err(|_| CliError::CutOff)?;
+    let tree = worktree(loaded);
+    let (boxes, tree) = tokio::join!(compute_keys(loaded, specs, registry, global), tree);
+    let boxes = boxes?;
+    let (mut tree, unread) = match tree? {
+        Ok(tree) => (tree, None),
+        Err(unread) => {
+            let source = crate::model::Source { unread: Some(unread.to_string()), ..Default::default() };
+            (Worktree { source, ..Worktree::default() }, Some(unread))
+        }
+    };
     let mut differing = BTreeMap::new();
     if let Some(top) = &tree.root {
         for keyed in &boxes {
@@ -113,16 +127,36 @@ async fn compute(
     tree.source.dirty = !differing.is_empty();
     let local: BTreeSet<&String> = boxes.iter().flat_map(|keyed| &keyed.local).collect();
     tree.source.local = local.into_iter().cloned().collect();
-    Ok(Computed { boxes, tree, differing })
+    Ok(Computed { boxes, tree, unread, differing })
 }
 
-/// Reads the lock; there need not be one.
+/// Says why the revision will be unknown to commands that need it, to those that do not.
+pub fn look(loaded: &Loaded, terminal: Terminal) {
+    if let Err(unread) = git::look(&loaded.root, &hidden(&loaded.project)) {
+        say(&unread, terminal);
+    }
+}
+
+fn say(unread: &Unread, terminal: Terminal) {
+    let note = paint(NOTE, "note:");
+    terminal.warn(&format!("{note} the revision is unknown: {unread}; {}", unread.remedy()));
+}
+
+/// Asks git about the working tree of a project.
+pub async fn worktree(loaded: &Loaded) -> Result<Result<Worktree, Unread>, CliError> {
+    let (root, known, hidden) = (loaded.root.clone(), loaded.repository.clone(), hidden(&loaded.project));
+    let work = move || match known {
+        Some(repository) => git::worktree_of(&repository, &hidden),
+        None => git::worktree(&root, &hidden),
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|_| CliError::CutOff)
+}
+
+/// Reads the lock, which lies beside the configuration; there need not be one.
 pub fn read_lock(root: &Path) -> Result<Lock, CliError> {
-    let path = root.join(LOCK);
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Ok(Lock::parse(LOCK, &text)?),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Lock::default()),
-        Err(source) => Err(CliError::Io { action: "read", path, source }),
+    match beside(root, Path::new(LOCK))? {
+        Some(text) => Ok(Lock::parse(LOCK, &text)?),
+        None => Ok(Lock::default()),
     }
 }
 
@@ -146,28 +180,47 @@ pub struct Session {
     pub setting: Setting,
     /// What the CI says about this run.
     pub ci: Ci,
+    /// Where the repository's addresses may lead.
+    pub guard: Guard,
+    push: Push,
     /// The registry with its writing half shut, where nothing may be written.
     shut: Option<ReadOnly>,
     registry: Arc<HttpRegistry>,
     engine: DockerEngine,
     embedded: Option<EmbeddedServer>,
     secrets: Box<dyn crate::port::Secrets>,
+    /// Whose cache mounts builds use.
+    project: String,
+    /// Files outside the repository that may be secrets.
+    allowed: Vec<PathBuf>,
+    remotes: AllowedRemotes,
     progress: Arc<Progress>,
 }
 
 impl Session {
     /// Opens the registry, the engine's client and, where it is embedded, the store.
     pub async fn open(loaded: &Loaded, global: &Global) -> Result<Self, CliError> {
-        Self::over(loaded, global, true).await
+        Self::over(loaded, global, Push::Auto, true).await
+    }
+
+    /// The same for a command that writes, when it is told to.
+    pub async fn open_to_write(loaded: &Loaded, global: &Global, push: Push) -> Result<Self, CliError> {
+        Self::over(loaded, global, push, true).await
     }
 
     /// The same for whoever must see that the registry has what it says it has: no blob is taken
     /// from this machine in its place.
-    pub async fn open_unremembered(loaded: &Loaded, global: &Global) -> Result<Self, CliError> {
-        Self::over(loaded, global, false).await
+    pub async fn open_unremembered(loaded: &Loaded, global: &Global, push: Push) -> Result<Self, CliError> {
+        Self::over(loaded, global, push, false).await
     }
 
-    async fn over(loaded: &Loaded, global: &Global, is_remembering: bool) -> Result<Self, CliError> {
+    async fn over(
+        loaded: &Loaded,
+        global: &Global,
+        push: Push,
+        is_remembering: bool,
+    ) -> Result<Self, CliError> {
+        let ci = ci::observe()?;
         let (registry, embedded) = match &loaded.project.registry {
             RegistryChoice::Remote(registry) => (registry.clone(), None),
             RegistryChoice::Embedded => {
@@ -178,10 +231,19 @@ impl Session {
         };
         let ledger = Repository::new(&registry, &loaded.project.ledger)
             .map_err(|error| CliError::Usage(format!("ledger: {error}")))?;
-        let credentials = Credentials::from_environment(ledger.host(), |name| std::env::var_os(name))?;
-        let credentials = Arc::new(credentials.hiding(hidden(&loaded.project)));
-        let declared = hosts::declared(|name| std::env::var_os(name))?;
-        let mut client = HttpRegistry::new(Arc::clone(&credentials), declared, Limits::default())?;
+        let credentials = credentials(global.registry.as_deref())?;
+        let credentials = match &embedded {
+            Some(server) => credentials.with_own(server.addr().to_string(), server.credential()),
+            None => credentials,
+        };
+        let credentials = credentials.hiding(hidden(&loaded.project)).lending(lending(&ci.trust, push));
+        let credentials = Arc::new(credentials);
+        if let Some(why) = credentials.withheld(ledger.host(), ledger.name(), &registry) {
+            Terminal::new(global).say(&format!("{}: {why}", paint(NOTE, "note")));
+        }
+        let own = hosts::own(|name| std::env::var_os(name))?;
+        let guard = Guard::new(&own.declared)?;
+        let mut client = HttpRegistry::new(Arc::clone(&credentials), own.declared, Limits::default())?;
         let mut progress = Progress::new(Terminal::new(global));
         if let Some(cache) = cache() {
             progress = progress.logging(BuildLogs::in_directory(cache.join("logs")));
@@ -195,8 +257,7 @@ impl Session {
         }
         let client = Arc::new(client);
         greet(Arc::clone(&client), ledger.host());
-        let engine = engine(credentials);
-        let ci = ci::observe();
+        let engine = engine(credentials).issuing(Arc::clone(&client));
         let (run, attempt) = run(global, &ci);
         let setting = Setting {
             registry,
@@ -206,14 +267,47 @@ impl Session {
             lease: loaded.project.lease,
             source: crate::model::Source::default(),
         };
-        let secrets = Box::new(LocalSecrets::new(&loaded.home));
-        let mut session =
-            Self { setting, ci, shut: None, registry: client, engine, embedded, secrets, progress };
-        if let Trust::Untrusted(why) = session.ci.trust.clone() {
-            session.withhold(&why);
-            session.shut(format!("this run is not trusted: {why}"));
+        // The address of an embedded registry is no name: stores may share it, one after the other.
+        let project = match embedded {
+            Some(_) => loaded.home.join(HOME).display().to_string(),
+            None => setting.ledger.to_string(),
+        };
+        let (remotes, allowed) = (own.remotes, own.secrets);
+        let secrets = Box::new(LocalSecrets::new(&loaded.home, allowed.clone()).of_project(&project));
+        let mut session = Self {
+            setting,
+            ci,
+            guard,
+            push,
+            shut: None,
+            registry: client,
+            engine,
+            embedded,
+            secrets,
+            project,
+            allowed,
+            remotes,
+            progress,
+        };
+        match (session.ci.trust.clone(), push) {
+            (Trust::Untrusted(why), _) => {
+                session.withhold(&why);
+                session.shut(format!("this run is not trusted: {why}"));
+            }
+            (Trust::Unknown(why), Push::Auto | Push::Never) => {
+                session.withhold(&why);
+                session.shut(format!("{why}; --push always pushes"));
+            }
+            (Trust::Trusted, Push::Never) => session.shut("--push never".to_owned()),
+            (Trust::Trusted | Trust::Unknown(_), _) => {}
         }
         Ok(session)
+    }
+
+    /// Returns what reaches the git remotes and addresses that the project names.
+    pub fn remotes(&self, loaded: &Loaded) -> Remotes {
+        let (hidden, root) = (hidden(&loaded.project), loaded.root.clone());
+        Remotes::new(hidden, self.remotes.clone(), self.guard.clone(), root)
     }
 
     /// Returns the printer of this command's events.
@@ -227,10 +321,29 @@ impl Session {
         self.shut = Some(ReadOnly::new(registry, why));
     }
 
-    /// Sees to it that nothing that is built here is lent a secret: a stranger may have written
-    /// what is done with it.
+    /// Sees to it that nothing that is built here is lent a secret, the ssh agent, the host's network
+    /// or a trusted build's cache mounts: a stranger may have written what is done with it.
     pub fn withhold(&mut self, why: &str) {
-        self.secrets = Box::new(Withheld { why: format!("this run is not trusted: {why}") });
+        let level = match self.ci.trust {
+            Trust::Unknown(_) => "unknown",
+            Trust::Trusted | Trust::Untrusted(_) => "untrusted",
+        };
+        let why = format!("this run is not trusted: {why}");
+        self.secrets = Box::new(Withheld { why, level, project: self.project.clone() });
+    }
+
+    /// Lends a stranger's revision nothing but the machine; or what is its owner's, where they say so,
+    /// but for the cache mounts.
+    pub fn lend_revision(&mut self, loaded: &Loaded, refused: Option<&str>) {
+        let project = format!("{} at a revision", self.project);
+        self.secrets = match refused {
+            Some(why) => Box::new(Withheld { why: why.to_owned(), level: "untrusted", project }),
+            None => Box::new(self.own(loaded, &project)),
+        };
+    }
+
+    fn own(&self, loaded: &Loaded, project: &str) -> LocalSecrets {
+        LocalSecrets::new(&loaded.home, self.allowed.clone()).of_project(project)
     }
 
     /// What the CI says, in a CI.
@@ -238,11 +351,18 @@ impl Session {
         (self.ci.service != "none").then(|| self.ci.clone())
     }
 
+    /// Tells whether builds of this run may be lent what is its owner's.
+    pub fn is_lending(&self) -> bool {
+        matches!((&self.ci.trust, self.push), (Trust::Trusted, _) | (Trust::Unknown(_), Push::Always))
+    }
+
     /// Fails in a run whose cause gives it no right to write, before anything is done.
     pub fn may_write(&self, what: &'static str) -> Result<(), CliError> {
-        match &self.ci.trust {
-            Trust::Untrusted(why) => Err(CliError::Untrusted { what, why: why.clone() }),
-            Trust::Trusted | Trust::Unknown(_) => Ok(()),
+        match (&self.ci.trust, self.push) {
+            (Trust::Untrusted(why), _) => Err(CliError::Untrusted { what, why: why.clone() }),
+            (_, Push::Never) => Err(CliError::Never { what }),
+            (Trust::Unknown(why), Push::Auto) => Err(CliError::NotKnown { what, why: why.clone() }),
+            (Trust::Trusted | Trust::Unknown(_), _) => Ok(()),
         }
     }
 
@@ -265,10 +385,13 @@ impl Session {
     ) -> Result<Computed, CliError> {
         let computed = compute(loaded, specs, &self.setting.registry, global).await?;
         self.setting.source = computed.tree.source.clone();
-        if self.setting.source.revision.is_none() {
-            // Without git, or outside a repository, the CI knows.
+        if let Some(unread) = &computed.unread {
+            say(unread, terminal);
+        } else if computed.tree.root.is_none() && self.ci.revision.is_some() {
+            // Outside a repository the CI knows which commit it is, but not what was done to it since.
             self.setting.source.revision.clone_from(&self.ci.revision);
             self.setting.source.time = self.ci.time;
+            self.setting.source.unread = Some(NO_REPOSITORY.to_owned());
         }
         // What the Dockerfile says is for a plan; what was forgotten is for every command.
         findings::say(&computed, terminal, |remark| remark.line.is_none());
@@ -285,6 +408,13 @@ impl Session {
             .into_iter()
             .map(|name| repository(name).map_err(|error| CliError::Usage(error.to_string())))
             .collect()
+    }
+
+    /// The repository in which sweeps note what they saw, if there is one.
+    pub fn sightings(&self, loaded: &Loaded) -> Result<Option<Repository>, CliError> {
+        let name = loaded.project.retention.ledger.as_deref();
+        let named = name.map(|name| Repository::new(&self.setting.registry, name)).transpose();
+        named.map_err(|error| CliError::Usage(format!("clean.ledger: {error}")))
     }
 
     /// The time a write takes to be seen: none on this machine, else a minute.
@@ -316,7 +446,22 @@ fn engine(credentials: Arc<Credentials>) -> DockerEngine {
 
 /// The engine's client where there need not be a project; it pulls and pushes nothing.
 pub fn engine_alone() -> Result<DockerEngine, CliError> {
-    Ok(engine(Arc::new(Credentials::from_environment("localhost", |name| std::env::var_os(name))?)))
+    Ok(engine(Arc::new(credentials(None)?)))
+}
+
+/// Where credentials are looked up; those of the environment are for what the call itself names as
+/// the registry, by its option or its variable, and never for what `boxwright.toml` names.
+pub fn credentials(named: Option<&str>) -> Result<Credentials, CliError> {
+    Ok(Credentials::from_environment(named, |name| std::env::var_os(name))?)
+}
+
+/// What a run may do with credentials.
+pub fn lending(trust: &Trust, push: Push) -> Lending {
+    match (trust, push) {
+        (Trust::Untrusted(_), _) => Lending::ReadingAtHome,
+        (Trust::Unknown(_), Push::Auto | Push::Never) => Lending::Reading,
+        (Trust::Trusted, _) | (Trust::Unknown(_), Push::Always) => Lending::All,
+    }
 }
 
 /// Asks the registry for its time, which every protocol needs first, while keys are computed.
@@ -345,7 +490,11 @@ fn logins(credentials: Arc<Credentials>) -> AuthSource {
         async move {
             let (host, name) =
                 place.split_once('/').map_or((&*place, None), |(host, name)| (host, Some(name)));
-            match credentials.lookup(host, name).await.map_err(|error| error.to_string())? {
+            let found = match name {
+                Some(_) => credentials.lookup(host, name).await,
+                None => credentials.lookup_host(host).await,
+            };
+            match found.map_err(|error| error.to_string())? {
                 Credential::Anonymous => Ok(None),
                 Credential::Basic { user, password } => {
                     Ok(Some(Login::Password { username: user, password: password.expose().to_owned() }))

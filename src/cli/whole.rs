@@ -1,13 +1,23 @@
 //! Files that have their name only when they are whole.
 
+use std::io::ErrorKind::NotFound;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::error::CliError;
 
-/// Puts a file with this text at the place of what is there: no reader sees half of it.
+/// Puts a file with this text at the place of what is there: no reader sees half of it, and where a
+/// link stood, what it led to stays as it is.
+///
+/// # Errors
+/// Something else than a file is there, such as a device, which would be gone for everybody.
 pub fn write(path: &Path, text: &str) -> Result<(), CliError> {
+    let is_file = path.metadata().map_or_else(|error| error.kind() == NotFound, |it| it.is_file());
+    // `/dev/stdout` may lead to a file.
+    if !is_file || path.starts_with("/dev") {
+        return Err(CliError::Usage(format!("{}: what is there is no file", path.display())));
+    }
     let directory = directory(path);
     let write = || {
         let mut file =

@@ -63,6 +63,11 @@ impl Place {
     }
 }
 
+/// The longest document, in bytes.
+const LONGEST: usize = 1 << 20;
+/// How many sections of a kind it may have. Each may be held against each other.
+const SECTIONS: usize = 2_000;
+
 /// A file's name and text, to place errors in.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
@@ -72,6 +77,11 @@ pub(super) struct Source<'a> {
 
 impl<'a> Source<'a> {
     pub fn parse(self) -> Result<Spanned<DeTable<'a>>, ConfigError> {
+        if self.text.len() > LONGEST {
+            return Err(
+                self.error(0..0, format!("it has {} bytes; at most {LONGEST} are read", self.text.len()))
+            );
+        }
         DeTable::parse(self.text).map_err(|error| {
             let span = error.span().unwrap_or(0..0);
             self.error(span, error.message().lines().collect::<Vec<_>>().join(", "))
@@ -164,6 +174,10 @@ impl<'a> Section<'a> {
     pub fn sections(&self, key: &str) -> Result<Vec<(&'a str, Section<'a>)>, ConfigError> {
         let Some(field) = self.field(key) else { return Ok(Vec::new()) };
         let parent = field.section()?;
+        if let Some((word, ..)) = parent.fields().nth(SECTIONS) {
+            let message = format!("`{key}` has more than {SECTIONS} sections; `{word}` is one too many");
+            return Err(field.error(message));
+        }
         parent
             .fields()
             .map(|(word, span, field)| {

@@ -28,14 +28,53 @@ pub struct HostSpec {
     pub api: Option<String>,
 }
 
-/// Reads `hosts.toml`: sections `[host."registry.example:5000"]`; `file` is the name errors
-/// give it.
-pub fn parse_hosts(file: &str, text: &str) -> Result<BTreeMap<String, HostSpec>, ConfigError> {
+/// All that is declared.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hosts {
+    /// What is declared about registry hosts, by name.
+    pub hosts: BTreeMap<String, HostSpec>,
+    /// Git remotes besides https and ssh that pins and rules may name: beginnings of addresses, and
+    /// absolute paths.
+    pub git: Vec<String>,
+    /// Files outside the repository that may be build secrets, and directories of such.
+    pub secrets: Vec<PathBuf>,
+}
+
+/// Reads `hosts.toml`: sections `[host."registry.example:5000"]`, `[git]` and `[secrets]`; `file` is
+/// the name errors give it.
+pub fn parse_hosts(file: &str, text: &str) -> Result<Hosts, ConfigError> {
     let source = Source { file, text };
     let document = source.parse()?;
     let root = Section::root(source, &document);
-    root.allow(&["host"])?;
-    root.sections("host")?.into_iter().map(|(name, section)| host(name, &section)).collect()
+    root.allow(&["host", "git", "secrets"])?;
+    let hosts = root.sections("host")?.into_iter().map(|(name, section)| host(name, &section));
+    let hosts = hosts.collect::<Result<_, _>>()?;
+    let list = |name: &str, key: &str| -> Result<Vec<Field<'_>>, ConfigError> {
+        let Some(field) = root.field(name) else { return Ok(Vec::new()) };
+        let section = field.section()?;
+        section.allow(&[key])?;
+        section.field(key).map_or(Ok(Vec::new()), |field| field.list())
+    };
+    let git = list("git", "allow")?.iter().map(remote).collect::<Result<_, _>>()?;
+    let secrets = list("secrets", "files")?.iter().map(secret).collect::<Result<_, _>>()?;
+    Ok(Hosts { hosts, git, secrets })
+}
+
+/// Takes the beginning of an address.
+fn remote(field: &Field<'_>) -> Result<String, ConfigError> {
+    let text = field.str()?;
+    let schemes = ["https://", "ssh://", "http://", "git://", "file:///", "/"];
+    if schemes.iter().any(|scheme| text.starts_with(scheme)) && !text.chars().any(char::is_control) {
+        return Ok(text.to_owned());
+    }
+    let mut error = field.error(format!("`{}` is not the beginning of a git address", field.name));
+    error.hint = Some("such as \"file:///srv/git/\", \"http://git.lan/\" or \"/srv/git\"".to_owned());
+    Err(error)
+}
+
+/// Takes an absolute path, or one in the home directory.
+fn secret(field: &Field<'_>) -> Result<PathBuf, ConfigError> {
+    if field.str()?.starts_with("~/") { Ok(PathBuf::from(field.str()?)) } else { absolute(field) }
 }
 
 fn host(name: &str, section: &Section<'_>) -> Result<(String, HostSpec), ConfigError> {
@@ -128,8 +167,14 @@ mod tests {
             api = "https://api.example/v3"
             [host."10.0.0.1:5000"]
             plain-http = true
+            [git]
+            allow = ["file:///srv/git/", "/srv/git", "http://git.lan/"]
+            [secrets]
+            files = ["/run/secrets", "~/.npmrc"]
         "#;
-        let hosts = parse_hosts("hosts.toml", text).unwrap();
+        let Hosts { hosts, git, secrets } = parse_hosts("hosts.toml", text).unwrap();
+        assert_eq!(git, ["file:///srv/git/", "/srv/git", "http://git.lan/"]);
+        assert_eq!(secrets, [PathBuf::from("/run/secrets"), PathBuf::from("~/.npmrc")]);
         let plain = HostSpec { plain_http: true, ..HostSpec::default() };
         assert_eq!(hosts["10.0.0.1:5000"], plain);
         let full = HostSpec {
@@ -142,7 +187,7 @@ mod tests {
             api: Some("https://api.example/v3".to_owned()),
         };
         assert_eq!(hosts["registry.example:5000"], full);
-        assert_eq!(parse_hosts("hosts.toml", "").unwrap(), BTreeMap::new());
+        assert_eq!(parse_hosts("hosts.toml", "").unwrap(), Hosts::default());
     }
 
     #[test]
@@ -159,6 +204,10 @@ mod tests {
             ("[host.\"a.example\"]\nproxy = \"no\"", "2:9", "expected true or false"),
             ("[host.\"a.example\"]\nprovider = \"Harbor\"", "2:12", "is none of distribution, ghcr, harbor"),
             ("[host.\"a.example\"]\napi = \"http://b.example\"", "2:7", "must begin with https://"),
+            ("[git]\nallow = [\"ext::sh\"]", "2:10", "is not the beginning of a git address"),
+            ("[git]\nallow = [\"../x\"]", "2:10", "is not the beginning of a git address"),
+            ("[git]\nallowed = []", "2:1", "unknown key `allowed`"),
+            ("[secrets]\nfiles = [\"keys\"]", "2:10", "must be an absolute path"),
             ("[host", "1:6", ""),
         ] {
             let error = parse_hosts("hosts.toml", text).unwrap_err();

@@ -17,7 +17,7 @@ mod template;
 mod yaml;
 
 pub use document::{ConfigError, Place, nearest};
-pub use hosts::{HostSpec, parse_hosts};
+pub use hosts::{HostSpec, Hosts, parse_hosts};
 pub use init::{Found, FoundStage, first_config};
 pub use lint::SECRET_HINT;
 pub use lock::{Lock, LockedPin};

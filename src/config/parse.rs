@@ -154,6 +154,11 @@ impl Place<'_, '_> {
     }
 }
 
+/// Compiles an expression of the configuration, which is held against documents of many megabytes.
+fn expression(text: &str) -> Result<regex::Regex, regex::Error> {
+    regex::RegexBuilder::new(text).size_limit(1 << 18).build()
+}
+
 /// Checks that every name that is used is declared, and that no two boxes would write one tag.
 fn check_names(
     project: &Project,
@@ -165,6 +170,17 @@ fn check_names(
     let pins: Vec<&str> = project.pins.keys().map(String::as_str).collect();
     Repository::new("registry.invalid", &project.ledger)
         .map_err(|error| place(root, "ledger").error(format!("`ledger`: {error}")))?;
+    if let Some(ledger) = &project.retention.ledger {
+        let clean = optional(root, "clean")?;
+        let at = clean.as_ref().map_or_else(|| place(root, "clean"), |section| place(section, "ledger"));
+        Repository::new("registry.invalid", ledger)
+            .map_err(|error| at.error(format!("`clean.ledger`: {error}")))?;
+        if *ledger == project.ledger || project.boxes.iter().any(|spec| spec.repository == *ledger) {
+            return Err(at.error(format!(
+                "`clean.ledger` is `{ledger}`, which others write to; it is for the cleaning job alone"
+            )));
+        }
+    }
     for (name, section) in sections {
         let Some(spec) = project.find(name) else { continue };
         let unknown = |kind: &str, word: &str, known: &[&str], place: Place<'_, '_>| {

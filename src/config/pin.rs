@@ -47,10 +47,16 @@ pub enum PinError {
     /// The pattern does not match.
     #[error("does not match `{0}`")]
     NoMatch(String),
+    /// The value is longer than any version is.
+    #[error("holds a value of more than {0} bytes")]
+    TooLong(usize),
     /// The value is empty or spans lines.
     #[error("holds no single-line value")]
     NotOneLine,
 }
+
+/// The longest value, in bytes.
+const LONGEST: usize = 1024;
 
 /// Reads a pin's value out of a document.
 pub fn extract(document: &[u8], format: &PinFormat) -> Result<String, PinError> {
@@ -87,6 +93,9 @@ pub fn extract(document: &[u8], format: &PinFormat) -> Result<String, PinError> 
     };
     if value.is_empty() || value.contains(['\n', '\r']) {
         return Err(PinError::NotOneLine);
+    }
+    if value.len() > LONGEST {
+        return Err(PinError::TooLong(LONGEST));
     }
     Ok(value)
 }

@@ -131,8 +131,10 @@ impl std::fmt::Display for RegistryChoice {
 }
 
 /// How clean waits, and when it stops instead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retention {
+    /// The name of the repository in which sweeps note what they saw, without host.
+    pub ledger: Option<String>,
     /// The least time between condemning an image and deleting it.
     pub grace: Span,
     /// The time after which a write is seen by every reader.

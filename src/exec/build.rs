@@ -21,7 +21,7 @@ use super::schedule::{Finished, in_order};
 use super::secrets::NoSecret;
 use super::stored;
 use super::{Ports, Setting};
-use crate::model::{Key, Span};
+use crate::model::{Key, Purpose, Span};
 use crate::plan::{Seen, State};
 use crate::retention::{Run, RunAction, RunSaw};
 
@@ -143,7 +143,7 @@ impl Work<'_> {
         Ok(match action {
             RunAction::Lease => {
                 let keys = self.boxes.iter().map(|keyed| keyed.wanted.key().clone()).collect();
-                let held = take_lease(ports, setting, ledger, keys, emit).await?;
+                let held = take_lease(ports, setting, ledger, Purpose::Building, keys, emit).await?;
                 let is_held = held.is_some();
                 self.can_push = is_held;
                 self.maker.holds(held.into_iter().collect());
@@ -244,11 +244,12 @@ pub(super) async fn take_lease(
     ports: Ports<'_>,
     setting: &Setting,
     ledger: Ledger<'_>,
+    purpose: Purpose,
     keys: Vec<Key>,
     emit: Emit<'_>,
 ) -> Result<Option<Held>, LedgerError> {
     let count = keys.len();
-    match ledger.lease(&setting.run, setting.attempt, keys, setting.lease, ports.clock).await? {
+    match ledger.lease(setting, purpose, keys, ports.clock).await? {
         Leased::Held(held) => {
             emit(Event::Leased { keys: count, until: held.lease.expiry });
             Ok(Some(held))

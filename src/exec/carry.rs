@@ -16,7 +16,7 @@ use super::event::{Emit, Event};
 use super::ledger::{Held, Ledger, LedgerError};
 use super::promote::{PromoteError, PromoteReport, Resolution};
 use super::{Ports, Setting};
-use crate::model::{Digest, PlanRecord, RawManifest, Record, RecordTag, SetRecord, Tag, Timestamp};
+use crate::model::{Digest, PlanRecord, Purpose, RawManifest, Record, RecordTag, SetRecord, Tag, Timestamp};
 use crate::plan::{Promoter, PromoterAction, PromoterEnd, PromoterSaw, Promotion, Put, Step, Why};
 use crate::port::{Reference, RegistryError};
 use crate::retention::pause;
@@ -157,7 +157,7 @@ impl<'a> Carrier<'a> {
         Ok(match action {
             PromoterAction::Lease => {
                 // What the tags hold needs no lease; what is left of it counts from before.
-                let lease = take_lease(ports, setting, ledger, content.keys(), emit);
+                let lease = take_lease(ports, setting, ledger, Purpose::Promoting, content.keys(), emit);
                 let (held, under) = tokio::join!(lease, content.under(ports, setting, tag));
                 self.under = Some(under);
                 let held = held?;

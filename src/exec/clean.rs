@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::build::release;
 use super::event::Emit;
-use super::ledger::LedgerError;
+use super::ledger::{Ledger, LedgerError};
 use super::sweep::Sweep;
 use super::undo::undo;
 use super::{Ports, Setting};
@@ -37,9 +38,11 @@ pub struct CleanOptions {
     pub settle: Span,
     /// How far ahead to look.
     pub ahead: Span,
+    /// Where it is noted when records were first seen; nowhere, and their own dates count.
+    pub sightings: Option<Repository>,
     /// How long records of runs, and of promotions that were begun, stay.
     pub records: Span,
-    /// The share of all tags that may go in one call.
+    /// The share of all tags that may go in one call; without it, of a repository as much as is usual.
     pub max_delete: Option<Share>,
     /// The number of tags that a repository which loses some must have left.
     pub min: u32,
@@ -128,6 +131,16 @@ pub enum CleanError {
         /// The share that may go.
         share: Share,
     },
+    /// More would go of one repository than goes by itself.
+    #[error("{going} of {all} tags of {repository} would be deleted: more than half, and more than is usual")]
+    TooMuch {
+        /// The repository's name.
+        repository: String,
+        /// How many would go.
+        going: usize,
+        /// How many there are.
+        all: usize,
+    },
     /// Less would be left than is allowed.
     #[error("{left} of {all} tags of {repository} would be left, which is less than {min}")]
     TooFew {
@@ -175,6 +188,13 @@ pub async fn clean(
         };
         sweeper = sweeper.observe(saw);
     };
+    let ledger = Ledger::new(ports.registry, &setting.ledger);
+    tokio::select! {
+        biased;
+        () = release(ledger, &sweep.claims, emit) => {}
+        // A claim that stays keeps promotions back, but only for as long as it lasts.
+        () = async { cancel.cancelled().await; tokio::time::sleep(PATIENCE / 3).await } => {}
+    }
     let mut deletions = sweeper.deletions().to_vec();
     for image in undo(ports.registry, &sweep.gone, &sweep.stays, emit).await {
         if let Some(deletion) = deletions.get_mut(image) {

@@ -132,7 +132,8 @@ impl Reader<'_> {
                 index.subject
             }
         };
-        waiting.extend(subject.map(|subject| beside(&subject.digest)));
+        node.subject = subject.map(|subject| subject.digest);
+        waiting.extend(node.subject.iter().map(beside));
         node.needs = waiting.iter().map(|wanted| wanted.digest.clone()).collect();
         Ok(Read { digest, node, waiting })
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::build::all_known;
 use super::keys::Keyed;
-use super::ledger::LedgerError;
+use super::ledger::{Ledger, LedgerError};
 use super::past::PastRecords;
 use super::probe::find_all;
 use super::promote::PromoteError;
@@ -135,11 +135,10 @@ async fn of_boxes(
     let missing: Vec<_> = rows.iter().filter(|row| row.action != Action::Use).collect();
     if let Some(first) = missing.first() {
         let names = missing.iter().map(|row| row.name.clone()).collect();
-        return Err(PromoteError::Missing { names, why: first.reason.clone() });
+        return Err(PromoteError::missing(names, first.reason.clone()));
     }
     let resolved = wanted.into_iter().zip(found).map(|(want, found)| {
-        let missing =
-            || PromoteError::Missing { names: vec![want.name.clone()], why: "was not read".to_owned() };
+        let missing = || PromoteError::missing(vec![want.name.clone()], "was not read".to_owned());
         let manifest = found.manifest.ok_or_else(missing)?;
         let tag = want.tag.with_generation(found.seen.generation);
         Ok(Resolved { name: want.name, repository: want.repository, tag, manifest })
@@ -147,32 +146,49 @@ async fn of_boxes(
     Ok((past, resolved.collect::<Result<_, PromoteError>>()?))
 }
 
-/// Reads the images of another promotion: each has to be there, and not condemned.
+/// Reads the images of another promotion: each has to be there.
+///
+/// A marker that ends a generation ends it for builds alone. What one names may be about to be
+/// deleted, though: a sweep says so before it looks who leases it, and we lease before we look.
 async fn of_set(
     ports: Ports<'_>,
     setting: &Setting,
     set: &SetRecord,
     past: impl Future<Output = Result<PastRecords, LedgerError>>,
 ) -> Result<(PastRecords, Vec<Resolved>), PromoteError> {
-    let read = set.boxes.iter().map(async |member| {
+    let read_one = async |member: &SetBox| {
         let repository = place(setting.ledger.host(), member)?;
         let manifest = ports.registry.get(&repository, &member.digest.clone().into()).await?;
-        Ok((repository, manifest))
-    });
+        Ok::<_, PromoteError>((repository, manifest))
+    };
+    let read_all = || futures_util::future::try_join_all(set.boxes.iter().map(&read_one));
     let past = async { Ok::<_, PromoteError>(past.await?) };
-    let (past, read) = futures_util::try_join!(past, futures_util::future::try_join_all(read))?;
+    let (past, mut read) = futures_util::try_join!(past, read_all())?;
+    let over = set.boxes.iter().filter(|member| {
+        let tag = ContentTag::read(&member.content_tag);
+        tag.is_some_and(|tag| past.is_over(&member.key, tag.generation()))
+    });
+    let over: Vec<&SetBox> = over.collect();
+    if !over.is_empty() {
+        let claims = Ledger::new(ports.registry, &setting.ledger).claims(&past.listed).await?;
+        for (member, claim) in over.into_iter().flat_map(|one| claims.iter().map(move |claim| (one, claim))) {
+            if claim.keys.contains(&member.key) {
+                let (name, until) = (member.name.clone(), claim.expiry.human());
+                return Err(PromoteError::Going { name, digest: member.digest.clone(), until });
+            }
+        }
+        // What a sweep deleted that has just ended was perhaps seen before it had.
+        read = read_all().await?;
+    }
     let resolved = set.boxes.iter().zip(read).map(|(member, (repository, manifest))| {
-        let missing = |why: String| PromoteError::Missing { names: vec![member.name.clone()], why };
+        let missing = |why: String| PromoteError::missing(vec![member.name.clone()], why);
         let tag = ContentTag::read(&member.content_tag)
             .ok_or_else(|| missing(format!("its record names the tag {}", member.content_tag)))?;
-        if past.is_over(&member.key, tag.generation()) {
-            return Err(missing(format!(
-                "{} was replaced by a rebuild, or condemned by clean",
-                member.digest
-            )));
-        }
-        let gone = || missing(format!("{} is gone from {repository}", member.digest));
-        let manifest = manifest.ok_or_else(gone)?;
+        let manifest = manifest.ok_or_else(|| PromoteError::Gone {
+            name: member.name.clone(),
+            repository: repository.clone(),
+            digest: member.digest.clone(),
+        })?;
         Ok(Resolved { name: member.name.clone(), repository, tag, manifest })
     });
     let resolved = resolved.collect::<Result<_, PromoteError>>()?;
@@ -181,9 +197,7 @@ async fn of_set(
 
 /// Returns where an image of another promotion is kept.
 fn place(host: &str, member: &SetBox) -> Result<Repository, PromoteError> {
-    let missing = |error: RepositoryError| PromoteError::Missing {
-        names: vec![member.name.clone()],
-        why: error.to_string(),
-    };
+    let missing =
+        |error: RepositoryError| PromoteError::missing(vec![member.name.clone()], error.to_string());
     Repository::new(host, &member.repository).map_err(missing)
 }

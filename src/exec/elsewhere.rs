@@ -10,7 +10,7 @@ use super::event::{Emit, Event};
 use super::ledger::Ledger;
 use super::promote::{PromoteError, PromoteOptions, PromoteReport, planned, promote, record};
 use super::{Ports, Setting};
-use crate::model::{Repository, Timestamp};
+use crate::model::{Purpose, Repository, Timestamp};
 use crate::plan::{Member, Promotion, Rollback, Step, StepState};
 
 /// Promotes a set to where `target` says. Content goes first, tags follow, the set record in the
@@ -28,42 +28,56 @@ pub async fn promote_to(
     cancel: &CancellationToken,
 ) -> Result<PromoteReport, PromoteError> {
     let here = Ledger::new(ports.registry, &setting.ledger);
-    let there = Ledger::new(ports.registry, &target.ledger);
     let mut leases = Vec::new();
     if options.apply {
         // Where we may only read, whoever may write keeps them.
-        leases.extend(take_lease(ports, setting, here, content.keys(), emit).await?);
+        let keys = content.keys();
+        leases.extend(take_lease(ports, setting, here, Purpose::Promoting, keys, emit).await?);
     }
+    let done = carry_over(ports, setting, target, content, options, emit, cancel).await;
+    release(here, &leases, emit).await;
+    done
+}
+
+async fn carry_over(
+    ports: Ports<'_>,
+    setting: &Setting,
+    target: &Setting,
+    content: Content<'_>,
+    options: &PromoteOptions,
+    emit: Emit<'_>,
+    cancel: &CancellationToken,
+) -> Result<PromoteReport, PromoteError> {
+    let here = Ledger::new(ports.registry, &setting.ledger);
+    let there = Ledger::new(ports.registry, &target.ledger);
     // The past that matters is that of the target.
-    let (_, resolved) = content.resolve(ports, setting, here.markers()).await?;
+    let resolved = content.resolve(ports, setting, here.markers()).await;
+    let (_, resolved) = resolved.map_err(|error| error.in_channel(content, &options.channel))?;
     let in_target = |member: Member| Ok((member.clone(), in_target(setting, target, member)?));
     let members = resolved.iter().map(|one| in_target(one.member(None)));
     let members: Vec<(Member, Repository)> = members.collect::<Result<_, PromoteError>>()?;
     let taken = as_set(setting, content, options, &members);
-    let result = if options.apply {
-        let held = take_lease(ports, target, there, content.keys(), emit).await?;
-        let copied = async {
-            match &held {
-                Some(_) => copy(ports, &members, emit).await,
-                None => Err(PromoteError::ReadOnly),
-            }
-        };
-        let copied = tokio::select! {
-            biased;
-            () = cancel.cancelled() => Err(PromoteError::stopped(&options.tag)),
-            copied = copied => copied,
-        };
-        let done = match copied {
-            Ok(()) => promote(ports, target, Content::Set(&taken), options, emit, cancel).await,
-            Err(error) => Err(error),
-        };
-        release(there, held.as_slice(), emit).await;
-        done
-    } else {
-        plan_only(ports, target, there, &members, &taken, options).await
+    if !options.apply {
+        return plan_only(ports, target, there, &members, &taken, options).await;
+    }
+    let held = take_lease(ports, target, there, Purpose::Promoting, content.keys(), emit).await?;
+    let copied = async {
+        match &held {
+            Some(_) => copy(ports, &members, emit).await,
+            None => Err(PromoteError::ReadOnly),
+        }
     };
-    release(here, &leases, emit).await;
-    result
+    let copied = tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(PromoteError::stopped(&options.tag)),
+        copied = copied => copied,
+    };
+    let done = match copied {
+        Ok(()) => promote(ports, target, Content::Set(&taken), options, emit, cancel).await,
+        Err(error) => Err(error),
+    };
+    release(there, held.as_slice(), emit).await;
+    done
 }
 
 /// The set as it would be promoted here; one that comes from a promotion has its count.
@@ -91,7 +105,7 @@ fn in_target(setting: &Setting, target: &Setting, member: Member) -> Result<Repo
     let name = member.repository.to_string();
     let name = name.strip_prefix(&setting.registry).and_then(|name| name.strip_prefix('/'));
     let to = Repository::new(&target.registry, name.unwrap_or(member.repository.name()));
-    to.map_err(|error| PromoteError::Missing { names: vec![member.name], why: error.to_string() })
+    to.map_err(|error| PromoteError::missing(vec![member.name], error.to_string()))
 }
 
 async fn copy(

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use super::keys::Keyed;
 use super::secrets::MakeError;
 use crate::inputs::{At, step_at};
-use crate::model::{chain, printable};
+use crate::model::{chain, output_line, printable};
 use crate::port::{BuildEvent, EngineError, StepState};
 
 /// How many lines of a step are kept.
@@ -152,14 +152,12 @@ impl Step {
             return;
         }
         let line = String::from_utf8_lossy(&self.open).into_owned();
-        // What was drawn over is not seen on a terminal either.
-        let shown = line.trim_end().rsplit('\r').next().unwrap_or_default();
         self.open.clear();
         self.lines += 1;
         if self.last.len() == LINES {
             self.last.pop_front();
         }
-        self.last.push_back(printable(shown, LINE));
+        self.last.push_back(printable(&output_line(&line), LINE));
     }
 }
 
@@ -195,7 +193,7 @@ mod tests {
         assert_eq!((failed.name.as_str(), failed.lines), ("step a", 31));
         let last: Vec<&str> = failed.last.iter().map(String::as_str).collect();
         assert_eq!(last.len(), 20);
-        assert_eq!((last[0], last[18], last[19]), ("12", "30", "100%\\u{1b}[0m"));
+        assert_eq!((last[0], last[18], last[19]), ("12", "30", "100%"));
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::keys::Keyed;
+use super::keys::{Keyed, git};
 use crate::inputs::FindingKind;
-use crate::model::{Entry, printable};
+use crate::model::printable;
+use crate::port::Special;
 
 /// A remark about one box.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,13 +45,14 @@ impl Keyed {
             .extend(self.unmounted().into_iter().map(|text| plain(FindingKind::UnusedSecret, file(), text)));
         remarks
             .extend(self.local_notes().into_iter().map(|text| plain(FindingKind::LocalSource, file(), text)));
-        let is_git = |entry: &Entry| {
-            let path = entry.path.as_bytes();
-            path == b".git" || path.starts_with(b".git/")
-        };
-        if self.manifest.entries.iter().any(is_git) {
+        let repositories = git::all(&self.manifest.entries);
+        if !repositories.is_empty() {
             let kind = FindingKind::GitDirectory;
-            remarks.push(Remark { kind, file: None, line: None, text: say(kind, "") });
+            remarks.push(Remark { kind, file: None, line: None, text: say(kind, &repositories.join(", ")) });
+        }
+        for Special { path, kind } in &self.special {
+            let text = format!("`{path}` is a {kind}, which no build context can hold; it is left out");
+            remarks.push(plain(FindingKind::SpecialFile, None, text));
         }
         if let Some(first) = differing.first() {
             let kind = FindingKind::Dirty;
@@ -76,16 +78,26 @@ fn say(kind: FindingKind, about: &str) -> String {
         FindingKind::UncheckedAdd => {
             format!("adds {about} as it is at build time; --checksum holds its content")
         }
+        FindingKind::Unknown => {
+            format!(
+                "nothing is known about {about}, so the whole context counts; the engine's frontend may take it"
+            )
+        }
         FindingKind::GitClone => {
             format!("clones {about} as it is at build time; a git pin given as an argument holds a revision")
         }
         FindingKind::Download => {
             format!("downloads {about} as it is at build time; ADD --checksum holds its content")
         }
+        FindingKind::CacheMount => {
+            format!(
+                "mounts the cache {about}, which outlives the build; what it holds is in no key, so two builds of one key may differ"
+            )
+        }
         FindingKind::UnusedContext => format!("nothing uses the context `{about}`"),
-        FindingKind::UnusedSecret | FindingKind::LocalSource => about.to_owned(),
+        FindingKind::UnusedSecret | FindingKind::LocalSource | FindingKind::SpecialFile => about.to_owned(),
         FindingKind::GitDirectory => {
-            "the context holds .git, which is another one in each clone; name it in .dockerignore".to_owned()
+            format!("{about} may be another one in each clone; name `**/.git` in .dockerignore")
         }
         FindingKind::Dirty => format!("not as committed: {about}"),
     }

@@ -8,7 +8,7 @@ use super::keys::Keyed;
 use super::ledger::{Held, Ledger, LedgerError};
 use super::outcome::BuildReport;
 use super::{Ports, Setting};
-use crate::model::{Key, RecordTag, RunBox, RunRecord, Timestamp};
+use crate::model::{Key, Purpose, RecordTag, RunBox, RunRecord, Timestamp};
 
 /// How often the run's record is written until it holds what parallel jobs wrote as well.
 const TRIES: usize = 5;
@@ -36,8 +36,9 @@ pub(super) async fn finish(
     if standing.len() < boxes.len() {
         let before = std::mem::take(&mut holds);
         if !standing.is_empty() {
-            let Setting { run, attempt, lease, .. } = setting;
-            holds.push(ledger.lease(run, *attempt, standing, *lease, ports.clock).await?.held()?);
+            // Of what it covers nothing is built any more.
+            let held = ledger.lease(setting, Purpose::Using, standing, ports.clock).await?;
+            holds.push(held.held()?);
         }
         release(ledger, &before, emit).await;
     }

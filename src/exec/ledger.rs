@@ -6,11 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 
+use super::Setting;
 use crate::model::{
-    Digest, EMPTY_BLOB, Key, Lease, RawManifest, Record, RecordError, RecordTag, Repository, RunId,
-    RunRecord, Span, Tag, Timestamp,
+    Digest, EMPTY_BLOB, Key, Lease, Purpose, RawManifest, Record, RecordError, RecordTag, Repository,
+    RunRecord, Span, Tag, Timestamp, chain, throwaway,
 };
-use crate::port::{Clock, Deleted, Failure, Reference, Registry, RegistryError};
+use crate::port::{Clock, Deleted, Deleting, Failure, Reference, Registry, RegistryError};
 
 /// The ledger of one project.
 #[derive(Clone, Copy)]
@@ -44,14 +45,6 @@ pub enum LedgerError {
         tag: Tag,
         /// What was read.
         found: String,
-    },
-    /// The list holds names that cannot be understood.
-    #[error("ledger {repository} lists `{name}`, which cannot be understood; is there a newer boxwright?")]
-    Foreign {
-        /// The ledger.
-        repository: Repository,
-        /// The name.
-        name: String,
     },
 }
 
@@ -90,6 +83,12 @@ impl Leased {
 }
 
 impl Held {
+    /// Returns `other` if it is this lease, written anew.
+    pub(super) fn replaced_by(self, other: &Self) -> Self {
+        let name = |held: &Self| (held.lease.expiry, held.lease.nonce.clone());
+        if name(&self) == name(other) { other.clone() } else { self }
+    }
+
     /// Tells whether too little of it is left for a visible write.
     pub fn is_short(&self, clock: &dyn Clock) -> bool {
         crate::retention::is_short(self.left(clock), self.span)
@@ -108,6 +107,27 @@ impl Held {
     }
 }
 
+/// The records of a ledger by what their tags say.
+pub(super) type Records = BTreeMap<RecordTag, Tag>;
+
+/// A record as it stands.
+pub(super) struct Stood<R> {
+    pub record: R,
+    pub digest: Digest,
+}
+
+/// What stands under a record's tag.
+pub(super) enum Found<R> {
+    Stands(Stood<R>),
+    /// Something that does not say what it has to.
+    Unreadable {
+        why: String,
+    },
+    Vanished,
+}
+
+/// How often the blob of all records is uploaded for one of them.
+const UPLOADS: u32 = 3;
 /// How often a record that was written is read until it shows.
 const READS: u32 = 5;
 /// Records that are read at once.
@@ -152,14 +172,25 @@ impl<'a> Ledger<'a> {
 
     pub(super) async fn put(&self, tag: &Tag, manifest: &RawManifest) -> Result<(), RegistryError> {
         let at = Reference::Tag(tag.clone());
-        match self.registry.put(self.repository, &at, manifest).await {
-            // A registry refuses a manifest whose blobs it lacks: the first record of a ledger.
-            Err(RegistryError { failure: Failure::Status { status: 400 | 404, .. }, .. }) => {
-                self.registry.put_blob(self.repository, Bytes::from_static(EMPTY_BLOB)).await?;
-                self.registry.put(self.repository, &at, manifest).await
+        let is_lacking = |done: &Result<(), RegistryError>| {
+            matches!(done, Err(RegistryError { failure: Failure::Status { status: 400 | 404, .. }, .. }))
+        };
+        let mut done = self.registry.put(self.repository, &at, manifest).await;
+        // A registry refuses a manifest whose blobs it lacks: the first record of a ledger. Where many
+        // runs write that at once, docker-registry loses the blob again to another's upload of it.
+        let mut pause = Duration::from_millis(100);
+        for upload in 0..UPLOADS {
+            if !is_lacking(&done) {
+                break;
             }
-            done => done,
+            if upload > 0 {
+                tokio::time::sleep(pause).await;
+                pause *= 3;
+            }
+            self.registry.put_blob(self.repository, Bytes::from_static(EMPTY_BLOB)).await?;
+            done = self.registry.put(self.repository, &at, manifest).await;
         }
+        done
     }
 
     /// Reads until what was written shows: a registry may need a moment, and that it shows
@@ -190,7 +221,7 @@ impl<'a> Ledger<'a> {
         let Some(raw) = self.registry.get(self.repository, &tag.clone().into()).await? else {
             return Ok(None);
         };
-        R::from_manifest(&raw).map(Some).map_err(|source| self.bad(tag, source))
+        R::read_at(tag, &raw).map(Some).map_err(|source| self.bad(tag, source))
     }
 
     /// Asks whether a record stands.
@@ -199,44 +230,51 @@ impl<'a> Ledger<'a> {
     }
 
     /// Lists all records by what their tags say; tags of others are passed over.
-    pub async fn list(&self) -> Result<BTreeMap<RecordTag, Tag>, LedgerError> {
-        let list = self.registry.tags(self.repository).await?;
-        if let Some(name) = list.invalid.into_iter().next() {
-            return Err(self.foreign(&name));
-        }
-        Ok(list.tags.into_iter().filter_map(|tag| Some((RecordTag::read(&tag)?, tag))).collect())
+    pub async fn list(&self) -> Result<Records, LedgerError> {
+        Ok(self.listing().await?.0)
     }
 
-    /// Lists all records for whoever must understand each: a tag that cannot be read may be
-    /// what keeps an image.
-    pub async fn list_strictly(&self) -> Result<BTreeMap<RecordTag, Tag>, LedgerError> {
+    /// Lists all records, and beside them the names that are none that we know: a stranger's, or of
+    /// a kind that a newer boxwright writes.
+    pub async fn listing(&self) -> Result<(Records, Vec<String>), LedgerError> {
         let list = self.registry.tags(self.repository).await?;
-        let mut names = list.invalid.iter().map(String::as_str);
-        let mut foreign = list.tags.iter().filter(|tag| RecordTag::read(tag).is_none()).map(Tag::as_str);
-        match names.next().or_else(|| foreign.next()) {
-            Some(name) => Err(self.foreign(name)),
-            None => Ok(list.tags.into_iter().filter_map(|tag| Some((RecordTag::read(&tag)?, tag))).collect()),
-        }
-    }
-
-    /// Reads records, several at once; those that have vanished are given back by tag.
-    pub async fn read_all<R: Record>(&self, tags: Vec<Tag>) -> Result<(Vec<R>, Vec<Tag>), LedgerError> {
-        let read: Vec<(Tag, Option<R>)> = futures_util::stream::iter(tags)
-            .map(|tag| async move {
-                let record = self.read(&tag).await?;
-                Ok::<_, LedgerError>((tag, record))
-            })
-            .buffered(AT_ONCE)
-            .try_collect()
-            .await?;
-        let (mut records, mut vanished) = (Vec::new(), Vec::new());
-        for (tag, record) in read {
-            match record {
-                Some(record) => records.push(record),
-                None => vanished.push(tag),
+        let (mut records, mut others) = (Records::new(), list.invalid);
+        for tag in list.tags {
+            match RecordTag::read(&tag) {
+                Some(record) => drop(records.insert(record, tag)),
+                None => others.push(tag.to_string()),
             }
         }
-        Ok((records, vanished))
+        Ok((records, others))
+    }
+
+    /// Looks at what stands under a record's tag, for whoever goes on without what cannot be read.
+    pub(super) async fn look<R: Record>(&self, tag: &Tag) -> Result<Found<R>, LedgerError> {
+        let digest = |raw: &RawManifest| raw.digest().clone();
+        match self.registry.get(self.repository, &tag.clone().into()).await {
+            Ok(None) => Ok(Found::Vanished),
+            Ok(Some(raw)) => Ok(match R::read_at(tag, &raw) {
+                Ok(record) => Found::Stands(Stood { record, digest: digest(&raw) }),
+                Err(error) => Found::Unreadable { why: chain(&error) },
+            }),
+            // Too large, of no kind that there is, or not what it says it is.
+            Err(RegistryError { failure: Failure::Untrusted { detail }, .. }) => {
+                Ok(Found::Unreadable { why: detail })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Looks at several at once, in their order.
+    pub(super) async fn look_at<R: Record>(
+        &self,
+        tags: Vec<Tag>,
+    ) -> Result<Vec<(Tag, Found<R>)>, LedgerError> {
+        let looks = tags.into_iter().map(|tag| async move {
+            let look = self.look(&tag).await?;
+            Ok::<_, LedgerError>((tag, look))
+        });
+        futures_util::stream::iter(looks).buffered(AT_ONCE).try_collect().await
     }
 
     /// Deletes a record by its digest, so that another one under its tag is not hit.
@@ -244,26 +282,60 @@ impl<'a> Ledger<'a> {
         Ok(self.registry.delete(self.repository, digest).await?)
     }
 
+    /// Removes a record's tag alone, whatever it holds: it is given to a manifest made for that, which
+    /// is then deleted. Where nothing can be deleted it stays as it is.
+    pub async fn remove(&self, tag: &Tag) -> Result<Deleted, LedgerError> {
+        if self.registry.deleting(self.repository).await? == Deleting::Nothing {
+            return Ok(Deleted::Unsupported);
+        }
+        let stand_in = throwaway(&nonce());
+        self.write_manifest(tag, &stand_in).await?;
+        self.delete(stand_in.digest()).await
+    }
+
     /// Returns the digest under a record's tag.
     pub async fn digest(&self, tag: &Tag) -> Result<Option<Digest>, LedgerError> {
         Ok(self.registry.head(self.repository, &tag.clone().into()).await?)
     }
 
-    /// Takes a lease on `keys` for `span`. When this fails no lease is left behind, as far as
-    /// the registry lets us.
+    /// Takes a lease on `keys` for as long as the run's leases last. When this fails no lease is
+    /// left behind, as far as the registry lets us.
     pub async fn lease(
         &self,
-        run: &RunId,
-        attempt: u32,
+        setting: &Setting,
+        purpose: Purpose,
         keys: Vec<Key>,
-        span: Span,
         clock: &dyn Clock,
     ) -> Result<Leased, LedgerError> {
+        let Setting { run, attempt, .. } = setting;
+        let lease = Lease {
+            taken: Timestamp::default(),
+            expiry: Timestamp::default(),
+            run: run.clone(),
+            attempt: *attempt,
+            nonce: Lease::nonce(&nonce(), &keys, purpose),
+            keys,
+            purpose,
+            turn: purpose.is_building().then_some(0),
+        };
+        self.take(lease, setting.lease, clock).await
+    }
+
+    /// Takes a lease again, with its name and place, for as long from now.
+    pub async fn renew(
+        &self,
+        setting: &Setting,
+        lease: &Lease,
+        clock: &dyn Clock,
+    ) -> Result<Leased, LedgerError> {
+        self.take(lease.clone(), setting.lease, clock).await
+    }
+
+    async fn take(&self, lease: Lease, span: Span, clock: &dyn Clock) -> Result<Leased, LedgerError> {
         let asked = clock.elapsed();
         let now = self.now().await?;
         let taken = clock.elapsed();
-        let lease =
-            Lease { taken: now, expiry: now.after(span), run: run.clone(), attempt, nonce: nonce(), keys };
+        let lease = Lease { taken: now, expiry: now.after(span), ..lease };
         let tag = lease.tag().map_err(|error| self.bad_tag("lease", error))?;
         let manifest = lease.to_manifest();
         let written = match self.put(&tag, &manifest).await {
@@ -281,41 +353,54 @@ impl<'a> Ledger<'a> {
         Ok(Leased::Held(Held { lease, digest, asked, taken, span }))
     }
 
+    /// Writes a lease anew with its turn, under its tag: at no moment it is not there.
+    pub(super) async fn take_turn(&self, held: &Held, turn: u32) -> Result<Held, LedgerError> {
+        let lease = Lease { turn: Some(turn), ..held.lease.clone() };
+        let tag = lease.tag().map_err(|error| self.bad_tag("lease", error))?;
+        let digest = self.write(&tag, &lease).await?;
+        Ok(Held { lease, digest, ..held.clone() })
+    }
+
     /// Reads all leases that are live at `now`, for whoever wants to know whom to wait for.
     /// One that cannot be read, a newer boxwright's perhaps, is nobody to wait for.
     pub async fn live_leases(&self, now: Timestamp) -> Result<Vec<Lease>, LedgerError> {
         let is_live = |record: &RecordTag| matches!(record, RecordTag::Lease { expiry, .. } if crate::retention::is_live(*expiry, now));
         let records = self.list().await?.into_iter();
         let tags = records.filter(|(record, _)| is_live(record)).map(|(_, tag)| tag);
-        futures_util::stream::iter(tags)
-            .map(|tag| async move {
-                match self.read::<Lease>(&tag).await {
-                    Err(LedgerError::Record { .. }) => Ok(None),
-                    // One that has vanished was given up.
-                    lease => lease,
-                }
+        self.readable(tags.collect()).await
+    }
+
+    /// Reads those of these records that are there and can be read.
+    pub(super) async fn readable<R: Record>(&self, tags: Vec<Tag>) -> Result<Vec<R>, LedgerError> {
+        let looks = self.look_at::<R>(tags).await?.into_iter();
+        Ok(looks
+            .filter_map(|(_, look)| match look {
+                Found::Stands(stood) => Some(stood.record),
+                // One that has vanished was given up, or forgotten.
+                Found::Unreadable { .. } | Found::Vanished => None,
             })
-            .buffered(AT_ONCE)
-            .try_filter_map(|lease| std::future::ready(Ok(lease)))
-            .try_collect()
-            .await
+            .collect())
+    }
+
+    /// Reads what sweeps have claimed, of the leases in a list of the ledger.
+    pub(super) async fn claims(&self, listed: &BTreeMap<RecordTag, Tag>) -> Result<Vec<Lease>, LedgerError> {
+        let now = self.now().await?;
+        let may_claim = |record: &RecordTag| matches!(record, RecordTag::Lease { expiry, .. } if *expiry > now && expiry.since(now) <= crate::retention::CLAIM);
+        let tags = listed.iter().filter(|(record, _)| may_claim(record)).map(|(_, tag)| tag.clone());
+        let mut leases = self.readable::<Lease>(tags.collect()).await?;
+        leases.retain(|lease| lease.purpose == Purpose::Cleaning);
+        Ok(leases)
     }
 
     /// Tells whether the job that took a lease has ended, by its run's record.
     pub async fn has_ended(&self, lease: &Lease) -> Result<bool, LedgerError> {
         let tag = RecordTag::Run { run: lease.run.clone(), attempt: lease.attempt };
         let tag = tag.tag().map_err(|error| self.bad_tag("run", error))?;
-        match self.read::<RunRecord>(&tag).await {
-            Ok(record) => Ok(record.is_some_and(|record| record.leases.contains(&lease.nonce))),
+        Ok(match self.look::<RunRecord>(&tag).await? {
+            Found::Stands(run) => run.record.leases.contains(&lease.nonce),
             // A newer boxwright's: whether it has ended cannot be told.
-            Err(LedgerError::Record { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn foreign(&self, name: &str) -> LedgerError {
-        let name = crate::model::printable(name, 80);
-        LedgerError::Foreign { repository: self.repository.clone(), name }
+            Found::Unreadable { .. } | Found::Vanished => false,
+        })
     }
 
     pub(super) fn bad(&self, tag: &Tag, source: RecordError) -> LedgerError {

@@ -1,8 +1,7 @@
 //! One box of a build: carries out what [`Job`] asks for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
@@ -17,13 +16,10 @@ use super::outcome::Outcome;
 use super::probe::{self, observe};
 use super::{Ports, Setting};
 use super::{local, secrets};
-use crate::model::{Digest, Generation, Key, Lease, Repository, Span, chain};
+use crate::model::{Digest, Generation, Key, Lease, Repository, chain};
 use crate::plan::{Recorded, Seen, State};
 use crate::port::{Archive, BuildRequest, EngineError, ImageId};
-use crate::retention::{Job, JobAction, JobEnd, JobSaw, Judged, Stands, goes_first};
-
-/// How often a box that another run builds is looked for.
-const POLL: Duration = Duration::from_secs(2);
+use crate::retention::{Job, JobAction, JobEnd, JobSaw, Judged, Stands};
 
 /// A box that stands.
 #[derive(Debug, Clone)]
@@ -79,6 +75,8 @@ pub(super) struct Maker<'a> {
     pub origin: Origin<'a>,
     /// The leases taken so far, each renewing the one before.
     leases: Mutex<Vec<Held>>,
+    /// Who else wanted the same boxes when our turn stood.
+    pub(super) rivals: OnceCell<Vec<Lease>>,
     /// Held while a lease is renewed, so that boxes made at once do it once.
     renewing: tokio::sync::Mutex<()>,
     engine: OnceCell<String>,
@@ -102,6 +100,7 @@ impl<'a> Maker<'a> {
             options,
             origin,
             leases: Mutex::default(),
+            rivals: OnceCell::new(),
             renewing,
             engine: OnceCell::new(),
             emit,
@@ -234,67 +233,10 @@ impl<'a> Maker<'a> {
         }
     }
 
-    async fn look(&self, keyed: &Keyed, parents: &Parents) -> Stands {
+    pub async fn look(&self, keyed: &Keyed, parents: &Parents) -> Stands {
         let (wanted, platform) = (&keyed.wanted, &keyed.spec.platform);
         let seen = observe(self.ports.registry, &self.setting.ledger, wanted, platform).await;
         stands(&seen, parents, keyed)
-    }
-
-    /// Waits while runs with earlier leases build this box, each up to our patience.
-    async fn wait_for_others(&self, keyed: &Keyed, parents: &Parents) -> Result<(), LedgerError> {
-        let patience = self.options.wait;
-        let leases = self.leases();
-        let (Some(ours), Some(held)) = (leases.first(), leases.last()) else { return Ok(()) };
-        if patience == Span::default() {
-            return Ok(());
-        }
-        // Leases carry whole seconds: only when ours has passed are all earlier ones written.
-        while held.now(self.ports.clock) <= ours.lease.taken {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        let mut ended: BTreeSet<String> = BTreeSet::new();
-        loop {
-            let now = held.now(self.ports.clock);
-            let mut others = self.ledger.live_leases(now).await?;
-            others.retain(|lease| !ended.contains(&lease.nonce));
-            let Some(first) = goes_first(keyed.wanted.key(), &ours.lease, &others, now, patience) else {
-                return Ok(());
-            };
-            // A lease outlives its run, for the sake of what the run used.
-            if self.ledger.has_ended(first).await? {
-                ended.insert(first.nonce.clone());
-                continue;
-            }
-            let (name, run) = (keyed.wanted.name.clone(), first.run.to_string());
-            (self.emit)(Event::Waiting { name, run, patience });
-            if self.is_there_after(keyed, parents, held, first).await? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Waits until the box stands, or the run that goes first gives up its lease or has had
-    /// our patience; tells whether it stands.
-    async fn is_there_after(
-        &self,
-        keyed: &Keyed,
-        parents: &Parents,
-        held: &Held,
-        first: &Lease,
-    ) -> Result<bool, LedgerError> {
-        let lease = first.tag().map_err(|error| self.ledger.bad_tag("lease", error))?;
-        while held.now(self.ports.clock).since(first.taken) < self.options.wait {
-            tokio::time::sleep(POLL).await;
-            if matches!(self.look(keyed, parents).await.image, Judged::Fits(_)) {
-                return Ok(true);
-            }
-            // An answer that says nothing is asked for again until our patience ends; then
-            // the look before the build speaks of it.
-            if matches!(self.ledger.has(&lease).await, Ok(false)) {
-                return Ok(false);
-            }
-        }
-        Ok(false)
     }
 
     /// Takes the lease again if too little of it is left for a visible write.
@@ -303,9 +245,7 @@ impl<'a> Maker<'a> {
         let Some(held) = self.leases().pop().filter(|held| held.is_short(self.ports.clock)) else {
             return Ok(());
         };
-        let Setting { run, attempt, lease, .. } = self.setting;
-        let keys = held.lease.keys.clone();
-        let fresh = self.ledger.lease(run, *attempt, keys, *lease, self.ports.clock).await?.held()?;
+        let fresh = self.ledger.renew(self.setting, &held.lease, self.ports.clock).await?.held()?;
         (self.emit)(Event::Leased { keys: fresh.lease.keys.len(), until: fresh.lease.expiry });
         self.leases.lock().unwrap_or_else(PoisonError::into_inner).push(fresh);
         Ok(())

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use futures_util::{StreamExt, TryStreamExt};
 
 use super::closure::AT_ONCE;
-use super::ledger::{Ledger, LedgerError};
-use crate::model::{PlanRecord, RecordTag, RunRecord, Span, Tag, Timestamp};
+use super::ledger::{Found, Ledger, LedgerError};
+use crate::model::{Digest, PlanRecord, RecordTag, RunRecord, Span, Tag, Timestamp};
 use crate::port::Deleted;
 
 /// How many records are looked at in one call; their age does not stand in their names.
@@ -42,11 +42,10 @@ pub(super) async fn remove(
         .take(AT_MOST.min(ended.len()))
         .filter_map(|record| records.get(*record))
         .collect();
-    let looks = futures_util::stream::iter(turn).map(|tag| is_old(ledger, tag, keep, now)).buffered(AT_ONCE);
-    let old: Vec<Option<&Tag>> = looks.try_collect().await?;
+    let looks = futures_util::stream::iter(turn).map(|tag| old(ledger, tag, keep, now)).buffered(AT_ONCE);
+    let old: Vec<Option<Digest>> = looks.try_collect().await?;
     let mut removed = 0;
-    for tag in old.into_iter().flatten() {
-        let Some(digest) = ledger.digest(tag).await? else { continue };
+    for digest in old.into_iter().flatten() {
         match ledger.delete(&digest).await? {
             Deleted::Gone | Deleted::WasGone => removed += 1,
             Deleted::Refused { .. } => {}
@@ -56,23 +55,24 @@ pub(super) async fn remove(
     Ok(removed)
 }
 
-/// Returns the record's tag if it is old enough.
-async fn is_old<'a>(
+/// Returns the digest of a record that is old enough. It says itself that it stands under this tag,
+/// so deleting it takes no other record along.
+async fn old(
     ledger: Ledger<'_>,
-    tag: &'a Tag,
+    tag: &Tag,
     keep: Span,
     now: Timestamp,
-) -> Result<Option<&'a Tag>, LedgerError> {
-    let date = match RecordTag::read(tag) {
-        Some(RecordTag::Run { .. }) => {
-            ledger.read::<RunRecord>(tag).await.map(|run| run.map(|run| run.finished))
-        }
-        _ => ledger.read::<PlanRecord>(tag).await.map(|plan| plan.map(|plan| plan.0.promoted)),
+) -> Result<Option<Digest>, LedgerError> {
+    let (date, digest) = match RecordTag::read(tag) {
+        Some(RecordTag::Run { .. }) => match ledger.look::<RunRecord>(tag).await? {
+            Found::Stands(run) => (run.record.finished, run.digest),
+            // One that cannot be read, a newer boxwright's perhaps, is left to whoever can.
+            Found::Unreadable { .. } | Found::Vanished => return Ok(None),
+        },
+        _ => match ledger.look::<PlanRecord>(tag).await? {
+            Found::Stands(plan) => (plan.record.0.promoted, plan.digest),
+            Found::Unreadable { .. } | Found::Vanished => return Ok(None),
+        },
     };
-    match date {
-        Ok(date) => Ok(date.filter(|date| now.since(*date) >= keep).map(|_| tag)),
-        // One that cannot be read, a newer boxwright's perhaps, is left to whoever can.
-        Err(LedgerError::Record { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
+    Ok((now.since(date) >= keep).then_some(digest))
 }

@@ -3,9 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::content::Resolved;
-use super::ledger::{Ledger, LedgerError};
-use crate::model::{Digest, Ending, Generation, Key, PlanRecord, Record, RecordTag, SetRecord, Tag};
+use super::ledger::{Found, Ledger, LedgerError};
+use crate::model::{
+    Digest, Ending, Generation, Key, PlanRecord, Record, RecordTag, SetRecord, Tag, last_count,
+};
 use crate::plan::Past;
+
+/// How many records of a tag are looked at for one that can be read.
+const READS: usize = 16;
 
 /// The last records of a tag's promotions.
 #[derive(Debug, Clone, Default)]
@@ -23,7 +28,8 @@ pub struct PastRecords {
 impl PastRecords {
     /// Lends them to a plan.
     pub fn as_past(&self) -> Past<'_> {
-        Past { set: self.set.as_ref(), plan: self.plan.as_ref() }
+        let last = self.next.as_ref().map_or(0, |(next, _)| next.saturating_sub(1));
+        Past { set: self.set.as_ref(), plan: self.plan.as_ref(), last }
     }
 
     /// Tells whether the last finished promotion is one of these images.
@@ -40,7 +46,8 @@ impl PastRecords {
     /// Returns the current generation of a key: the first one that no marker ends.
     pub(super) fn generation(&self, key: &Key) -> Generation {
         let mut generation = Generation(0);
-        while self.is_over(key, generation) {
+        // Markers of one key may be many, but no more than there are.
+        while self.is_over(key, generation) && generation < generation.next() {
             generation = generation.next();
         }
         generation
@@ -52,27 +59,25 @@ impl Ledger<'_> {
     /// has begun since the ledger was listed.
     pub async fn past(&self, promoted: &Tag) -> Result<PastRecords, LedgerError> {
         let listed = self.list().await?;
-        let (mut set, mut plan) = (None, None);
-        let mut endings = BTreeMap::new();
+        let (mut sets, mut plans, mut endings) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for (record, tag) in &listed {
             match record {
-                RecordTag::Set { tag: name, seq } if name == promoted => {
-                    set = set.filter(|(last, _)| *last > *seq).or(Some((*seq, tag)));
-                }
-                RecordTag::Plan { tag: name, seq } if name == promoted => {
-                    plan = plan.filter(|(last, _)| *last > *seq).or(Some((*seq, tag)));
-                }
-                RecordTag::Ends { tag: name, seq } if name == promoted => {
-                    endings.insert(*seq, tag);
-                }
+                RecordTag::Set { tag: name, seq } if name == promoted => drop(sets.insert(*seq, tag)),
+                RecordTag::Plan { tag: name, seq } if name == promoted => drop(plans.insert(*seq, tag)),
+                RecordTag::Ends { tag: name, seq } if name == promoted => drop(endings.insert(*seq, tag)),
                 _ => {}
             }
         }
-        let next = set.iter().chain(&plan).map(|(seq, _)| seq.saturating_add(1)).max().unwrap_or(1);
+        let last = last_count(sets.keys().chain(plans.keys()).copied());
+        for of in [&mut sets, &mut plans] {
+            of.retain(|seq, _| *seq <= last);
+        }
+        let next = last.saturating_add(1);
+        let ending = sets.keys().next_back().copied().and_then(|seq| endings.remove(&seq));
         let (set, ending, plan, begun) = futures_util::try_join!(
-            self.read_if(set.map(|(_, tag)| tag)),
-            self.read_if(set.and_then(|(seq, _)| endings.get(&seq).copied())),
-            self.read_if::<PlanRecord>(plan.map(|(_, tag)| tag)),
+            self.newest(sets.into_values().rev()),
+            self.newest(ending.into_iter()),
+            self.newest::<PlanRecord>(plans.into_values().next_back().into_iter()),
             self.begun(promoted, next),
         )?;
         let plan = plan.map(|plan| plan.0);
@@ -89,10 +94,14 @@ impl Ledger<'_> {
         self.digest(&self.tag(&RecordTag::Plan { tag: promoted.clone(), seq })?).await
     }
 
-    async fn read_if<R: Record>(&self, tag: Option<&Tag>) -> Result<Option<R>, LedgerError> {
-        match tag {
-            Some(tag) => self.read(tag).await,
-            None => Ok(None),
+    /// Reads the first of these that can be read. What somebody wrote over a record is no reason not
+    /// to go on from the one before.
+    async fn newest<R: Record>(&self, tags: impl Iterator<Item = &Tag>) -> Result<Option<R>, LedgerError> {
+        for tag in tags.take(READS) {
+            if let Found::Stands(stood) = self.look(tag).await? {
+                return Ok(Some(stood.record));
+            }
         }
+        Ok(None)
     }
 }

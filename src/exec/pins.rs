@@ -37,7 +37,7 @@ fn from_files(tree: Tree<'_>, pin: &Pin, files: &[PathBuf], format: &PinFormat) 
         }
         let bytes = tree
             .context
-            .read(&joined, FILE_LIMIT)
+            .read(tree.root, path, FILE_LIMIT)
             .map_err(|source| KeysError::Context { name: pin.name.clone(), source })?
             .ok_or_else(|| file(format!("there is no {shown}")))?;
         let value = extract(&bytes, format).map_err(|error| {

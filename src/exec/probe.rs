@@ -7,6 +7,7 @@ use futures_util::{FutureExt, StreamExt};
 use oci_spec::image::ImageConfiguration;
 
 use super::keys::Keyed;
+use super::ledger::Ledger;
 use super::past::PastRecords;
 use crate::model::{
     Descriptor, Digest, Document, Generation, Image, Key, MediaType, Platform, RawManifest, RecordTag,
@@ -70,6 +71,11 @@ pub(super) async fn find_all<E>(
     Ok((past, found))
 }
 
+/// How many markers of a key are asked for one by one before all are listed.
+const LOOKS: u32 = 8;
+/// How many are asked for in all.
+const LOOKS_AT_MOST: u32 = 64;
+
 /// Observes one box: the current generation of its key, and what stands under its tag.
 pub async fn observe(
     registry: &dyn Registry,
@@ -78,18 +84,28 @@ pub async fn observe(
     platform: &Platform,
 ) -> Seen {
     let mut generation = Generation(0);
-    loop {
+    for looks in 1..=LOOKS_AT_MOST {
         // Marker and tag are asked for together; the tag's answer counts only without a marker.
         let (over, found) = tokio::join!(
             is_over(registry, ledger, want.key(), generation),
             find(registry, want, generation, platform),
         );
         match over {
+            // A key is rebuilt a few times; where somebody wrote more markers one list tells of all.
+            Ok(true) if looks == LOOKS => match Ledger::new(registry, ledger).markers().await {
+                Ok(past) => generation = past.generation(want.key()).max(generation.next()),
+                Err(error) => {
+                    let state = State::Unknown { why: error.to_string(), wants_login: false };
+                    return Seen { generation, state };
+                }
+            },
             Ok(true) => generation = generation.next(),
             Ok(false) => return found.seen,
             Err(error) => return Seen { generation, state: unknown(&error) },
         }
     }
+    let why = format!("markers of key {} are being written faster than they are read", want.key());
+    Seen { generation, state: State::Unknown { why, wants_login: false } }
 }
 
 /// Returns the sizes of what stands, in bytes.

@@ -15,7 +15,7 @@ use super::event::Emit;
 use super::ledger::{Ledger, LedgerError};
 use super::past::PastRecords;
 use super::{Ports, Setting};
-use crate::model::{Digest, RawManifest, SetBox, SetRecord, Tag};
+use crate::model::{Digest, RawManifest, Repository, SetBox, SetRecord, Tag};
 use crate::plan::{Member, Promotion, Refusal, Step, StepState, Wish, promotion};
 use crate::port::RegistryError;
 use crate::retention::is_over;
@@ -67,6 +67,38 @@ pub enum PromoteError {
         names: Vec<String>,
         /// Why the first of them is not there.
         why: String,
+        /// The channel for which they have to be built, if they are reserved for it.
+        channel: Option<String>,
+    },
+    /// An image of an earlier promotion is not there any more.
+    #[error("{name} cannot be promoted: {digest} is gone from {repository}")]
+    Gone {
+        /// The box.
+        name: String,
+        /// Where it was.
+        repository: Repository,
+        /// Its image.
+        digest: Digest,
+    },
+    /// A promotion's record names what it cannot have promoted.
+    #[error("{record} in the ledger is not believed: {name}: {why}")]
+    Doubtful {
+        /// The record's tag.
+        record: String,
+        /// The box.
+        name: String,
+        /// Why.
+        why: String,
+    },
+    /// A sweep is about to delete an image of the set.
+    #[error("{name} cannot be promoted: clean is about to delete {digest}, and may be until {until}")]
+    Going {
+        /// The box.
+        name: String,
+        /// Its image.
+        digest: Digest,
+        /// When it must have ended.
+        until: String,
     },
     /// There is no promotion to take.
     #[error("{name}: {why}")]
@@ -181,6 +213,23 @@ pub async fn promote(
 }
 
 impl PromoteError {
+    pub(super) fn missing(names: Vec<String>, why: String) -> Self {
+        Self::Missing { names, why, channel: None }
+    }
+
+    /// Names the channel, if what is missing is reserved for some: no other build makes it.
+    pub(super) fn in_channel(self, content: Content<'_>, channel: &str) -> Self {
+        match (self, content) {
+            (Self::Missing { names, why, .. }, Content::Boxes(boxes)) => {
+                let reserved = boxes.iter().filter(|keyed| !keyed.spec.only.is_empty());
+                let is_reserved = reserved.into_iter().any(|keyed| names.contains(&keyed.wanted.name));
+                let channel = is_reserved.then(|| channel.to_owned());
+                Self::Missing { names, why, channel }
+            }
+            (error, _) => error,
+        }
+    }
+
     /// It was stopped before any tag moved.
     pub(super) fn stopped(tag: &Tag) -> Self {
         Self::Interrupted { tag: tag.clone(), moved: Vec::new(), left: Vec::new() }
@@ -205,7 +254,8 @@ async fn resolve(
     options: &PromoteOptions,
     now: Vec<Option<Digest>>,
 ) -> Result<Resolution, PromoteError> {
-    let (past, resolved) = content.resolve(ports, setting, ledger.past(&options.tag)).await?;
+    let resolved = content.resolve(ports, setting, ledger.past(&options.tag)).await;
+    let (past, resolved) = resolved.map_err(|error| error.in_channel(content, &options.channel))?;
     let is_there = resolved.iter().zip(&now).all(|(one, now)| now.as_ref() == Some(one.manifest.digest()));
     // A promotion of this very set that has ended meanwhile left nothing to do.
     let now = match !is_there && past.is_last(&resolved) {

@@ -63,8 +63,8 @@ fn digests(text: &str) -> Vec<Digest> {
 /// nothing is known, and so everything is kept; the errors are returned to be told.
 pub async fn refs(remote: &dyn Remote, policies: &Policies) -> (Refs, Vec<RemoteError>) {
     let (mut refs, mut errors) = (Refs::new(), Vec::new());
-    for keep in policies.values() {
-        let Keep::Rules(rules) = keep else { continue };
+    for policy in policies {
+        let Keep::Rules(rules) = &policy.keep else { continue };
         let Some(rule) = rules.git_ref.as_ref().filter(|rule| !refs.contains_key(&rule.remote)) else {
             continue;
         };

@@ -20,7 +20,7 @@ use crate::port::{AgentForward, BuildEvent, BuildRequest, Context, EngineError, 
 pub struct NoSecret {
     /// The box.
     pub name: String,
-    /// `secret ID` or `ssh agent`.
+    /// `secret ID`, `ssh agent`, `the host's network` or `the frontend NAME`.
     pub what: String,
     /// Why not.
     pub source: SecretError,
@@ -131,8 +131,21 @@ pub(super) async fn check(ports: Ports<'_>, boxes: &[&Keyed]) -> Result<(), NoSe
         if !keyed.agents().is_empty() {
             ports.secrets.agent().await.map_err(|error| keyed.no_agent(error))?;
         }
+        lent(ports, keyed)?;
     }
     Ok(())
+}
+
+/// Checks that a build is lent the host's network and the frontend that it wants.
+fn lent(ports: Ports<'_>, keyed: &Keyed) -> Result<(), NoSecret> {
+    let network = keyed.spec.network.as_deref().filter(|network| *network == "host");
+    let network = network.map(|_| "the host's network".to_owned());
+    // A frontend speaks to the engine itself: it could mount the caches of any namespace.
+    let what = network.or_else(|| keyed.strange_frontend().map(|name| format!("the frontend `{name}`")));
+    match (what, ports.secrets.lends()) {
+        (Some(what), Err(source)) => Err(NoSecret { name: keyed.wanted.name.clone(), what, source }),
+        _ => Ok(()),
+    }
 }
 
 /// Builds a box with its secrets. None of their values is in what is told or returned.
@@ -142,6 +155,8 @@ pub(super) async fn build(
     mut request: BuildRequest,
     events: &(dyn Fn(BuildEvent) + Send + Sync),
 ) -> Result<ImageId, MakeError> {
+    lent(ports, keyed)?;
+    request.namespace = ports.secrets.namespace();
     for (id, source) in keyed.secrets() {
         let value = ports.secrets.read(source).await.map_err(|error| keyed.no_secret(id, error))?;
         request.secrets.insert(id.clone(), value);

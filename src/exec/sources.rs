@@ -14,7 +14,7 @@ use super::secrets;
 use crate::config::{BoxSpec, ContextSource};
 use crate::inputs::{Dockerignore, DockerignoreError, ImageOrigin, Selection, entries_digest};
 use crate::model::{Digest, Entry, RelPath};
-use crate::port::{Context, ContextError, ContextImage, Scan};
+use crate::port::{Context, ContextError, ContextImage, Scan, Special};
 
 /// What is left out of a directory besides what its own `.dockerignore` names.
 const NEVER: &[u8] = b"\n**/.git\n";
@@ -26,6 +26,7 @@ const NOWHERE: &str = "boxwright.invalid/context";
 pub(super) struct Directory {
     pub root: PathBuf,
     pub entries: Vec<Entry>,
+    pub special: Vec<Special>,
     pub digest: Digest,
 }
 
@@ -59,23 +60,21 @@ pub enum DirectoryError {
     },
 }
 
-/// Hashes a directory.
-fn read(context: &dyn Context, path: &Path) -> Result<Directory, DirectoryError> {
+/// Hashes a directory, whose ignore file lies below `root`.
+fn read(context: &dyn Context, root: &Path, path: &Path) -> Result<Directory, DirectoryError> {
     let failed = |source| DirectoryError::Read { path: path.to_owned(), source };
     let file = path.join(".dockerignore");
-    let mut patterns = context.read(&file, super::keys::FILE_LIMIT).map_err(failed)?.unwrap_or_default();
+    let mut patterns =
+        context.read(root, &file, super::keys::FILE_LIMIT).map_err(failed)?.unwrap_or_default();
     patterns.extend_from_slice(NEVER);
     let ignore = Dockerignore::parse(&file.display().to_string(), &patterns)?;
     let selection = Selection::whole(ignore);
-    let entries = match context.scan(path, &selection).map_err(failed)? {
-        Scan::Entries(entries) => entries,
-        Scan::Widen(path) => unreachable!("the whole is wide enough, but {path} asked for more"),
-    };
+    let Scan { entries, special } = context.scan(path, &selection).map_err(failed)?;
     if entries.is_empty() {
         return Err(DirectoryError::Empty { path: path.to_owned() });
     }
     let digest = entries_digest(&entries);
-    Ok(Directory { root: path.to_owned(), entries, digest })
+    Ok(Directory { root: path.to_owned(), entries, special, digest })
 }
 
 /// The working copies that some boxes use, by the name of what each stands in for.
@@ -89,7 +88,7 @@ pub(super) fn local(tree: Tree<'_>, specs: &[BoxSpec]) -> Result<Local, KeysErro
         .filter(|(name, _)| used(name))
         .map(|(name, path)| {
             let bad = |source| KeysError::Directory { what: format!("--source {name}"), source };
-            Ok((name.clone(), read(tree.context, path).map_err(bad)?))
+            Ok((name.clone(), read(tree.context, path, path).map_err(bad)?))
         })
         .collect()
 }
@@ -127,7 +126,8 @@ pub(super) fn directories(
             (None, Some(ContextSource::Directory(path))) => {
                 let what = format!("box {}: context {name}", spec.name);
                 let root = tree.inside(spec, path)?;
-                read(tree.context, &root).map_err(|source| KeysError::Directory { what, source })?
+                read(tree.context, tree.root, &root)
+                    .map_err(|source| KeysError::Directory { what, source })?
             }
         };
         secrets::outside_context(tree.context, spec, tree.root, &directory.root, &directory.entries)?;

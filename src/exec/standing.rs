@@ -76,9 +76,9 @@ pub async fn claims(ledger: Ledger<'_>, now: Timestamp) -> Result<(Vec<Lease>, V
             _ => {}
         }
     }
-    // What has vanished was given up or forgotten since.
-    let (mut leases, _) = ledger.read_all::<Lease>(leases).await?;
-    let (mut sets, _) = ledger.read_all::<SetRecord>(sets).await?;
+    // What has vanished was given up or forgotten since, and what cannot be read says nothing.
+    let mut leases = ledger.readable::<Lease>(leases).await?;
+    let mut sets = ledger.readable::<SetRecord>(sets).await?;
     leases.sort_by_key(|lease| std::cmp::Reverse((lease.expiry, lease.run.clone())));
     sets.sort_by_key(|set| std::cmp::Reverse((set.promoted, set.tag.clone(), set.seq)));
     Ok((leases, sets))

@@ -13,18 +13,14 @@ use super::clean::CleanError;
 use super::closure::{AT_ONCE, Reader, Wanted};
 use super::event::{Emit, Event};
 use super::ledger::Ledger;
-use crate::model::{
-    ContentTag, Digest, Ending, Key, Lease, Marker, Part, PlanRecord, Record, RecordTag, Repository,
-    SetRecord, Tag, Timestamp,
-};
+use super::recorded::{tags_of, unknown};
+use super::sightings;
+use crate::model::{ContentTag, Digest, Key, Part, RecordTag, Repository, Sighting, Tag, Timestamp};
 use crate::port::Registry;
-use crate::retention::{JudgedSet, Observed, Policies, Refs, candidates, is_live, judge, leftovers};
+use crate::retention::{Observed, Policies, Refs, Unreadable, candidates, is_live, leftovers};
 
 /// How many candidates are read for whoever only wants to know: beyond that their names must do.
 pub const READ_AT_MOST: usize = 256;
-/// How many of a tag's promotions are read at once, the newest first.
-const SETS: usize = 32;
-
 /// Reads the ledger and the repositories.
 pub(super) struct Survey<'a> {
     pub registry: &'a dyn Registry,
@@ -36,6 +32,8 @@ pub(super) struct Survey<'a> {
     pub protected: &'a BTreeMap<Digest, String>,
     /// Repositories whose tags protect what they hold.
     pub protectors: &'a [Repository],
+    /// Where it is noted when records were first seen.
+    pub sightings: Option<Ledger<'a>>,
     /// The time that counts as now.
     pub now: Timestamp,
     /// Whether every candidate is read, however many there are.
@@ -49,46 +47,61 @@ pub(super) struct Leases {
     keys: BTreeSet<Key>,
     /// Their tags.
     read: BTreeSet<Tag>,
+    /// Those that cannot be read.
+    unreadable: BTreeSet<Unreadable>,
 }
-
-type Records = BTreeMap<RecordTag, Tag>;
 
 impl Survey<'_> {
     /// Reads the leases, before everything else.
     pub async fn leases(&self) -> Result<Leases, CleanError> {
-        let records = self.ledger.list_strictly().await?;
+        let records = self.ledger.list().await?;
         let tags = tags_of(&records, |record| self.is_live(record));
         let read = tags.iter().cloned().collect();
-        Ok(Leases { keys: self.leased(tags).await?, read })
+        let mut unreadable = BTreeSet::new();
+        Ok(Leases { keys: self.leased(tags, &mut unreadable).await?, read, unreadable })
     }
 
     /// Reads everything else, and the ledger once more: a list is not read at one moment, so a
     /// lease that took another's place meanwhile may stand in neither place of the first one.
-    pub async fn rest(&self, leases: &Leases) -> Result<Observed, CleanError> {
-        let records = self.ledger.list_strictly().await?;
+    ///
+    /// Returns the sightings of what is gone as well.
+    pub async fn rest(&self, leases: &Leases) -> Result<(Observed, Vec<Sighting>), CleanError> {
+        // Before the ledger: what was noted by now had been written, and is in its list.
+        let sightings = match self.sightings {
+            Some(at) => Some(sightings::list(at).await?),
+            None => None,
+        };
+        let (records, others) = self.ledger.listing().await?;
         let mut tags = tags_of(&records, |record| self.is_live(record));
         tags.retain(|tag| !leases.read.contains(tag));
-        let mut observed = Observed { leased: self.leased(tags).await?, ..Observed::default() };
+        let mut observed = Observed { unreadable: leases.unreadable.clone(), ..Observed::default() };
+        observed.unreadable.extend(others.iter().map(|name| unknown(name)));
+        observed.leased = self.leased(tags, &mut observed.unreadable).await?;
         observed.leased.extend(leases.keys.iter().cloned());
-        observed.markers = self.markers(&records).await?;
-        observed.endings = self.endings(&records).await?;
+        let is_marker = |record: &RecordTag| matches!(record, RecordTag::Over { .. });
+        observed.markers = self.judging(tags_of(&records, is_marker), &mut observed.unreadable).await?;
+        let is_ending = |record: &RecordTag| matches!(record, RecordTag::Ends { .. });
+        observed.endings = self.judging(tags_of(&records, is_ending), &mut observed.unreadable).await?;
+        observed.ages = sightings.as_ref().map(|known| sightings::ages(known, &observed));
+        let stale = sightings.as_ref().map(|known| sightings::stale(known, &observed, records.keys()));
+        let stale = stale.unwrap_or_default();
         for repository in self.repositories {
             let tags = self.tags(repository).await?;
             observed.unread.insert(repository.name().to_owned(), tags);
             observed.repositories.insert(repository.name().to_owned(), BTreeMap::new());
         }
-        observed.judged = self.judged(&records, &observed).await?;
+        observed.judged = self.judged(&records, sightings.as_ref(), &mut observed).await?;
         let may_end = observed.judged.iter().any(|judged| judged.stands && !judged.is_kept);
         let is_left = self.leftovers(&mut observed).await?;
         if candidates(&observed).is_empty() && !may_end && !is_left && observed.endings.is_empty() {
-            return Ok(observed);
+            return Ok((observed, stale));
         }
         self.roots(&mut observed).await?;
         let found = candidates(&observed);
         if self.is_thorough || found.len() <= READ_AT_MOST {
             self.candidates(&mut observed, found).await?;
         }
-        Ok(observed)
+        Ok((observed, stale))
     }
 
     /// Reads what has no tag and was to go with images that are gone; tells whether any is there.
@@ -270,72 +283,6 @@ impl Survey<'_> {
         matches!(record, RecordTag::Lease { expiry, .. } if is_live(*expiry, self.now))
     }
 
-    /// Returns the keys of these leases.
-    async fn leased(&self, tags: Vec<Tag>) -> Result<BTreeSet<Key>, CleanError> {
-        let leases = self.all::<Lease>(tags).await?;
-        Ok(leases.into_iter().flat_map(|lease| lease.keys).collect())
-    }
-
-    async fn markers(&self, records: &Records) -> Result<Vec<Marker>, CleanError> {
-        let is_marker = |record: &RecordTag| matches!(record, RecordTag::Over { .. });
-        // One that has vanished was forgotten by another sweep: nothing stands under its key.
-        let (markers, _) = self.ledger.read_all(tags_of(records, is_marker)).await?;
-        Ok(markers)
-    }
-
-    async fn endings(&self, records: &Records) -> Result<Vec<Ending>, CleanError> {
-        let is_ending = |record: &RecordTag| matches!(record, RecordTag::Ends { .. });
-        // One that has vanished was forgotten by another sweep: it said nothing any more.
-        let (endings, _) = self.ledger.read_all(tags_of(records, is_ending)).await?;
-        Ok(endings)
-    }
-
-    /// Reads promotions, as many as may keep something, and judges them.
-    async fn judged(&self, records: &Records, observed: &Observed) -> Result<Vec<JudgedSet>, CleanError> {
-        let mut sets: BTreeMap<&Tag, Vec<&Tag>> = BTreeMap::new();
-        let mut newest: BTreeMap<&Tag, u32> = BTreeMap::new();
-        for (record, tag) in records {
-            // By name and count, so that the newest comes last.
-            if let RecordTag::Set { tag: name, seq } = record {
-                sets.entry(name).or_default().push(tag);
-                newest.insert(name, *seq);
-            }
-        }
-        let is_begun = |record: &RecordTag| match record {
-            RecordTag::Plan { tag, seq } => newest.get(tag).is_none_or(|newest| newest < seq),
-            _ => false,
-        };
-        let plans = self.all::<PlanRecord>(tags_of(records, is_begun)).await?;
-        let plans = plans.into_iter().map(|plan| plan.0).collect();
-        let there: BTreeSet<Tag> = observed.all_tags().cloned().collect();
-        let mut read: Vec<SetRecord> = Vec::new();
-        while !sets.is_empty() {
-            let batch = sets.values_mut().flat_map(|left| left.split_off(left.len().saturating_sub(SETS)));
-            read.extend(self.all::<SetRecord>(batch.cloned().collect()).await?);
-            let judged = judge(read.clone(), Vec::new(), &there, self.policies, self.refs, self.now);
-            // What was replaced before something that is not kept is not kept either.
-            sets.retain(|name, left| {
-                let mut of_tag = judged.iter().filter(|judged| judged.set.tag == **name);
-                let newest = of_tag.clone().max_by_key(|judged| judged.set.seq);
-                let ends = of_tag.by_ref().min_by_key(|judged| judged.set.seq).is_some_and(|oldest| {
-                    !oldest.is_kept && newest.is_some_and(|newest| !newest.set.has_images_of(&oldest.set))
-                });
-                !left.is_empty() && !ends
-            });
-        }
-        Ok(judge(read, plans, &there, self.policies, self.refs, self.now))
-    }
-
-    /// Reads records that must all be there.
-    async fn all<R: Record>(&self, tags: Vec<Tag>) -> Result<Vec<R>, CleanError> {
-        let (records, vanished) = self.ledger.read_all(tags).await?;
-        match vanished.into_iter().next() {
-            // Given up, or replaced by one that the list does not hold yet.
-            Some(tag) => Err(CleanError::Dangling { repository: self.ledger.repository().clone(), tag }),
-            None => Ok(records),
-        }
-    }
-
     async fn tags(&self, repository: &Repository) -> Result<BTreeSet<Tag>, CleanError> {
         let list = self.registry.tags(repository).await?;
         match list.invalid.first() {
@@ -368,8 +315,4 @@ impl Survey<'_> {
 /// Lists tags with their repositories' names.
 fn pairs(tags: &BTreeMap<String, BTreeSet<Tag>>) -> impl Iterator<Item = (String, Tag)> {
     tags.iter().flat_map(|(name, tags)| tags.iter().map(move |tag| (name.clone(), tag.clone())))
-}
-
-fn tags_of(records: &Records, is_wanted: impl Fn(&RecordTag) -> bool) -> Vec<Tag> {
-    records.iter().filter(|(record, _)| is_wanted(record)).map(|(_, tag)| tag.clone()).collect()
 }

@@ -4,18 +4,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::clean::{CleanError, CleanOptions};
 use super::event::{Emit, Event};
-use super::ledger::Ledger;
+use super::ledger::{Found, Held, Ledger};
 use super::marker::mark;
 use super::old;
+use super::sightings;
 use super::survey::{Leases, Survey};
 use super::undo::Gone;
 use super::within::{moved, within};
 use super::{Ports, Setting};
-use crate::model::{Ending, Marked, Marker, Record, RecordTag, Span, Tag, Timestamp};
+use crate::model::{
+    Ending, Key, Lease, Marked, Marker, Purpose, Record, RecordTag, Sighting, Span, Tag, Timestamp,
+};
 use crate::port::{Deleted, Reference, Registry};
 use crate::retention::{
-    Answer, Clean, Doomed, Goes, Policy, SweepAction, SweepSaw, UNKEPT, decide, has_ended,
+    Answer, CLAIM, Clean, Doomed, Goes, Policy, SweepAction, SweepSaw, UNKEPT, decide, has_ended,
 };
+
+/// Keys that one record claims.
+const CLAIMED: usize = 10_000;
 
 /// Carries out a sweep's actions.
 pub(super) struct Sweep<'a> {
@@ -23,6 +29,9 @@ pub(super) struct Sweep<'a> {
     ledger: Ledger<'a>,
     options: &'a CleanOptions,
     emit: Emit<'a>,
+    setting: &'a Setting,
+    /// What was claimed, in its leases.
+    pub claims: Vec<Held>,
     /// The look that is under way, or was the last.
     pub look: Option<Look>,
     /// How many leases that had ended were removed.
@@ -36,6 +45,8 @@ pub(super) struct Sweep<'a> {
     /// The tags that stay, of the repositories in which something goes.
     pub stays: BTreeMap<String, BTreeSet<Tag>>,
     pub error: Option<CleanError>,
+    /// Sightings of what is gone.
+    stale: Vec<Sighting>,
 }
 
 pub(super) struct Look {
@@ -53,6 +64,8 @@ impl<'a> Sweep<'a> {
             ledger: Ledger::new(ports.registry, &setting.ledger),
             options,
             emit,
+            setting,
+            claims: Vec::new(),
             look: None,
             expired: 0,
             records: 0,
@@ -60,6 +73,7 @@ impl<'a> Sweep<'a> {
             gone: Vec::new(),
             stays: BTreeMap::new(),
             error: None,
+            stale: Vec::new(),
         }
     }
 
@@ -78,6 +92,7 @@ impl<'a> Sweep<'a> {
         }
         let done = match *action {
             SweepAction::Clock => return SweepSaw::Clock(self.ports.clock.elapsed()),
+            SweepAction::Claim => self.claim(clean).await.map(|()| SweepSaw::Done),
             SweepAction::Leases => self.leases().await.map(|()| SweepSaw::Done),
             SweepAction::Wait => {
                 tokio::time::sleep(self.options.settle.duration()).await;
@@ -88,6 +103,7 @@ impl<'a> Sweep<'a> {
             | SweepAction::Retire(_)
             | SweepAction::Announce(_)
             | SweepAction::Withdraw(_)
+            | SweepAction::Sight
             | SweepAction::Records
             | SweepAction::Settle(_)
             | SweepAction::Forget(_) => self.write(action, clean).await.map(|()| SweepSaw::Done),
@@ -107,6 +123,18 @@ impl<'a> Sweep<'a> {
         })
     }
 
+    /// Says what is about to go, so that nobody promotes it any more.
+    async fn claim(&mut self, clean: &Clean) -> Result<(), CleanError> {
+        let keys: BTreeSet<&Key> = clean.delete.iter().filter_map(|doomed| doomed.key.as_ref()).collect();
+        let keys: Vec<Key> = keys.into_iter().cloned().collect();
+        let setting = Setting { lease: CLAIM, ..self.setting.clone() };
+        for some in keys.chunks(CLAIMED) {
+            let lease = self.ledger.lease(&setting, Purpose::Cleaning, some.to_vec(), self.ports.clock);
+            self.claims.push(lease.await?.held()?);
+        }
+        Ok(())
+    }
+
     async fn leases(&mut self) -> Result<(), CleanError> {
         let today = self.ledger.now().await?;
         let now = today.after(self.options.ahead);
@@ -117,7 +145,8 @@ impl<'a> Sweep<'a> {
 
     async fn rest(&mut self) -> Result<SweepSaw, CleanError> {
         let Some(look) = &self.look else { return Ok(SweepSaw::Unsettled) };
-        let mut observed = self.survey(look.now).rest(&look.leases).await?;
+        let (mut observed, stale) = self.survey(look.now).rest(&look.leases).await?;
+        self.stale = stale;
         let policy = Policy { grace: self.options.grace, now: look.now, today: look.today };
         observed.only = self.options.planned.clone();
         let clean = decide(&observed, policy);
@@ -137,6 +166,7 @@ impl<'a> Sweep<'a> {
 
     fn survey(&self, now: Timestamp) -> Survey<'_> {
         let CleanOptions { repositories, policies, refs, protected, protectors, .. } = self.options;
+        let sightings = self.sightings();
         let is_thorough = self.options.apply || self.options.is_thorough;
         let (registry, ledger) = (self.ports.registry, self.ledger);
         let emit = self.emit;
@@ -148,6 +178,7 @@ impl<'a> Sweep<'a> {
             refs,
             protected,
             protectors,
+            sightings,
             now,
             is_thorough,
             emit,
@@ -169,11 +200,13 @@ impl<'a> Sweep<'a> {
                     parts: one.parts.clone(),
                 };
                 mark(self.ledger, &marker).await?;
+                self.own(&marker, marker.marked).await?;
                 self.condemned(&one.images);
             }
             SweepAction::Retire(at) => {
                 let Some(marker) = clean.retire.get(at) else { return Ok(()) };
                 mark(self.ledger, marker).await?;
+                self.own(marker, self.ledger.now().await?).await?;
             }
             SweepAction::Announce(at) => {
                 let Some(ending) = clean.announce.get(at) else { return Ok(()) };
@@ -184,6 +217,13 @@ impl<'a> Sweep<'a> {
                 let Some(ending) = clean.withdraw.get(at) else { return Ok(()) };
                 self.end(ending).await?;
             }
+            SweepAction::Sight => {
+                let Some(at) = self.sightings() else { return Ok(()) };
+                let seen = self.ledger.now().await?;
+                sightings::note(at, clean.sight.iter().cloned(), seen, false).await?;
+            }
+            // What a record would have said of what is gone may be asked for yet.
+            SweepAction::Records if clean.stops().next().is_some() => {}
             SweepAction::Records => self.records().await?,
             // What was read, not what was written over it since.
             SweepAction::Settle(at) => {
@@ -193,10 +233,9 @@ impl<'a> Sweep<'a> {
             SweepAction::Forget(at) => {
                 let Some(marker) = clean.forget.get(at) else { return Ok(()) };
                 // What the images were made of can be told no longer than of anything else gone.
+                // By tag: whoever may push can have put another record there.
                 let inputs = self.ledger.tag(&RecordTag::Inputs { key: marker.key.clone() })?;
-                if let Some(digest) = self.ledger.digest(&inputs).await? {
-                    self.ledger.delete(&digest).await?;
-                }
+                self.ports.registry.untag(self.ledger.repository(), &inputs).await?;
                 self.ledger.delete(marker.to_manifest().digest()).await?;
             }
             _ => {}
@@ -216,7 +255,19 @@ impl<'a> Sweep<'a> {
         let ending = Ending { marked: self.ledger.now().await?, ..ending.clone() };
         let tag = RecordTag::Ends { tag: ending.tag.clone(), seq: ending.seq };
         self.ledger.write(&self.ledger.tag(&tag)?, &ending).await?;
-        Ok(())
+        self.own(&ending, ending.marked).await
+    }
+
+    fn sightings(&self) -> Option<Ledger<'_>> {
+        let repository = self.options.sightings.as_ref()?;
+        Some(Ledger::new(self.ports.registry, repository))
+    }
+
+    /// Notes a record that this sweep has written: whoever writes over it writes another one.
+    async fn own<R: Record>(&self, record: &R, seen: Timestamp) -> Result<(), CleanError> {
+        let Some(at) = self.sightings() else { return Ok(()) };
+        let one = (record.place(), record.to_manifest().digest().clone());
+        Ok(sightings::note(at, std::iter::once(one), seen, true).await?)
     }
 
     /// Removes records whose time is over, by the registry's true time.
@@ -227,12 +278,20 @@ impl<'a> Sweep<'a> {
             if !matches!(record, RecordTag::Lease { expiry, .. } if has_ended(*expiry, now)) {
                 continue;
             }
-            let Some(digest) = self.ledger.digest(tag).await? else { continue };
-            match self.ledger.delete(&digest).await? {
+            let answer = match self.ledger.look::<Lease>(tag).await? {
+                Found::Stands(lease) => self.ledger.delete(&lease.digest).await?,
+                // Deleting what stands there may take another record along.
+                Found::Unreadable { .. } => self.ledger.remove(tag).await?,
+                Found::Vanished => continue,
+            };
+            match answer {
                 Deleted::Gone | Deleted::WasGone => self.expired += 1,
                 Deleted::Refused { .. } => {}
                 Deleted::Unsupported => return Ok(()),
             }
+        }
+        if let Some(at) = self.sightings() {
+            sightings::forget(at, &self.stale).await?;
         }
         self.records += old::remove(self.ledger, &records, self.options.records, now).await?;
         Ok(())

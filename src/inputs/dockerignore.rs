@@ -45,7 +45,24 @@ pub enum DockerignoreError {
         /// The pattern, made printable.
         pattern: String,
     },
+    /// More than is held against each path of a context.
+    #[error("{file}:{line}: more than {limit}")]
+    Limit {
+        /// The file's name.
+        file: String,
+        /// Its line, from 1.
+        line: u32,
+        /// How much, fit to follow "more than".
+        limit: String,
+    },
 }
+
+/// How many patterns a file may have. Each is held against each path.
+const PATTERNS: usize = 10_000;
+/// How many of them may be more than a name, a prefix or a suffix.
+const WILDCARDS: usize = 1_000;
+/// The longest pattern, in bytes; no path is as long.
+const LONGEST: usize = 4096;
 
 impl Trail {
     /// How many bytes at their start the last path that was asked for and this one share.
@@ -58,13 +75,21 @@ impl Dockerignore {
     /// Reads a file's bytes; `file` is its name in errors.
     pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, DockerignoreError> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let mut patterns = Vec::new();
+        let (mut patterns, mut wildcards) = (Vec::new(), 0);
         for (line, raw) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
             let text = golang::trim_space(raw);
             if raw.starts_with(b"#") || text.is_empty() {
                 continue;
             }
+            let most = |is_more: bool, limit: String| match is_more {
+                true => Err(DockerignoreError::Limit { file: file.to_owned(), line, limit }),
+                false => Ok(()),
+            };
+            most(text.len() > LONGEST, format!("{LONGEST} bytes in a pattern"))?;
+            most(patterns.len() == PATTERNS, format!("{PATTERNS} patterns"))?;
             let compiled = pattern(&read_line(text));
+            wildcards += usize::from(compiled.as_ref().is_some_and(Pattern::is_expression));
+            most(wildcards > WILDCARDS, format!("{WILDCARDS} patterns with wildcards"))?;
             let indent = raw.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
             patterns.push(compiled.ok_or_else(|| DockerignoreError::Pattern {
                 file: file.to_owned(),
@@ -74,6 +99,12 @@ impl Dockerignore {
             })?);
         }
         Ok(Self { patterns })
+    }
+
+    /// Patterns as an instruction gives them; nothing if one of them cannot be used.
+    pub(super) fn of<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Option<Self> {
+        let patterns = texts.into_iter().map(|text| pattern(text.as_ref().as_bytes()));
+        Some(Self { patterns: patterns.collect::<Option<_>>()? })
     }
 
     /// Whether it ignores nothing.

@@ -13,13 +13,13 @@ mod pattern;
 mod select;
 
 pub use dockerfile::{
-    Analysis, At, BoxInputs, DockerfileError, DockerfileSource, Finding, FindingKind, Handed, Idle,
-    ImageOrigin, ImageUse, Need, NeedKind, Reads, RewriteError, Secret, Source, StageBase, StageOutline,
-    analyse, is_secret, outline, rewrite, step_at,
+    Analysis, At, BoxInputs, DockerfileError, DockerfileSource, Finding, FindingKind, Frontend, Handed, Idle,
+    ImageOrigin, ImageUse, Need, NeedKind, Reads, RewriteError, Secret, Shape, Source, StageBase,
+    StageOutline, analyse, is_docker_frontend, is_secret, outline, rewrite, step_at,
 };
 pub use dockerignore::{Dockerignore, DockerignoreError};
 pub use manifest::{
     BuildOptions, Change, InputManifest, Instruction, ManifestFormatError, PACKED_LIMIT, PackError, Side,
     diff, entries_digest,
 };
-pub use select::Selection;
+pub use select::{Links, Missing, Selection};

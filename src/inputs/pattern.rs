@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 
 use super::golang::{self, BadPattern};
 
@@ -35,6 +35,11 @@ impl Pattern {
         golang::glob(&text, b".")?;
         let kind = compile(&golang::runes(&text))?;
         Ok(Self { text, exception, kind })
+    }
+
+    /// Whether it is more than a name, a prefix or a suffix.
+    pub fn is_expression(&self) -> bool {
+        matches!(self.kind, Kind::Regex(_))
     }
 
     /// Whether this very path matches; what it stands in does not count.
@@ -117,7 +122,14 @@ fn compile(pattern: &str) -> Result<Kind, BadPattern> {
         return Ok(kind);
     }
     regex.push('$');
-    Regex::new(&translate(&regex)?).map(|regex| Kind::Regex(Box::new(regex))).map_err(|_| BadPattern)
+    // Of many patterns each has a memory of its own.
+    let mut built = RegexBuilder::new(&translate(&regex)?);
+    built
+        .size_limit(1 << 20)
+        .dfa_size_limit(1 << 17)
+        .build()
+        .map(|regex| Kind::Regex(Box::new(regex)))
+        .map_err(|_| BadPattern)
 }
 
 /// Rewrites a Go expression, as built above, for the `regex` crate.

@@ -35,6 +35,11 @@ impl RelPath {
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// Tells whether it is a `.git` or below one, which holds what a checkout logged in with.
+    pub fn is_in_git(&self) -> bool {
+        self.0.split(|byte| *byte == b'/').any(|part| part.eq_ignore_ascii_case(b".git"))
+    }
 }
 
 fn check(path: &[u8]) -> Result<(), RelPathError> {
@@ -109,5 +114,20 @@ mod tests {
         assert!(RelPath::join(Some(&parent), b"..").is_err());
         let odd = RelPath::new(&b"a\xff\n/b"[..]).unwrap();
         assert_eq!(odd.to_string(), "a\\xff\\n/b");
+    }
+
+    #[test]
+    fn a_git_directory_is_told_by_its_name() {
+        for (path, expect) in [
+            (".git", true),
+            (".git/config", true),
+            ("lib/.git/x", true),
+            (".GIT/config", true),
+            (".gitignore", false),
+            ("a.git/b", false),
+            ("git", false),
+        ] {
+            assert_eq!(RelPath::new(path.as_bytes()).unwrap().is_in_git(), expect, "{path}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use regex::Regex;
-use semver::{Version, VersionReq};
+use semver::{Comparator, Version, VersionReq};
 
 use super::{Span, Tag};
 
@@ -78,7 +78,7 @@ fn tag_like(name: &str) -> String {
 }
 
 /// Reads a tag as a version: a leading word such as `v` or `release-` aside, missing parts
-/// as 0, leading zeros left out; `r2026.07` is 2026.7.0. Nothing if it is none.
+/// as 0, leading zeros left out; `r2026.07` is 2026.7.0 for want of more. Nothing if it is none.
 pub fn version(tag: &Tag) -> Option<Version> {
     let text = tag.as_str();
     let text = &text[text.find(|c: char| c.is_ascii_digit())?..];
@@ -95,6 +95,36 @@ pub fn version(tag: &Tag) -> Option<Version> {
     Version::parse(&format!("{}{rest}", parts.join("."))).ok()
 }
 
+/// How many of a version's three numbers a tag spells out: a tag with fewer, such as `v1` or `1.6`,
+/// moves along with the versions that it covers.
+pub fn spelled(tag: &Tag) -> usize {
+    let text = tag.as_str();
+    let start = text.find(|c: char| c.is_ascii_digit()).unwrap_or(text.len());
+    let numbers = text[start..].split(['-', '+']).next().unwrap_or_default();
+    numbers.split('.').count()
+}
+
+/// Whether a range may hold a version that begins with the first `spelled` numbers of this one.
+pub fn may_hold(range: &VersionReq, version: &Version, spelled: usize) -> bool {
+    // A range changes its mind only at its ends, and right before and after them.
+    let near = |number: u64| [number.saturating_sub(1), number, number.saturating_add(1)];
+    let ends = |spelled: bool, of: u64, all: &mut dyn Iterator<Item = u64>| match spelled {
+        true => vec![of],
+        false => all.flat_map(near).chain([0, u64::MAX]).collect(),
+    };
+    let comparators = || range.comparators.iter();
+    let minors =
+        ends(spelled > 1, version.minor, &mut comparators().map(|one| one.minor.unwrap_or_default()));
+    let patches =
+        ends(spelled > 2, version.patch, &mut comparators().map(|one| one.patch.unwrap_or_default()));
+    let held = |minor: u64, patch: u64| {
+        let plain = Version::new(version.major, minor, patch);
+        let with = |one: &Comparator| Version { pre: one.pre.clone(), ..plain.clone() };
+        range.matches(&plain) || comparators().any(|one| range.matches(&with(one)))
+    };
+    minors.iter().any(|minor| patches.iter().any(|patch| held(*minor, *patch)))
+}
+
 /// A part of a whole, written `50%`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share(u8);
@@ -107,6 +137,9 @@ pub struct ShareError {
 }
 
 impl Share {
+    /// All of it: a share that nothing exceeds.
+    pub const ALL: Self = Self(100);
+
     /// Tells whether `part` is more than this share of `whole`.
     pub fn is_exceeded(self, part: usize, whole: usize) -> bool {
         part * 100 > whole * usize::from(self.0)

@@ -8,6 +8,7 @@ mod chunk;
 mod converted;
 mod digest;
 mod entry;
+mod grammar;
 mod image;
 mod keep;
 mod key;
@@ -16,8 +17,10 @@ mod platform;
 mod provider;
 mod record;
 mod repository;
+mod run;
 mod secret;
 mod set;
+mod sighting;
 mod stored;
 mod tag;
 mod text;
@@ -34,7 +37,7 @@ pub use converted::oci_form;
 pub use digest::{Digest, DigestError};
 pub use entry::{Entry, EntryKind, RelPath, RelPathError};
 pub use image::{ImageName, ImageNameError};
-pub use keep::{Keep, RefRule, Rules, Share, ShareError, version};
+pub use keep::{Keep, RefRule, Rules, Share, ShareError, may_hold, spelled, version};
 pub use key::{Generation, Key, KeyError, KeyHasher};
 pub use manifest::{
     Descriptor, Document, Image, Index, MANIFEST_LIMIT, ManifestError, MediaType, RawManifest,
@@ -42,15 +45,17 @@ pub use manifest::{
 pub use platform::{Platform, PlatformError};
 pub use provider::{Provider, ecr_account};
 pub use record::{
-    EMPTY_BLOB, Lease, Marked, Marker, Part, Record, RecordError, RecordTag, RunBox, RunId, RunIdError,
-    RunRecord, empty_digest,
+    EMPTY_BLOB, Lease, Marked, Marker, Part, Purpose, Record, RecordError, RecordTag, RunBox, RunRecord,
+    empty_digest,
 };
 pub use repository::{Repository, RepositoryError, is_loopback};
+pub use run::{RunId, RunIdError};
 pub use secret::{SecretSource, SecretValue};
-pub use set::{Ending, PlanRecord, SetBox, SetName, SetRecord, Source};
+pub use set::{Ending, PlanRecord, SetBox, SetName, SetRecord, Source, last_count};
+pub use sighting::{Place, Sighting};
 pub use stored::StoredInputs;
 pub use tag::{ContentTag, Tag, TagError};
-pub use text::{chain, excerpt, printable, size};
+pub use text::{chain, escape, excerpt, is_plain, output_line, printable, size, width};
 pub use throwaway::{is_throwaway, throwaway};
 pub use time::{Span, SpanError, Timestamp};
 pub use ustar::{BLOCK, TarError, TarHeader, TarKind, tar_padding};

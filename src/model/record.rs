@@ -6,12 +6,14 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::str::FromStr;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, Document, Generation, Key, MediaType, RawManifest, Source, Tag, TagError, Timestamp};
+use super::{
+    Digest, Document, Generation, Key, MediaType, RawManifest, RunId, Source, Tag, TagError, Timestamp,
+    grammar,
+};
 
 /// The OCI empty blob (image-spec, "Guidance for an Empty Descriptor").
 pub const EMPTY_BLOB: &[u8] = b"{}";
@@ -51,12 +53,38 @@ pub enum RecordError {
         /// What the JSON parser said.
         source: serde_json::Error,
     },
+    /// It was written for another tag: whoever put it here did not mean what it says.
+    #[error("{kind} record {digest} says that it stands at {says}")]
+    Elsewhere {
+        /// Its digest.
+        digest: Digest,
+        /// Its kind.
+        kind: &'static str,
+        /// The tag that it says.
+        says: String,
+    },
+    /// Its tag holds a hash of what it says, and that is something else.
+    #[error("{kind} record {digest} is not the one that its tag was made for")]
+    Altered {
+        /// Its digest.
+        digest: Digest,
+        /// Its kind.
+        kind: &'static str,
+    },
 }
 
 /// A payload that is kept in the ledger.
 pub trait Record: Serialize + DeserializeOwned {
     /// The word in the record's artifact type and, as a rule, in its tag.
     const KIND: &'static str;
+
+    /// Returns the place that the record says is its own.
+    fn place(&self) -> RecordTag;
+
+    /// Tells whether what it says is what its place was made for, where that holds a hash of it.
+    fn is_unaltered(&self) -> bool {
+        true
+    }
 
     /// Writes the record as a manifest; the same value gives the same bytes.
     fn to_manifest(&self) -> RawManifest {
@@ -77,7 +105,19 @@ pub trait Record: Serialize + DeserializeOwned {
         RawManifest::new(MediaType::OciManifest, manifest.to_string())
     }
 
-    /// Reads a record back.
+    /// Reads the record that stands at `tag`. Whoever may push can put any record at any tag, so
+    /// one that says something else of its place says nothing.
+    fn read_at(tag: &Tag, raw: &RawManifest) -> Result<Self, RecordError> {
+        let record = Self::from_manifest(raw)?;
+        let (digest, kind) = (raw.digest().clone(), Self::KIND);
+        let says = record.place().to_string();
+        if says != tag.as_str() {
+            return Err(RecordError::Elsewhere { digest, kind, says: super::printable(&says, 128) });
+        }
+        if record.is_unaltered() { Ok(record) } else { Err(RecordError::Altered { digest, kind }) }
+    }
+
+    /// Reads a record, wherever it stands.
     fn from_manifest(raw: &RawManifest) -> Result<Self, RecordError> {
         let wrong = || RecordError::Kind { digest: raw.digest().clone(), kind: Self::KIND };
         let Document::Image(image) = raw.document()? else { return Err(wrong()) };
@@ -109,19 +149,106 @@ pub struct Lease {
     /// The run's attempt, from 1.
     pub attempt: u32,
     /// Tells leases of one run and second apart.
+    #[serde(deserialize_with = "grammar::word")]
     pub nonce: String,
     /// The keys it covers.
     pub keys: Vec<Key>,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Purpose::is_building")]
+    pub purpose: Purpose,
+    /// Where the run stands among those that build the same keys; 0 until it has asked who else
+    /// does. Leases of older programs have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<u32>,
+}
+
+/// What a lease is for. It keeps its keys whatever it is for, but for a sweep's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Its run may build its keys; so may one whose purpose is not understood.
+    #[default]
+    Building,
+    /// Its run used what stands, and builds nothing more.
+    Using,
+    /// A promotion is under way.
+    Promoting,
+    /// A sweep is about to delete what stands under its keys. It keeps nothing.
+    Cleaning,
+}
+
+impl Purpose {
+    const WORDS: [(Self, &str); 4] = [
+        (Self::Building, "building"),
+        (Self::Using, "using"),
+        (Self::Promoting, "promoting"),
+        (Self::Cleaning, "cleaning"),
+    ];
+
+    /// Tells whether it is that of a run that may build.
+    pub fn is_building(&self) -> bool {
+        *self == Self::Building
+    }
+}
+
+impl Serialize for Purpose {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let word = Self::WORDS.iter().find(|(purpose, _)| purpose == self).map(|(_, word)| *word);
+        serializer.serialize_str(word.unwrap_or("building"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Purpose {
+    /// Whatever is not one of the words is a newer program's, of which the most is assumed: that
+    /// it keeps, and that it builds.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        let found = Self::WORDS.iter().find(|(_, word)| value.as_str() == Some(word));
+        Ok(found.map_or(Self::Building, |(purpose, _)| *purpose))
+    }
 }
 
 impl Record for Lease {
     const KIND: &'static str = "lease";
+
+    fn place(&self) -> RecordTag {
+        let Self { expiry, run, nonce, .. } = self.clone();
+        RecordTag::Lease { expiry, run, nonce }
+    }
+
+    fn is_unaltered(&self) -> bool {
+        match (self.nonce.len() == BOUND).then(|| self.nonce.get(..RANDOM)).flatten() {
+            Some(random) => self.nonce == Self::nonce(random, &self.keys, self.purpose),
+            // One of a version that bound nothing, or a claim that was made by hand.
+            None => self.purpose != Purpose::Cleaning,
+        }
+    }
 }
+
+/// The digits of a nonce that are random.
+const RANDOM: usize = 8;
+/// The digits of a nonce that holds a hash of the keys as well.
+const BOUND: usize = RANDOM + 32;
 
 impl Lease {
     /// Returns the lease's tag.
     pub fn tag(&self) -> Result<Tag, TagError> {
-        format!("lease.{}.{}.{}", self.expiry, self.run, self.nonce).parse()
+        self.place().tag()
+    }
+
+    /// Makes the nonce of a lease on `keys` from eight random digits. It stands in the tag, which
+    /// nobody can change: whoever overwrites the record with one of fewer keys, or with a sweep's
+    /// claim, is found out.
+    pub fn nonce(random: &str, keys: &[Key], purpose: Purpose) -> String {
+        let mut text = random.to_owned();
+        for key in keys {
+            text.push('\n');
+            text.push_str(key.as_str());
+        }
+        if purpose == Purpose::Cleaning {
+            text.push_str("\ncleaning");
+        }
+        let hash = Digest::of(text.as_bytes());
+        format!("{random}{}", hash.hex().get(..BOUND - RANDOM).unwrap_or_default())
     }
 }
 
@@ -136,6 +263,7 @@ pub struct Marker {
     /// When it was marked, by the registry's clock.
     pub marked: Timestamp,
     /// Why.
+    #[serde(deserialize_with = "grammar::line")]
     pub reason: String,
     /// What stood under this key and generation when it was marked.
     pub images: Vec<Marked>,
@@ -148,6 +276,7 @@ pub struct Marker {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Marked {
     /// The repository's name, without its host.
+    #[serde(deserialize_with = "grammar::repository")]
     pub repository: String,
     /// The content tag.
     pub tag: Tag,
@@ -159,6 +288,7 @@ pub struct Marked {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Part {
     /// The repository's name, without its host.
+    #[serde(deserialize_with = "grammar::repository")]
     pub repository: String,
     /// Its digest.
     pub digest: Digest,
@@ -166,6 +296,10 @@ pub struct Part {
 
 impl Record for Marker {
     const KIND: &'static str = "over";
+
+    fn place(&self) -> RecordTag {
+        RecordTag::Over { key: self.key.clone(), generation: self.generation }
+    }
 }
 
 /// What one run used. Its tag is `run.<id>.<attempt>`.
@@ -181,7 +315,7 @@ pub struct RunRecord {
     pub source: Source,
     /// The nonces of the leases under which its jobs have ended: nobody builds under them any
     /// more.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "grammar::words")]
     pub leases: BTreeSet<String>,
     /// What it used.
     pub boxes: Vec<RunBox>,
@@ -191,8 +325,10 @@ pub struct RunRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunBox {
     /// The box's name.
+    #[serde(deserialize_with = "grammar::word")]
     pub name: String,
     /// The repository's name, without its host.
+    #[serde(deserialize_with = "grammar::repository")]
     pub repository: String,
     /// Its key.
     pub key: Key,
@@ -200,52 +336,20 @@ pub struct RunBox {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
     /// `use`, `built`, `failed` or `skipped`.
+    #[serde(deserialize_with = "grammar::word")]
     pub action: String,
 }
 
 impl Record for RunRecord {
     const KIND: &'static str = "run";
-}
 
-/// The name of a CI run or of one person's call: 1 to 64 of `[A-Za-z0-9_-]`, so that it
-/// can stand between the dots of a tag.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RunId(Box<str>);
-
-/// Why a text is not a run's name.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a run id; expected 1 to 64 letters, digits, `_` or `-`")]
-pub struct RunIdError {
-    text: String,
-}
-
-impl FromStr for RunId {
-    type Err = RunIdError;
-
-    fn from_str(text: &str) -> Result<Self, RunIdError> {
-        let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-        if (1..=64).contains(&text.len()) && text.bytes().all(word) {
-            Ok(Self(text.into()))
-        } else {
-            Err(RunIdError { text: super::printable(text, 80) })
-        }
-    }
-}
-
-impl fmt::Display for RunId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for RunId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+    fn place(&self) -> RecordTag {
+        RecordTag::Run { run: self.run.clone(), attempt: self.attempt }
     }
 }
 
 /// What a tag in the ledger says, read from the tag alone.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RecordTag {
     /// `lease.<expiry>.<run>.<nonce>`
     Lease {
@@ -387,62 +491,4 @@ impl<'de> Deserialize<'de> for Generation {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn lease() -> Lease {
-        Lease {
-            taken: Timestamp::from_unix(1_000_000),
-            expiry: Timestamp::from_unix(1_172_800),
-            run: "gh-17".parse().unwrap(),
-            attempt: 1,
-            nonce: "4f".to_owned(),
-            keys: vec![Key::of(b"a"), Key::of(b"b")],
-        }
-    }
-
-    #[test]
-    fn a_record_reads_back_and_its_bytes_are_stable() {
-        let raw = lease().to_manifest();
-        assert_eq!(Lease::from_manifest(&raw).unwrap(), lease());
-        assert_eq!(raw, lease().to_manifest());
-        assert!(matches!(Marker::from_manifest(&raw), Err(RecordError::Kind { .. })));
-    }
-
-    #[test]
-    fn a_foreign_manifest_is_no_record() {
-        let text = String::from_utf8(lease().to_manifest().bytes().to_vec()).unwrap();
-        let other = RawManifest::new(MediaType::OciManifest, text.replace("lease.v1", "lease.v2"));
-        assert!(matches!(Lease::from_manifest(&other), Err(RecordError::Kind { .. })));
-        let newer = RawManifest::new(MediaType::OciManifest, text.replace("taken", "token"));
-        assert!(matches!(Lease::from_manifest(&newer), Err(RecordError::Payload { .. })));
-    }
-
-    #[test]
-    fn tags_read_back_and_foreign_ones_are_left_alone() {
-        let key = Key::of(b"a");
-        let tags = [
-            lease().tag().unwrap().to_string(),
-            format!("over.{key}.g0"),
-            "plan.r2026.07.1".to_owned(),
-            "set.main.12".to_owned(),
-            "ends.pr-7.3".to_owned(),
-            "run.gh-17.2".to_owned(),
-            format!("inputs.{key}"),
-        ];
-        for text in &tags {
-            let read = RecordTag::read(&text.parse().unwrap()).unwrap();
-            assert_eq!(&read.to_string(), text);
-        }
-        for foreign in ["latest", "lease.tomorrow.x.y", "over.abc.g0", "set.main", "set.main.01", "run.a.b"] {
-            assert_eq!(RecordTag::read(&foreign.parse().unwrap()), None, "{foreign}");
-        }
-    }
-
-    #[test]
-    fn run_ids_fit_between_the_dots_of_a_tag() {
-        for bad in ["", "a.b", "a/b", "a b", &"x".repeat(65)] {
-            assert!(bad.parse::<RunId>().is_err(), "{bad}");
-        }
-    }
-}
+mod tests;

@@ -1,16 +1,17 @@
 //! Promotions as the ledger records them: what was promoted, from where, and what stood there before.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, Key, Marked, Record, RunId, Tag, Timestamp};
+use super::{Digest, Key, Marked, Record, RecordTag, RunId, Tag, Timestamp, grammar};
 
 /// Where a set's boxes were built from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Source {
     /// The commit, if there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "grammar::revision")]
     pub revision: Option<String>,
     /// The commit's time.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -19,8 +20,12 @@ pub struct Source {
     #[serde(default)]
     pub dirty: bool,
     /// Working copies that stood in for pinned revisions or directories, by name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "grammar::words")]
     pub local: Vec<String>,
+    /// Why nobody could tell whether inputs differed from the commit, where that is so; then `dirty`
+    /// says nothing. There is no revision either, unless somebody else than git named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<String>,
 }
 
 /// One promotion: written as `plan.<tag>.<seq>` before the first tag moves and as
@@ -30,6 +35,7 @@ pub struct SetRecord {
     /// The tag that was promoted to.
     pub tag: Tag,
     /// The channel it belongs to.
+    #[serde(deserialize_with = "grammar::word")]
     pub channel: String,
     /// Counts the promotions of this tag, from 1.
     pub seq: u32,
@@ -44,7 +50,7 @@ pub struct SetRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<SetName>,
     /// The registry that the images were copied from, which is also where `from` counts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "grammar::registry")]
     pub copied: Option<String>,
     /// The newest source that a rollback took back. Until something newer than that is
     /// promoted, the tag does not move on.
@@ -67,6 +73,22 @@ impl fmt::Display for SetName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, promotion {}", self.tag, self.seq)
     }
+}
+
+/// The first count of a tag's promotions may be this at most: those before it may have been forgotten.
+const FIRST: u32 = 1_000_000;
+/// So much may two counts differ that follow each other.
+const GAP: u32 = 1000;
+
+/// Returns the last count of a tag's promotions, of those that records claim. One that does not
+/// follow on the others was made up, so that no number is left, or that it is the last for ever.
+pub fn last_count(counts: impl IntoIterator<Item = u32>) -> u32 {
+    let counts: BTreeSet<u32> = counts.into_iter().collect();
+    let follows = |last: u32, count: u32| {
+        let most = if last == 0 { FIRST } else { GAP };
+        (count.saturating_sub(last) <= most).then_some(count).ok_or(last)
+    };
+    counts.into_iter().try_fold(0, follows).unwrap_or_else(|last| last)
 }
 
 impl SetRecord {
@@ -108,6 +130,10 @@ pub struct PlanRecord(pub SetRecord);
 
 impl Record for PlanRecord {
     const KIND: &'static str = "plan";
+
+    fn place(&self) -> RecordTag {
+        RecordTag::Plan { tag: self.0.tag.clone(), seq: self.0.seq }
+    }
 }
 
 /// The announcement that a promotion's tags are to go. Its tag is `ends.<tag>.<seq>`.
@@ -121,6 +147,7 @@ pub struct Ending {
     /// images any more.
     pub marked: Timestamp,
     /// Why.
+    #[serde(deserialize_with = "grammar::line")]
     pub reason: String,
     /// What stood under the tag then.
     pub images: Vec<Marked>,
@@ -135,14 +162,20 @@ impl Ending {
 
 impl Record for Ending {
     const KIND: &'static str = "ends";
+
+    fn place(&self) -> RecordTag {
+        RecordTag::Ends { tag: self.tag.clone(), seq: self.seq }
+    }
 }
 
 /// One box of a set.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SetBox {
     /// The box's name.
+    #[serde(deserialize_with = "grammar::word")]
     pub name: String,
     /// The repository's name, without its host.
+    #[serde(deserialize_with = "grammar::repository")]
     pub repository: String,
     /// Its key.
     pub key: Key,
@@ -157,6 +190,10 @@ pub struct SetBox {
 
 impl Record for SetRecord {
     const KIND: &'static str = "set";
+
+    fn place(&self) -> RecordTag {
+        RecordTag::Set { tag: self.tag.clone(), seq: self.seq }
+    }
 }
 
 #[cfg(test)]
@@ -183,5 +220,27 @@ impl SetRecord {
             withdrawn: None,
             boxes: vec![member],
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_that_do_not_follow_are_none() {
+        let check = |counts: &[u32], expect: u32| {
+            assert_eq!(last_count(counts.iter().copied()), expect, "{counts:?}");
+        };
+        check(&[], 0);
+        check(&[1, 2, 3], 3);
+        check(&[3, 1, 2, 2], 3);
+        check(&[7, 9, 1009], 1009);
+        check(&[1, 2, 1003], 2);
+        check(&[1, 2, u32::MAX], 2);
+        check(&[1, 2, 2_000_000_000, 2_000_000_001], 2);
+        // Those before were forgotten.
+        check(&[5000, 5001], 5001);
+        check(&[u32::MAX], 0);
     }
 }

@@ -85,7 +85,7 @@ impl Span {
     }
 
     /// Returns the number of seconds.
-    pub fn seconds(self) -> u64 {
+    pub const fn seconds(self) -> u64 {
         self.0
     }
 

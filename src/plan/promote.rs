@@ -82,6 +82,8 @@ pub struct Past<'a> {
     pub set: Option<&'a SetRecord>,
     /// The last one that was begun.
     pub plan: Option<&'a SetRecord>,
+    /// The last count that a record has, be it one that cannot be read.
+    pub last: u32,
 }
 
 /// Plans a promotion of `members`.
@@ -110,7 +112,7 @@ pub fn promotion(wish: &Wish<'_>, members: Vec<Member>, past: Past<'_>) -> Resul
     if !wish.allow_older && !is_recorded {
         goes_on(wish, newer.copied(), past.set)?;
     }
-    let last = past.set.iter().chain(&past.plan).map(|record| record.seq).max().unwrap_or(0);
+    let last = past.set.iter().chain(&past.plan).map(|record| record.seq).fold(past.last, u32::max);
     let seq = match resumed {
         Some(plan) => plan.seq,
         None if is_recorded => last,
@@ -154,6 +156,9 @@ fn stays(wish: &Wish<'_>, members: &[Member], past: Past<'_>) -> Result<(), Refu
     if !source.local.is_empty() {
         return Err(Refusal::Local { tag: tag.clone(), names: source.local.clone() });
     }
+    if let Some(why) = &source.unread {
+        return Err(Refusal::UnknownState { tag: tag.clone(), why: why.clone() });
+    }
     if source.dirty {
         return Err(Refusal::Dirty { tag: tag.clone() });
     }
@@ -181,6 +186,9 @@ fn goes_on<'a>(
     set: Option<&SetRecord>,
 ) -> Result<(), Refusal> {
     let (tag, ours) = (wish.tag.clone(), wish.source.to_string());
+    if let Some(why) = wish.source.unread.as_ref().filter(|_| wish.source.time.is_none()) {
+        return Err(Refusal::UnknownRevision { tag, why: why.clone() });
+    }
     let is_behind =
         |name: &SetName| wish.from.filter(|from| from.tag == name.tag && from.seq < name.seq).is_some();
     if let Some((theirs, ours)) =
@@ -290,9 +298,12 @@ mod tests {
     #[test]
     fn the_same_set_again_is_done() {
         let set = record(3, 5, &[("a", "1", None)]);
-        let past = Past { set: Some(&set), plan: Some(&set) };
+        let past = Past { set: Some(&set), plan: Some(&set), last: 0 };
         let plan = run(true, 5, vec![member("a", "1", Some("1"))], past).unwrap();
         assert!(plan.is_done());
+        // What cannot be read has its count.
+        let plan = run(false, 9, vec![member("a", "2", Some("1"))], Past { last: 7, ..past }).unwrap();
+        assert_eq!(plan.seq, 8);
         // A tag that somebody moved by hand is moved back, as a promotion of its own.
         let plan = run(false, 5, vec![member("a", "1", Some("7"))], past).unwrap();
         assert_eq!((plan.seq, plan.steps[0].state), (4, StepState::Move));
@@ -304,7 +315,7 @@ mod tests {
     fn a_promotion_that_stopped_goes_on_under_its_own_count() {
         let set = record(1, 5, &[("a", "0", None), ("b", "0", None)]);
         let begun = record(2, 6, &[("a", "1", Some("0")), ("b", "2", Some("0"))]);
-        let past = Past { set: Some(&set), plan: Some(&begun) };
+        let past = Past { set: Some(&set), plan: Some(&begun), last: 0 };
         let members = vec![member("a", "1", Some("1")), member("b", "2", Some("0"))];
         let plan = run(false, 6, members, past).unwrap();
         assert_eq!(plan.seq, 2);
@@ -329,13 +340,15 @@ mod tests {
         let theirs = record(1, 5, &[("x", "0", None), ("y", "0", None)]);
         let begun = record(2, 5, &[("y", "1", None)]);
         let ours = || vec![member("a", "1", None), member("b", "2", None)];
-        for past in [Past { set: Some(&theirs), plan: Some(&theirs) }, Past { set: None, plan: Some(&begun) }]
-        {
+        for past in [
+            Past { set: Some(&theirs), plan: Some(&theirs), last: 0 },
+            Past { set: None, plan: Some(&begun), last: 0 },
+        ] {
             assert!(matches!(run(false, 9, ours(), past), Err(Refusal::Stranger { .. })));
         }
         // A set that gained and lost boxes is still the same project's.
         let before = record(1, 5, &[("b", "2", None), ("y", "0", None)]);
-        let past = Past { set: Some(&before), plan: Some(&before) };
+        let past = Past { set: Some(&before), plan: Some(&before), last: 0 };
         assert_eq!(run(false, 9, ours(), past).unwrap().seq, 2);
     }
 
@@ -343,7 +356,7 @@ mod tests {
     fn an_older_revision_does_not_undo_what_a_newer_one_began() {
         let set = record(1, 5, &[("a", "0", None)]);
         let begun = record(2, 9, &[("a", "1", Some("0"))]);
-        let past = Past { set: Some(&set), plan: Some(&begun) };
+        let past = Past { set: Some(&set), plan: Some(&begun), last: 0 };
         let older = run(false, 6, vec![member("a", "2", Some("1"))], past);
         assert!(matches!(older, Err(Refusal::Older { .. })));
         // Going on with the very same images moves nothing back.
@@ -354,7 +367,7 @@ mod tests {
     #[test]
     fn the_same_set_from_a_newer_revision_is_recorded() {
         let set = record(1, 5, &[("a", "1", None)]);
-        let past = Past { set: Some(&set), plan: Some(&set) };
+        let past = Past { set: Some(&set), plan: Some(&set), last: 0 };
         let plan = run(false, 7, vec![member("a", "1", Some("1"))], past).unwrap();
         assert_eq!((plan.seq, plan.is_done()), (2, false));
         assert!(plan.steps.iter().all(|step| step.state == StepState::There));
@@ -367,7 +380,7 @@ mod tests {
         let held = vec![member("a", "1", Some("0"))];
         assert!(matches!(run(true, 5, held.clone(), Past::default()), Err(Refusal::Immutable { .. })));
         let set = record(1, 9, &[("a", "0", None)]);
-        let past = Past { set: Some(&set), plan: None };
+        let past = Past { set: Some(&set), plan: None, last: 0 };
         assert!(matches!(run(false, 5, held.clone(), past), Err(Refusal::Older { .. })));
         assert!(run(false, 9, held.clone(), past).is_ok());
         let (tag, older) = ("r1".parse().unwrap(), source(5));
@@ -377,6 +390,18 @@ mod tests {
         let wish = Wish { immutable: true, allow_older: false, source: &dirty, ..wish };
         let dirty = promotion(&wish, vec![], Past::default());
         assert!(matches!(dirty, Err(Refusal::Dirty { .. })));
+        let unread = Source { unread: Some("no git".to_owned()), ..Source::default() };
+        let of = |immutable, allow_older, source: &Source| {
+            let wish = Wish { immutable, allow_older, source, ..wish.clone() };
+            promotion(&wish, vec![member("a", "1", Some("0"))], Past::default()).map(|plan| plan.seq)
+        };
+        assert!(matches!(of(true, true, &unread), Err(Refusal::UnknownState { .. })));
+        assert!(matches!(of(false, false, &unread), Err(Refusal::UnknownRevision { .. })));
+        assert_eq!(of(false, true, &unread), Ok(1));
+        // A CI names the commit where there is no repository: order is known, and no more.
+        let named = Source { unread: unread.unread.clone(), ..source(5) };
+        assert!(matches!(of(true, false, &named), Err(Refusal::UnknownState { .. })));
+        assert_eq!(of(false, false, &named), Ok(1));
         let local = Source { local: vec!["ec".to_owned()], ..source(5) };
         let of = |immutable| {
             promotion(&Wish { immutable, source: &local, ..wish.clone() }, vec![], Past::default())

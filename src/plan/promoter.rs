@@ -13,7 +13,8 @@
 //! | look | what each tag holds, a third value → conflict; the plan record, somebody else's stands → as above | all wanted → clock, write set; else clock, put |
 //! | put | those tags that do not hold what is wanted | read back |
 //! | read back | every tag, once all are written: of two promotions that end well one stands whole. A third value → conflict; not shown yet → again; a put that failed → end | clock, write set |
-//! | write set | the record that it is done | end |
+//! | write set | the record that it is done | clock, release |
+//! | release | the lease, however it ended: what stands is kept by its tags and records | end |
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -59,7 +60,7 @@ enum At {
         has_failed: bool,
     },
     Recording,
-    Releasing(Why),
+    Releasing(PromoterEnd),
     Ended(PromoterEnd),
 }
 
@@ -220,8 +221,10 @@ impl Promoter {
     /// Takes in what came of it.
     pub fn observe(mut self, saw: PromoterSaw) -> Self {
         self.at = match (self.at.clone(), saw) {
-            (At::Releasing(why), _) => At::Ended(PromoterEnd::Stopped { why, partly: None }),
-            (At::Resolving, PromoterSaw::Failed) if !self.has_written => At::Releasing(Why::Failed),
+            (At::Releasing(end), _) => At::Ended(end),
+            (At::Resolving, PromoterSaw::Failed) if !self.has_written => {
+                At::Releasing(PromoterEnd::Stopped { why: Why::Failed, partly: None })
+            }
             (At::Leasing, PromoterSaw::Leased { is_held: true }) => At::Resolving,
             (At::Leasing, PromoterSaw::Leased { is_held: false }) => self.stop(Why::ReadOnly),
             (At::Resolving, PromoterSaw::Planned(plan, found)) => {
@@ -246,7 +249,7 @@ impl Promoter {
             (At::Timing(Write::Tags), PromoterSaw::Clock { .. }) => At::Putting,
             (At::Timing(Write::Set), PromoterSaw::Clock { .. }) => At::Recording,
             (At::Timing(Write::Report), PromoterSaw::Clock { .. }) => {
-                At::Ended(PromoterEnd::Done { moved: self.moved.clone() })
+                At::Releasing(PromoterEnd::Done { moved: self.moved.clone() })
             }
             (At::Writing, PromoterSaw::Written) => At::Looking { is_new: true },
             (At::Looking { .. }, PromoterSaw::Looked(found)) if found.len() == self.steps().len() => {
@@ -350,6 +353,6 @@ impl Promoter {
         // The set record alone is left to be written.
         let is_whole = !self.standing.is_empty() && self.left().is_empty();
         let partly = (has_moved || is_whole).then(|| self.left());
-        At::Ended(PromoterEnd::Stopped { why, partly })
+        At::Releasing(PromoterEnd::Stopped { why, partly })
     }
 }

@@ -81,4 +81,20 @@ pub enum Refusal {
         /// What the copies stand in for.
         names: Vec<String>,
     },
+    /// The inputs may differ from the commit that they are said to come from, or from any.
+    #[error("{tag} is immutable, and whether the boxes' inputs are as committed is unknown: {why}")]
+    UnknownState {
+        /// The tag.
+        tag: Tag,
+        /// Why it is unknown.
+        why: String,
+    },
+    /// There is nothing to tell whether it is older than what the tag holds.
+    #[error("{tag} follows revisions, and which one this is, is unknown: {why}")]
+    UnknownRevision {
+        /// The tag.
+        tag: Tag,
+        /// Why it is unknown.
+        why: String,
+    },
 }

@@ -10,8 +10,13 @@ pub trait Context: Send + Sync {
     /// Walks `root` and hashes what `filter` takes, sorted by path bytes.
     fn scan(&self, root: &Path, filter: &dyn ContextFilter) -> Result<Scan, ContextError>;
 
-    /// Reads a file of at most `limit` bytes; nothing if it is not there.
-    fn read(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ContextError>;
+    /// Reads a file of at most `limit` bytes that is below `root`, whatever links lead to it; nothing
+    /// if it is not there.
+    fn read(&self, root: &Path, path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ContextError>;
+
+    /// Returns the target of the symbolic link at `path` below `root`; nothing if there is none, or if
+    /// a link leads there.
+    fn link(&self, root: &Path, path: &RelPath) -> Option<Box<[u8]>>;
 
     /// Returns the path without symbolic links in it; nothing if it leads nowhere.
     fn resolve(&self, path: &Path) -> Option<PathBuf>;
@@ -23,7 +28,7 @@ pub trait ContextFilter: Sync {
     fn directory(&self, path: &RelPath) -> Visit;
 
     /// Decides on a file or a symbolic link.
-    fn leaf(&self, path: &RelPath, is_symlink: bool) -> Visit;
+    fn leaf(&self, path: &RelPath) -> Visit;
 }
 
 /// What to do with a path.
@@ -35,17 +40,24 @@ pub enum Visit {
     Pass,
     /// Neither it nor anything below it is.
     Prune,
-    /// The selection cannot be decided by this filter: stop, and scan with a wider one.
-    Widen,
 }
 
 /// The outcome of a scan.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scan {
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scan {
     /// All entries, sorted by path bytes.
-    Entries(Vec<Entry>),
-    /// The filter asked for a wider one at this path.
-    Widen(RelPath),
+    pub entries: Vec<Entry>,
+    /// What was taken and no context can hold, sorted by path bytes.
+    pub special: Vec<Special>,
+}
+
+/// Something that is no file, directory or symbolic link: left out, as docker leaves it out.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Special {
+    /// Where it stands.
+    pub path: RelPath,
+    /// `FIFO`, `socket` or `device`.
+    pub kind: &'static str,
 }
 
 /// Why a context cannot be read.
@@ -61,13 +73,19 @@ pub enum ContextError {
         /// What the system said.
         source: io::Error,
     },
-    /// Something that no build can read.
-    #[error("`{path}` is a {kind}; a build context holds files, directories and symbolic links only")]
-    Special {
-        /// Where it stands.
+    /// A link leads it out of what may be read.
+    #[error("`{path}` leads out of `{root}`")]
+    Outside {
+        /// The path.
         path: PathBuf,
-        /// `FIFO`, `socket` or `device`.
-        kind: &'static str,
+        /// What it leads out of.
+        root: PathBuf,
+    },
+    /// It is git's own, which holds what a checkout logged in with.
+    #[error("`{path}` is in a `.git`, of which nothing is read")]
+    InGit {
+        /// The path.
+        path: PathBuf,
     },
     /// Its bytes changed each time it was read.
     #[error("`{path}` keeps changing while it is read")]

@@ -107,6 +107,8 @@ pub struct BuildRequest {
     pub target: Option<String>,
     /// Build arguments.
     pub args: BTreeMap<String, String>,
+    /// The namespace of cache mounts; the one of builds without any if it is empty.
+    pub namespace: String,
     /// Labels of the image.
     pub labels: BTreeMap<String, String>,
     /// The platform to build for.
@@ -136,6 +138,7 @@ impl BuildRequest {
             entries,
             target: None,
             args: BTreeMap::new(),
+            namespace: String::new(),
             labels: BTreeMap::new(),
             platform,
             network: None,

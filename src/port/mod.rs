@@ -15,7 +15,7 @@ mod wait;
 pub use archive::Archive;
 pub use blob::{Blob, BlobSource, BlobStream, Whole};
 pub use clock::Clock;
-pub use context::{Context, ContextError, ContextFilter, Scan, Visit};
+pub use context::{Context, ContextError, ContextFilter, Scan, Special, Visit};
 pub use engine::{
     AgentForward, BuildEvent, BuildRequest, ContextImage, Engine, EngineError, ImageId, PushEvent, Room,
     RunImage, RunOutput, RunRequest, SavedImage, StepState,

@@ -31,4 +31,6 @@ pub struct RemoteError {
     pub source_name: String,
     /// What went wrong.
     pub detail: String,
+    /// Whether it was not asked at all, because it may not be.
+    pub is_refused: bool,
 }

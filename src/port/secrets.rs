@@ -1,4 +1,5 @@
-//! Build secrets and the ssh agent of whoever runs the build.
+//! What a build is lent: secrets and the ssh agent of whoever runs it, their network, and the caches
+//! that its steps mount.
 
 use std::io;
 use std::path::PathBuf;
@@ -18,6 +19,15 @@ pub trait Secrets: Send + Sync {
 
     /// Returns the socket of the ssh agent, which has been seen to take connections.
     async fn agent(&self) -> Result<PathBuf, SecretError>;
+
+    /// Tells whether a build may use the host's network, and a frontend that is not Docker's own.
+    fn lends(&self) -> Result<(), SecretError> {
+        Ok(())
+    }
+
+    /// Returns the namespace of what a build mounts by `--mount=type=cache`: builds with another
+    /// one see nothing of it. It holds no `/`.
+    fn namespace(&self) -> String;
 }
 
 /// Why a secret cannot be had. No variant holds a value.
@@ -43,6 +53,12 @@ pub enum SecretError {
         /// What the system said.
         source: io::Error,
     },
+    /// It is a file that no repository may name.
+    #[error("{} is outside the repository, or git's own", path.display())]
+    Outside {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
     /// It is larger than an engine takes.
     #[error("{from} holds more than {limit} bytes")]
     TooLarge {
@@ -52,7 +68,7 @@ pub enum SecretError {
         limit: usize,
     },
     /// This run is not given any.
-    #[error("secrets are withheld: {why}")]
+    #[error("withheld: {why}")]
     Withheld {
         /// Why not.
         why: String,

@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::endings::Endings;
-use super::observed::{Action, Clean, Condemned, Doomed, Goes, Held, Kept, Observed, Policy, Seen, What};
-use super::parts::{below, free, leftovers};
+use super::observed::{
+    Action, Clean, Condemned, Doomed, Goes, Held, Kept, Observed, Policy, Seen, Until, What,
+};
+use super::parts::{below, free, leftovers, remembered};
 use super::roots::Roots;
-use crate::model::{ContentTag, Digest, Generation, Key, Marked, Marker, Part, Span, Tag};
+use super::settle::{RETIRED, settle};
+use crate::model::{ContentTag, Digest, Generation, Key, Marked, Marker, Part, Record as _, Tag};
 
 /// A generation of a key: what is condemned and deleted as a whole, for a marker ends it in
 /// every repository.
-type Group = (Key, Generation);
+pub(super) type Group = (Key, Generation);
 
 /// Decides. Nothing is both condemned and deleted, and nothing that is reachable from a
 /// root is either.
@@ -47,8 +50,28 @@ pub fn decide(observed: &Observed, policy: Policy) -> Clean {
         restrict(&mut clean, only);
     }
     order(&mut clean.delete);
-    (clean.retire, clean.forget) = settled(observed, policy, &unfinished);
+    settle(observed, policy, &unfinished, &mut clean);
+    clean.sight.extend(observed.unseen.iter().cloned());
+    clean.unreadable.clone_from(&observed.unreadable);
+    stop(&mut clean);
     clean
+}
+
+/// Deletes nothing, neither images nor records, while something may keep what is not known.
+fn stop(clean: &mut Clean) {
+    let Some(first) = clean.stops().next() else { return };
+    let reason = match first.stops {
+        Some(Until::Expiry(expiry)) => {
+            format!("{} cannot be read; nothing is deleted before {}", first.tag, expiry.human())
+        }
+        _ => format!("{} cannot be read; nothing is deleted until it is forgotten", first.tag),
+    };
+    clean.retire.clear();
+    clean.forget.clear();
+    clean.settled.clear();
+    let stays = std::mem::take(&mut clean.delete).into_iter().filter(|one| one.goes != Goes::Part);
+    let stays = stays.map(|one| Kept { seen: one.seen.held(), reason: reason.clone() });
+    clean.kept.extend(stays);
 }
 
 /// Returns the tags that have to be resolved before anything can be done about them: those of
@@ -67,6 +90,16 @@ pub fn candidates(observed: &Observed) -> Vec<(String, Tag)> {
         }
     }
     candidates
+}
+
+/// What a marker lets go.
+struct Going<'a> {
+    /// The images; none if they are gone and only parts of them are left.
+    images: Vec<Seen>,
+    /// What has no tag and goes with them.
+    parts: BTreeSet<Part>,
+    marker: &'a Marker,
+    is_due: bool,
 }
 
 /// The tags of a registry on their way to a decision.
@@ -187,8 +220,7 @@ impl<'a> Sorting<'a> {
             .iter()
             .map(|marker| ((marker.key.clone(), marker.generation), marker))
             .collect();
-        let is_due = |marker: &Marker| policy.now.since(marker.marked) >= policy.grace;
-        let mut delete: Vec<(Vec<Seen>, &Marker)> = Vec::new();
+        let mut delete: Vec<Going<'_>> = Vec::new();
         for (group, images) in std::mem::take(&mut self.outside) {
             if let Some(reason) = self.why_kept(&group, &images) {
                 images.into_iter().for_each(|held| self.keep(held, reason.clone()));
@@ -199,10 +231,16 @@ impl<'a> Sorting<'a> {
                 continue;
             };
             let parts = below(&self.observed.nodes, &seen);
-            // What appeared after its key was condemned is condemned anew, with a grace of its own.
+            // What appeared after its key was condemned is condemned anew, with a grace of its own. So is
+            // what has parts, by a marker that is not ours: of a marker that is they are remembered.
             let marker = markers.get(&group).filter(|marker| {
                 let is_named = |seen: &Seen| marker.images.iter().any(|image| seen.is(image));
-                seen.iter().all(is_named) && parts.is_subset(&marker.parts)
+                let is_ours = marker.parts.is_empty()
+                    || self.observed.ages.is_none()
+                    || self.observed.age(**marker, marker.marked).is_own;
+                // No clock of the registry has shown that day yet: such a marker would never be due.
+                let is_dated = self.observed.ages.is_some() || marker.marked <= policy.today.after(RETIRED);
+                seen.iter().all(is_named) && parts.is_subset(&marker.parts) && is_ours && is_dated
             });
             match marker {
                 None => {
@@ -210,19 +248,29 @@ impl<'a> Sorting<'a> {
                     let images = seen.into_iter().map(Seen::into_marked).collect();
                     clean.condemn.push(Condemned { key, generation, images, parts });
                 }
-                Some(marker) if !is_due(marker) => {
-                    let until = marker.marked.after(policy.grace).human();
-                    images
-                        .into_iter()
-                        .for_each(|held| self.keep(held, format!("condemned, deleted after {until}")));
+                Some(marker) => {
+                    let since = self.observed.age(*marker, marker.marked).since;
+                    if since.is_none() {
+                        clean.sight.insert((marker.place(), marker.to_manifest().digest().clone()));
+                    }
+                    let until = since.unwrap_or(policy.today).after(policy.grace);
+                    if since.is_some() && policy.now >= until {
+                        delete.push(Going { images: seen, parts, marker, is_due: true });
+                        continue;
+                    }
+                    let reason = format!("condemned, deleted after {}", until.human());
+                    images.into_iter().for_each(|held| self.keep(held, reason.clone()));
                 }
-                Some(marker) => delete.push((seen, marker)),
             }
         }
         let left: Vec<&Marker> = leftovers(self.observed);
         let left = left.into_iter().filter(|marker| !self.observed.leased.contains(&marker.key));
-        delete.extend(left.map(|marker| (Vec::new(), marker)));
-        let (doomed, unfinished) = self.doom(&delete, is_due);
+        delete.extend(left.map(|marker| {
+            let age = self.observed.age(marker, marker.marked);
+            let is_due = age.since.is_some_and(|since| policy.now >= since.after(policy.grace));
+            Going { images: Vec::new(), parts: remembered(self.observed, marker, age.is_own), marker, is_due }
+        }));
+        let (doomed, unfinished) = self.doom(&delete);
         clean.delete = doomed;
         clean.kept = self.kept;
         (clean, unfinished)
@@ -240,22 +288,17 @@ impl<'a> Sorting<'a> {
 
     /// Lets images go, each with the parts that nothing else needs; of images that are gone already
     /// the parts alone, and tells whose they are.
-    fn doom(
-        &self,
-        delete: &[(Vec<Seen>, &Marker)],
-        is_due: impl Fn(&Marker) -> bool,
-    ) -> (Vec<Doomed>, BTreeSet<Group>) {
+    fn doom(&self, delete: &[Going<'_>]) -> (Vec<Doomed>, BTreeSet<Group>) {
         let nodes = &self.observed.nodes;
         let going: BTreeSet<Digest> =
-            delete.iter().flat_map(|(seen, _)| seen).map(|one| one.digest.clone()).collect();
-        let all = delete.iter().filter(|(_, marker)| is_due(marker));
-        let all = all.flat_map(|(_, marker)| marker.parts.iter().cloned()).collect();
+            delete.iter().flat_map(|one| &one.images).map(|one| one.digest.clone()).collect();
+        let all = delete.iter().filter(|one| one.is_due).flat_map(|one| one.parts.iter().cloned()).collect();
         let mut parts = free(self.observed, self.roots, &self.standing, &going, all);
         let (mut doomed, mut unfinished) = (Vec::new(), BTreeSet::new());
-        for (images, marker) in delete {
+        for Going { images, parts: theirs, marker, is_due } in delete {
             doomed.extend(images.iter().map(|seen| self.doomed(seen.clone(), Goes::Image, images, marker)));
-            let mut theirs = marker.parts.clone();
-            let is_early = !is_due(marker) && theirs.iter().any(|part| nodes.contains_key(&part.digest));
+            let mut theirs = theirs.clone();
+            let is_early = !is_due && theirs.iter().any(|part| nodes.contains_key(&part.digest));
             theirs.retain(|part| parts.remove(part));
             if images.is_empty() && (is_early || !theirs.is_empty()) {
                 unfinished.insert((marker.key.clone(), marker.generation));
@@ -291,7 +334,7 @@ impl<'a> Sorting<'a> {
             Goes::Part => format!("part of {}; {condemned}", seen.tag),
             Goes::Image | Goes::Tag => condemned,
         };
-        Doomed { seen, marked: marker.marked, reason, goes, needs }
+        Doomed { seen, marked: marker.marked, reason, goes, key: Some(marker.key.clone()), needs }
     }
 }
 
@@ -351,51 +394,6 @@ fn order(doomed: &mut Vec<Doomed>) {
         doomed.extend(free);
         rest = bound;
     }
-}
-
-/// How long a retired marker stays: longer than any sweep that saw its images may live.
-pub(super) const RETIRED: Span = Span::from_seconds(86_400);
-
-/// Returns the markers that are to be retired and those that are to be forgotten.
-///
-/// A marker whose images are gone may still be met by a sweep that looked before. Only when
-/// all such sweeps must have ended may its generation be built again, for the same inputs may
-/// give the same digest. So it is retired first: written anew without images, with the date
-/// from which that time counts. While somebody leases the key, or parts of its images are left
-/// (`unfinished`), it stays as it is.
-fn settled(observed: &Observed, policy: Policy, unfinished: &BTreeSet<Group>) -> (Vec<Marker>, Vec<Marker>) {
-    let standing: BTreeSet<Key> = observed
-        .all_tags()
-        .filter_map(|tag| ContentTag::read(tag).map(|content| content.key().clone()))
-        .collect();
-    // What was attached to its image may be left of it.
-    let is_left = |marker: &Marker| {
-        let stands = |repository: &str, tag: &Tag| observed.tags(repository).any(|at| at == tag);
-        marker
-            .images
-            .iter()
-            .any(|image| image.tag.subject().is_some() && stands(&image.repository, &image.tag))
-    };
-    let is_ours = |marker: &Marker| {
-        marker.images.is_empty() || marker.images.iter().any(|image| observed.covers(&image.repository))
-    };
-    let is_free = |marker: &&Marker| {
-        is_ours(marker)
-            && !standing.contains(&marker.key)
-            && !observed.leased.contains(&marker.key)
-            && !is_left(marker)
-            && !unfinished.contains(&(marker.key.clone(), marker.generation))
-    };
-    let (retired, fresh): (Vec<&Marker>, Vec<&Marker>) =
-        observed.markers.iter().filter(is_free).partition(|marker| marker.images.is_empty());
-    let retire = fresh.into_iter().map(|marker| Marker {
-        marked: policy.today,
-        images: Vec::new(),
-        parts: BTreeSet::new(),
-        ..marker.clone()
-    });
-    let forget = retired.into_iter().filter(|marker| policy.today.since(marker.marked) >= RETIRED);
-    (retire.collect(), forget.cloned().collect())
 }
 
 #[cfg(test)]

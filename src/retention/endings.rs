@@ -5,13 +5,13 @@
 //! only as a whole. A tag whose going was announced is not promoted to (see
 //! [`super::Ended`]), so no promotion is reported that a sweep then undoes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::clean::RETIRED;
 use super::observed::{Clean, Doomed, Goes, Observed, Policy, Seen};
 use super::policy::Judged;
+use super::settle::RETIRED;
 use super::sweep::DEADLINE;
-use crate::model::{Ending, Marked, SetName, Span, Tag, Timestamp};
+use crate::model::{Digest, Ending, Marked, Record as _, RecordTag, SetName, Span, Tag, Timestamp};
 
 /// What a policy says of the tags of a promotion: the state of each tag of its set.
 enum State {
@@ -29,6 +29,7 @@ pub(super) struct Endings {
     doomed: Vec<Doomed>,
     withdraw: Vec<Ending>,
     settled: Vec<Ending>,
+    sight: BTreeSet<(RecordTag, Digest)>,
 }
 
 impl Endings {
@@ -40,6 +41,7 @@ impl Endings {
             doomed: Vec::new(),
             withdraw: Vec::new(),
             settled: Vec::new(),
+            sight: BTreeSet::new(),
         };
         let mut live: Vec<SetName> = Vec::new();
         for judged in observed.judged.iter().filter(|judged| judged.stands) {
@@ -54,7 +56,10 @@ impl Endings {
             let is_ours = ending.images.iter().any(|image| observed.covers(&image.repository));
             if is_ours {
                 endings.withdraw.push(Ending { marked: policy.today, images: Vec::new(), ..ending.clone() });
-            } else if ending.images.is_empty() && policy.today.since(ending.marked) >= RETIRED {
+            } else if ending.images.is_empty()
+                && let Some(since) = endings.since(ending, observed)
+                && policy.today.since(since) >= RETIRED
+            {
                 endings.settled.push(ending.clone());
             }
         }
@@ -82,8 +87,9 @@ impl Endings {
         let is_leased = set.boxes.iter().any(|member| observed.leased.contains(&member.key));
         let found = observed.endings.iter().find(|ending| ending.name() == set.name());
         let announced = found.filter(|ending| !ending.images.is_empty());
-        let until = announced.map(|ending| ending.marked.after(policy.grace));
-        let is_due = until.is_some_and(|until| policy.now >= until);
+        let since = announced.map(|ending| self.since(ending, observed));
+        let until = since.map(|since| since.unwrap_or(policy.today).after(policy.grace));
+        let is_due = since.flatten().is_some() && until.is_some_and(|until| policy.now >= until);
         let reason = match until {
             _ if judged.is_kept => judged.reason.clone(),
             _ if is_leased => format!("{}; but leased", judged.reason),
@@ -112,6 +118,15 @@ impl Endings {
         is_going
     }
 
+    /// Returns since when an announcement has stood; one that no sweep has seen before is noted.
+    fn since(&mut self, ending: &Ending, observed: &Observed) -> Option<Timestamp> {
+        let since = observed.age(ending, ending.marked).since;
+        if since.is_none() {
+            self.sight.insert((ending.place(), ending.to_manifest().digest().clone()));
+        }
+        since
+    }
+
     /// Lets the tags go: of what stands on others first.
     fn doom(&mut self, judged: &Judged, ending: &Ending, images: Vec<Seen>) {
         let is_announced = |seen: &Seen| {
@@ -129,7 +144,8 @@ impl Endings {
                 marked: ending.marked,
                 reason: format!("{}; announced {}", judged.reason, ending.marked.human()),
                 goes: Goes::Tag,
-                needs: std::collections::BTreeSet::new(),
+                key: None,
+                needs: BTreeSet::new(),
             });
         }
     }
@@ -152,6 +168,7 @@ impl Endings {
         clean.delete.extend(self.doomed);
         clean.withdraw = self.withdraw;
         clean.settled = self.settled;
+        clean.sight.extend(self.sight);
     }
 }
 

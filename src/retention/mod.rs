@@ -11,16 +11,20 @@ mod parts;
 mod policy;
 mod roots;
 mod run;
+mod settle;
+mod sighted;
 mod sweep;
 
 pub use clean::{candidates, decide};
 pub use endings::is_over;
 pub use job::{Job, JobAction, JobEnd, JobSaw, Judged, Stands, pause};
-pub use lease::{LONGEST, MARGIN, goes_first, has_ended, is_live, is_short};
+pub use lease::{CLAIM, LONGEST, MARGIN, goes_before, has_ended, is_live, is_short, rivals, turn_behind};
 pub use observed::{
-    Action, Clean, Condemned, Doomed, Goes, Held, Kept, Node, Observed, Policy, Seen, UNKEPT, What,
+    Action, Clean, Condemned, Doomed, Goes, Held, Kept, Node, Observed, Policy, Seen, UNKEPT, Unreadable,
+    Until, What,
 };
 pub use parts::leftovers;
-pub use policy::{Judged as JudgedSet, Policies, Refs, judge};
+pub use policy::{ChannelPolicy, Judged as JudgedSet, Policies, Refs, judge};
 pub use run::{Run, RunAction, RunSaw};
+pub use sighted::{Age, Sightings};
 pub use sweep::{Answer, DEADLINE, Deletion, SweepAction, SweepEnd, SweepSaw, Sweeper, least_grace};

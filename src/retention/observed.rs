@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::policy::Judged;
-use crate::model::{ContentTag, Digest, Ending, Generation, Key, Marked, Marker, Part, Span, Tag, Timestamp};
+use super::sighted::Age;
+use crate::model::{
+    ContentTag, Digest, Ending, Generation, Key, Marked, Marker, Part, RecordTag, Span, Tag, Timestamp,
+};
 
 /// Everything a sweep has read, completely. Whoever could not read all of it has no
 /// `Observed`, and deletes nothing.
@@ -27,6 +30,33 @@ pub struct Observed {
     pub nodes: BTreeMap<Digest, Node>,
     /// The only actions that may be decided on, if they were planned before.
     pub only: Option<BTreeSet<Action>>,
+    /// What in the ledger cannot be read.
+    pub unreadable: BTreeSet<Unreadable>,
+    /// The ages of the markers and announcements that sweeps have seen, where that is noted. Else a
+    /// record's own date counts.
+    pub ages: Option<BTreeMap<RecordTag, Age>>,
+    /// Records that keep something and that no sweep has seen before.
+    pub unseen: BTreeSet<(RecordTag, Digest)>,
+}
+
+/// A tag in the ledger that does not say what it has to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Unreadable {
+    /// The tag; a name that is no tag is as printable as one.
+    pub tag: String,
+    /// Why.
+    pub why: String,
+    /// How long nothing is deleted because of it; nothing of what can have kept nothing.
+    pub stops: Option<Until>,
+}
+
+/// How long a record that may have kept something stops every deletion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Until {
+    /// Until the lease that it was would have ended.
+    Expiry(Timestamp),
+    /// Until a person says that it is to be forgotten.
+    Forgotten,
 }
 
 impl Observed {
@@ -72,6 +102,8 @@ pub struct Node {
     pub children: BTreeSet<Digest>,
     /// What the registry lists as referring to this. Read of what may go, and of nothing else.
     pub referrers: BTreeSet<Digest>,
+    /// What it says that it refers to.
+    pub subject: Option<Digest>,
     /// The key that its labels hold.
     pub key: Option<Key>,
     /// The generation that its labels hold.
@@ -112,6 +144,17 @@ pub struct Clean {
     pub withdraw: Vec<Ending>,
     /// Announcements that were withdrawn long enough ago, to be forgotten.
     pub settled: Vec<Ending>,
+    /// What in the ledger cannot be read.
+    pub unreadable: BTreeSet<Unreadable>,
+    /// Records that no sweep has seen before: from now on their age counts.
+    pub sight: BTreeSet<(RecordTag, Digest)>,
+}
+
+impl Clean {
+    /// Returns what stops every deletion, if there is anything.
+    pub fn stops(&self) -> impl Iterator<Item = &Unreadable> {
+        self.unreadable.iter().filter(|one| one.stops.is_some())
+    }
 }
 
 /// A tag with what it points to.
@@ -198,6 +241,8 @@ pub struct Doomed {
     pub reason: String,
     /// What of it goes.
     pub goes: Goes,
+    /// The key whose image it is, or was a part of; nothing for a tag that goes alone.
+    pub key: Option<Key>,
     /// What must not be deleted before it is gone.
     pub needs: BTreeSet<Digest>,
 }
@@ -255,6 +300,15 @@ impl Clean {
             digest: image.digest.clone(),
         });
         condemned.chain(self.delete.iter().map(Doomed::action)).collect()
+    }
+
+    /// Returns how many tags go now, by repository.
+    pub fn deleting(&self) -> BTreeMap<&str, usize> {
+        let mut deleting = BTreeMap::new();
+        for doomed in self.delete.iter().filter(|doomed| doomed.goes != Goes::Part) {
+            *deleting.entry(doomed.seen.repository.as_str()).or_default() += 1;
+        }
+        deleting
     }
 
     /// Returns how many tags go, or will go, by repository.

@@ -42,6 +42,43 @@ pub fn leftovers(observed: &Observed) -> Vec<&Marker> {
     named.into_iter().filter(is_over).collect()
 }
 
+/// Returns the parts that a marker names, of images that are gone, as far as they are known to have
+/// belonged there: whoever may push can write a marker that names anything.
+///
+/// What a sweep wrote (`is_own`) is known. Of other markers what says itself that it was built for
+/// this generation; and where nobody notes who wrote a marker what refers to an image that the marker
+/// names and that is gone, or to such a part. All else is left where it is.
+pub(super) fn remembered(observed: &Observed, marker: &Marker, is_own: bool) -> BTreeSet<Part> {
+    if is_own {
+        return marker.parts.clone();
+    }
+    let node = |part: &Part| observed.nodes.get(&part.digest);
+    let is_built = |part: &&Part| {
+        node(part).is_some_and(|node| {
+            node.key.as_ref() == Some(&marker.key) && node.generation == Some(marker.generation)
+        })
+    };
+    let mut known: BTreeSet<Part> = marker.parts.iter().filter(is_built).cloned().collect();
+    if observed.ages.is_some() {
+        return known;
+    }
+    loop {
+        let more = marker.parts.iter().filter(|part| !known.contains(part)).filter(|part| {
+            let subject = node(part).and_then(|node| node.subject.as_ref());
+            subject.is_some_and(|subject| {
+                let is_gone = marker.images.iter().any(|image| image.digest == *subject)
+                    && !observed.nodes.contains_key(subject);
+                is_gone || known.iter().any(|one| one.digest == *subject)
+            })
+        });
+        let more: Vec<Part> = more.cloned().collect();
+        if more.is_empty() {
+            return known;
+        }
+        known.extend(more);
+    }
+}
+
 /// Returns those of `parts` that nothing but `going` and each other needs, and no tag holds.
 ///
 /// Only where everything that stands in a repository was read is it known what needs a part of it.

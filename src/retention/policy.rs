@@ -5,10 +5,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Keep, Rules, SetRecord, Tag, Timestamp, version};
+use regex::Regex;
 
-/// What is kept of each channel, by the channel's name. A channel that is not here keeps all.
-pub type Policies = BTreeMap<String, Keep>;
+use crate::model::{Keep, Rules, SetName, SetRecord, Tag, Timestamp, may_hold, spelled, version};
+
+/// What is kept of the tags that a channel's pattern matches.
+#[derive(Debug, Clone)]
+pub struct ChannelPolicy {
+    /// The channel's name.
+    pub name: String,
+    /// Its tags.
+    pub pattern: Regex,
+    /// What is kept of their promotions.
+    pub keep: Keep,
+}
+
+/// What is kept of each channel. A tag that is of none keeps all; of several, the first counts. What
+/// channel a record names does not matter: whoever may push can write one.
+pub type Policies = Vec<ChannelPolicy>;
+
+fn of<'a>(policies: &'a Policies, tag: &Tag) -> Option<&'a ChannelPolicy> {
+    policies.iter().find(|policy| policy.pattern.is_match(tag.as_str()))
+}
 
 /// The refs of git remotes, by the remote; nothing of one that could not be read.
 pub type Refs = BTreeMap<String, Option<BTreeSet<String>>>;
@@ -27,13 +45,15 @@ pub struct Judged {
 }
 
 /// Judges all promotions, of those that were finished (`sets`) and those that were begun
-/// (`plans`), at the time `now`; `there` are the tags that stand in any repository.
+/// (`plans`), at the time `now`; `there` are the tags that stand in any repository, and `seen` is when
+/// sweeps first saw promotions, where that is noted: none was made, or has replaced another, before that.
 ///
 /// A promotion that was begun after the last finished one may still be gone on with, so it
 /// is kept; it does not count. Neither does one that changed no image.
 pub fn judge(
     sets: Vec<SetRecord>,
     plans: Vec<SetRecord>,
+    seen: &BTreeMap<SetName, Timestamp>,
     there: &BTreeSet<Tag>,
     policies: &Policies,
     refs: &Refs,
@@ -52,24 +72,43 @@ pub fn judge(
         }
     }
     for sets in tags.values_mut() {
-        sets.sort_by_key(|set| std::cmp::Reverse(set.seq));
+        sets.sort_by_key(|set| set.seq);
+        // None is older than the one that it followed, whatever its date says.
+        let mut latest = Timestamp::default();
+        for set in sets.iter_mut() {
+            latest = latest.max(set.promoted);
+            set.promoted = latest;
+        }
+        sets.reverse();
     }
-    let ranks = ranks(&tags, there);
+    let ranks = ranks(&tags, seen, there, policies);
     for (tag, sets) in tags {
         let rank = ranks.get(&tag).copied().unwrap_or_default();
-        judged.extend(of_tag(sets, rank, policies, refs, now));
+        judged.extend(of_tag(sets, rank, seen, policies, refs, now));
     }
     judged
 }
 
+/// Returns since when a promotion counts: its own date may be made up, when it was first seen is not.
+fn since(set: &SetRecord, seen: &BTreeMap<SetName, Timestamp>) -> Timestamp {
+    seen.get(&set.name()).map_or(set.promoted, |seen| set.promoted.max(*seen))
+}
+
 /// Counts, for each tag, the tags of its channel that were promoted later and still stand.
-fn ranks(tags: &BTreeMap<Tag, Vec<SetRecord>>, there: &BTreeSet<Tag>) -> BTreeMap<Tag, usize> {
+fn ranks(
+    tags: &BTreeMap<Tag, Vec<SetRecord>>,
+    seen: &BTreeMap<SetName, Timestamp>,
+    there: &BTreeSet<Tag>,
+    policies: &Policies,
+) -> BTreeMap<Tag, usize> {
     let mut last: Vec<&SetRecord> = tags.values().filter_map(|sets| sets.first()).collect();
-    last.sort_by_key(|set| (std::cmp::Reverse(set.promoted), set.tag.clone()));
+    // Of those that were first seen together, their own dates tell.
+    last.sort_by_key(|set| (std::cmp::Reverse((since(set, seen), set.promoted)), set.tag.clone()));
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     let mut ranks = BTreeMap::new();
     for set in last {
-        let count = counts.entry(&set.channel).or_default();
+        let channel = of(policies, &set.tag).map_or("", |policy| &policy.name);
+        let count = counts.entry(channel).or_default();
         ranks.insert(set.tag.clone(), *count);
         *count += usize::from(there.contains(&set.tag));
     }
@@ -80,6 +119,7 @@ fn ranks(tags: &BTreeMap<Tag, Vec<SetRecord>>, there: &BTreeSet<Tag>) -> BTreeMa
 fn of_tag(
     sets: Vec<SetRecord>,
     rank: usize,
+    seen: &BTreeMap<SetName, Timestamp>,
     policies: &Policies,
     refs: &Refs,
     now: Timestamp,
@@ -91,11 +131,12 @@ fn of_tag(
     for set in sets {
         if let Some(after) = after.as_ref().filter(|after| !after.has_images_of(&set)) {
             newer += 1;
-            replaced = Some(after.promoted);
+            replaced = Some(since(after, seen));
         }
-        let place = Place { rank, newer, replaced, now };
-        let kept = match policies.get(&set.channel) {
-            None => Ok("its channel is not declared".to_owned()),
+        let place = Place { rank, newer, promoted: since(&set, seen), replaced, now };
+        let policy = of(policies, &set.tag);
+        let kept = match policy.map(|policy| &policy.keep) {
+            None => Ok("it is of no channel that is declared".to_owned()),
             Some(Keep::Forever) => Ok("kept for ever".to_owned()),
             Some(Keep::Rules(rules)) => place.keeps(&set, rules, refs),
         };
@@ -104,9 +145,9 @@ fn of_tag(
             Err(why) => (false, why),
         };
         let name = set.name();
-        let reason = match set.channel == set.tag.as_str() {
-            true => format!("{name}: {why}"),
-            false => format!("{}, {name}: {why}", set.channel),
+        let reason = match policy.map(|policy| policy.name.as_str()) {
+            Some(channel) if channel != set.tag.as_str() => format!("{channel}, {name}: {why}"),
+            Some(_) | None => format!("{name}: {why}"),
         };
         judged.push(Judged { set: set.clone(), stands: after.is_none(), is_kept, reason });
         after = Some(set);
@@ -120,6 +161,8 @@ struct Place {
     rank: usize,
     /// How many later promotions of the tag changed an image.
     newer: usize,
+    /// Since when it counts.
+    promoted: Timestamp,
     /// When its images were replaced, if they were.
     replaced: Option<Timestamp>,
     now: Timestamp,
@@ -151,7 +194,7 @@ impl Place {
             against.push("replaced".to_owned());
         }
         if let Some(age) = rules.age {
-            if self.now.since(set.promoted) < age {
+            if self.now.since(self.promoted) < age {
                 return Ok(format!("promoted less than {age} ago"));
             }
             against.push(format!("promoted {age} ago or more"));
@@ -179,6 +222,10 @@ fn versions(tag: &Tag, rules: &Rules, _: &Refs) -> Said {
     };
     // A range does not hold previews, which says nothing about how old they are.
     let plain = semver::Version { pre: semver::Prerelease::EMPTY, ..version.clone() };
+    let spelled = spelled(tag);
+    if spelled < 3 && may_hold(range, &plain, spelled) {
+        return Some(Ok(format!("it moves along with versions of which some may be {range}")));
+    }
     Some(if range.matches(&version) || range.matches(&plain) {
         Ok(format!("version {version} is {range}"))
     } else {
@@ -214,10 +261,23 @@ mod tests {
         SetRecord::of_image("main", seq, promoted, image)
     }
 
+    /// A channel of every tag.
+    fn all(keep: Keep) -> ChannelPolicy {
+        ChannelPolicy { name: "c".to_owned(), pattern: Regex::new("").unwrap(), keep }
+    }
+
     fn judged(rules: Rules, sets: &[SetRecord], plans: &[SetRecord], refs: &Refs) -> Vec<Judged> {
-        let policies = Policies::from([("c".to_owned(), Keep::Rules(rules))]);
+        let policies = vec![all(Keep::Rules(rules))];
         let there = sets.iter().map(|set| set.tag.clone()).collect();
-        judge(sets.to_vec(), plans.to_vec(), &there, &policies, refs, Timestamp::from_unix(1000))
+        judge(
+            sets.to_vec(),
+            plans.to_vec(),
+            &BTreeMap::new(),
+            &there,
+            &policies,
+            refs,
+            Timestamp::from_unix(1000),
+        )
     }
 
     fn names(judged: &[Judged]) -> Vec<String> {
@@ -264,12 +324,89 @@ mod tests {
     #[test]
     fn a_channel_without_rules_or_without_declaration_keeps_all() {
         let sets = vec![main(1, 10, "a"), main(2, 20, "b")];
-        for policies in [Policies::new(), Policies::from([("c".to_owned(), Keep::Forever)])] {
+        for policies in [Policies::new(), vec![all(Keep::Forever)]] {
             let there = BTreeSet::new();
             let now = Timestamp::from_unix(1000);
-            let judged = judge(sets.clone(), vec![], &there, &policies, &Refs::new(), now);
+            let judged = judge(sets.clone(), vec![], &BTreeMap::new(), &there, &policies, &Refs::new(), now);
             assert_eq!(names(&judged), ["main.1", "main.2"]);
         }
+    }
+
+    #[test]
+    fn a_tag_s_channel_is_the_one_whose_pattern_matches_whatever_its_record_claims() {
+        let pattern = |text: &str| Regex::new(&format!("^(?:{text})$")).unwrap();
+        let short = Rules { last: Some(1), ..Rules::default() };
+        let policies = vec![
+            ChannelPolicy { name: "c".to_owned(), pattern: pattern("pr-.*"), keep: Keep::Rules(short) },
+            ChannelPolicy { name: "release".to_owned(), pattern: pattern("r[0-9]+"), keep: Keep::Forever },
+        ];
+        // Each claims to be of `c`.
+        let sets = ["pr-1", "pr-2", "r1", "r2", "other"].iter().zip(10..);
+        let sets: Vec<SetRecord> = sets.map(|(tag, at)| SetRecord::of_image(tag, 1, at, tag)).collect();
+        let there = sets.iter().map(|set| set.tag.clone()).collect();
+        let judged = judge(
+            sets,
+            vec![],
+            &BTreeMap::new(),
+            &there,
+            &policies,
+            &Refs::new(),
+            Timestamp::from_unix(1000),
+        );
+        assert_eq!(names(&judged), ["other.1", "pr-2.1", "r1.1", "r2.1"]);
+    }
+
+    #[test]
+    fn a_promotion_has_replaced_nothing_before_a_sweep_saw_it() {
+        let sets = [main(1, 10, "a"), main(2, 20, "b")];
+        let check = |seen: i64, expect: &[&str]| {
+            let seen = BTreeMap::from([(sets[1].name(), Timestamp::from_unix(seen))]);
+            let grace = Span::from_seconds(100);
+            let rules =
+                Rules { last: Some(1), grace, only: Some("main".parse().unwrap()), ..Rules::default() };
+            let policies = vec![all(Keep::Rules(rules))];
+            let now = Timestamp::from_unix(1000);
+            let judged = judge(sets.to_vec(), vec![], &seen, &BTreeSet::new(), &policies, &Refs::new(), now);
+            assert_eq!(names(&judged), expect);
+        };
+        check(950, &["main.1", "main.2"]);
+        check(900, &["main.2"]);
+    }
+
+    #[test]
+    fn a_promotion_is_as_old_as_its_sighting_whatever_it_claims() {
+        let sets = [SetRecord::of_image("r1", 1, 940, "a"), SetRecord::of_image("r2", 1, 1, "b")];
+        let check = |rules: Rules, seen: &[i64], expect: &[&str]| {
+            let seen = sets.iter().map(SetRecord::name).zip(seen.iter().copied().map(Timestamp::from_unix));
+            let there = sets.iter().map(|set| set.tag.clone()).collect();
+            let policies = vec![all(Keep::Rules(rules))];
+            let now = Timestamp::from_unix(1000);
+            let judged = judge(sets.to_vec(), vec![], &seen.collect(), &there, &policies, &Refs::new(), now);
+            assert_eq!(names(&judged), expect);
+        };
+        let age = || Rules { age: Some(Span::from_seconds(100)), ..Rules::default() };
+        check(age(), &[950, 960], &["r1.1", "r2.1"]);
+        check(age(), &[940, 900], &["r1.1"]);
+        check(age(), &[], &["r1.1"]);
+        let last = || Rules { last: Some(1), ..Rules::default() };
+        check(last(), &[950, 960], &["r2.1"]);
+        check(last(), &[960, 960], &["r1.1"]);
+    }
+
+    #[test]
+    fn no_promotion_is_older_than_the_one_that_it_followed() {
+        let age = Some(Span::from_seconds(100));
+        check(
+            Rules { age, ..Rules::default() },
+            &[main(1, 950, "a"), main(2, 1, "a")],
+            &["main.1", "main.2"],
+        );
+        let grace = Span::from_seconds(100);
+        check(
+            Rules { last: Some(1), grace, ..Rules::default() },
+            &[main(1, 950, "a"), main(2, 1, "b")],
+            &["main.1", "main.2"],
+        );
     }
 
     fn check(rules: Rules, sets: &[SetRecord], expect: &[&str]) {
@@ -303,9 +440,17 @@ mod tests {
             SetRecord::of_image("r2", 1, 20, "b"),
         ];
         let rules = Rules { last: Some(1), ..Rules::default() };
-        let policies = Policies::from([("c".to_owned(), Keep::Rules(rules))]);
+        let policies = vec![all(Keep::Rules(rules))];
         let there = BTreeSet::from(["r0".parse().unwrap(), "r1".parse().unwrap()]);
-        let judged = judge(sets, vec![], &there, &policies, &Refs::new(), Timestamp::from_unix(1000));
+        let judged = judge(
+            sets,
+            vec![],
+            &BTreeMap::new(),
+            &there,
+            &policies,
+            &Refs::new(),
+            Timestamp::from_unix(1000),
+        );
         // What was lost by hand keeps its images as long as it would have stayed.
         assert_eq!(names(&judged), ["r1.1", "r2.1"]);
     }
@@ -322,6 +467,26 @@ mod tests {
             &sets,
             &["odd.1", "v1.4.0.1", "v1.4.1-rc.1.1", "v2.0.1"],
         );
+        // A tag that moves along stays while the range may hold a version that it covers.
+        for (range, expect) in [
+            (">=1.4", &["1.6.1", "r1.4-rc.1.1", "v1.1", "v2.1"][..]),
+            (">=1.5", &["1.6.1", "v1.1", "v2.1"]),
+            (">=1.7.2", &["v1.1", "v2.1"]),
+            (">1", &["v2.1"]),
+            (">=2", &["v2.1"]),
+            (">=1.6.3, <1.6.5", &["1.6.1", "v1.1"]),
+            ("<1", &["v0.1"]),
+            ("=1.4.0-rc.1", &["r1.4-rc.1.1", "v1.1"]),
+            ("~1.3.9", &["v1.1"]),
+            ("0.*", &["v0.1"]),
+        ] {
+            let sets: Vec<SetRecord> = ["v0", "v1", "1.6", "v2", "r1.4-rc.1"]
+                .iter()
+                .map(|tag| SetRecord::of_image(tag, 1, 10, tag))
+                .collect();
+            let rules = Rules { versions: Some(range.parse().unwrap()), ..Rules::default() };
+            check(rules, &sets, expect);
+        }
         let tags = Some(regex::Regex::new("^(?:v1.*)$").unwrap());
         check(Rules { tags, ..Rules::default() }, &sets, &["v1.3.9.1", "v1.4.0.1", "v1.4.1-rc.1.1"]);
     }

@@ -14,7 +14,8 @@ pub(super) struct Roots {
 
 impl Roots {
     /// Walks from the tags that are not ours, or hold what is not, from what leases cover and from
-    /// what is promoted or protected.
+    /// what is promoted or protected. What a lease covers is kept wherever it was met: somebody may
+    /// have taken its tag away, and named it as a part of what goes. So is what refers to what is kept.
     pub fn of(observed: &Observed) -> Self {
         let mut digests = observed.promoted.clone();
         for (tag, digest) in observed.repositories.values().flatten() {
@@ -33,12 +34,24 @@ impl Roots {
                 Some(_) => {}
             }
         }
+        let mut referring: BTreeMap<&Digest, Vec<&Digest>> = BTreeMap::new();
+        for (digest, node) in &observed.nodes {
+            if node.key.as_ref().is_some_and(|key| observed.leased.contains(key)) {
+                digests.entry(digest.clone()).or_insert_with(|| "leased".to_owned());
+            }
+            if let Some(subject) = &node.subject {
+                referring.entry(subject).or_default().push(digest);
+            }
+        }
         let mut waiting: Vec<Digest> = digests.keys().cloned().collect();
         while let Some(digest) = waiting.pop() {
-            for needed in observed.nodes.get(&digest).iter().flat_map(|node| &node.needs) {
-                if !digests.contains_key(needed) {
-                    digests.insert(needed.clone(), format!("needed by {}", digest.short()));
-                    waiting.push(needed.clone());
+            let needs = observed.nodes.get(&digest).into_iter().flat_map(|node| &node.needs);
+            let needs = needs.map(|needed| (needed, "needed by"));
+            let referring = referring.get(&digest).into_iter().flatten();
+            for (kept, why) in needs.chain(referring.map(|one| (*one, "refers to"))) {
+                if !digests.contains_key(kept) {
+                    digests.insert(kept.clone(), format!("{why} {}", digest.short()));
+                    waiting.push(kept.clone());
                 }
             }
         }

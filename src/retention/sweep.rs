@@ -6,10 +6,12 @@
 //! | clock | when this look began | leases |
 //! | leases | which keys are leased; anything unread → from the clock, at last stop | wait |
 //! | wait | until every reader sees what was written before; not in the first look | rest |
-//! | rest | the ledger once more, every tag, and what each needs ([`super::decide`]) | something to delete after the first look → the second look |
+//! | rest | the ledger once more, every tag, and what each needs ([`super::decide`]) | something to delete after the first look → claim |
+//! | claim | clock; a lease that says which keys' images are about to go | wait, twice; the second look |
 //! | condemn | clock; a marker for each generation that nothing keeps | too long since the look → stop |
 //! | retire | clock; a marker whose images are gone, anew, without them and dated today | the same |
 //! | announce, withdraw | clock; that a tag is to go, or no longer | the same |
+//! | sight | clock; which records that decide were never seen before: their age counts from here | the same |
 //! | records | leases that have ended and other old records | |
 //! | settle, forget | clock; announcements and markers that were over a day ago | the same |
 //! | head | the tag no longer holds the digest → left alone | clock |
@@ -17,15 +19,18 @@
 //! | delete | whatever it answers | find |
 //! | find | the digest is gone → deleted | next image |
 //!
-//! Nothing is deleted in the run that condemned it: a fresh marker has its grace before it.
+//! Nothing is deleted in the run that condemned it: a fresh marker has its grace before it. And
+//! nothing is deleted that was not claimed before the second look. Whoever promotes what a marker
+//! ends leases it first and asks for claims then: either it sees the claim, and leaves the image
+//! alone, or this sweep sees its lease, or what it promoted.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::clean::decide;
-use super::observed::{Clean, Doomed, Observed, Policy};
-use crate::model::{Digest, Span};
+use super::observed::{Clean, Doomed, Kept, Observed, Policy};
+use crate::model::{Digest, Key, Span};
 
 /// How long after it began its look a sweep may write or delete. Retired markers stay a day
 /// longer, so no sweep that was suspended meets an image that was built after its marker was
@@ -51,6 +56,8 @@ pub struct Sweeper {
     tries: u8,
     looked: Duration,
     clean: Arc<Clean>,
+    /// The keys that were claimed.
+    claimed: BTreeSet<Key>,
     /// What must stay because an image that needs it could not be deleted.
     needed: BTreeSet<Digest>,
     /// What must stay because an image that needs it is one that the registry does not delete.
@@ -61,6 +68,11 @@ pub struct Sweeper {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum At {
     Beginning,
+    Claiming,
+    /// Waiting until everybody sees the claim, and we what those wrote who did not.
+    Spreading {
+        is_again: bool,
+    },
     Leases,
     Waiting,
     Rest,
@@ -81,6 +93,7 @@ enum Write {
     Retire(usize),
     Announce(usize),
     Withdraw(usize),
+    Sight,
     Records,
     Settle(usize),
     Forget(usize),
@@ -95,6 +108,7 @@ impl Write {
             Self::Retire(index) => Self::Retire(index + 1),
             Self::Announce(index) => Self::Announce(index + 1),
             Self::Withdraw(index) => Self::Withdraw(index + 1),
+            Self::Sight => Self::Records,
             Self::Records => Self::Settle(0),
             Self::Settle(index) => Self::Settle(index + 1),
             Self::Forget(index) => Self::Forget(index + 1),
@@ -149,6 +163,8 @@ pub enum Answer {
 pub enum SweepAction {
     /// See how much time has passed on this machine, suspended time included.
     Clock,
+    /// Lease what is about to go, for as long as this look may last.
+    Claim,
     /// Read all leases.
     Leases,
     /// Wait until every reader sees what was written before.
@@ -163,6 +179,8 @@ pub enum SweepAction {
     Announce(usize),
     /// Write an announcement anew, without tags.
     Withdraw(usize),
+    /// Note the records that no sweep has seen before.
+    Sight,
     /// Delete records whose time is over, whatever was read: leases that have ended among them.
     Records,
     /// Delete an announcement that was withdrawn.
@@ -210,6 +228,7 @@ impl Sweeper {
             tries: 0,
             looked: Duration::ZERO,
             clean: Arc::default(),
+            claimed: BTreeSet::new(),
             needed: BTreeSet::new(),
             spared: BTreeSet::new(),
             deletions: Vec::new(),
@@ -221,6 +240,11 @@ impl Sweeper {
         &self.clean
     }
 
+    /// Returns the keys whose images are about to go.
+    pub fn claims(&self) -> BTreeSet<Key> {
+        self.clean.delete.iter().filter_map(|doomed| doomed.key.clone()).collect()
+    }
+
     /// Returns what became of the deletions so far, in their order.
     pub fn deletions(&self) -> &[Deletion] {
         &self.deletions
@@ -230,13 +254,15 @@ impl Sweeper {
     pub fn next(&self) -> SweepAction {
         match self.at {
             At::Beginning | At::Timing(_) => SweepAction::Clock,
+            At::Claiming => SweepAction::Claim,
             At::Leases => SweepAction::Leases,
-            At::Waiting => SweepAction::Wait,
+            At::Spreading { .. } | At::Waiting => SweepAction::Wait,
             At::Rest => SweepAction::Rest,
             At::Writing(Write::Condemn(index)) => SweepAction::Condemn(index),
             At::Writing(Write::Retire(index)) => SweepAction::Retire(index),
             At::Writing(Write::Announce(index)) => SweepAction::Announce(index),
             At::Writing(Write::Withdraw(index)) => SweepAction::Withdraw(index),
+            At::Writing(Write::Sight) => SweepAction::Sight,
             At::Writing(Write::Records) => SweepAction::Records,
             At::Writing(Write::Settle(index)) => SweepAction::Settle(index),
             At::Writing(Write::Forget(index)) => SweepAction::Forget(index),
@@ -254,8 +280,11 @@ impl Sweeper {
             (_, SweepSaw::Interrupted) => At::Ended(SweepEnd::Interrupted),
             (At::Beginning, SweepSaw::Clock(now)) => {
                 self.looked = now;
-                At::Leases
+                if self.claimed.is_empty() { At::Leases } else { At::Claiming }
             }
+            (At::Claiming, SweepSaw::Done) => At::Spreading { is_again: false },
+            (At::Spreading { is_again: false }, SweepSaw::Done) => At::Spreading { is_again: true },
+            (At::Spreading { is_again: true }, SweepSaw::Done) => At::Leases,
             (At::Leases | At::Rest, SweepSaw::Unsettled) if self.tries + 1 < TRIES => {
                 self.tries += 1;
                 At::Beginning
@@ -263,12 +292,17 @@ impl Sweeper {
             (At::Leases, SweepSaw::Done) if self.is_second => At::Waiting,
             (At::Leases, SweepSaw::Done) | (At::Waiting, SweepSaw::Done) => At::Rest,
             (At::Rest, SweepSaw::Observed(observed, policy)) => {
-                self.clean = Arc::new(decide(&observed, policy));
+                let mut clean = decide(&observed, policy);
+                if self.is_second {
+                    hold_back(&mut clean, &self.claimed);
+                }
+                self.clean = Arc::new(clean);
                 self.tries = 0;
                 if !self.apply {
                     At::Ended(SweepEnd::Done)
                 } else if !self.is_second && !self.clean.delete.is_empty() {
                     self.is_second = true;
+                    self.claimed = self.claims();
                     At::Beginning
                 } else {
                     self.marking(Write::Condemn(0))
@@ -337,7 +371,9 @@ impl Sweeper {
             Write::Condemn(index) => (index, clean.condemn.len(), Write::Retire(0)),
             Write::Retire(index) => (index, clean.retire.len(), Write::Announce(0)),
             Write::Announce(index) => (index, clean.announce.len(), Write::Withdraw(0)),
-            Write::Withdraw(index) => (index, clean.withdraw.len(), Write::Records),
+            Write::Withdraw(index) => (index, clean.withdraw.len(), Write::Sight),
+            // One write, whatever there is to note.
+            Write::Sight => (0, usize::from(!clean.sight.is_empty()), Write::Records),
             // Whether a record is over is asked for anew, so that it is never too late for it.
             Write::Records => return At::Writing(write),
             Write::Settle(index) => (index, clean.settled.len(), Write::Forget(0)),
@@ -379,4 +415,20 @@ impl Sweeper {
         }
         self.deletions.push(deletion);
     }
+}
+
+/// Keeps what was not claimed before this look, and what that needs: it comes first.
+fn hold_back(clean: &mut Clean, claimed: &BTreeSet<Key>) {
+    let Clean { delete, kept, .. } = clean;
+    let mut needed: BTreeSet<Digest> = BTreeSet::new();
+    delete.retain(|doomed| {
+        let is_claimed = doomed.key.as_ref().is_none_or(|key| claimed.contains(key));
+        let goes = is_claimed && !needed.contains(&doomed.seen.digest);
+        if !goes {
+            needed.extend(doomed.needs.iter().cloned());
+            let reason = "goes with the next sweep: this one had not claimed it".to_owned();
+            kept.push(Kept { seen: doomed.seen.held(), reason });
+        }
+        goes
+    });
 }

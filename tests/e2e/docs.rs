@@ -259,7 +259,7 @@ fn shown_configurations_are_configurations() {
         let text = page(name);
         for block in text.split("\n```toml\n").skip(1).map(|rest| rest.split("\n```").next().unwrap()) {
             count += 1;
-            if block.starts_with("[host") {
+            if block.starts_with("[host") || block.starts_with("[git]") {
                 boxwright::config::parse_hosts("hosts.toml", block).unwrap();
                 continue;
             }

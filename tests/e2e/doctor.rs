@@ -17,7 +17,13 @@ const USER: [(&str, &str); 2] =
 
 fn doctor(world: &World, environment: &[(&str, &str)]) -> Ended {
     let mut command = world.command(&["doctor", "--format", "json"]);
-    Ended::of(command.envs(environment.iter().copied()).output().unwrap())
+    command.envs(environment.iter().copied());
+    if environment.iter().any(|(name, _)| *name == USER[0].0) {
+        // Credentials are for whom the environment names.
+        let config = fs::read_to_string(world.root.join("boxwright.toml")).unwrap();
+        command.env("BOXWRIGHT_REGISTRY", config.split('"').nth(1).unwrap());
+    }
+    Ended::of(command.output().unwrap())
 }
 
 /// The state of a check, and all that is said of it.
@@ -72,7 +78,8 @@ fn on_a_good_machine_all_is_well_and_nothing_is_left() {
 
     // People get a table.
     let mut command = world.command(&["doctor"]);
-    let human = Ended::of(command.envs(USER).output().unwrap()).good().says(&["nothing is wrong"]);
+    command.envs(USER).env("BOXWRIGHT_REGISTRY", &registry.host);
+    let human = Ended::of(command.output().unwrap()).good().says(&["nothing is wrong"]);
     assert!(human.out.starts_with("STATE  CHECK "), "{}", human.out);
     assert!(human.out.lines().skip(1).all(|line| line.starts_with("ok ")), "{}", human.out);
 }
@@ -96,9 +103,9 @@ fn what_is_broken_does_not_hide_the_rest() {
     says(&ended, "registry", "problem", &["onnection refused", "is it running"]);
     assert!(!ended.out.contains("\"push\""), "{}", ended.out);
     // No key, for a Dockerfile that cannot be read; its code comes first.
-    world.write("ci/Dockerfile", "FROM a\n\nCOPPY a b\n");
+    world.write("ci/Dockerfile", "FROM a AS base\n\nCOPY a\n");
     let ended = doctor(&world, &[]).exits(2);
-    says(&ended, "keys", "problem", &["ci/Dockerfile:3:1", "COPPY"]);
+    says(&ended, "keys", "problem", &["ci/Dockerfile:3:1", "COPY"]);
     says(&ended, "registry", "problem", &[]);
     // No configuration at all.
     let empty = World::empty();

@@ -75,14 +75,19 @@ fn serve_answers_others_until_it_is_stopped() {
     assert!(address.starts_with("127.0.0.1:"), "{address}");
     let url = format!("http://{address}/v2/");
     let code = ["-sS", "-o", "/dev/null", "-w", "%{http_code}", "--noproxy", "*"];
-    assert_eq!(tell("curl", &[&code[..], &[&url]].concat()), "200");
+    assert_eq!(tell("curl", &[&code[..], &[&url]].concat()), "401");
+    let login = world.root.join(".boxwright/login/config.json");
     // Commands work beside it, and what they build can be pulled from it.
     let built = world.boxwright(&["build", "base", "--format", "json"]).good();
     let image = format!("docker://{address}/base:{}", built.boxes("tag")[0]);
-    assert_eq!(skopeo(&[&image])["Digest"].as_str().unwrap(), built.boxes("digest")[0]);
+    assert_eq!(
+        skopeo(&["--authfile", login.to_str().unwrap(), &image])["Digest"].as_str().unwrap(),
+        built.boxes("digest")[0]
+    );
     let (ended, took) = serving.signal("TERM");
     assert!(ended.code == 0 || ended.code == 130, "{}", ended.code);
     assert!(took.as_secs() < 6, "{took:?}");
+    assert!(!login.exists(), "its password is good for nothing any more");
     forget_images(address);
 }
 

@@ -30,6 +30,7 @@ fn a_wrong_password_is_unknown_and_is_not_shown() {
     let call = |password: &str, arguments: &[&str]| {
         let mut command = world.command(arguments);
         command.env("BOXWRIGHT_REGISTRY_USERNAME", "worker").env("BOXWRIGHT_REGISTRY_PASSWORD", password);
+        command.env("BOXWRIGHT_REGISTRY", &registry.host);
         let ended = Ended::of(command.output().unwrap());
         assert!(!ended.err.contains("secret") && !ended.out.contains("secret"), "{}", ended.err);
         ended

@@ -22,7 +22,7 @@ const TAGS: usize = 20;
 /// Fills a registry: each box has 18 images, two of which have a second tag; all images of a box
 /// share a layer, and a second one is shared by all boxes.
 async fn fill(host: &str) {
-    let credentials = Credentials::from_environment(host, |_| None).unwrap();
+    let credentials = Credentials::from_environment(None, |_| None).unwrap();
     let client = HttpRegistry::new(credentials.into(), Declared::default(), Limits::default()).unwrap();
     let client = &client;
     let one = |number: usize| async move {

@@ -99,6 +99,7 @@ fn secrets_arrive_and_stand_nowhere_else() {
     let config = "secrets = { tok = { env = \"CANARY\" }, key = { file = \"~/.key\" } }";
     let world = world(&registry, config, &steps);
     fs::write(world.beside("home/.key"), &in_file).unwrap();
+    world.declare("[secrets]\nfiles = [\"~/.key\"]\n");
     let (seen, path) = spies(&world);
 
     let mut command = world.command(&["build", "-v", "--format", "json"]);
@@ -123,7 +124,7 @@ fn secrets_arrive_and_stand_nowhere_else() {
     let built = built.good();
     assert_eq!(exposed, Vec::<String>::new());
     let spied = fs::read_to_string(seen).unwrap();
-    assert!(spied.contains("docker-credential-spy get") && spied.contains("git -C"), "{spied}");
+    assert!(spied.contains("docker-credential-spy get") && spied.contains("git -c"), "{spied}");
     // What the step printed is there, but for the values.
     assert!(built.err.contains("<***>") && built.err.contains("and more"), "{}", built.err);
     assert_eq!(built.err.matches("***").count(), 4, "{}", built.err);
@@ -210,6 +211,7 @@ fn what_is_not_there_is_said_before_anything_is_built() {
     with(&world, &["build"], &[("TOK", "")]).fails(2, &["box only: secret tok", "TOK is empty"]);
     world.replace("boxwright.toml", "{ env = \"TOK\" }", "{ file = \"~/absent\" }");
     let absent = world.beside("home/absent");
+    world.declare("[secrets]\nfiles = [\"~/absent\"]\n");
     world.boxwright(&["build"]).fails(2, &["box only: secret tok", absent.to_str().unwrap(), "No such file"]);
     fs::write(&absent, vec![b'x'; 600_000]).unwrap();
     world.boxwright(&["build", "only"]).exits(1).says(&["secret tok", "more than 512000 bytes"]);
@@ -273,7 +275,7 @@ fn what_would_show_a_secret_is_refused() {
     world
         .boxwright(&["keys"])
         .fails(2, &["secret tok: sub/../tok is sent with the build context", ".dockerignore"]);
-    world.write(".dockerignore", "tok\n");
+    world.write(".dockerignore", "tok\n.git\n");
     world.boxwright(&["keys"]).good();
     untouched(&registry);
 }

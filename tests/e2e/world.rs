@@ -93,6 +93,13 @@ impl World {
         self.write("boxwright.toml", &format!("registry = \"{registry}\"\n{boxes}"));
     }
 
+    /// Writes the user's own `hosts.toml`.
+    pub fn declare(&self, text: &str) {
+        let directory = self.beside("home/.config/boxwright");
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("hosts.toml"), text).unwrap();
+    }
+
     /// Writes a file.
     pub fn write(&self, path: &str, text: &str) {
         let path = self.root.join(path);

@@ -11,7 +11,7 @@ use reqwest::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::{DOCKER, Fixture, HOUR, OCI, header, image, refused};
+use crate::{DOCKER, Fixture, HOUR, OCI, authorization, header, image, refused};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_servers_over_one_store_lose_nothing() {
@@ -20,9 +20,13 @@ async fn two_servers_over_one_store_lose_nothing() {
     let two = EmbeddedServer::start(one.home.path(), PortChoice::Any, None).await.unwrap();
     let mut pushes = tokio::task::JoinSet::new();
     for n in 0..60 {
-        let addr = if n % 2 == 0 { one.server.addr() } else { two.addr() };
-        let url = format!("http://{addr}/v2/a/manifests/t{n:02}");
-        let request = one.client.put(url).header("content-type", OCI).body(image(&n.to_string()));
+        let server = if n % 2 == 0 { &one.server } else { &two };
+        let url = format!("http://{}/v2/a/manifests/t{n:02}", server.addr());
+        let request = reqwest::Client::builder().no_proxy().build().unwrap().put(url);
+        let request = request
+            .header("authorization", authorization(server))
+            .header("content-type", OCI)
+            .body(image(&n.to_string()));
         pushes.spawn(async move { request.send().await.unwrap().status() });
     }
     while let Some(status) = pushes.join_next().await {
@@ -48,6 +52,7 @@ async fn only_programs_on_this_machine_are_answered() {
 async fn hostile_bytes_get_an_answer_or_a_closed_connection() {
     let fixture = Fixture::new().await;
     let addr = fixture.server.addr();
+    let shown = format!("\r\nAuthorization: {}\r\n", authorization(&fixture.server));
     for (text, expect) in [
         ("GET /v2/ HTTP/1.1\r\n\r\n".to_owned(), "403"),
         ("GET /v2/ HTTP/1.1\r\nHost: localhost\r\nHost: evil\r\n\r\n".to_owned(), "403"),
@@ -63,6 +68,8 @@ async fn hostile_bytes_get_an_answer_or_a_closed_connection() {
         ),
     ] {
         let mut stream = tokio::net::TcpStream::connect(addr).await.unwrap();
+        // Whoever has the password, too.
+        let text = text.replacen("\r\n", &shown, 1);
         stream.write_all(text.as_bytes()).await.unwrap();
         let mut answer = [0; 12];
         stream.read_exact(&mut answer).await.unwrap();
@@ -76,7 +83,11 @@ async fn an_upload_that_breaks_off_goes_on_where_it_was() {
     let fixture = Fixture::new().await;
     let place = header(&fixture.send(Method::POST, "/v2/a/blobs/uploads/").await, "location");
     let mut stream = tokio::net::TcpStream::connect(fixture.server.addr()).await.unwrap();
-    let head = format!("PATCH {place} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000000\r\n\r\n");
+    let head = format!(
+        "PATCH {place} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000000\r\n\
+         Authorization: {}\r\n\r\n",
+        authorization(&fixture.server)
+    );
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(&vec![b'x'; 3_000_000]).await.unwrap();
     // Until a window of it has been written; the rest is lost with the connection.
@@ -110,7 +121,11 @@ async fn a_server_keeps_its_port_says_what_it_did_and_stops() {
     assert!(addr.ip().is_loopback());
     assert_eq!(std::fs::read_to_string(home.join(".gitignore")).unwrap(), "*\n");
     let mut stream = tokio::net::TcpStream::connect(addr).await.unwrap();
-    stream.write_all(b"GET /v2/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+    let shown = authorization(&server);
+    let request = format!(
+        "GET /v2/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: {shown}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
     stream.read_to_end(&mut Vec::new()).await.unwrap();
     assert_eq!(*lines.lock().unwrap(), ["GET /v2/x 404"]);
     server.stop().await;
@@ -124,9 +139,13 @@ async fn a_server_keeps_its_port_says_what_it_did_and_stops() {
 }
 
 /// Runs skopeo; it is part of the test environment, so its absence is a failure.
-async fn skopeo(arguments: &[&str]) -> Result<String, String> {
+async fn skopeo(login: &Path, arguments: &[&str]) -> Result<String, String> {
     let mut command = Command::new("skopeo");
-    command.args(["--insecure-policy"]).args(arguments).env("NO_PROXY", "127.0.0.1");
+    command
+        .env("REGISTRY_AUTH_FILE", login)
+        .args(["--insecure-policy"])
+        .args(arguments)
+        .env("NO_PROXY", "127.0.0.1");
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap();
     let output = output.expect("skopeo must be installed");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -162,6 +181,8 @@ fn docker_image(dir: &Path) -> Digest {
 async fn skopeo_copies_over_http_and_reads_the_layout_on_disk() {
     let fixture = Fixture::new().await;
     let scratch = tempfile::tempdir().unwrap();
+    let _login = fixture.server.login_in(&scratch.path().join("login")).unwrap();
+    let login = scratch.path().join("login/config.json");
     let (from, to) = (scratch.path().join("from"), scratch.path().join("to"));
     std::fs::create_dir(&from).unwrap();
     let digest = docker_image(&from);
@@ -169,27 +190,28 @@ async fn skopeo_copies_over_http_and_reads_the_layout_on_disk() {
     let (from, to) = (format!("dir:{}", from.display()), format!("dir:{}", to.display()));
     let disk = |tag: &str| format!("oci:{}:team/base:{tag}", fixture.registry().display());
 
-    skopeo(&["copy", "--preserve-digests", "--dest-tls-verify=false", &from, &http]).await.unwrap();
-    let seen = skopeo(&["inspect", "--tls-verify=false", "--format", "{{.Digest}}", &http]).await.unwrap();
+    skopeo(&login, &["copy", "--preserve-digests", "--dest-tls-verify=false", &from, &http]).await.unwrap();
+    let seen =
+        skopeo(&login, &["inspect", "--tls-verify=false", "--format", "{{.Digest}}", &http]).await.unwrap();
     assert_eq!(seen.trim(), digest.as_str());
-    skopeo(&["copy", "--src-tls-verify=false", &http, &to]).await.unwrap();
+    skopeo(&login, &["copy", "--src-tls-verify=false", &http, &to]).await.unwrap();
     let copied = std::fs::read(scratch.path().join("to/manifest.json")).unwrap();
     assert_eq!(Digest::of(&copied), digest);
 
     let oci = http.replace("v1.0", "oci");
     let convert = ["copy", "--format", "oci", "--dest-tls-verify=false", &from, &oci];
-    skopeo(&convert).await.unwrap();
+    skopeo(&login, &convert).await.unwrap();
     for tag in ["v1.0", "oci"] {
-        let inspected = skopeo(&["inspect", &disk(tag)]).await.unwrap();
+        let inspected = skopeo(&login, &["inspect", &disk(tag)]).await.unwrap();
         assert!(inspected.contains("\"Architecture\": \"amd64\""), "{inspected}");
-        skopeo(&["copy", &disk(tag), &to]).await.unwrap();
+        skopeo(&login, &["copy", &disk(tag), &to]).await.unwrap();
     }
-    assert!(skopeo(&["inspect", &disk("none")]).await.is_err());
+    assert!(skopeo(&login, &["inspect", &disk("none")]).await.is_err());
 
     // What skopeo writes into the layout is served, and what was there before still is.
-    skopeo(&["copy", &disk("oci"), &disk("direct")]).await.unwrap();
+    skopeo(&login, &["copy", &disk("oci"), &disk("direct")]).await.unwrap();
     assert_eq!(fixture.json("/v2/team/base/tags/list").await["tags"], json!(["direct", "oci", "v1.0"]));
     fixture.server.store().collect(HOUR, SystemTime::now() + 2 * HOUR).unwrap();
-    skopeo(&["copy", &disk("v1.0"), &to]).await.unwrap();
-    skopeo(&["copy", "--src-tls-verify=false", &http.replace("v1.0", "direct"), &to]).await.unwrap();
+    skopeo(&login, &["copy", &disk("v1.0"), &to]).await.unwrap();
+    skopeo(&login, &["copy", "--src-tls-verify=false", &http.replace("v1.0", "direct"), &to]).await.unwrap();
 }

@@ -8,6 +8,9 @@ mod collecting;
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use boxwright::adapter::credentials::Credential;
 use boxwright::adapter::embedded::{EmbeddedServer, PortChoice};
 use boxwright::model::Digest;
 use reqwest::{Method, Response, StatusCode};
@@ -17,6 +20,13 @@ const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const DOCKER: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const HOUR: Duration = Duration::from_secs(3600);
+
+/// What a client of a server shows.
+fn authorization(server: &EmbeddedServer) -> String {
+    let Credential::Basic { user, password } = server.credential() else { panic!("no password") };
+    let text = STANDARD.encode(format!("{user}:{}", password.expose()));
+    format!("Basic {text}")
+}
 
 /// A server over a directory of its own, and a client for it.
 struct Fixture {
@@ -31,7 +41,9 @@ impl Fixture {
         let server = EmbeddedServer::start(home.path(), PortChoice::Any, None).await.unwrap();
         // An error means that another test of this process was first.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Self { home, server, client: reqwest::Client::builder().no_proxy().build().unwrap() }
+        let shown = [("authorization".parse().unwrap(), authorization(&server).parse().unwrap())];
+        let client = reqwest::Client::builder().no_proxy().default_headers(shown.into_iter().collect());
+        Self { home, server, client: client.build().unwrap() }
     }
 
     fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {

@@ -17,7 +17,7 @@ use boxwright::adapter::context::DiskContext;
 use boxwright::adapter::engine::{AuthSource, DockerEngine};
 use boxwright::model::{Digest, Entry, RelPath, Repository};
 use boxwright::port::{
-    BuildEvent, BuildRequest, Context, ContextFilter, Engine, EngineError, ImageId, Scan, StepState, Visit,
+    BuildEvent, BuildRequest, Context, ContextFilter, Engine, EngineError, ImageId, StepState, Visit,
 };
 use tempfile::TempDir;
 
@@ -28,7 +28,7 @@ impl ContextFilter for All {
         Visit::Take
     }
 
-    fn leaf(&self, _: &RelPath, _: bool) -> Visit {
+    fn leaf(&self, _: &RelPath) -> Visit {
         Visit::Take
     }
 }
@@ -47,10 +47,7 @@ fn engine_with(auth: AuthSource) -> DockerEngine {
 }
 
 fn entries(root: &Path) -> Vec<Entry> {
-    match DiskContext::default().scan(root, &All).unwrap() {
-        Scan::Entries(entries) => entries,
-        Scan::Widen(path) => panic!("{path}"),
-    }
+    DiskContext::default().scan(root, &All).unwrap().entries
 }
 
 fn request(root: &Path, dockerfile: &str) -> BuildRequest {

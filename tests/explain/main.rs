@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 /// Reads from disk, and remembers nothing.
 static CONTEXT: std::sync::LazyLock<DiskContext> = std::sync::LazyLock::new(DiskContext::default);
 static SECRETS: std::sync::LazyLock<boxwright::adapter::secrets::LocalSecrets> =
-    std::sync::LazyLock::new(|| boxwright::adapter::secrets::LocalSecrets::new("/"));
+    std::sync::LazyLock::new(|| boxwright::adapter::secrets::LocalSecrets::new("/", Vec::new()));
 
 const CONFIG: &str = r#"
 registry = "registry.example"

@@ -34,7 +34,7 @@ fn credentials(home: &Path, hosts: &[&str]) -> Credentials {
     let config = serde_json::json!({ "auths": auths }).to_string();
     std::fs::write(home.join(".docker/config.json"), config).unwrap();
     let home = home.as_os_str().to_owned();
-    Credentials::from_environment("r.example", |name| (name == "HOME").then(|| home.clone())).unwrap()
+    Credentials::from_environment(None, |name| (name == "HOME").then(|| home.clone())).unwrap()
 }
 
 /// What a registry does to a request of a number, once the password is known to it.

@@ -11,7 +11,7 @@ use boxwright::exec::{
     BuildOptions, CleanOptions, Content, Deletion, Event, Keyed, Ledger, Outcome, Ports, PromoteError,
     PromoteOptions, Setting, build, clean, observe_all, promote,
 };
-use boxwright::model::{Digest, Keep, Repository, Rules, Source, Span, Tag};
+use boxwright::model::{Digest, Keep, Purpose, Repository, Rules, Source, Span, Tag};
 use boxwright::plan::State;
 use boxwright::port::{Clock, Registry};
 use tokio_util::sync::CancellationToken;
@@ -247,7 +247,11 @@ impl<'a> Run<'a> {
         let rules = Rules { last: Some(1), only, ..Rules::default() };
         let options = CleanOptions {
             repositories: BOXES.map(|name| Repository::new(&self.host, name).unwrap()).to_vec(),
-            policies: BTreeMap::from([("main".to_owned(), Keep::Rules(rules))]),
+            policies: vec![boxwright::retention::ChannelPolicy {
+                name: "main".to_owned(),
+                pattern: regex::Regex::new("^main$").unwrap(),
+                keep: Keep::Rules(rules),
+            }],
             grace: Span::from_seconds(600),
             records: Span::from_seconds(30 * 86_400),
             ahead,
@@ -273,9 +277,9 @@ impl<'a> Run<'a> {
     /// Takes a lease on the boxes of a content; returns its tag.
     pub async fn lease(&self, is_second: bool) -> String {
         let keys = self.boxes(is_second).iter().map(|keyed| keyed.wanted.key().clone()).collect();
-        let Setting { ledger, run, lease, .. } = &self.setting;
-        let ledger = Ledger::new(&*self.registry, ledger);
-        let held = ledger.lease(run, 1, keys, *lease, &self.clock).await.unwrap().held().unwrap();
+        let ledger = Ledger::new(&*self.registry, &self.setting.ledger);
+        let held = ledger.lease(&self.setting, Purpose::Building, keys, &self.clock).await;
+        let held = held.unwrap().held().unwrap();
         held.lease.tag().unwrap().to_string()
     }
 

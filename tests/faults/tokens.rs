@@ -287,7 +287,7 @@ async fn unreadable_credentials() {
     std::fs::write(home.path().join(".docker/config.json"), "{").unwrap();
     let root = home.path().as_os_str().to_owned();
     let credentials =
-        Credentials::from_environment("r.example", |name| (name == "HOME").then(|| root.clone())).unwrap();
+        Credentials::from_environment(None, |name| (name == "HOME").then(|| root.clone())).unwrap();
     let peer = registry_with_tokens().await;
     let mut short = limits();
     short.deadline = Duration::from_secs(2);

@@ -11,6 +11,7 @@
 
 mod mutate;
 mod parsers;
+mod registry;
 #[path = "../archive/sample.rs"]
 mod sample;
 mod seeds;
@@ -90,19 +91,49 @@ fn fuzz(name: &'static str, seeds: Vec<Vec<u8>>, parser: fn(&[u8]) -> bool) {
 }
 
 macro_rules! parsers {
-    ($($name:ident),* $(,)?) => {$(
+    ($($name:ident),* $(,)?) => {
+        $(
+            #[test]
+            fn $name() {
+                fuzz(stringify!($name), seeds::$name(), parsers::$name);
+            }
+        )*
+
+        /// For `scripts/fuzz`, which mutates them guided by what of the program they reach.
         #[test]
-        fn $name() {
-            fuzz(stringify!($name), seeds::$name(), parsers::$name);
+        #[ignore = "writes into BOXWRIGHT_FUZZ_SEEDS"]
+        fn write_seeds() {
+            let directory = std::path::PathBuf::from(std::env::var_os("BOXWRIGHT_FUZZ_SEEDS").unwrap());
+            $({
+                let directory = directory.join(stringify!($name));
+                std::fs::create_dir_all(&directory).unwrap();
+                let all = seeds::$name().into_iter().chain(seeds::failed(stringify!($name)));
+                for (number, seed) in all.enumerate() {
+                    std::fs::write(directory.join(format!("seed-{number}")), seed).unwrap();
+                }
+            })*
+            std::fs::write(directory.join("dictionary"), mutate::dictionary()).unwrap();
         }
-    )*};
+
+        /// What `cargo test` feeds is what `scripts/fuzz` feeds. GNU tar is too slow for that.
+        #[test]
+        fn each_parser_has_a_target() {
+            let manifest = include_str!("../../fuzz/Cargo.toml");
+            for name in [$(stringify!($name)),*] {
+                let has = manifest.contains(&format!("name = \"{name}\"\n"));
+                assert_eq!(has, name != "archive_and_tar", "{name}");
+            }
+        }
+    };
 }
 
 parsers!(
     archive,
+    archive_and_tar,
     dockerfile,
     dockerignore,
     config,
+    hosts,
     lock,
     pin_toml,
     pin_json,
@@ -111,5 +142,8 @@ parsers!(
     inputs,
     manifest,
     record,
-    names
+    names,
+    event,
+    layout,
+    registry,
 );

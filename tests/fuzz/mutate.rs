@@ -68,6 +68,13 @@ const TOKENS: [&[u8]; 64] = [
     b"\\u0000",
 ];
 
+/// The same as libFuzzer's dictionaries are written.
+pub fn dictionary() -> String {
+    let byte = |byte: &u8| format!("\\x{byte:02x}");
+    let line = |token: &&[u8]| format!("\"{}\"\n", token.iter().map(byte).collect::<String>());
+    TOKENS.iter().map(line).collect()
+}
+
 /// A stream of mutated inputs.
 pub struct Mutator {
     state: u64,

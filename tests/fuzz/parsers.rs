@@ -6,9 +6,12 @@ use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
 use boxwright::adapter::archive::{ArchiveFile, Limits};
-use boxwright::config::{self, Lock, PinFormat, extract};
+use boxwright::adapter::embedded::Store;
+use boxwright::cli::{Trust, detect};
+use boxwright::config::{self, Lock, PinFormat, extract, parse_hosts};
 use boxwright::inputs::{
-    BoxInputs, DockerfileSource, Dockerignore, InputManifest, Selection, analyse, diff, outline, rewrite,
+    BoxInputs, DockerfileSource, Dockerignore, InputManifest, Links, Selection, analyse, diff, outline,
+    rewrite,
 };
 use boxwright::model::{
     BLOCK, ContentTag, Digest, ImageName, Key, Lease, Marker, MediaType, Platform, RawManifest, Record,
@@ -16,6 +19,8 @@ use boxwright::model::{
     Timestamp, blob_path,
 };
 use boxwright::port::{Archive, ContextFilter};
+
+pub use super::registry::registry;
 
 /// An error's text is for one who reads it: it names something and is not endless.
 fn reads_well(error: &dyn std::error::Error) {
@@ -53,11 +58,13 @@ pub fn dockerfile(bytes: &[u8]) -> bool {
             }
         };
         accepted = true;
-        let selection = Selection::new(&analysis.reads, Dockerignore::default());
+        let mut link = |path: &[u8]| path.starts_with(b"s").then(|| b"../a*/..".to_vec().into());
+        let mut links = Links::new(&mut link);
+        let selection = Selection::new(&analysis.reads, Dockerignore::default(), &mut links);
         for path in ["a", "src/main.rs", "a/b/c"] {
             let path = RelPath::new(path.as_bytes()).unwrap();
             selection.directory(&path);
-            selection.leaf(&path, true);
+            selection.leaf(&path);
         }
         // Nothing to replace leaves the text as it was, where the box needs all its stages; a
         // digest for all is read as a digest.
@@ -126,44 +133,62 @@ pub fn archive(bytes: &[u8]) -> bool {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("boxes.tar");
     std::fs::write(&path, bytes).unwrap();
-    let limits = Limits { bytes: 4 << 20, entries: 100, ratio: 100, free: 1 << 20 };
-    match ArchiveFile::open(&path, &limits) {
-        Ok(archive) => {
-            let contents = archive.contents();
-            let blobs = contents.blobs().iter().map(|(digest, size)| (*size, digest));
-            let manifests =
-                contents.manifests().iter().map(|(digest, raw)| (raw.bytes().len() as u64, digest));
-            let of_ours: BTreeSet<_> =
-                blobs.chain(manifests).map(|(size, digest)| (size, blob_path(digest))).collect();
-            let mut of_gnu = gnu_tar(&path);
-            of_gnu.retain(|(_, name)| name.starts_with("blobs/") && !name.ends_with('/'));
-            assert_eq!(of_gnu, of_ours);
-        }
-        Err(error) => reads_well(&error.source),
+    let opened = opened(&path).is_some();
+    header(bytes).is_some() || opened
+}
+
+/// The same, beside what GNU tar finds.
+pub fn archive_and_tar(bytes: &[u8]) -> bool {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("boxes.tar");
+    std::fs::write(&path, bytes).unwrap();
+    if let Some(of_ours) = opened(&path) {
+        let mut of_gnu = gnu_tar(&path);
+        of_gnu.retain(|(_, name)| name.starts_with("blobs/") && !name.ends_with('/'));
+        assert_eq!(of_gnu, of_ours);
     }
-    // One header more, its checksum put right, so that what is behind that check is reached.
-    let Some(mut block) = bytes.first_chunk::<BLOCK>().copied() else { return false };
-    let mut header = tar::Header::from_byte_slice(&block).clone();
-    header.set_cksum();
-    block.copy_from_slice(header.as_bytes());
-    let read = match TarHeader::read(&block) {
-        Ok(Some(read)) => read,
-        Ok(None) => return false,
-        Err(error) => {
-            reads_well(&error);
-            return false;
-        }
-    };
-    assert_eq!(TarHeader::read(&read.to_block()).unwrap().as_ref(), Some(&read));
-    let Ok(name) = String::from_utf8(read.name) else { return true };
+    let Some((block, size, name)) = header(bytes) else { return false };
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-');
     if name.is_empty() || name.starts_with('/') || !name.chars().all(is_plain) {
         return true;
     }
     std::fs::write(&path, block).unwrap();
     // A trailing slash makes a file a directory to GNU tar; no name of ours has one.
-    assert_eq!(gnu_tar(&path), BTreeSet::from([(read.size, name)]));
+    assert_eq!(gnu_tar(&path), BTreeSet::from([(size, name)]));
     true
+}
+
+/// What an archive of ours holds: sizes and names.
+fn opened(path: &std::path::Path) -> Option<BTreeSet<(u64, String)>> {
+    let limits = Limits { bytes: 4 << 20, entries: 100, ratio: 100, free: 1 << 20 };
+    let archive = match ArchiveFile::open(path, &limits) {
+        Ok(archive) => archive,
+        Err(error) => {
+            reads_well(&error.source);
+            return None;
+        }
+    };
+    let contents = archive.contents();
+    let blobs = contents.blobs().iter().map(|(digest, size)| (*size, digest));
+    let manifests = contents.manifests().iter().map(|(digest, raw)| (raw.bytes().len() as u64, digest));
+    Some(blobs.chain(manifests).map(|(size, digest)| (size, blob_path(digest))).collect())
+}
+
+/// Reads one header, its checksum put right, so that what is behind that check is reached.
+fn header(bytes: &[u8]) -> Option<([u8; BLOCK], u64, String)> {
+    let mut block = bytes.first_chunk::<BLOCK>().copied()?;
+    let mut header = tar::Header::from_byte_slice(&block).clone();
+    header.set_cksum();
+    block.copy_from_slice(header.as_bytes());
+    let read = match TarHeader::read(&block) {
+        Ok(read) => read?,
+        Err(error) => {
+            reads_well(&error);
+            return None;
+        }
+    };
+    assert_eq!(TarHeader::read(&read.to_block()).unwrap().as_ref(), Some(&read));
+    Some((block, read.size, String::from_utf8(read.name).unwrap_or_default()))
 }
 
 /// What GNU tar finds in an archive: sizes and names.
@@ -175,6 +200,52 @@ fn gnu_tar(path: &std::path::Path) -> BTreeSet<(u64, String)> {
         (words[2].parse().unwrap(), words[5].to_owned())
     };
     text.lines().map(line).collect()
+}
+
+pub fn hosts(bytes: &[u8]) -> bool {
+    match parse_hosts("hosts.toml", &String::from_utf8_lossy(bytes)) {
+        Ok(_) => true,
+        Err(error) => {
+            reads_well(&error);
+            false
+        }
+    }
+}
+
+/// An event file of a forge. Its first line is the event's name.
+pub fn event(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let (name, payload) = text.split_once('\n').unwrap_or((&text, ""));
+    let payload = serde_json::from_str(payload).ok();
+    let variable = |asked: &str| match asked {
+        "GITHUB_ACTIONS" => Some("true".to_owned()),
+        "GITHUB_EVENT_NAME" => Some(name.to_owned()),
+        _ => None,
+    };
+    let ci = detect(&variable, payload.as_ref());
+    assert!(ci.trust != Trust::Trusted || ci.fork != Some(true), "{text}");
+    if let Some(why) = ci.trust.why() {
+        assert!(
+            !why.is_empty() && why.len() < 10_000 && !why.contains(['\u{1b}', '\0', '\r', '\n']),
+            "{why:?}"
+        );
+    }
+    payload.is_some()
+}
+
+/// What an OCI layout says that it holds.
+pub fn layout(bytes: &[u8]) -> bool {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(directory.path().join(name), bytes).unwrap();
+    write("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#);
+    write("index.json", bytes);
+    match Store::open(directory.path()) {
+        Ok(_) => true,
+        Err(error) => {
+            reads_well(&error);
+            false
+        }
+    }
 }
 
 fn pin(bytes: &[u8], formats: &[PinFormat]) -> bool {

@@ -78,6 +78,53 @@ pub fn lock() -> Vec<Vec<u8>> {
     seeds
 }
 
+pub fn hosts() -> Vec<Vec<u8>> {
+    texts(&[
+        "[host.\"registry.example:5000\"]\nplain-http = false\nca = \"/etc/ssl/corp.pem\"\nclient-certificate = \"/etc/me.pem\"\nclient-key = \"/etc/me.key\"\ntoken-host = \"git.example\"\nproxy = true\nprovider = \"harbor\"\n",
+        "[host.\"127.0.0.1:5000\"]\nplain-http = true\n[host.\"ghcr.io\"]\nproxy = false\n",
+    ])
+}
+
+pub fn event() -> Vec<Vec<u8>> {
+    let mut seeds = texts(&[
+        "push\n{\"head_commit\":{\"timestamp\":\"2026-11-21T09:00:00Z\"},\"repository\":{\"id\":1}}",
+        "workflow_run\n{\"workflow_run\":{\"event\":\"push\",\"head_repository\":{\"id\":1},\"actor\":{\"login\":\"dependabot[bot]\"},\"pull_requests\":[{\"number\":7}]},\"repository\":{\"id\":1,\"full_name\":\"a/b\"}}",
+    ]);
+    for name in ["pull_request", "pull_request_target", "issue_comment"] {
+        for head in ["null", "{\"id\":2}", "{\"full_name\":\"a/b\"}"] {
+            let payload = format!(
+                "{{\"pull_request\":{{\"number\":3,\"head\":{{\"repo\":{head}}},\"base\":{{\"repo\":{{\"id\":1,\"full_name\":\"a/b\"}}}}}},\"sender\":{{\"login\":\"me\"}}}}"
+            );
+            seeds.push(format!("{name}\n{payload}").into_bytes());
+        }
+    }
+    seeds
+}
+
+pub fn layout() -> Vec<Vec<u8>> {
+    let directory = tempfile::tempdir().unwrap();
+    boxwright::adapter::embedded::Store::open(directory.path()).unwrap();
+    let mut seeds = vec![fs::read(directory.path().join("index.json")).unwrap()];
+    seeds.extend(texts(&[
+        r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad","size":3,"annotations":{"org.opencontainers.image.ref.name":"a/b:k"}}]}"#,
+    ]));
+    seeds
+}
+
+/// Answers of a registry, one after the other.
+pub fn registry() -> Vec<Vec<u8>> {
+    let token = "401\nWWW-Authenticate: Basic realm=\"x\", Bearer realm=\"http://$HOST/token\",service=\"s\"\n\n{\"errors\":[{\"code\":\"UNAUTHORIZED\",\"message\":\"no\"}]}\n\0\n200\n\n{\"token\":\"t\",\"expires_in\":300}\n\0\n200\n\n{\"name\":\"team/box\",\"tags\":[\"main\",\"-x\"]}";
+    let pages = "200\nLink: </v2/team/box/tags/list?n=1&last=a>; rel=\"next\", <x>; rel=y\n\n{\"tags\":[\"a\"]}\n\0\n200\n\n{\"tags\":null,\"name\":\"team/box\"}\n\0\n404\n\n{\"errors\":[{\"code\":\"MANIFEST_UNKNOWN\"}]}";
+    let moved = "307\nLocation: http://$HOST/elsewhere\n\n\n\0\n429\nRetry-After: 1\nX-RateLimit-Remaining: 0\n\n\n\0\n200\n\n{\"tags\":[]}";
+    let manifest = "200\nContent-Type: application/vnd.oci.image.manifest.v1+json\nDocker-Content-Digest: sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\nDate: Sun, 06 Nov 1994 08:49:37 GMT\n\n{\"schemaVersion\":2,\"name\":\"x\",\"tags\":[\"a\"]}";
+    let referrers = "200\nContent-Type: application/vnd.oci.image.index.v1+json\nOCI-Filters-Applied: a\n\n{\"schemaVersion\":2,\"manifests\":[{\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\"digest\":\"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\",\"size\":3,\"artifactType\":\"a/b\"}],\"tags\":[\"k\"]}";
+    texts(&[token, pages, moved, manifest, referrers, "403\n\n<html>no</html>", "500\n\n"])
+}
+
+pub fn archive_and_tar() -> Vec<Vec<u8>> {
+    archive()
+}
+
 pub fn pin_toml() -> Vec<Vec<u8>> {
     texts(&[
         "[toolchain]\nchannel = \"1.90\"\ncomponents = [\"a\"]\n",
@@ -125,8 +172,13 @@ pub fn manifest() -> Vec<Vec<u8>> {
 pub fn record() -> Vec<Vec<u8>> {
     let (key, now, digest) = (Key::of(b"x"), Timestamp::from_unix(1_700_000_000), Digest::of(b"x"));
     let bytes = |raw: boxwright::model::RawManifest| raw.bytes().to_vec();
-    let source =
-        Source { revision: Some("a".repeat(40)), time: Some(now), dirty: true, local: vec!["ec".to_owned()] };
+    let source = Source {
+        revision: Some("a".repeat(40)),
+        time: Some(now),
+        dirty: true,
+        local: vec!["ec".to_owned()],
+        unread: Some("no git".to_owned()),
+    };
     vec![
         bytes(
             Lease {
@@ -136,6 +188,8 @@ pub fn record() -> Vec<Vec<u8>> {
                 attempt: 1,
                 nonce: "n".to_owned(),
                 keys: vec![key.clone()],
+                purpose: Default::default(),
+                turn: Some(1),
             }
             .to_manifest(),
         ),

@@ -45,11 +45,16 @@ pub fn properties() -> Vec<Property<World>> {
                 && !is(state, &[Harm::Order])
         }),
         Property::always("I6 nothing is deleted in the run that condemned it", |_: &World, state: &State| {
-            !is(state, &[Harm::SameRun])
+            !is(state, &[Harm::SameRun, Harm::Unseen])
         }),
         Property::always("I7 what is unknown is kept", |_: &World, state: &State| {
             let foreign = state.store.foreign.iter().flatten();
             foreign.into_iter().all(|id| state.store.has(*id)) && !is(state, &[Harm::Unread, Harm::Blind])
+        }),
+        Property::always("I8 what a kept promotion names exists", |world: &World, state: &State| {
+            let sets = state.store.sets.iter().rev().filter_map(|cell| cell.now.as_ref());
+            let kept = sets.take(world.0.kept).flat_map(|rec| &rec.boxes);
+            kept.into_iter().all(|one| state.store.is_whole(one.wanted))
         }),
         Property::always(
             "P1 a promotion overwrites nothing that it did not plan from",
@@ -147,8 +152,8 @@ fn garbage(world: &World, state: &State) -> Option<Id> {
     let last = |cells: &[super::registry::Cell<super::registry::Rec>]| {
         cells.iter().rposition(|cell| cell.now.is_some())
     };
-    let records = [(last(&store.sets), &store.sets), (last(&store.plans), &store.plans)];
-    let promoted = records.into_iter().filter_map(|(at, cells)| cells[at?].now.as_ref());
+    let sets = store.sets.iter().rev().filter_map(|cell| cell.now.as_ref()).take(world.0.kept);
+    let promoted = sets.chain(last(&store.plans).and_then(|at| store.plans[at].now.as_ref()));
     let mut kept: Vec<Id> = promoted.flat_map(|rec| &rec.boxes).map(|one| one.wanted).collect();
     kept.extend(store.main.iter().filter_map(|cell| cell.now).chain(store.foreign.iter().flatten().copied()));
     for at in 0..kept.len() {

@@ -14,4 +14,5 @@ mod promoter;
 mod registry;
 mod runner;
 mod sweeper;
+mod turns;
 mod world;

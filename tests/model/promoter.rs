@@ -16,6 +16,8 @@ pub use steps::steps;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Promoting {
     pub keys: Vec<u8>,
+    /// The images of an earlier promotion, if it promotes that and not what is current.
+    pub recorded: Option<Vec<Id>>,
     promoter: Promoter,
     op: Op,
     /// What the tags held when they were asked for, for the plan.
@@ -72,6 +74,7 @@ impl Promoting {
     pub fn new(keys: &[u8]) -> Self {
         Self {
             keys: keys.to_vec(),
+            recorded: None,
             promoter: Promoter::default(),
             op: Op::Idle,
             under: None,
@@ -181,9 +184,6 @@ pub fn start(config: &Config, state: &mut State, me: usize) {
             }
             PromoterAction::End(end) => {
                 if matches!(end, PromoterEnd::Done { .. }) {
-                    if is_short && !config.lacks(Guard::LeaseBeforePromotion) {
-                        state.harm.get_or_insert(Harm::Late);
-                    }
                     check_moved(config, state, me);
                 }
                 let promoter = &mut state.promoters[me];
@@ -227,7 +227,7 @@ fn resolve(config: &Config, state: &mut State, me: usize) {
     let members = promoter.keys.iter().zip(&promoter.found).zip(under).map(member).collect();
     let record = |at: &(usize, Rec)| record(config, at.0 as u32 + 1, &at.1);
     let (set, plan) = (listed.set.as_ref().map(record), listed.plan.as_ref().map(record));
-    let past = Past { set: set.as_ref(), plan: plan.as_ref() };
+    let past = Past { set: set.as_ref(), plan: plan.as_ref(), last: 0 };
     let wish = Wish {
         tag: &NAMES.main,
         immutable: false,

@@ -14,6 +14,9 @@ pub const GENERATIONS: usize = 3;
 /// The most images of a run of the model.
 const IMAGES: usize = 12;
 
+/// In the place of a lease's keys: something that cannot be read.
+pub const GARBAGE: u8 = 0x80;
+
 /// What may be seen late.
 pub const LEASES: u8 = 1;
 pub const MARKERS: u8 = 2;
@@ -88,6 +91,8 @@ pub struct Mark {
     pub part: Option<Id>,
     /// Which run of which sweeper wrote it.
     pub by: (u8, u8),
+    /// When a sweep first saw it, and whether that sweep had written it.
+    pub seen: Option<(u8, bool)>,
 }
 
 /// A plan or set record.
@@ -125,6 +130,8 @@ pub struct Store {
     pub leases: Vec<Cell<u8>>,
     /// Whether a slot's lease has not ended.
     pub is_live: Vec<bool>,
+    /// What sweepers have claimed: keys, as bits.
+    pub claims: Vec<Cell<u8>>,
     pub markers: Vec<[Cell<Mark>; GENERATIONS]>,
     pub plans: Vec<Cell<Rec>>,
     pub sets: Vec<Cell<Rec>>,
@@ -135,7 +142,7 @@ pub struct Store {
 }
 
 impl Store {
-    pub fn new(keys: usize, boxes: usize, slots: usize, promotions: usize, late: u8) -> Self {
+    pub fn new([keys, boxes, slots, sweepers, promotions]: [usize; 5], late: u8) -> Self {
         Self {
             images: Vec::new(),
             content: vec![Default::default(); keys],
@@ -143,6 +150,7 @@ impl Store {
             foreign: vec![None; boxes],
             leases: vec![Cell::default(); slots],
             is_live: vec![false; slots],
+            claims: vec![Cell::default(); sweepers],
             markers: vec![Default::default(); keys],
             plans: vec![Cell::default(); promotions],
             sets: vec![Cell::default(); promotions],
@@ -260,6 +268,10 @@ impl Store {
         self.leases[slot].set(keys, self.late & LEASES != 0);
     }
 
+    pub fn claim(&mut self, sweeper: usize, keys: Option<u8>) {
+        self.claims[sweeper].set(keys, self.late & LEASES != 0);
+    }
+
     pub fn mark(&mut self, key: u8, generation: u8, mark: Option<Mark>) {
         let is_late = self.late & MARKERS != 0;
         self.markers[usize::from(key)][usize::from(generation)].set(mark, is_late);
@@ -279,7 +291,7 @@ impl Store {
     pub fn settle(&mut self) {
         self.content.iter_mut().flatten().for_each(|cell| cell.old = None);
         self.main.iter_mut().for_each(|cell| cell.old = None);
-        self.leases.iter_mut().for_each(|cell| cell.old = None);
+        self.leases.iter_mut().chain(&mut self.claims).for_each(|cell| cell.old = None);
         self.markers.iter_mut().flatten().for_each(|cell| cell.old = None);
         self.plans.iter_mut().chain(&mut self.sets).for_each(|cell| cell.old = None);
     }
@@ -307,6 +319,7 @@ impl Store {
         }
         (0..self.main.len()).for_each(|of| split(&mut views, |view| &mut view.main[of]));
         (0..self.leases.len()).for_each(|slot| split(&mut views, |view| &mut view.leases[slot]));
+        (0..self.claims.len()).for_each(|at| split(&mut views, |view| &mut view.claims[at]));
         for seq in 0..self.plans.len() {
             split(&mut views, |view| &mut view.plans[seq]);
             split(&mut views, |view| &mut view.sets[seq]);

@@ -2,7 +2,7 @@
 
 mod observed;
 
-use boxwright::model::{Digest, Span, Timestamp};
+use boxwright::model::{Digest, Record, Span, Timestamp};
 use boxwright::retention::{Answer, Deletion, Goes, Policy, SweepAction, SweepEnd, SweepSaw, Sweeper};
 
 use self::observed::observed;
@@ -20,6 +20,8 @@ pub struct Sweeping {
     leased: u8,
     early: Option<Box<Store>>,
     looks: u8,
+    /// How often it has still to wait for its claim to show.
+    spreads: u8,
     day: u8,
     /// Whether something could not be read in this run.
     is_unread: bool,
@@ -49,10 +51,16 @@ impl Sweeping {
                 sweep.next(),
                 SweepAction::Condemn(_)
                     | SweepAction::Retire(_)
+                    | SweepAction::Sight
                     | SweepAction::Forget(_)
                     | SweepAction::Delete(_)
             )
         })
+    }
+
+    /// What it goes by is no longer what it was when it began.
+    pub fn disturb(&mut self) {
+        self.began_quiet = false;
     }
 
     pub fn crash(&mut self) -> Option<Request> {
@@ -94,6 +102,7 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
     };
     let clean = sweep.clean();
     match sweep.next() {
+        SweepAction::Wait if config.late == 0 => {}
         SweepAction::Clock
         | SweepAction::Records
         | SweepAction::End(_)
@@ -101,6 +110,13 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
         | SweepAction::Announce(_)
         | SweepAction::Withdraw(_)
         | SweepAction::Settle(_) => {}
+        SweepAction::Claim => {
+            let keys = sweep.claims().iter().fold(0, |keys, key| keys | 1 << NAMES.key_of(key));
+            let mut next = observe(state, SweepSaw::Done);
+            next.store.claim(me, Some(keys));
+            next.sweepers[me].spreads = 2;
+            push("claims what is to go".to_owned(), next);
+        }
         SweepAction::Leases => {
             for view in state.store.views() {
                 let mut next = observe(state, SweepSaw::Done);
@@ -130,9 +146,13 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
         SweepAction::Wait => {
             let mut next = observe(state, SweepSaw::Done);
             // Without the grace nothing lies between a marker and the read of leases but the wait.
-            if !config.lacks(Guard::Wait) && !config.lacks(Guard::Grace) {
+            // What a claim is waited for would stand behind these.
+            let spares = [Guard::ClaimWait, Guard::SecondLedgerRead];
+            let is_spared = of.spreads > 0 && spares.iter().any(|guard| config.lacks(*guard));
+            if !is_spared && !config.lacks(Guard::Wait) && !config.lacks(Guard::Grace) {
                 next.store.settle();
             }
+            next.sweepers[me].spreads = of.spreads.saturating_sub(1);
             push("has waited".to_owned(), next);
         }
         SweepAction::Rest => {
@@ -152,6 +172,9 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
                     None => SweepSaw::Unsettled,
                 };
                 let mut next = observe(state, saw);
+                if is_unseen(config, &view, of.day, next.sweepers[me].sweep.as_ref()) {
+                    next.harm.get_or_insert(Harm::Unseen);
+                }
                 next.sweepers[me].early = None;
                 push("reads the rest".to_owned(), next);
             }
@@ -163,20 +186,44 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
                 image: one.images.first().map(|image| NAMES.id(&image.digest)),
                 part: one.parts.first().map(|part| NAMES.id(&part.digest)),
                 by: (me as u8, of.runs),
+                seen: Some((state.day, true)),
             };
+            let (key, generation) = (NAMES.key_of(&one.key), one.generation.0 as u8);
+            if state.crashes < config.crashes {
+                // The marker stands, and that it is a sweep's own was not noted.
+                let mut next = State { crashes: state.crashes + 1, quiet: 0, ..state.clone() };
+                next.store.mark(key, generation, Some(Mark { seen: None, ..mark.clone() }));
+                next.sweepers[me].crash();
+                push("condemns, and crashes before it notes that".to_owned(), next);
+            }
             let mut next = observe(state, SweepSaw::Done);
-            next.store.mark(NAMES.key_of(&one.key), one.generation.0 as u8, Some(mark));
+            next.store.mark(key, generation, Some(mark));
             push(format!("condemns {:?} g{}", one.key, one.generation.0), next);
         }
         SweepAction::Retire(at) => {
             let one = &clean.retire[at];
             let mut next = observe(state, SweepSaw::Done);
-            let mark = Mark { day: day_of(one.marked), image: None, part: None, by: (me as u8, of.runs) };
+            let (by, seen) = ((me as u8, of.runs), Some((state.day, true)));
+            let mark = Mark { day: day_of(one.marked), image: None, part: None, by, seen };
             let (key, generation) = (NAMES.key_of(&one.key), one.generation.0 as u8);
             // A variant forgets at once.
             let mark = (!config.lacks(Guard::RetiredMarkers)).then_some(mark);
             next.store.mark(key, generation, mark);
             push("retires a marker".to_owned(), next);
+        }
+        SweepAction::Sight => {
+            let mut next = observe(state, SweepSaw::Done);
+            for key in 0..config.keys {
+                for generation in generations() {
+                    let cell = &mut next.store.markers[usize::from(key)][usize::from(generation)];
+                    let Some(mark) = cell.now.as_mut() else { continue };
+                    let marker = observed::marker(config, &state.store, key, generation, mark);
+                    if clean.sight.contains(&(marker.place(), marker.to_manifest().digest().clone())) {
+                        mark.seen.get_or_insert((state.day, false));
+                    }
+                }
+            }
+            push("notes what it saw".to_owned(), next);
         }
         SweepAction::Forget(at) => {
             let one = &clean.forget[at];
@@ -231,6 +278,19 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
             push("looks whether it is gone".to_owned(), observe(state, SweepSaw::Holds(found)));
         }
     }
+}
+
+/// Whether it decided to delete something by a marker that no sweep had seen for the grace.
+fn is_unseen(config: &Config, view: &Store, day: u8, sweep: Option<&Sweeper>) -> bool {
+    if config.lacks(Guard::Grace) {
+        return false;
+    }
+    let doomed = sweep.into_iter().flat_map(|sweep| &sweep.clean().delete);
+    let tags = doomed.map(|one| doomed_at(one.seen.tag.as_str()));
+    tags.into_iter().any(|(key, generation)| {
+        let mark = &view.markers[usize::from(key)][usize::from(generation)].now;
+        mark.as_ref().is_none_or(|mark| mark.seen.is_none_or(|(seen, _)| seen >= day))
+    })
 }
 
 /// Goes on with a delete, whose answer may be lost at its end.
@@ -293,10 +353,17 @@ fn start(config: &Config, state: &mut State, me: usize) {
             SweepAction::Records => {
                 of.sweep = of.sweep.take().map(|sweep| sweep.observe(SweepSaw::Done));
             }
+            SweepAction::Wait if config.late == 0 => {
+                of.sweep = of.sweep.take().map(|sweep| sweep.observe(SweepSaw::Done));
+            }
+            SweepAction::Claim if config.lacks(Guard::ClaimBeforeDelete) => {
+                of.sweep = of.sweep.take().map(|sweep| sweep.observe(SweepSaw::Done));
+            }
             SweepAction::End(end) => {
                 let is_whole = sweep.deletions().iter().all(|one| *one == Deletion::Done);
                 let (began_quiet, looked) = (of.began_quiet, of.day);
                 *of = Sweeping { runs: of.runs, ..Sweeping::default() };
+                state.store.claim(me, None);
                 if began_quiet && is_whole && end == SweepEnd::Done {
                     note_sweep(state, looked);
                 }
@@ -333,9 +400,12 @@ fn policy(config: &Config, day: u8) -> Policy {
 }
 
 fn doomed(tag: &str, digest: &Digest) -> (At, Id) {
+    let (key, generation) = doomed_at(tag);
+    (At::Content(key, generation), NAMES.id(digest))
+}
+
+fn doomed_at(tag: &str) -> (u8, u8) {
     let mut all =
         (0..NAMES.keys.len() as u8).flat_map(|key| generations().map(move |generation| (key, generation)));
-    let (key, generation) =
-        all.find(|(key, generation)| NAMES.tag(*key, *generation).as_str() == tag).unwrap();
-    (At::Content(key, generation), NAMES.id(digest))
+    all.find(|(key, generation)| NAMES.tag(*key, *generation).as_str() == tag).unwrap()
 }

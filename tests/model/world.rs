@@ -4,7 +4,7 @@ use boxwright::retention::DEADLINE;
 use stateright::{Model, Property};
 
 use super::promoter::Promoting;
-use super::registry::{At, Cell, GENERATIONS, Id, Image, Mark, Request, Store};
+use super::registry::{At, Cell, GARBAGE, GENERATIONS, Id, Image, Mark, Rec, RecBox, Request, Store};
 use super::runner::Running;
 use super::sweeper::Sweeping;
 
@@ -24,6 +24,8 @@ pub enum Guard {
     SecondLedgerRead,
     Wait,
     Grace,
+    Sighting,
+    UnreadableLease,
     HeadBeforeDelete,
     ForeignTags,
     Closure,
@@ -32,6 +34,9 @@ pub enum Guard {
     RetiredMarkers,
     UnreadStops,
     LeaseBeforePromotion,
+    ClaimBeforeDelete,
+    ClaimCheck,
+    ClaimWait,
     PlanFirst,
     PlanOfTheSame,
     PartsRemembered,
@@ -62,6 +67,12 @@ pub struct Config {
     pub runs: Vec<Vec<u8>>,
     /// For each promoter, the keys of its set.
     pub promoters: Vec<Vec<u8>>,
+    /// For each promoter of what was recorded before, the keys whose first images it wants.
+    pub rollbacks: Vec<Vec<u8>>,
+    /// For each promotion that was recorded before, the keys of its set.
+    pub history: Vec<Vec<u8>>,
+    /// How many of the last promotions are kept.
+    pub kept: usize,
     /// How often each sweeper may run.
     pub sweeps: Vec<u8>,
     /// How many boxes there are: the keys of box b are b, b + boxes, …
@@ -85,6 +96,10 @@ pub struct Config {
     pub promoted: Vec<u8>,
     /// Main is moved by a stranger at some time.
     pub meddler: bool,
+    /// A stranger writes a marker of what stands, dated to the first day, at some time.
+    pub is_forging: bool,
+    /// A stranger writes over a lease what cannot be read, at some time.
+    pub is_garbling: bool,
     /// Which writes may be seen late.
     pub late: u8,
     pub is_reproducible: bool,
@@ -109,6 +124,9 @@ impl Default for Config {
             name: "",
             runs: vec![],
             promoters: vec![],
+            rollbacks: vec![],
+            history: vec![],
+            kept: 1,
             sweeps: vec![],
             boxes: 1,
             keys: 1,
@@ -122,6 +140,8 @@ impl Default for Config {
             moved: None,
             promoted: vec![],
             meddler: false,
+            is_forging: false,
+            is_garbling: false,
             late: 0,
             is_reproducible: false,
             is_lossy: false,
@@ -150,7 +170,7 @@ impl Config {
     }
 
     fn slots(&self) -> usize {
-        (self.runs.len() + self.promoters.len()) * usize::from(self.leases)
+        (self.runs.len() + self.promoters.len() + self.rollbacks.len()) * usize::from(self.leases)
     }
 }
 
@@ -163,6 +183,8 @@ pub enum Harm {
     Overwritten,
     /// An image was deleted by the run that had condemned it.
     SameRun,
+    /// An image was to be deleted for a marker that no sweep had seen for the grace.
+    Unseen,
     /// A delete was sent for a tag that had visibly moved.
     Blind,
     /// Something was deleted in a run that could not read something.
@@ -219,8 +241,9 @@ impl World {
     fn initial(&self) -> State {
         let config = &self.0;
         let boxes = usize::from(config.boxes);
-        let promotions = config.promoters.len() * 2 + 1;
-        let mut store = Store::new(config.keys.into(), boxes, config.slots(), promotions, config.late);
+        let promotions = (config.promoters.len() + config.rollbacks.len()) * 2 + 1 + config.history.len();
+        let sizes = [config.keys.into(), boxes, config.slots(), config.sweeps.len(), promotions];
+        let mut store = Store::new(sizes, config.late);
         let mut made: Vec<Option<Id>> = vec![None; config.keys.into()];
         for &key in &config.standing {
             let base = config.parent(key).and_then(|parent| made[usize::from(parent)]);
@@ -231,7 +254,7 @@ impl World {
             store.content[usize::from(key)][0] = Cell::holding(id);
             made[usize::from(key)] = Some(id);
             if config.marked.contains(&key) {
-                let mark = Mark { day: 0, image: Some(id), part, by: (9, 9) };
+                let mark = Mark { day: 0, image: Some(id), part, by: (9, 9), seen: Some((0, true)) };
                 store.markers[usize::from(key)][0] = Cell::holding(mark);
             }
             if config.promoted.contains(&key) {
@@ -243,10 +266,26 @@ impl World {
                 store.foreign[usize::from(config.box_of(key))] = Some(theirs.unwrap_or(id));
             }
         }
+        for (seq, keys) in config.history.iter().enumerate() {
+            let one = |key: &u8| RecBox {
+                key: *key,
+                generation: 0,
+                wanted: made[usize::from(*key)].expect("what was promoted stood"),
+                before: None,
+            };
+            store.sets[seq] = Cell::holding(Rec { by: 9, boxes: keys.iter().map(one).collect() });
+        }
+        let rollbacks = config.rollbacks.iter().map(|keys| {
+            let wanted = keys.iter().map(|key| made[usize::from(*key)].expect("it stood"));
+            let mut promoting = Promoting::new(keys);
+            promoting.recorded = Some(wanted.collect());
+            promoting
+        });
+        let promoters = config.promoters.iter().map(|keys| Promoting::new(keys)).chain(rollbacks).collect();
         let mut state = State {
             store,
             runs: config.runs.iter().map(|keys| Running::new(keys)).collect(),
-            promoters: config.promoters.iter().map(|keys| Promoting::new(keys)).collect(),
+            promoters,
             sweepers: config.sweeps.iter().map(|_| Sweeping::default()).collect(),
             day: u8::from(!config.marked.is_empty()),
             crashes: 0,
@@ -279,6 +318,8 @@ impl World {
         if state.day < config.days && !self.is_busy(state) {
             let mut next = state.clone();
             next.day += 1;
+            // A claim lasts little longer than its sweep may delete.
+            next.store.claims.fill(Cell::default());
             next.store.settle();
             push("a day passes".to_owned(), next);
         }
@@ -301,6 +342,33 @@ impl World {
             next.store.hold(At::Content(key, 0), id);
             next.is_meddled = true;
             push(format!("a stranger moves the tag of key {key}"), next);
+        }
+        for key in 0..config.keys {
+            let Some(id) = state.store.cell(At::Content(key, 0)).now else { continue };
+            if state.is_meddled || !config.is_forging {
+                break;
+            }
+            // Who writes over a marker while its images go may leave their parts for ever.
+            if config.part.is_some() && state.sweepers.iter().any(Sweeping::is_alive) {
+                break;
+            }
+            let mut next = state.clone();
+            let part = state.store.image(id).part;
+            let mark = Mark { day: 0, image: Some(id), part, by: (8, 8), seen: None };
+            next.store.mark(key, 0, Some(mark));
+            next.is_meddled = true;
+            // Sweeps count from what the stranger left.
+            (next.quiet, next.quiet_day) = (0, None);
+            next.sweepers.iter_mut().for_each(Sweeping::disturb);
+            push(format!("a stranger marks key {key}"), next);
+        }
+        for slot in 0..state.store.is_live.len() {
+            if !state.is_meddled && config.is_garbling && state.store.is_live[slot] {
+                let mut next = state.clone();
+                next.store.leases[slot] = Cell::holding(GARBAGE);
+                next.is_meddled = true;
+                push(format!("a stranger writes over lease {slot}"), next);
+            }
         }
         if !state.is_meddled && config.meddler {
             let mut next = state.clone();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use boxwright::adapter::memory::{Asked, Verb};
 use boxwright::exec::{CleanOptions, CleanReport, Deletion};
-use boxwright::model::{Digest, Document, Key, Marker, MediaType, RawManifest, Span, Tag};
+use boxwright::model::{Digest, Document, Key, Lease, Marker, MediaType, RawManifest, Span, Tag};
 use boxwright::port::Registry;
 
 use super::engine::{image, push};
@@ -119,6 +119,7 @@ async fn a_lease_keeps_its_boxes_and_everything_they_stand_on() {
     };
     only.drop_leases();
     lease.keys = vec![world.key("test")];
+    lease.nonce = Lease::nonce("4f4f4f4f", &lease.keys, Default::default());
     world.write(&lease.tag().unwrap(), &lease);
     let report = sweep_twice(&world).await;
     assert_eq!(deleted(&report), ["lint"]);
@@ -165,7 +166,7 @@ async fn replaced_promotions_are_kept_as_their_channel_says() {
     newer.run("two").promote("main").await.unwrap();
     world.drop_leases();
     world.pass(10 * DAY).await;
-    let forever = CleanOptions { policies: BTreeMap::new(), ..sweeping() };
+    let forever = CleanOptions { policies: vec![], ..sweeping() };
     let report = world.run("sweep").clean_with(&forever).await.unwrap();
     assert!(report.clean.condemn.is_empty());
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use boxwright::adapter::memory::{Asked, Fault, Verb};
 use boxwright::exec::{CleanError, Deletion, Ports, clean};
-use boxwright::model::{Lease, MediaType, RawManifest, Record, Span};
+use boxwright::model::{Lease, MediaType, RawManifest, Span};
 use boxwright::port::{Clock, Registry};
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +14,7 @@ use super::world::{DAY, World, repository, sweeping};
 
 /// A registry with something of everything: a promoted chain, a leased box of another
 /// content, and the first content's `lint`, condemned long enough ago.
-async fn prepared() -> World {
+pub async fn prepared() -> World {
     let world = unleased().await;
     let three = World::of(&["test"]).beside(&world);
     three.run("promote").promote("main").await.unwrap();
@@ -46,13 +46,17 @@ async fn each_failed_read_deletes_nothing() {
             world.net.fail_nth(number, failure);
             let result = world.run("sweep").clean().await;
             let failed = world.log()[number].clone();
-            let deletes = world.log().iter().filter(|asked| asked.verb == Verb::Delete).count();
+            let is_image = |asked: &&Asked| asked.repository != Some(repository("ledger"));
+            let deletes = world.log();
+            let deletes = deletes.iter().filter(|asked| asked.verb == Verb::Delete).filter(is_image).count();
             cases += 1;
             match result {
                 // Only the deletion itself, and the look after it, may fail for one image.
+                // A claim that could not be given up ends by itself.
+                Ok(_) if number + 1 == all => {}
                 Ok(report) => {
                     assert!(matches!(&report.deletions[..], [Deletion::Failed(_)]), "{failed:?}");
-                    assert!(failed.verb == Verb::Delete || number + 4 >= all, "{failed:?}");
+                    assert!(failed.verb == Verb::Delete || number + 5 >= all, "{failed:?}");
                 }
                 Err(error) => {
                     assert_eq!(deletes, 0, "{failed:?}: {error}");
@@ -100,7 +104,7 @@ async fn stops(spoil: impl FnOnce(&World), why: &str) {
     assert!(world.stands("lint").is_some());
 }
 
-fn lease(world: &World, seconds: u64) -> Lease {
+pub fn lease(world: &World, seconds: u64) -> Lease {
     let now = world.net.today();
     Lease {
         taken: now,
@@ -109,28 +113,13 @@ fn lease(world: &World, seconds: u64) -> Lease {
         attempt: 1,
         nonce: "0".to_owned(),
         keys: vec![world.key("lint")],
+        purpose: Default::default(),
+        turn: None,
     }
 }
 
-fn put_record(world: &World, name: &str, raw: &RawManifest) {
+pub fn put_record(world: &World, name: &str, raw: &RawManifest) {
     done(world.net.memory.put(&repository("ledger"), &tag(name).into(), raw)).unwrap();
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_record_that_cannot_be_read_stops_the_sweep() {
-    let newer = |world: &World| {
-        let lease = lease(world, 3600);
-        let text = String::from_utf8(lease.to_manifest().bytes().to_vec()).unwrap();
-        let raw = RawManifest::new(MediaType::OciManifest, text.replace("keys", "what"));
-        put_record(world, lease.tag().unwrap().as_str(), &raw);
-    };
-    stops(newer, "cannot be read").await;
-    // A newer boxwright's records keep something that we do not know of.
-    let foreign =
-        |name: &'static str| move |world: &World| put_record(world, name, &lease(world, 3600).to_manifest());
-    stops(foreign("lease.v2.20990101T000000Z.r.0"), "cannot be understood").await;
-    stops(foreign("pin.ec"), "cannot be understood").await;
-    stops(foreign("set.main.9"), "is not a set record").await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -79,6 +79,8 @@ async fn a_lease_that_is_replaced_while_it_is_read_still_counts() {
         attempt: 1,
         nonce: nonce.to_owned(),
         keys: vec![world.key("lint")],
+        purpose: Default::default(),
+        turn: None,
     };
     let (old, new) = (lease("old"), lease("new"));
     world.write(&old.tag().unwrap(), &old);
@@ -107,6 +109,8 @@ async fn a_lease_that_is_taken_between_the_two_looks_counts() {
         attempt: 1,
         nonce: "0".to_owned(),
         keys: vec![world.key("test")],
+        purpose: Default::default(),
+        turn: None,
     };
     let mut lists = 0;
     world.net.before_each(move |asked, memory| {
@@ -141,7 +145,8 @@ async fn the_wait_lies_between_the_leases_and_everything_else() {
     // The first look is only to see whether there is anything to delete.
     let names = |at: usize| (times[at].0.as_str(), times[at].1);
     assert_eq!([0, 1, 2].map(names), [("ledger", 0), ("ledger", 0), ("base", 0)]);
-    assert_eq!([6, 7, 8].map(names), [("ledger", 0), ("ledger", 60), ("base", 60)]);
+    // Before the second one everybody sees what is claimed, and what they wrote who did not is seen.
+    assert_eq!([6, 7, 8].map(names), [("ledger", 120), ("ledger", 180), ("base", 180)]);
 }
 
 #[tokio::test(start_paused = true)]

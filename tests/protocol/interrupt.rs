@@ -179,9 +179,11 @@ async fn a_sweep_that_is_stopped_anywhere_is_finished_by_the_next() {
         });
         let report = world.run("sweep").clean_until(&super::world::sweeping(), &cancel).await.unwrap();
         // The last looks are past every decision.
-        assert!(report.is_interrupted || number + 2 >= all, "{number} of {all}");
+        assert!(report.is_interrupted || number + 3 >= all, "{number} of {all}");
         let done = report.deletions.iter().filter(|one| **one == Deletion::Done).count();
-        let deletes = world.log().iter().filter(|asked| asked.verb == Verb::Delete).count();
+        let log = world.log();
+        let deletes = log.iter().filter(|asked| asked.verb == Verb::Delete);
+        let deletes = deletes.filter(|asked| asked.repository != Some(repository("ledger"))).count();
         assert!(deletes >= done && deletes <= done + 3, "{deletes} {done}");
         parts.insert(done);
         let again = world.run("again").clean().await.unwrap();
@@ -205,8 +207,8 @@ async fn a_sweep_that_is_stopped_does_not_wait_for_a_registry_that_stalls() {
         world.net.set_latency(&latency);
         let cancel = CancellationToken::new();
         let stop = async {
-            // Past the wait between the looks.
-            world.pass(200).await;
+            // Past the waits between the looks.
+            world.pass(400).await;
             cancel.cancel();
             tokio::time::Instant::now()
         };

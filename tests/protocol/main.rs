@@ -27,4 +27,5 @@ mod retention;
 mod rollback;
 mod together;
 mod unknown;
+mod unreadable;
 mod world;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use boxwright::adapter::memory::{Asked, Fault, Verb};
 use boxwright::exec::{CleanError, CleanOptions, Deletion, Ports, PromoteError, PromoteOptions, clean};
-use boxwright::model::{Digest, Ending, Keep, Marked, Record, RefRule, Rules, Span, Tag};
+use boxwright::model::{Digest, Ending, Marked, Record, RefRule, Rules, Span, Tag};
 use boxwright::plan::Refusal;
 use boxwright::port::Registry;
 use boxwright::retention::{Goes, Policies, What};
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::clean::{BOXES, check_stands, check_whole, sweep_twice, unleased};
 use super::clean_faults::SleepyClock;
 use super::net::{done, is, tag, unavailable};
-use super::world::{DAY, World, repository, sweeping, to, writes};
+use super::world::{DAY, World, policy, repository, sweeping, to, writes};
 
 fn pr(tag: &str) -> PromoteOptions {
     PromoteOptions { channel: "pr".to_owned(), ..to(tag) }
@@ -22,7 +22,7 @@ fn pr(tag: &str) -> PromoteOptions {
 
 fn policies(rules: Rules) -> Policies {
     let main = sweeping().policies;
-    main.into_iter().chain([("pr".to_owned(), Keep::Rules(rules))]).collect()
+    main.into_iter().chain([policy("pr", "pr-.*", rules)]).collect()
 }
 
 /// Tags of pull requests stay for a day.
@@ -114,7 +114,7 @@ async fn a_tag_that_is_going_is_not_promoted_to_until_that_is_withdrawn() {
     world.run("again").promote_with(&pr("pr-1")).await.unwrap_err();
     world.drop_leases();
     world.pass(4 * 3600).await;
-    world.run("again").on_revision("newer", 9).promote_with(&pr("pr-1")).await.unwrap();
+    world.run("again").on_revision("b", 9).promote_with(&pr("pr-1")).await.unwrap();
     assert_eq!(tagged(&world, "pr-1"), BOXES);
     // The newer promotion counts from when it was made.
     world.drop_leases();
@@ -293,9 +293,9 @@ async fn a_plan_is_done_as_it_was_made_or_not_at_all() {
 async fn records_of_runs_and_of_promotions_that_ended_go_after_their_time() {
     let world = World::new();
     world.run("one").build().await.unwrap();
-    world.run("one").on_revision("older", 8).promote("main").await.unwrap();
+    world.run("one").on_revision("a", 8).promote("main").await.unwrap();
     world.pass(29 * DAY).await;
-    world.run("two").on_revision("newer", 9).promote("main").await.unwrap();
+    world.run("two").on_revision("b", 9).promote("main").await.unwrap();
     world.run("two").build().await.unwrap();
     world.pass(DAY).await;
     let report = world.run("sweep").clean().await.unwrap();

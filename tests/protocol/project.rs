@@ -13,7 +13,7 @@ use tempfile::TempDir;
 /// Reads from disk, and remembers nothing.
 static CONTEXT: LazyLock<DiskContext> = LazyLock::new(DiskContext::default);
 /// No box has secrets.
-pub static SECRETS: LazyLock<LocalSecrets> = LazyLock::new(|| LocalSecrets::new("/"));
+pub static SECRETS: LazyLock<LocalSecrets> = LazyLock::new(|| LocalSecrets::new("/", Vec::new()));
 
 const PROJECT: &str = r#"
 registry = "r.example"

@@ -32,7 +32,8 @@ async fn a_promotion_that_is_killed_anywhere_is_finished_by_the_next() {
         for number in 0..all {
             let newer = template.copy();
             newer.net.kill_at(number, after);
-            newer.run("two").promote("main").await.unwrap_err();
+            // Whether the lease was given up is nothing to fail for.
+            assert_eq!(newer.run("two").promote("main").await.is_ok(), number + 1 == all, "{number}");
             newer.net.memory.mend();
             let was_begun = !newer.records("plan.main.2").is_empty();
             let was_done = !newer.records("set.main.2").is_empty();
@@ -68,6 +69,10 @@ async fn each_failed_request_is_an_error_that_names_it() {
             newer.net.fail_nth(number, failure);
             let result = newer.run("two").promote("main").await;
             let failed = newer.log()[number].clone();
+            if number + 1 == all {
+                assert!(failed.verb == Verb::Delete && result.is_ok(), "{failed:?}");
+                continue;
+            }
             let error = result.expect_err(&format!("{failed:?}"));
             let text = error.to_string();
             let reference = failed.reference.clone().unwrap_or_default();

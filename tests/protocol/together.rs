@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use boxwright::adapter::memory::{Fault, Verb};
 use boxwright::exec::{BuildReport, PromoteError};
-use boxwright::model::{Digest, Lease, MediaType, RawManifest, Record, Span};
+use boxwright::model::{Digest, Lease, MediaType, Purpose, RawManifest, Record, RunRecord, Span};
 use boxwright::port::Registry;
 
 use super::net::{done, gone, is, tag};
@@ -58,21 +58,89 @@ async fn three_runs_at_once_build_each_box_once() {
     }
 }
 
+/// Many that begin at one moment: one builds, and nobody waits for a second to pass.
 #[tokio::test(start_paused = true)]
-async fn of_two_leases_of_one_second_one_goes_first() {
-    let world = World::of(&["base"]);
-    // The one that goes first by its name comes a little later.
-    let (first, second) = (world.run("a"), world.run("b"));
-    for run in [&first, &second] {
-        run.engine.set(|script| script.delay.extend([("base".to_owned(), Duration::from_secs(30))]));
+async fn of_fifty_runs_of_one_second_one_builds() {
+    for trip in [0, 1, 7] {
+        let world = World::of(&["base"]);
+        world.net.set_latency(&[trip, 3 * trip, trip, 0, 2 * trip]);
+        let runs: Vec<Run<'_>> = (0..50).map(|number| world.run(&format!("run-{number}"))).collect();
+        for run in &runs {
+            run.engine.set(|script| script.delay.extend([("base".to_owned(), Duration::from_secs(30))]));
+        }
+        let began = tokio::time::Instant::now();
+        let reports = futures_util::future::join_all(runs.iter().map(|run| run.build())).await;
+        let reports: Vec<BuildReport> = reports.into_iter().map(Result::unwrap).collect();
+        check_alike(&world, &reports.iter().collect::<Vec<_>>());
+        assert_eq!(builds(&runs.iter().collect::<Vec<_>>()), ["base"]);
+        assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
     }
-    let late = async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        first.build().await.unwrap()
-    };
-    let (a, b) = tokio::join!(late, second.build());
-    check_alike(&world, &[&a, &b.unwrap()]);
-    assert_eq!((first.engine.built().len(), second.engine.built().len()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_alone_waits_for_nothing() {
+    let world = World::of(&["base"]);
+    let began = tokio::time::Instant::now();
+    world.run("one").build().await.unwrap();
+    assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
+}
+
+/// Whoever builds nothing is not waited for, whatever became of it.
+#[tokio::test(start_paused = true)]
+async fn a_promotion_or_a_use_makes_no_build_wait() {
+    for purpose in [Purpose::Promoting, Purpose::Using, Purpose::Cleaning] {
+        let world = World::of(&["base", "build"]);
+        let lease = Lease { purpose, ..vanished(&world, "gone") };
+        world.write(&lease.tag().unwrap(), &lease);
+        let run = world.run("one");
+        let began = tokio::time::Instant::now();
+        assert_eq!(outcome(&run.build().await.unwrap()), [("base", "built"), ("build", "built")]);
+        assert!(began.elapsed().as_secs() < 10, "{purpose:?}");
+        assert!(!run.told().contains("Waiting"));
+    }
+}
+
+/// Its lease lives on for what it used, but its record says that it is through.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_ends_while_it_is_waited_for_is_waited_for_no_longer() {
+    for turn in [None, Some(0), Some(1)] {
+        let world = World::of(&["base"]);
+        let lease = Lease { turn, ..vanished(&world, "gone") };
+        world.write(&lease.tag().unwrap(), &lease);
+        world.pass(5).await;
+        let run = world.run("one");
+        let ends = async {
+            world.pass(20).await;
+            let record = RunRecord {
+                run: lease.run.clone(),
+                attempt: 1,
+                finished: world.net.today(),
+                source: Default::default(),
+                leases: [lease.nonce.clone()].into(),
+                boxes: Vec::new(),
+            };
+            world.write(&tag("run.gone.1"), &record);
+        };
+        let began = tokio::time::Instant::now();
+        let (report, ()) = tokio::join!(run.build(), ends);
+        assert_eq!(outcome(&report.unwrap()), [("base", "built")]);
+        let seconds = began.elapsed().as_secs();
+        assert!((20..24).contains(&seconds), "{turn:?}: {seconds}");
+        assert!(run.told().contains("Waiting"));
+    }
+}
+
+/// A lease that claims to be taken in the far future is waited for no longer than any other.
+#[tokio::test(start_paused = true)]
+async fn a_lease_of_the_future_is_waited_for_as_long_as_our_patience() {
+    let world = World::of(&["base"]);
+    let lease = vanished(&world, "forged");
+    let later = lease.taken.after(Span::from_seconds(86_400));
+    let lease = Lease { taken: later, turn: Some(0), ..lease };
+    world.write(&lease.tag().unwrap(), &lease);
+    let began = tokio::time::Instant::now();
+    world.run("one").build().await.unwrap();
+    assert!((590..610).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -191,6 +259,8 @@ fn vanished(world: &World, id: &str) -> Lease {
         attempt: 1,
         nonce: "0".to_owned(),
         keys: world.boxes.iter().map(|keyed| keyed.wanted.key().clone()).collect(),
+        purpose: Default::default(),
+        turn: None,
     };
     world.write(&lease.tag().unwrap(), &lease);
     lease

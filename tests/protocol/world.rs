@@ -15,6 +15,7 @@ use boxwright::model::{
 };
 use boxwright::plan::{Rollback, rollback};
 use boxwright::port::{Reference, Registry};
+use boxwright::retention::ChannelPolicy;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -283,13 +284,19 @@ pub const DAY: u64 = 86_400;
 pub fn sweeping() -> CleanOptions {
     CleanOptions {
         repositories: ["base", "build", "lint", "test"].map(repository).to_vec(),
-        policies: BTreeMap::from([("main".to_owned(), Keep::Rules(only_main()))]),
+        policies: vec![policy("main", "main", only_main())],
         grace: Span::from_seconds(DAY),
         settle: Span::from_seconds(60),
         records: Span::from_seconds(30 * DAY),
         apply: true,
         ..CleanOptions::default()
     }
+}
+
+/// What is kept of the tags that a pattern matches.
+pub fn policy(name: &str, pattern: &str, rules: Rules) -> ChannelPolicy {
+    let pattern = regex::Regex::new(&format!("^(?:{pattern})$")).unwrap();
+    ChannelPolicy { name: name.to_owned(), pattern, keep: Keep::Rules(rules) }
 }
 
 /// The last promotion of `main`, and replaced ones for a day.

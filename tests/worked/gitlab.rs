@@ -106,15 +106,19 @@ impl Pipeline<'_> {
                 command
             }
         };
-        command.envs(self.project.variables()).env("BOXWRIGHT_REGISTRY", &self.registry);
+        command.envs(self.project.variables());
         let fixed =
             [("CI", "true"), ("GITLAB_CI", "true"), ("CI_DEFAULT_BRANCH", "main"), ("CI_PROJECT_ID", "5")];
         command.envs(fixed).env("CI_PIPELINE_ID", self.id.to_string());
         command.envs(self.variables.clone()).envs(handed.clone());
         for (name, value) in job["variables"].as_object().into_iter().flatten() {
             // The registry's credentials are none here: it takes everybody.
-            let value = value.as_str().unwrap();
-            command.env(name, if value.starts_with('$') { "" } else { value });
+            let value = match (name.as_str(), value.as_str().unwrap()) {
+                ("BOXWRIGHT_REGISTRY", "$CI_REGISTRY_IMAGE") => &self.registry,
+                (_, value) if value.starts_with('$') => "",
+                (_, value) => value,
+            };
+            command.env(name, value);
         }
         let releases = self.project.at("releases/OWNER/boxwright/releases/download");
         command.env("BOXWRIGHT_RELEASES", format!("file://{}", releases.display()));

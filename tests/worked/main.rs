@@ -11,6 +11,7 @@ mod gitlab;
 mod lampe;
 mod project;
 mod release;
+mod rights;
 mod runner;
 mod trust;
 #[path = "../e2e/witness.rs"]

@@ -88,6 +88,12 @@ impl Project {
             ec.display()
         );
         fs::write(self.at("home/.gitconfig"), config).unwrap();
+        // A remote beside the project is the user's own; where nothing is known of github.com it is
+        // looked up in vain, and git never goes there.
+        let allowed =
+            format!("[git]\nallow = [\"file://{}\"]\n[host.\"github.com\"]\n", self.at("").display());
+        fs::create_dir_all(self.at("home/.config/boxwright")).unwrap();
+        fs::write(self.at("home/.config/boxwright/hosts.toml"), allowed).unwrap();
         let log = self.at("home/gh.log");
         program(&self.at("bin/gh"), &format!("#!/bin/sh\necho \"gh $*\" >> '{}'\n", log.display()));
     }

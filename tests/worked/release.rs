@@ -174,6 +174,9 @@ fn a_release_is_one_static_program_and_an_image_of_it() {
     assert_eq!(release.registry.digest("boxwright", "latest").unwrap(), digest);
     let image = format!("{host}/boxwright:{TAG}");
     assert_eq!(tell("docker", &["run", "--rm", &image, "--version"]), version);
+    // Nobody's variables come into it, so what it runs for is not known.
+    let env = tell("docker", &["image", "inspect", "--format={{json .Config.Env}}", &image]);
+    assert!(env.contains("\"BOXWRIGHT_TRUST=unknown\""), "{env}");
     // On an empty base, with the host's network: names, files, the registry.
     fs::write(release.at("w/boxwright.toml"), format!("registry = \"{host}\"\n[box.boxwright]\n")).unwrap();
     fs::write(release.at("w/Dockerfile"), "FROM scratch\nCOPY boxwright.toml /\n").unwrap();

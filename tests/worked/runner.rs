@@ -167,7 +167,14 @@ impl Runner<'_> {
 
 impl Work<'_> {
     fn add_env(&mut self, env: &Value) {
-        let filled = filled(env, &self.context);
+        let mut filled = filled(env, &self.context);
+        // Images are in a registry of this machine, as this run's token reaches it.
+        for (_, value) in filled
+            .iter_mut()
+            .filter(|(name, value)| name == "BOXWRIGHT_REGISTRY" && value.starts_with("ghcr.io/"))
+        {
+            value.clone_from(&self.event.registry);
+        }
         self.env.extend(filled);
     }
 
@@ -288,7 +295,7 @@ impl Work<'_> {
     }
 
     fn variables(&self, temp: &Path) -> Vec<(String, String)> {
-        let Event { name, sha, reference: (kind, reference), run, attempt, registry, .. } = self.event;
+        let Event { name, sha, reference: (kind, reference), run, attempt, .. } = self.event;
         let path = |name: &str| temp.join(name).display().to_string();
         let (run, attempt, repo) = (run.to_string(), attempt.to_string(), self.workspace.join("repo"));
         let mut out: Vec<(String, String)> = [
@@ -307,7 +314,6 @@ impl Work<'_> {
             ("GITHUB_RUN_ATTEMPT", &attempt),
             ("GITHUB_WORKSPACE", &repo.display().to_string()),
             ("RUNNER_TEMP", &temp.display().to_string()),
-            ("BOXWRIGHT_REGISTRY", registry),
             ("HOME", &self.runner.home.join("home").display().to_string()),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))

@@ -177,7 +177,7 @@ fn an_error_with_a_place_is_marked_there() {
     );
     marked(
         "docker/Dockerfile",
-        "FROM a\n\nCOPPY a b\n",
+        "FROM a\n\nCOPY a\n",
         "::error file=work/docker/Dockerfile,line=3,title=boxwright::box ci",
     );
     let text = std::fs::read_to_string(project.at("work/docker/Dockerfile")).unwrap();

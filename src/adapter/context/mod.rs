@@ -14,10 +14,10 @@ pub(super) mod send;
 mod stamp;
 mod walk;
 
-use std::fs;
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use super::beneath;
+use crate::model::RelPath;
 use crate::port::{Context, ContextError, ContextFilter, Scan};
 
 /// Reads contexts from the file system.
@@ -44,25 +44,17 @@ impl Context for DiskContext {
         let cache = cache.and_then(|directory| cache::Cache::open(directory, &root, stamp::now()));
         let (scan, fresh) = scan::scan(&root, cache.as_ref(), filter)?;
         if let Some(cache) = cache {
-            let entries = if let Scan::Entries(entries) = &scan { &entries[..] } else { &[] };
-            cache.save(fresh, entries, stamp::now());
+            cache.save(fresh, &scan.entries, stamp::now());
         }
         Ok(scan)
     }
 
-    fn read(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ContextError> {
-        let fail = |source| root::io_error("read", path, source);
-        let file = match fs::File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(fail(error)),
-        };
-        let mut bytes = Vec::new();
-        file.take(limit + 1).read_to_end(&mut bytes).map_err(fail)?;
-        if bytes.len() as u64 > limit {
-            return Err(fail(io::Error::other(format!("it has more than {limit} bytes"))));
-        }
-        Ok(Some(bytes))
+    fn read(&self, root: &Path, path: &Path, limit: u64) -> Result<Option<Vec<u8>>, ContextError> {
+        beneath::read(root, path, limit)
+    }
+
+    fn link(&self, root: &Path, path: &RelPath) -> Option<Box<[u8]>> {
+        root::Root::open(root).ok()?.link(path)
     }
 
     fn resolve(&self, path: &Path) -> Option<PathBuf> {
@@ -74,6 +66,7 @@ impl Context for DiskContext {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use std::ffi::OsStr;
+    use std::fs;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::os::unix::net::UnixListener;
@@ -93,7 +86,6 @@ mod tests {
         match path.as_bytes().rsplit(|byte| *byte == b'/').next() {
             Some([b'P', ..]) => Visit::Prune,
             Some([b'p', ..]) => Visit::Pass,
-            Some([b'W', ..]) => Visit::Widen,
             _ => Visit::Take,
         }
     }
@@ -103,16 +95,13 @@ mod tests {
             by_name(path)
         }
 
-        fn leaf(&self, path: &RelPath, _: bool) -> Visit {
+        fn leaf(&self, path: &RelPath) -> Visit {
             by_name(path)
         }
     }
 
     fn scan(root: &TempDir) -> Vec<Entry> {
-        match DiskContext::default().scan(root.path(), &ByName).unwrap() {
-            Scan::Entries(entries) => entries,
-            Scan::Widen(path) => panic!("{path}"),
-        }
+        DiskContext::default().scan(root.path(), &ByName).unwrap().entries
     }
 
     fn paths(root: &TempDir) -> Vec<String> {
@@ -158,14 +147,6 @@ mod tests {
     }
 
     #[test]
-    fn stops_where_the_filter_cannot_decide() {
-        for path in ["a/Wide", "a/Wide/x"] {
-            let scan = DiskContext::default().scan(tree(&["a/x", path]).path(), &ByName).unwrap();
-            assert_eq!(scan, Scan::Widen(RelPath::new(&b"a/Wide"[..]).unwrap()));
-        }
-    }
-
-    #[test]
     fn tells_files_executables_and_links_apart() {
         let root = tree(&["file", "run"]);
         fs::set_permissions(root.path().join("run"), fs::Permissions::from_mode(0o700)).unwrap();
@@ -200,20 +181,32 @@ mod tests {
     }
 
     #[test]
-    fn special_files_are_errors_by_name_unless_excluded() {
-        let fifo = tree(&[]);
-        mknodat(CWD, fifo.path().join("queue"), FileType::Fifo, Mode::RWXU, 0).unwrap();
-        let socket = tree(&[]);
-        let _listener = UnixListener::bind(socket.path().join("queue")).unwrap();
-        for (root, expect) in [(fifo, "FIFO"), (socket, "socket")] {
-            match DiskContext::default().scan(root.path(), &ByName) {
-                Err(ContextError::Special { path, kind }) => {
-                    assert_eq!((path, kind), (root.path().join("queue"), expect));
-                }
-                other => panic!("{other:?}"),
-            }
-            fs::rename(root.path().join("queue"), root.path().join("pqueue")).unwrap();
-            assert_eq!(scan(&root), []);
+    fn special_files_are_left_out_and_named() {
+        let root = tree(&["d/file", "empty/"]);
+        mknodat(CWD, root.path().join("queue"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let _listener = UnixListener::bind(root.path().join("d/socket")).unwrap();
+        let _other = UnixListener::bind(root.path().join("empty/socket")).unwrap();
+        let _third = UnixListener::bind(root.path().join("pqueue")).unwrap();
+        let scan = DiskContext::default().scan(root.path(), &ByName).unwrap();
+        let special: Vec<_> = scan.special.iter().map(|one| (one.path.to_string(), one.kind)).collect();
+        let expect = [("d/socket", "socket"), ("empty/socket", "socket"), ("queue", "FIFO")];
+        assert_eq!(special, expect.map(|(path, kind)| (path.to_owned(), kind)));
+        assert_eq!(paths(&root), ["d/file", "empty"]);
+    }
+
+    #[test]
+    fn a_link_is_read_where_no_link_leads_to_it() {
+        let root = tree(&["d/file"]);
+        symlink("file", root.path().join("d/link")).unwrap();
+        symlink("d", root.path().join("e")).unwrap();
+        let link = |path: &str| {
+            let target = DiskContext::default().link(root.path(), &RelPath::new(path.as_bytes()).unwrap());
+            target.map(|target| String::from_utf8(target.into()).unwrap())
+        };
+        assert_eq!(link("d/link").as_deref(), Some("file"));
+        assert_eq!(link("e").as_deref(), Some("d"));
+        for none in ["d", "d/file", "e/link", "d/none", "none/none", "d/file/x"] {
+            assert_eq!(link(none), None, "{none}");
         }
     }
 

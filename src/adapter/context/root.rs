@@ -65,6 +65,16 @@ impl Root {
         Ok(Directory { root: self, fd })
     }
 
+    /// Returns the target of a link that no link leads to.
+    pub fn link(&self, relative: &RelPath) -> Option<Box<[u8]>> {
+        let bytes = relative.as_bytes();
+        let above = bytes.iter().rposition(|byte| *byte == b'/').map(|slash| &bytes[..slash]);
+        let above = above.map(RelPath::new).transpose().ok()?;
+        let directory = self.directory(above.as_ref()).ok()?;
+        let target = rustix::fs::readlinkat(directory.fd(), name(relative), Vec::new()).ok()?;
+        Some(target.to_bytes().into())
+    }
+
     /// Opens a regular file. No link is followed, and a FIFO that took a file's place does
     /// not block.
     pub fn file(&self, relative: &RelPath) -> Result<Source, ContextError> {

@@ -11,7 +11,7 @@ use super::root::{Found, Root};
 use super::walk::{self, Listed, Node, Open};
 use crate::adapter::locked::locked;
 use crate::model::{Entry, EntryKind, RelPath};
-use crate::port::{ContextError, ContextFilter, Scan};
+use crate::port::{ContextError, ContextFilter, Scan, Special};
 
 /// The bytes of a directory's names that are read at a time.
 const NAMES: usize = 32 << 10;
@@ -33,16 +33,17 @@ pub fn scan(
         };
         std::iter::once(own).chain(others.into_iter().map(join)).collect()
     });
-    let (mut runs, mut fresh) = (Vec::new(), Vec::new());
+    let (mut runs, mut fresh, mut special) = (Vec::new(), Vec::new(), Vec::new());
     for part in parts {
         runs.extend(part.runs.into_iter().filter(|run| !run.is_empty()));
         runs.extend(part.directories.iter().filter_map(|node| Some(vec![node.entry()?])));
         fresh.extend(part.fresh);
+        special.extend(part.special);
     }
+    special.sort_unstable();
     match scan.end.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        None => Ok((Scan::Entries(join(runs)), fresh)),
-        Some(Ok(widen)) => Ok((Scan::Widen(widen), fresh)),
-        Some(Err(error)) => Err(error),
+        None => Ok((Scan { entries: join(runs), special }, fresh)),
+        Some(error) => Err(error),
     }
 }
 
@@ -62,8 +63,8 @@ struct Shared<'r> {
     filter: &'r dyn ContextFilter,
     cores: usize,
     queue: Queue<'r>,
-    /// What ended the scan before its end: the first error, or where it must be wider.
-    end: Mutex<Option<Result<RelPath, ContextError>>>,
+    /// The first error, which ends the scan.
+    end: Mutex<Option<ContextError>>,
 }
 
 /// What one worker found.
@@ -74,6 +75,7 @@ struct Part {
     /// Directories that are entries if they hold nothing.
     directories: Vec<Arc<Node>>,
     fresh: Vec<Fresh>,
+    special: Vec<Special>,
 }
 
 impl<'r> Shared<'r> {
@@ -95,15 +97,11 @@ impl<'r> Shared<'r> {
                 }),
             };
             if let Err(error) = done {
-                self.finish(Err(error));
+                locked(&self.end).get_or_insert(error);
+                self.queue.stop();
             }
         }
         part
-    }
-
-    fn finish(&self, end: Result<RelPath, ContextError>) {
-        locked(&self.end).get_or_insert(end);
-        self.queue.stop();
     }
 
     fn list(
@@ -112,14 +110,12 @@ impl<'r> Shared<'r> {
         part: &mut Part,
         names: &mut [MaybeUninit<u8>],
     ) -> Result<(), ContextError> {
-        let Listed { mut links, widen } =
+        let Listed { mut links, special } =
             walk::list(self.root, self.cache, self.filter, &node, &self.queue, names)?;
         links.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         part.runs.push(links);
         part.directories.push(node);
-        if let Some(path) = widen {
-            self.finish(Ok(path));
-        }
+        part.special.extend(special);
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use super::names::Names;
 use super::queue::{Job, Queue};
 use super::root::{Directory, Root, io_error};
 use crate::model::{Entry, EntryKind, RelPath};
-use crate::port::{ContextError, ContextFilter, Visit};
+use crate::port::{ContextError, ContextFilter, Special, Visit};
 
 /// Boxwright's own state in a context's root.
 const OWN_STATE: &[u8] = b".boxwright";
@@ -71,8 +71,8 @@ pub struct Open<'r> {
 pub struct Listed {
     /// Symbolic links.
     pub links: Vec<Entry>,
-    /// The directory the filter could not decide about, if there is one.
-    pub widen: Option<RelPath>,
+    /// What no context holds.
+    pub special: Vec<Special>,
 }
 
 /// Lists a directory, its names by way of `buffer`; its files and directories go to the queue.
@@ -112,16 +112,17 @@ pub fn list<'r>(
             kind => kind,
         };
         let is_directory = kind == FileType::Directory;
-        let visit = if is_directory {
-            filter.directory(&path)
-        } else {
-            filter.leaf(&path, kind == FileType::Symlink)
-        };
+        let visit = if is_directory { filter.directory(&path) } else { filter.leaf(&path) };
         match visit {
-            Visit::Take => node.hold(),
             Visit::Pass if is_directory => {}
             Visit::Pass | Visit::Prune => continue,
-            Visit::Widen => return Ok(Listed { widen: Some(path), ..listed }),
+            Visit::Take => {
+                if let Some(kind) = special(kind) {
+                    listed.special.push(Special { path, kind });
+                    continue;
+                }
+                node.hold();
+            }
         }
         match kind {
             FileType::Directory => queue.push(Job::Directory(node.below(path, visit == Visit::Take))),
@@ -131,19 +132,26 @@ pub fn list<'r>(
                 let kind = EntryKind::Symlink { target: target.to_bytes().into() };
                 listed.links.push(Entry { path, kind });
             }
-            FileType::RegularFile => {
+            _ => {
                 files.push(path);
                 if files.len() >= BATCH {
                     queue.push(Job::Files(Arc::clone(&open), std::mem::take(&mut files)));
                 }
             }
-            FileType::Fifo => return Err(ContextError::Special { path: shown(), kind: "FIFO" }),
-            FileType::Socket => return Err(ContextError::Special { path: shown(), kind: "socket" }),
-            _ => return Err(ContextError::Special { path: shown(), kind: "device" }),
         }
     }
     if !files.is_empty() {
         queue.push(Job::Files(open, files));
     }
     Ok(listed)
+}
+
+/// What it is that no context holds.
+fn special(kind: FileType) -> Option<&'static str> {
+    match kind {
+        FileType::RegularFile | FileType::Directory | FileType::Symlink => None,
+        FileType::Fifo => Some("FIFO"),
+        FileType::Socket => Some("socket"),
+        _ => Some("device"),
+    }
 }

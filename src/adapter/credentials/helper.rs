@@ -17,7 +17,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::{Credential, Secret};
-use crate::model::printable;
+use crate::model::{Provider, printable};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -50,6 +50,19 @@ pub(super) async fn ask(
     match timeout(limit, run(program, registry, hidden)).await {
         Ok(answer) => answer.map_err(|why| format!("{name} {why}")),
         Err(_) => Err(format!("{name} gave no answer within {limit:?}")),
+    }
+}
+
+/// Tells whether a helper may be asked about a registry. Those that make credentials of a cloud's
+/// keys look for the cloud's name anywhere in a host's; what only looks like its registry is not
+/// shown any.
+pub(super) fn is_for(name: &str, registry: &str) -> bool {
+    let host = registry.trim_start_matches("https://").split(['/', ':']).next().unwrap_or_default();
+    match name {
+        "ecr-login" => Provider::of_host(host) == Provider::Ecr || host == "public.ecr.aws",
+        "gcr" | "gcloud" => Provider::of_host(host) == Provider::Google,
+        "acr-env" | "acr-linux" | "acr" => Provider::of_host(host) == Provider::Acr,
+        _ => true,
     }
 }
 

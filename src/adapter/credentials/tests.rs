@@ -41,7 +41,7 @@ impl Home {
         for (name, value) in more {
             variables.insert((*name).into(), value.replace("$HOME", root).into());
         }
-        Credentials::from_environment("ghcr.io", |name| variables.get(name).cloned())
+        Credentials::from_environment(Some("ghcr.io"), |name| variables.get(name).cloned())
     }
 
     async fn lookup(&self, host: &str) -> Result<Credential, Failure> {
@@ -165,6 +165,105 @@ async fn the_environment_is_for_one_host() {
     assert_eq!(error, SettingError::Relative { name: "DOCKER_CONFIG" });
 }
 
+/// The place that the environment names decides, and not the one that is asked for.
+#[tokio::test]
+async fn what_the_environment_holds_is_for_what_it_names() {
+    let home = Home::new("{}");
+    let pair = [("BOXWRIGHT_REGISTRY_USERNAME", "ci"), ("BOXWRIGHT_REGISTRY_PASSWORD", "pw")];
+    let of = |named: Option<&str>, more: &[(&str, &str)]| {
+        let all: HashMap<String, OsString> =
+            pair.iter().chain(more).map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        Credentials::from_environment(named, |name| all.get(name).cloned())
+    };
+    let check = async |credentials: &Credentials, at: (&str, Option<&str>), is_shown: bool| {
+        let found = credentials.lookup(at.0, at.1).await.unwrap();
+        assert_eq!(found != Credential::Anonymous, is_shown, "{at:?}");
+    };
+    let nowhere = of(None, &[]).unwrap();
+    check(&nowhere, ("ghcr.io", Some("my-org/box")), false).await;
+    let why = nowhere.withheld("ghcr.io", "my-org/box", "ghcr.io/my-org").unwrap();
+    assert!(
+        why.contains("BOXWRIGHT_REGISTRY_PASSWORD were not shown")
+            && why.contains("BOXWRIGHT_REGISTRY=ghcr.io/my-org"),
+        "{why}"
+    );
+    let part = of(Some("ghcr.io/my-org"), &[]).unwrap();
+    for (name, is_shown) in [("my-org/box", true), ("my-org-private/box", false), ("other/box", false)] {
+        check(&part, ("ghcr.io", Some(name)), is_shown).await;
+        assert_eq!(part.withheld("ghcr.io", name, "x").is_none(), is_shown, "{name}");
+    }
+    check(&part, ("evil.example", Some("my-org/box")), false).await;
+    check(&part, ("ghcr.io", None), false).await;
+    assert_eq!(part.lookup_host("ghcr.io").await.unwrap(), basic("ci", "pw"));
+    assert_eq!(part.lookup_host("evil.example").await.unwrap(), Credential::Anonymous);
+    for lending in [Lending::Reading, Lending::ReadingAtHome] {
+        let stranger = of(Some("ghcr.io/my-org"), &[]).unwrap().lending(lending);
+        assert_eq!(stranger.lookup_host("ghcr.io").await.unwrap(), Credential::Anonymous);
+        check(&stranger, ("ghcr.io", Some("my-org/box")), true).await;
+        assert!(stranger.only_read());
+    }
+    // A variable of its own goes first, whatever registry is used.
+    let own = of(Some("evil.example"), &[("BOXWRIGHT_REGISTRY_HOST", "ghcr.io")]).unwrap();
+    check(&own, ("ghcr.io", Some("my-org/box")), true).await;
+    check(&own, ("evil.example", Some("my-org/box")), false).await;
+    let bad = of(None, &[("BOXWRIGHT_REGISTRY_HOST", "https://ghcr.io")]).unwrap_err();
+    assert!(matches!(bad, SettingError::NoPlace { .. }), "{bad}");
+    drop(home);
+}
+
+/// What the user's files hold is lent to strangers only for what the environment names.
+#[tokio::test]
+async fn a_stranger_is_lent_the_users_files_at_home_alone() {
+    // base64 of `host:pw`.
+    let home =
+        Home::new(r#"{"auths":{"r.example":{"auth":"aG9zdDpwdw=="},"q.example":{"auth":"aG9zdDpwdw=="}}}"#);
+    let check = async |named: &str, lending: Lending, expect: [bool; 3]| {
+        let credentials = home.credentials(&[("BOXWRIGHT_REGISTRY_HOST", named)]).unwrap().lending(lending);
+        let at = [("r.example", "team/box"), ("r.example", "private/box"), ("q.example", "team/box")];
+        for ((host, name), expect) in at.into_iter().zip(expect) {
+            let found = credentials.lookup(host, Some(name)).await.unwrap();
+            assert_eq!(found != Credential::Anonymous, expect, "{named} {lending:?}: {host}/{name}");
+            assert_eq!(
+                credentials.knows(host).await.unwrap(),
+                expect || host == "r.example" && named == "r.example/team"
+            );
+        }
+    };
+    check("r.example/team", Lending::All, [true; 3]).await;
+    check("r.example/team", Lending::Reading, [true, false, false]).await;
+    check("r.example/team", Lending::ReadingAtHome, [true, false, false]).await;
+    let unnamed = |lending| {
+        let root = home.0.path().as_os_str().to_owned();
+        let variable = move |name: &str| (name == "HOME").then(|| root.clone());
+        Credentials::from_environment(None, variable).unwrap().lending(lending)
+    };
+    for (lending, expect) in [(Lending::All, true), (Lending::Reading, true), (Lending::ReadingAtHome, false)]
+    {
+        let found = unnamed(lending).lookup("r.example", Some("team/box")).await.unwrap();
+        assert_eq!(found != Credential::Anonymous, expect, "{lending:?}");
+        assert_eq!(unnamed(lending).withheld("r.example", "team/box", "r.example/team").is_none(), expect);
+    }
+}
+
+/// A helper that makes credentials of a cloud's keys is not asked about what only looks like it.
+#[tokio::test]
+async fn a_look_alike_gets_nothing_of_a_cloud() {
+    for (helper, real, fake) in [
+        (
+            "ecr-login",
+            "123456789012.dkr.ecr.us-east-1.amazonaws.com",
+            "123456789012.dkr.ecr.us-east-1.amazonaws.com.evil.example",
+        ),
+        ("gcloud", "eu.gcr.io", "eu.gcr.io.evil.example"),
+        ("acr-env", "corp.azurecr.io", "corp.azurecr.io.evil.example"),
+    ] {
+        let home = Home::new(&format!(r#"{{"credsStore":"{helper}"}}"#));
+        home.helper(helper, r#"cat >/dev/null; echo '{"Username":"u","Secret":"s"}'"#);
+        assert_eq!(home.lookup(real).await.unwrap(), basic("u", "s"), "{real}");
+        assert_eq!(home.lookup(fake).await.unwrap(), Credential::Anonymous, "{fake}");
+    }
+}
+
 #[tokio::test]
 async fn helpers_are_asked_on_stdin() {
     let home = Home::new(r#"{"credHelpers":{"a.example":"good"},"credsStore":"store"}"#);
@@ -254,7 +353,7 @@ async fn an_unreadable_configuration_is_no_anonymous_one() {
     let none = tempfile::tempdir().unwrap();
     let home = none.path().as_os_str().to_owned();
     let credentials =
-        Credentials::from_environment("a", |name| (name == "HOME").then(|| home.clone())).unwrap();
+        Credentials::from_environment(None, |name| (name == "HOME").then(|| home.clone())).unwrap();
     assert_eq!(credentials.lookup("a.example", None).await.unwrap(), Credential::Anonymous);
 }
 

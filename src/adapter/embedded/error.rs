@@ -50,6 +50,9 @@ pub enum EmbeddedError {
         /// What stands in it, made printable.
         text: String,
     },
+    /// The system gave no random bytes.
+    #[error("the system gave no random bytes to make a password of")]
+    NoRandom,
     /// The address cannot be listened on.
     #[error("cannot listen on {addr}: {source}")]
     Listen {

@@ -17,9 +17,9 @@ use std::time::SystemTime;
 
 use tempfile::NamedTempFile;
 
-use super::EmbeddedError;
 use super::index::Contents;
 use super::snapshot::Snapshot;
+use super::{EmbeddedError, private};
 use crate::model::Digest;
 
 const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
@@ -40,13 +40,10 @@ impl Layout {
     /// Opens the layout at `dir`, making it where there is none.
     pub fn open(dir: &Path) -> Result<Self, EmbeddedError> {
         let layout = Self { dir: dir.to_owned(), snapshot: Arc::default() };
-        for sub in ["blobs/sha256", "tmp"] {
-            let path = dir.join(sub);
-            fs::create_dir_all(&path).map_err(EmbeddedError::io("create", &path))?;
-        }
+        layout.close()?;
         let lock = layout.exclusive()?;
         let marker = dir.join("oci-layout");
-        match fs::read(&marker) {
+        match private::read(&marker, 4096) {
             Ok(bytes) => check_version(&marker, &bytes)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // The marker comes last: a layout with a marker and no index is damaged.
@@ -62,11 +59,29 @@ impl Layout {
         Ok(layout)
     }
 
+    /// Makes the directories, and takes what stands in them from other users, as earlier versions
+    /// left it open. The directory above the blobs comes last: while it is open, not all is done.
+    fn close(&self) -> Result<(), EmbeddedError> {
+        private::directory(&self.dir)?;
+        let blobs = self.dir.join("blobs");
+        let was_open = private::is_open(&blobs);
+        if was_open {
+            private::directory(&self.blobs())?;
+            private::directory(&self.unfinished())?;
+            for directory in [&self.dir, &self.blobs(), &self.unfinished()] {
+                private::files_in(directory)?;
+            }
+        }
+        private::directory(&blobs)?;
+        private::directory(&self.blobs())?;
+        private::directory(&self.unfinished())
+    }
+
     /// Reads `index.json` as it is now.
     pub fn contents(&self) -> Result<Arc<Contents>, EmbeddedError> {
         let path = self.index_path();
         let damaged = |detail: String| EmbeddedError::Damaged { path: path.clone(), detail };
-        let file = match File::open(&path) {
+        let file = match private::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(damaged("it is missing".to_owned()));
@@ -111,7 +126,7 @@ impl Layout {
     /// Opens a blob; `None` if it is not there.
     pub fn blob(&self, digest: &Digest) -> Result<Option<(File, u64)>, EmbeddedError> {
         let path = self.blob_path(digest);
-        match File::open(&path) {
+        match private::open(&path) {
             Ok(file) => {
                 let size = file.metadata().map_err(EmbeddedError::io("read", &path))?.len();
                 Ok(Some((file, size)))
@@ -137,7 +152,7 @@ impl Layout {
         tempfile::Builder::new()
             .prefix("upload-")
             .rand_bytes(16)
-            .permissions(fs::Permissions::from_mode(0o644))
+            .permissions(fs::Permissions::from_mode(private::FILE))
             .tempfile_in(&tmp)
             .map_err(EmbeddedError::io("create a file in", &tmp))
     }
@@ -168,8 +183,7 @@ impl Layout {
 
     fn lock(&self, take: impl FnOnce(&File) -> io::Result<()>) -> Result<Lock, EmbeddedError> {
         let path = self.dir.join("lock");
-        let open = File::options().create(true).truncate(false).write(true).open(&path);
-        let file = open.map_err(EmbeddedError::io("open", &path))?;
+        let file = private::open_or_create(&path).map_err(EmbeddedError::io("open", &path))?;
         take(&file).map_err(EmbeddedError::io("lock", &path))?;
         Ok(Lock { _file: file })
     }

@@ -5,12 +5,11 @@
 //! written down. When it is taken, by another boxwright over the same store as a rule, the
 //! server listens on a passing one.
 
-use std::fs;
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 
-use super::EmbeddedError;
+use super::{EmbeddedError, private};
 use crate::model::{Digest, printable};
 
 /// How the port is chosen.
@@ -48,7 +47,7 @@ fn bind(port: u16) -> Result<TcpListener, EmbeddedError> {
 }
 
 fn remembered(file: &Path) -> Result<Option<u16>, EmbeddedError> {
-    match fs::read(file) {
+    match private::read(file, 40) {
         Ok(bytes) => {
             let text = String::from_utf8_lossy(&bytes);
             match text.trim().parse() {
@@ -81,6 +80,8 @@ fn choose(file: &Path) -> Result<TcpListener, EmbeddedError> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
+
     use super::*;
 
     #[test]

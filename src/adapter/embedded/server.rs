@@ -3,16 +3,20 @@
 use std::fs;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::serve::ListenerExt as _;
+use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::http::{self, OnRequest};
+use super::key::Key;
 use super::port::{self, PortChoice};
-use super::{EmbeddedError, Store};
+use super::{EmbeddedError, Store, private};
+use crate::adapter::credentials::Credential;
 
 /// How long a stop waits for requests that are still running.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,6 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct EmbeddedServer {
     addr: SocketAddr,
     store: Store,
+    key: Key,
     stop: DropGuard,
     task: JoinHandle<()>,
 }
@@ -44,7 +49,7 @@ impl EmbeddedServer {
     ) -> Result<Self, EmbeddedError> {
         let home = home.to_owned();
         let open = move || {
-            fs::create_dir_all(&home).map_err(EmbeddedError::io("create", &home))?;
+            private::directory(&home)?;
             ignore(&home.join(".gitignore"))?;
             let store = Store::open(&home.join("registry"))?;
             Ok((store, port::listen(choice, &home.join("port"))?))
@@ -58,19 +63,42 @@ impl EmbeddedServer {
             .map_err(listening)?
             .tap_io(|stream| drop(stream.set_nodelay(true)));
         let stop = CancellationToken::new();
-        let app = http::app(store.clone(), on_request);
+        let key = Key::new()?;
+        let app = http::app(store.clone(), key.clone(), on_request);
         let serve = axum::serve(listener, app).with_graceful_shutdown(stop.clone().cancelled_owned());
         let task = tokio::spawn(async move {
             // Never an error: accepting goes on through every failure of a connection.
             let _ = serve.await;
         });
-        Ok(Self { addr, store, stop: stop.drop_guard(), task })
+        Ok(Self { addr, store, key, stop: stop.drop_guard(), task })
     }
 
     /// Returns the address it listens on; `addr().to_string()` is the registry host in
     /// image names.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Returns what opens it, to nobody but this run.
+    pub fn credential(&self) -> Credential {
+        self.key.credential()
+    }
+
+    /// Writes a Docker configuration that opens it, for tools that this machine's user starts.
+    /// It is gone when the value is dropped.
+    ///
+    /// # Errors
+    /// A directory that cannot be written.
+    pub fn login_in(&self, directory: &Path) -> Result<LoginFile, EmbeddedError> {
+        private::directory(directory)?;
+        let path = directory.join("config.json");
+        let text = json!({ "auths": { self.addr.to_string(): { "auth": self.key.encoded() } } }).to_string();
+        let file = tempfile::NamedTempFile::new_in(directory).and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.persist(&path).map_err(|error| error.error)
+        });
+        file.map_err(EmbeddedError::io("write", &path))?;
+        Ok(LoginFile { path, text })
     }
 
     /// Returns the store that it serves.
@@ -85,9 +113,26 @@ impl EmbeddedServer {
     }
 }
 
+/// A file with credentials, for as long as they are good.
+#[derive(Debug)]
+pub struct LoginFile {
+    path: PathBuf,
+    text: String,
+}
+
+impl Drop for LoginFile {
+    fn drop(&mut self) {
+        // Another server may have put its own there.
+        if fs::read(&self.path).is_ok_and(|text| text == self.text.as_bytes()) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
 /// Writes a `.gitignore` that hides its directory, unless there is one.
 fn ignore(path: &Path) -> Result<(), EmbeddedError> {
-    match fs::File::create_new(path) {
+    let new = fs::OpenOptions::new().write(true).create_new(true).mode(private::FILE).open(path);
+    match new {
         Ok(mut file) => file.write_all(b"*\n").map_err(EmbeddedError::io("write", path)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(EmbeddedError::io("create", path)(error)),

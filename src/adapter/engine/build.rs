@@ -93,7 +93,7 @@ async fn open(
     let session = request::unique();
     let services = Services {
         offer: Arc::clone(offer),
-        auth: engine.auth(),
+        logins: engine.logins(),
         secrets: (!request.secrets.is_empty()).then(|| Values(request.secrets.clone())),
         agent: request.ssh.clone().map(Agent),
     };
@@ -115,6 +115,20 @@ impl DockerEngine {
     }
 }
 
+/// Frontends take the namespace of cache mounts as a build argument (BuildKit, `dockerfile2llb`).
+const NAMESPACE: &str = "BUILDKIT_CACHE_MOUNT_NS";
+
+/// The build arguments, with the namespace of cache mounts, to which one that was given is added.
+fn arguments(request: &BuildRequest) -> HashMap<String, String> {
+    let mut arguments: HashMap<String, String> =
+        request.args.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    if !request.namespace.is_empty() {
+        let given = arguments.remove(NAMESPACE).map(|given| format!("-{given}")).unwrap_or_default();
+        arguments.insert(NAMESPACE.to_owned(), format!("{}{given}", request.namespace));
+    }
+    arguments
+}
+
 fn options(request: &BuildRequest) -> BuildImageOptions {
     let map = |from: &BTreeMap<String, String>| -> HashMap<String, String> {
         from.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
@@ -125,7 +139,7 @@ fn options(request: &BuildRequest) -> BuildImageOptions {
         nocache: request.no_cache,
         rm: true,
         forcerm: true,
-        buildargs: Some(map(&request.args)),
+        buildargs: Some(arguments(request)),
         labels: Some(map(&request.labels)),
         networkmode: request.network.clone(),
         platform: request.platform.to_string(),

@@ -9,9 +9,10 @@ use bollard::models::SystemVersion;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use tokio::sync::OnceCell;
 
-use super::auth::AuthSource;
+use super::auth::{AuthSource, Logins};
 use super::error;
 use super::request;
+use crate::adapter::registry::HttpRegistry;
 use crate::model::{Repository, chain};
 use crate::port::EngineError;
 
@@ -31,6 +32,7 @@ pub struct DockerEngine {
     docker: Result<Docker, String>,
     address: String,
     auth: AuthSource,
+    tokens: Option<Arc<HttpRegistry>>,
     version: OnceCell<String>,
 }
 
@@ -51,13 +53,20 @@ impl DockerEngine {
             Some(("tcp" | "http", _)) => Docker::connect_with_http(&address, ANSWER, API_DEFAULT_VERSION),
             _ => {
                 let docker = Err("expected unix:///path or tcp://host:port".to_owned());
-                return Self { docker, address, auth, version: OnceCell::new() };
+                return Self { docker, address, auth, tokens: None, version: OnceCell::new() };
             }
         };
         let docker = docker
             .map(|docker| docker.with_request_modifier(request::url_safe_auth))
             .map_err(|error| chain(&error));
-        Self { docker, address, auth, version: OnceCell::new() }
+        Self { docker, address, auth, tokens: None, version: OnceCell::new() }
+    }
+
+    /// Gets the tokens that builds need by this client, so that no password is handed out for
+    /// them.
+    #[must_use]
+    pub fn issuing(self, tokens: Arc<HttpRegistry>) -> Self {
+        Self { tokens: Some(tokens), ..self }
     }
 
     /// Returns the engine's version, once it is known to be recent enough.
@@ -102,9 +111,9 @@ impl DockerEngine {
         self.address.starts_with("unix://")
     }
 
-    /// Returns where logins come from.
-    pub(super) fn auth(&self) -> AuthSource {
-        Arc::clone(&self.auth)
+    /// Returns what a build's session tells of logins.
+    pub(super) fn logins(&self) -> Logins {
+        Logins::new(Arc::clone(&self.auth), self.tokens.clone())
     }
 
     /// Returns the login for a repository.

@@ -27,13 +27,20 @@ use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use super::agent::{self, Agent};
-use super::auth::{AuthSource, Logins};
+use super::auth::Logins;
 use super::packet::Packet;
 use super::secret::{self, Values};
 use super::sync::Offer;
 
 /// What the engine may always call.
-const METHODS: [&str; 3] = [DIFF_COPY, "/moby.filesync.v1.Auth/Credentials", "/grpc.health.v1.Health/Check"];
+const METHODS: [&str; 6] = [
+    DIFF_COPY,
+    "/moby.filesync.v1.Auth/Credentials",
+    "/moby.filesync.v1.Auth/FetchToken",
+    "/moby.filesync.v1.Auth/GetTokenAuthority",
+    "/moby.filesync.v1.Auth/VerifyTokenAuthority",
+    "/grpc.health.v1.Health/Check",
+];
 const DIFF_COPY: &str = "/moby.filesync.v1.FileSync/DiffCopy";
 /// The longest answer to the request that opens a session, in bytes.
 const HEAD: usize = 16 << 10;
@@ -43,7 +50,7 @@ pub struct Services {
     /// Context and Dockerfile.
     pub offer: Arc<Offer>,
     /// Logins.
-    pub auth: AuthSource,
+    pub logins: Logins,
     /// Secrets; a session without any does not offer the service.
     pub secrets: Option<Values>,
     /// The ssh agent.
@@ -63,7 +70,7 @@ async fn serve<S>(mut stream: S, id: &str, services: Services, closed: Cancellat
 where
     S: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
 {
-    let Services { offer, auth, secrets, agent } = services;
+    let Services { offer, logins, secrets, agent } = services;
     let mut methods = METHODS.to_vec();
     methods.extend(secrets.as_ref().map(|_| secret::METHOD));
     methods.extend(agent.iter().flat_map(|_| agent::METHODS));
@@ -72,7 +79,7 @@ where
     let incoming = stream::iter([Ok::<_, io::Error>(stream)]).chain(stream::pending());
     let server = Server::builder()
         .add_service(HealthServer::new(Healthy))
-        .add_service(AuthServer::new(Logins(auth)))
+        .add_service(AuthServer::new(logins))
         .add_service(FileSync(offer))
         .add_optional_service(secrets.map(SecretsServer::new))
         .add_optional_service(agent.map(SshServer::new));

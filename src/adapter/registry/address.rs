@@ -70,19 +70,31 @@ pub(super) fn is_internal(url: &Url) -> bool {
 }
 
 /// Tells whether an address is not of the public internet: loopback, private, shared (RFC
-/// 6598), link-local, unspecified, or one of these behind NAT64 (RFC 6052).
+/// 6598), link-local, unspecified, one for special purposes (RFC 6890), or one of these behind
+/// NAT64 (RFC 6052) or 6to4 (RFC 3056).
 pub(super) fn is_internal_ip(ip: IpAddr) -> bool {
+    let within = |high: u16, low: u16| {
+        is_internal_ip(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)).into())
+    };
     match ip.to_canonical() {
         IpAddr::V4(ip) => {
-            let [first, second, ..] = ip.octets();
+            let [first, second, third, _] = ip.octets();
             let is_shared = first == 100 && second & 0xc0 == 64;
             let is_here = ip.is_loopback() || first == 0;
-            ip.is_private() || ip.is_link_local() || is_shared || is_here
+            // A cloud's metadata may be at 192.0.0.192; 198.18/15 is for benchmarks; from 224 on
+            // there are groups, and nothing that is reserved yet.
+            let is_special = [first, second, third] == [192, 0, 0]
+                || (first == 198 && second & 0xfe == 18)
+                || first >= 224;
+            ip.is_private() || ip.is_link_local() || is_shared || is_here || is_special
         }
         IpAddr::V6(ip) => match ip.segments() {
-            [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
-                is_internal_ip(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)).into())
-            }
+            [0x64, 0xff9b, 0, 0, 0, 0, high, low] => within(high, low),
+            [0x64, 0xff9b, 1, ..] => true,
+            [0x2002, high, low, ..] => within(high, low),
+            // Addresses of IPv4 in their oldest coat, ::127.0.0.1.
+            [0, 0, 0, 0, 0, 0, high, low] if high != 0 => within(high, low),
+            [0xfec0..=0xfeff, ..] | [0xff00..=0xffff, ..] => true,
             _ => {
                 ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_loopback() || ip.is_unspecified()
             }
@@ -130,6 +142,18 @@ mod tests {
         check("https://0.1.2.3/", true);
         check("https://[64:ff9b::a9fe:a9fe]/", true); // 169.254.169.254
         check("https://[64:ff9b::808:808]/", false);
+        check("https://[64:ff9b:1::a00:1]/", true);
+        check("https://[2002:7f00:1::]/", true); // 127.0.0.1
+        check("https://[2002:808:808::]/", false);
+        check("https://[::7f00:1]/", true); // 127.0.0.1
+        check("https://[fec0::1]/", true);
+        check("https://[ff02::1]/", true);
+        check("https://[2001:4860:4860::8888]/", false);
+        check("https://192.0.0.192/", true);
+        check("https://192.0.1.1/", false);
+        check("https://198.19.0.1/", true);
+        check("https://198.20.0.1/", false);
+        check("https://255.255.255.255/", true);
         check("https://100.128.0.1/", false);
         check("https://8.8.8.8/", false);
         check("https://storage.example/", false);

@@ -120,7 +120,7 @@ impl Authorizer {
         header.ok_or_else(|| request.error(unfit())).map(Some)
     }
 
-    async fn fetch(&self, request: Request, deadline: Instant) -> Result<Token, RegistryError> {
+    pub(super) async fn fetch(&self, request: Request, deadline: Instant) -> Result<Token, RegistryError> {
         let answer = self.wire.send(&request, deadline).await?;
         if answer.status != StatusCode::OK {
             return Err(answer.failure());
@@ -142,7 +142,12 @@ fn repository_of(scope: &str) -> Option<&str> {
 
 /// Builds the token request: GET with Basic (docs.docker.com, "Token Authentication
 /// Specification"), or the OAuth2 POST for an identity token.
-fn token_request(mut realm: Url, service: Option<String>, scope: &str, credential: &Credential) -> Request {
+pub(super) fn token_request(
+    mut realm: Url,
+    service: Option<String>,
+    scope: &str,
+    credential: &Credential,
+) -> Request {
     let mut params: Vec<(&str, &str)> = Vec::new();
     if let Some(service) = &service {
         params.push(("service", service));

@@ -48,12 +48,17 @@ pub(super) enum Right {
 impl Right {
     /// Returns the scope of a token (docs.docker.com, "Token Scope Documentation").
     pub(super) fn scope(self, repository: &Repository) -> String {
+        self.scope_of(&address::server_name(repository))
+    }
+
+    /// The same for a repository by its server's name for it.
+    pub(super) fn scope_of(self, name: &str) -> String {
         let actions = match self {
             Self::Pull => "pull",
             Self::Push => "pull,push",
             Self::Delete => "delete",
         };
-        format!("repository:{}:{actions}", address::server_name(repository))
+        format!("repository:{name}:{actions}")
     }
 }
 
@@ -110,6 +115,14 @@ impl HttpRegistry {
         self.authorizer.wire.host(&self.root(repository.host())?)
     }
 
+    /// Tells whether the same is shown for two repositories of one host.
+    pub(super) async fn share_credentials(&self, a: &Repository, b: &Repository) -> bool {
+        let of = async |one: &Repository| {
+            self.authorizer.credentials.lookup(one.host(), Some(&address::server_name(one))).await.ok()
+        };
+        of(a).await == of(b).await
+    }
+
     /// Starts a request for `path` within a repository; the path needs no escaping.
     pub(super) fn request(
         &self,
@@ -131,6 +144,20 @@ impl HttpRegistry {
         self.send_until(request, repository, right, self.authorizer.wire.deadline()).await
     }
 
+    /// Adds to an answer that wants other credentials why those that there are were not shown.
+    fn explained(&self, mut answer: Answer, repository: &Repository) -> Answer {
+        if matches!(answer.status.as_u16(), 401 | 403) {
+            let (host, name) = (repository.host(), address::server_name(repository));
+            let wanted = name.rsplit_once('/').map_or(host.to_owned(), |(path, _)| format!("{host}/{path}"));
+            let why = self.authorizer.credentials.withheld(host, &name, &wanted);
+            answer.scope = answer.scope.map(|scope| match why {
+                Some(why) => format!("{scope}; {why}"),
+                None => scope,
+            });
+        }
+        answer
+    }
+
     pub(super) async fn send_until(
         &self,
         request: Request,
@@ -139,6 +166,8 @@ impl HttpRegistry {
         deadline: Instant,
     ) -> Result<Answer, RegistryError> {
         let root = self.root(repository.host())?;
-        session::send(&self.authorizer, &root, request, &right.scope(repository), deadline).await
+        let answer =
+            session::send(&self.authorizer, &root, request, &right.scope(repository), deadline).await;
+        answer.map(|answer| self.explained(answer, repository))
     }
 }

@@ -35,6 +35,19 @@ pub(super) struct Resolver {
     pub(super) is_guarded: bool,
 }
 
+/// The variables that name a proxy.
+const PROXIES: [&str; 6] =
+    ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+
+/// Tells whether the environment names this host as a proxy, which may be inside like its user.
+fn is_proxy(name: &str) -> bool {
+    let host = |value: String| {
+        let value = if value.contains("://") { value } else { format!("http://{value}") };
+        reqwest::Url::parse(&value).ok().and_then(|url| url.host_str().map(str::to_owned))
+    };
+    PROXIES.iter().filter_map(|variable| host(std::env::var(variable).ok()?)).any(|host| host == name)
+}
+
 /// A name leads into the private network, and whoever gave it is not there.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} is an internal address")]
@@ -47,7 +60,7 @@ impl Resolve for Resolver {
         Box::pin(async move {
             let found = found.await?;
             if found.iter().any(|at| address::is_internal_ip(at.ip())) {
-                if is_guarded {
+                if is_guarded && !is_proxy(&name) {
                     return Err(InternalAddress(name).into());
                 }
                 locked(&internal).insert(name);

@@ -21,6 +21,11 @@ pub(super) async fn send(
     deadline: Instant,
 ) -> Result<Answer, RegistryError> {
     let read = matches!(request.method, Method::GET | Method::HEAD);
+    let is_for_reading = read && scope.split_ascii_whitespace().all(|one| one.ends_with(":pull"));
+    if authorizer.credentials.only_read() && !is_for_reading {
+        let detail = "this run is lent credentials for reading alone".to_owned();
+        return Err(request.error(Failure::Denied { detail }));
+    }
     for _ in 0..=HOPS {
         let home = address::same_origin(&request.url, registry);
         request.is_guarded = authorizer.wire.guards(registry, &request.url);

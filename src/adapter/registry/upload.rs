@@ -98,8 +98,12 @@ impl HttpRegistry {
 
 impl Upload<'_> {
     /// Asks for the blob from another repository. Whatever is not a yes is no reason not to
-    /// upload it: the right to read there may be missing, or the blob.
+    /// upload it: the right to read there may be missing, or the blob. One credential is shown for
+    /// both, so what belongs to another one is not asked for.
     async fn mount(&self, from: &Repository) -> Result<Option<Outcome>, RegistryError> {
+        if !self.registry.share_credentials(self.repository, from).await {
+            return Ok(None);
+        }
         let mut open = self.registry.request(Method::POST, self.repository, "blobs/uploads/")?;
         let name = address::server_name(from);
         open.url.query_pairs_mut().append_pair("mount", self.blob.digest.as_str()).append_pair("from", &name);

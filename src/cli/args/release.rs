@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use clap::Args;
 
+use super::Writing;
 use crate::model::{Share, Tag, TagError};
 
 #[derive(Debug, Args)]
@@ -27,6 +28,8 @@ pub struct Promote {
     /// Copy the images to another registry or path, with all that belongs to them, and promote there
     #[arg(long, value_name = "HOST[/PATH]")]
     pub to: Option<String>,
+    #[command(flatten)]
+    pub writing: Writing,
 }
 
 /// A promotion to promote from: `main`, or `main@12`.
@@ -63,6 +66,8 @@ pub struct Rollback {
     /// Do it; without this nothing is written
     #[arg(long)]
     pub yes: bool,
+    #[command(flatten)]
+    pub writing: Writing,
 }
 
 #[derive(Debug, Args)]
@@ -71,7 +76,7 @@ pub struct Log {
     pub tag: Tag,
 }
 
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, Clone, Args)]
 pub struct Clean {
     /// Do it; without this nothing is written or deleted
     #[arg(long)]
@@ -91,4 +96,10 @@ pub struct Clean {
     /// Exit with 21 if the registry does not delete
     #[arg(long)]
     pub strict: bool,
+    /// Instead of cleaning, remove this record of the ledger, which cannot be read and so stops every
+    /// deletion; with --yes. What it kept is kept no longer
+    #[arg(long, value_name = "TAG", conflicts_with_all = ["plan", "apply", "now", "strict", "max_delete"])]
+    pub forget: Vec<Tag>,
+    #[command(flatten)]
+    pub writing: Writing,
 }

@@ -20,8 +20,7 @@ pub fn annotation(title: &str, place: Option<(&str, u32)>, message: &str) -> Str
 
 /// Escapes a command's message, so that it stays one line.
 fn data(text: &str) -> String {
-    // The older form of a command is looked for anywhere in a line.
-    text.replace("##[", "##\\[").replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+    commands(text, "\\[").replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
 /// Escapes a command's property.
@@ -29,10 +28,30 @@ fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
+/// Breaks the commands that are looked for anywhere in a line, by another bracket: the older form
+/// of GitHub's (`##[`), Azure's (`##vso[`) and TeamCity's (`##teamcity[`).
+pub fn commands(text: &str, bracket: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("##") {
+        let word = rest[at + 2..].bytes().take_while(|byte| byte.is_ascii_alphabetic()).count();
+        let end = at + 2 + word;
+        // `###` begins anew at its second sign.
+        let end = if rest[at + 2..].starts_with('#') { at + 1 } else { end };
+        out.push_str(&rest[..end]);
+        rest = &rest[end..];
+        if let Some(after) = rest.strip_prefix('[') {
+            out.push_str(bracket);
+            rest = after;
+        }
+    }
+    out + rest
+}
+
 /// Breaks whatever a runner would take for a command in lines of a log: `::` at a line's
-/// beginning, which a lone carriage return makes as well, and the older `##[` anywhere.
+/// beginning, which a lone carriage return makes as well, and what [`commands`] breaks anywhere.
 pub fn harmless(text: &str) -> String {
-    let text = text.replace("##[", "##\\[");
+    let text = commands(text, "\\[");
     let mut out = String::with_capacity(text.len());
     for line in text.split_inclusive(['\n', '\r']) {
         let start = line.len() - line.trim_start().len();
@@ -99,6 +118,10 @@ mod tests {
             ("a\n  \t::error::b\r::stop-commands::x", "a\n  \t\\::error::b\r\\::stop-commands::x"),
             ("ok ::error:: ##[add-path]/tmp", "ok ::error:: ##\\[add-path]/tmp"),
             ("a::b\nplain", "a::b\nplain"),
+            (
+                "x ##vso[task.setvariable]y ###[a] ##teamcity[b ## [c ##",
+                "x ##vso\\[task.setvariable]y ###\\[a] ##teamcity\\[b ## [c ##",
+            ),
         ];
         for (text, expect) in cases {
             assert_eq!(harmless(text), expect);
@@ -123,14 +146,18 @@ mod tests {
 
     /// What GitHub's runner does with a line: commands are looked for after leading white space.
     fn commands(text: &str) -> usize {
-        let is_command = |line: &&str| line.trim_start().starts_with("::") || line.contains("##[");
+        let is_command = |line: &&str| {
+            let line = line.to_lowercase();
+            line.trim_start().starts_with("::")
+                || ["##[", "##vso[", "##teamcity["].iter().any(|mark| line.contains(mark))
+        };
         text.split(['\n', '\r']).filter(is_command).count()
     }
 
     proptest! {
         #[test]
         fn whatever_is_logged_no_command_is_seen(parts in prop::collection::vec(prop::sample::select(
-            vec!["::", "##[", "\n", "\r", " ", "\t", "x", "#", "[", "\\", ":", "\u{a0}", "é"]), 0..12))
+            vec!["::", "##[", "##vso[", "TEAMCITY", "\n", "\r", " ", "\t", "x", "#", "[", "\\", ":", "\u{a0}", "é"]), 0..12))
         {
             let text = parts.concat();
             prop_assert_eq!(commands(&harmless(&text)), 0, "{:?}", harmless(&text));

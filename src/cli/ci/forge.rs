@@ -8,17 +8,11 @@ use super::{Ci, Trust, Variables, commit, number, run_id};
 use crate::model::printable;
 
 /// What only somebody with write access to the repository can cause, or the repository itself.
-const OURS: [&str; 9] = [
-    "push",
-    "create",
-    "release",
-    "schedule",
-    "workflow_dispatch",
-    "repository_dispatch",
-    "merge_group",
-    "deployment",
-    "deployment_status",
-];
+const OURS: [&str; 7] =
+    ["push", "create", "release", "schedule", "workflow_dispatch", "repository_dispatch", "merge_group"];
+
+/// What an app or a workflow causes for a ref, which may be a fork's.
+const DEPLOYMENTS: [&str; 2] = ["deployment", "deployment_status"];
 
 /// What a pull request causes; the payload says where it comes from.
 const CHANGES: [&str; 4] =
@@ -73,13 +67,35 @@ fn trust(name: &str, payload: &Value, actor: Option<&str>) -> (Option<bool>, Tru
         change_from(payload.pointer("/pull_request/head/repo"), here, "the pull request")
     } else if name == "workflow_run" {
         after(payload)
+    } else if DEPLOYMENTS.contains(&name) {
+        deployed(payload)
     } else {
         (None, no(format!("anybody may be able to cause the event `{}`", printable(name, 40))))
     };
-    if is_dependabot && trust == Trust::Trusted {
+    if is_dependabot && !matches!(trust, Trust::Untrusted(_)) {
         return (fork, no("Dependabot caused it".to_owned()));
     }
     (fork, trust)
+}
+
+/// A deployment is what the run that made it was, and what the pull requests of its commit are. It
+/// names a ref, which says nothing: a commit of a fork can be deployed, and a fork's branch may have
+/// any name.
+fn deployed(payload: &Value) -> (Option<bool>, Trust) {
+    if payload.get("workflow_run").is_some_and(|run| !run.is_null()) {
+        return after(payload);
+    }
+    let requests = ["/check_run/pull_requests", "/workflow_run/pull_requests", "/deployment/pull_requests"];
+    let requests = requests.iter().filter_map(|place| payload.pointer(place)?.as_array()).flatten();
+    for request in requests {
+        let here = request.pointer("/base/repo").or_else(|| payload.get("repository"));
+        let (fork, trust) = change_from(request.pointer("/head/repo"), here, "what is deployed");
+        if trust != Trust::Trusted {
+            return (fork, trust);
+        }
+    }
+    let why = "the event file does not say which repository what is deployed comes from";
+    (None, Trust::Unknown(why.to_owned()))
 }
 
 /// A run after another one is what that one was: its write token is what attacks are after.

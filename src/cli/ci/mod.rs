@@ -9,16 +9,18 @@ mod escape;
 mod forge;
 mod gitlab;
 mod jenkins;
+mod others;
 mod outputs;
 mod woodpecker;
 
 use serde::Serialize;
 use serde_json::Value;
 
-pub use escape::{annotation, harmless};
+pub use escape::{annotation, commands, harmless};
 pub use outputs::{BoxFact, Outputs, publish, summarise, variables_clash};
 
-use crate::model::{RunId, Timestamp};
+use super::error::CliError;
+use crate::model::{RunId, Timestamp, printable};
 
 /// The largest event file that is read, in bytes.
 const EVENT_LIMIT: u64 = 32 * 1024 * 1024;
@@ -47,6 +49,15 @@ impl Trust {
         }
     }
 
+    /// Orders the three: the more, the less may be done.
+    fn doubt(&self) -> u8 {
+        match self {
+            Self::Trusted => 0,
+            Self::Unknown(_) => 1,
+            Self::Untrusted(_) => 2,
+        }
+    }
+
     /// Returns why it is not trusted.
     pub fn why(&self) -> Option<&str> {
         match self {
@@ -65,7 +76,8 @@ impl Serialize for Trust {
 /// What is known about a run in a CI.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Ci {
-    /// `github`, `forgejo`, `gitea`, `gitlab`, `woodpecker`, `jenkins`, `other`, or `none`.
+    /// `github`, `forgejo`, `gitea`, `gitlab`, `woodpecker`, `jenkins`, one of `others`, `other`,
+    /// or `none`.
     pub service: &'static str,
     /// The event that caused it, as the service names it.
     pub event: Option<String>,
@@ -109,32 +121,76 @@ impl Ci {
 
 /// Finds out what the environment says. `event` is the content of the event file, where the
 /// service has one and it could be read.
+///
+/// Where several services have left their marks, the first one is believed what it says of the
+/// run, and all of them what they say against it: a job of one may be made to look like another's.
 pub fn detect(variable: Variables<'_>, event: Option<&Value>) -> Ci {
-    let is = |name: &str| variable(name).is_some_and(|value| value != "false" && value != "0");
+    let is = |name: &str| variable(name).is_some_and(|value| !says_no(&value));
+    let mut found = Vec::new();
     // Forgejo and Gitea take over the variables of GitHub Actions.
     if is("FORGEJO_ACTIONS") {
-        forge::read("forgejo", variable, event)
+        found.push(forge::read("forgejo", variable, event));
     } else if is("GITEA_ACTIONS") {
-        forge::read("gitea", variable, event)
+        found.push(forge::read("gitea", variable, event));
     } else if is("GITHUB_ACTIONS") {
-        forge::read("github", variable, event)
-    } else if is("GITLAB_CI") {
-        gitlab::read(variable)
-    } else if variable("CI").is_some_and(|value| value == "woodpecker") {
-        woodpecker::read(variable)
-    } else if variable("JENKINS_URL").is_some() && variable("BUILD_NUMBER").is_some() {
-        jenkins::read(variable)
-    } else if is("CI") {
-        Ci::of("other", Trust::Unknown("this CI does not say what caused the run".to_owned()))
-    } else {
-        Ci::of("none", Trust::Trusted)
+        found.push(forge::read("github", variable, event));
+    }
+    if is("GITLAB_CI") {
+        found.push(gitlab::read(variable));
+    }
+    if variable("CI").is_some_and(|value| value == "woodpecker") {
+        found.push(woodpecker::read(variable));
+    }
+    if jenkins::is_here(variable) {
+        found.push(jenkins::read(variable));
+    }
+    found.extend(others::read(variable));
+    let least = found.iter().map(|ci| ci.trust.clone()).max_by_key(Trust::doubt);
+    let first = found.into_iter().next();
+    match (first, least) {
+        (Some(ci), Some(trust)) => Ci { trust, ..ci },
+        _ if is("CI") || is("CONTINUOUS_INTEGRATION") || variable("BUILD_NUMBER").is_some() => {
+            Ci::of("other", Trust::Unknown("this CI does not say what caused the run".to_owned()))
+        }
+        _ => Ci::of("none", Trust::Trusted),
     }
 }
 
+/// Tells whether a mark's value takes it back.
+fn says_no(value: &str) -> bool {
+    value.eq_ignore_ascii_case("false") || value == "0"
+}
+
+/// Puts the word of the job's owner, `BOXWRIGHT_TRUST`, over what was found: it makes of
+/// *unknown* what it says, and lowers all else. Nothing turns *untrusted* into anything.
+pub fn judged(found: Trust, word: Option<&str>) -> Result<Trust, CliError> {
+    let why = || "BOXWRIGHT_TRUST says so".to_owned();
+    let said = match word {
+        None | Some("") => return Ok(found),
+        Some("trusted") => Trust::Trusted,
+        Some("unknown") => Trust::Unknown(why()),
+        Some("untrusted") => Trust::Untrusted(why()),
+        Some(other) => {
+            let text = printable(other, 60);
+            let hint = "expected trusted, unknown or untrusted";
+            return Err(CliError::Usage(format!("BOXWRIGHT_TRUST={text}: {hint}")));
+        }
+    };
+    Ok(match &found {
+        Trust::Unknown(_) if said == Trust::Trusted => said,
+        _ if said.doubt() > found.doubt() => said,
+        _ => found,
+    })
+}
+
 /// Finds out what this process's environment says.
-pub fn observe() -> Ci {
+pub fn observe() -> Result<Ci, CliError> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    detect(&variable, event_file(&variable).as_ref())
+    let ci = detect(&variable, event_file(&variable).as_ref());
+    // What is no text is no word for trust either.
+    let word = std::env::var_os("BOXWRIGHT_TRUST").map(|word| word.to_string_lossy().into_owned());
+    let trust = judged(ci.trust.clone(), word.as_deref())?;
+    Ok(Ci { trust, ..ci })
 }
 
 /// Reads the event file. One that cannot be read says nothing, which no rule takes for trust.

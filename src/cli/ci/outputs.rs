@@ -10,6 +10,7 @@ use super::Ci;
 use super::escape::{markdown, output};
 use crate::cli::error::CliError;
 use crate::cli::table::Table;
+use crate::cli::whole;
 use crate::model::size;
 
 /// What is told of a command.
@@ -49,7 +50,8 @@ pub fn publish(outputs: &Outputs, ci: &Ci, run: &str, dotenv: Option<&Path>) -> 
         append(&path, &summary(outputs, ci, run))?;
     }
     if let Some(path) = dotenv {
-        write(path, &variables(outputs))?;
+        // A link there may have been committed: what it leads to is not ours to overwrite.
+        whole::write(path, &variables(outputs))?;
     }
     Ok(())
 }
@@ -70,14 +72,6 @@ fn named(name: &str) -> Option<PathBuf> {
 fn append(path: &Path, text: &str) -> Result<(), CliError> {
     let file = OpenOptions::new().append(true).create(true).open(path);
     file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|source| CliError::Io {
-        action: "write",
-        path: path.to_owned(),
-        source,
-    })
-}
-
-fn write(path: &Path, text: &str) -> Result<(), CliError> {
-    std::fs::write(path, text).map_err(|source| CliError::Io {
         action: "write",
         path: path.to_owned(),
         source,
@@ -245,11 +239,11 @@ mod tests {
         let (added, anew) = (directory.path().join("added"), directory.path().join("anew"));
         for text in ["a=1\n", "b=2\n"] {
             append(&added, text).unwrap();
-            write(&anew, text).unwrap();
+            whole::write(&anew, text).unwrap();
         }
         let read = |path| std::fs::read_to_string(path).unwrap();
         assert_eq!((read(&added).as_str(), read(&anew).as_str()), ("a=1\nb=2\n", "b=2\n"));
-        let error = write(&directory.path().join("no/such"), "").unwrap_err();
+        let error = whole::write(&directory.path().join("no/such"), "").unwrap_err();
         assert!(error.text().contains("no/such"), "{}", error.text());
     }
 

@@ -253,10 +253,10 @@ fn woodpecker_does_not_tell_of_forks() {
         assert_eq!(ci.trust.word(), expect, "{event}");
         assert_eq!((ci.run, ci.change), (Some(("wp-8".parse().unwrap(), 1)), Some(4)));
     };
-    for event in ["push", "tag", "release", "deployment", "cron", "manual"] {
+    for event in ["push", "tag", "release", "cron", "manual"] {
         check(event, "trusted");
     }
-    for event in ["pull_request", "pull_request_closed", "pull_request_metadata"] {
+    for event in ["pull_request", "pull_request_closed", "pull_request_metadata", "deployment"] {
         check(event, "unknown");
     }
     check("something-new", "untrusted");
@@ -296,8 +296,145 @@ fn jenkins_names_the_forked_repository() {
     let ci = check(&[("BRANCH_NAME", "r1.0"), ("TAG_NAME", "r1.0")], Some(false), "trusted");
     assert_eq!((ci.branch, ci.tag.as_deref()), (None, Some("r1.0")));
     check(&[("CHANGE_ID", "12"), ("CHANGE_FORK", "mallory")], Some(true), "untrusted");
-    check(&[("ghprbPullId", "12")], None, "unknown");
-    check(&[("gitlabMergeRequestIid", "12")], None, "unknown");
+    for plugin in [
+        "ghprbPullId",
+        "GITHUB_PR_NUMBER",
+        "gitlabMergeRequestIid",
+        "gitlabActionType",
+        "GERRIT_CHANGE_NUMBER",
+        "GERRIT_EVENT_TYPE",
+        "pullRequestId",
+        "BITBUCKET_PULL_REQUEST_ID",
+        "BITBUCKET_PAYLOAD",
+        "PHID",
+    ] {
+        check(&[(plugin, "12")], None, "unknown");
+        check(&[(plugin, "12"), ("CHANGE_FORK", "mallory")], None, "untrusted");
+    }
+    // An installation that was not told its own address has no JENKINS_URL.
+    for mark in ["JENKINS_HOME", "HUDSON_URL", "HUDSON_HOME", "EXECUTOR_NUMBER"] {
+        let of =
+            |more: &[(&str, &str)]| detected(&[&[(mark, "x"), ("BUILD_NUMBER", "1")], more].concat(), None);
+        assert_eq!((of(&[]).service, of(&[]).trust.word()), ("jenkins", "trusted"), "{mark}");
+        assert_eq!(of(&[("CHANGE_FORK", "mallory")]).trust.word(), "untrusted", "{mark}");
+    }
+}
+
+/// For each service a push, which nobody vouches for, and where it tells of forks one of those.
+#[test]
+fn services_that_do_not_tell_are_unknown_and_a_fork_is_a_fork() {
+    let check = |service: &str, variables: &[(&str, &str)], expect: &str| {
+        // Most set `CI` as well, and some do not.
+        for more in [&[][..], &[("CI", "true")]] {
+            let ci = detected(&[variables, more].concat(), None);
+            assert_eq!((ci.service, ci.trust.word()), (service, expect), "{variables:?}");
+            assert_eq!(ci.fork, (expect == "untrusted").then_some(true), "{variables:?}");
+        }
+    };
+    for (service, mark) in [
+        ("azure", ("TF_BUILD", "True")),
+        ("codebuild", ("CODEBUILD_BUILD_ID", "boxes:1a2b")),
+        ("teamcity", ("TEAMCITY_VERSION", "2024.03")),
+        ("bitbucket", ("BITBUCKET_BUILD_NUMBER", "7")),
+        ("circleci", ("CIRCLECI", "true")),
+        ("buildkite", ("BUILDKITE", "true")),
+        ("drone", ("DRONE", "true")),
+        ("appveyor", ("APPVEYOR", "True")),
+        ("travis", ("TRAVIS", "true")),
+        ("semaphore", ("SEMAPHORE", "true")),
+        ("cirrus", ("CIRRUS_CI", "true")),
+        ("prow", ("PROW_JOB_ID", "1a2b")),
+        ("taskcluster", ("TASKCLUSTER_ROOT_URL", "https://tc.example")),
+        ("bamboo", ("bamboo_buildKey", "BX-1")),
+        ("gocd", ("GO_PIPELINE_NAME", "boxes")),
+        ("codefresh", ("CF_BUILD_ID", "1a2b")),
+        ("harness", ("HARNESS_BUILD_ID", "1a2b")),
+        ("cloudbuild", ("BUILDER_OUTPUT", "/builder/outputs")),
+        ("bitrise", ("BITRISE_IO", "true")),
+        ("buddy", ("BUDDY_WORKSPACE_ID", "1")),
+        ("screwdriver", ("SCREWDRIVER", "true")),
+        ("vela", ("VELA", "true")),
+        ("zuul", ("ZUUL_BUILD", "1a2b")),
+    ] {
+        check(service, &[mark], "unknown");
+    }
+    let azure = ("TF_BUILD", "True");
+    check("azure", &[azure, ("BUILD_REASON", "IndividualCI")], "unknown");
+    check("azure", &[azure, ("SYSTEM_PULLREQUEST_ISFORK", "True")], "untrusted");
+    check("azure", &[azure, ("SYSTEM_PULLREQUEST_ISFORK", "False")], "unknown");
+    check("circleci", &[("CIRCLECI", "true"), ("CIRCLE_PR_USERNAME", "mallory")], "untrusted");
+    check("circleci", &[("CIRCLECI", "true"), ("CIRCLE_PULL_REQUEST", "https://x/pull/1")], "unknown");
+    let buildkite = |from, expect| {
+        let here = ("BUILDKITE_REPO", "git@github.com:octo/boxes.git");
+        check("buildkite", &[("BUILDKITE", "true"), here, ("BUILDKITE_PULL_REQUEST_REPO", from)], expect);
+    };
+    buildkite("https://github.com/Octo/boxes", "unknown");
+    buildkite("git://github.com/mallory/boxes.git", "untrusted");
+    buildkite("https://github.com/octo/other.git", "untrusted");
+    for (service, mark, from, here) in [
+        ("appveyor", "APPVEYOR", "APPVEYOR_PULL_REQUEST_HEAD_REPO_NAME", "APPVEYOR_REPO_NAME"),
+        ("travis", "TRAVIS", "TRAVIS_PULL_REQUEST_SLUG", "TRAVIS_REPO_SLUG"),
+        ("semaphore", "SEMAPHORE", "SEMAPHORE_GIT_PR_SLUG", "SEMAPHORE_GIT_REPO_SLUG"),
+    ] {
+        let of = |slug| [(mark, "true"), (from, slug), (here, "octo/boxes")];
+        check(service, &of("mallory/boxes"), "untrusted");
+        check(service, &of("octo/boxes"), "unknown");
+    }
+}
+
+#[test]
+fn a_deployment_is_of_whom_its_event_says() {
+    check("github/deployment", None, ("unknown", "which repository"));
+    check("github/deployment_status", None, ("unknown", "which repository"));
+    check("github/deployment_status.same-repository", Some(false), ("trusted", ""));
+    check("github/deployment_status.fork", Some(true), ("untrusted", "comes from a fork"));
+    // A check's pull requests tell as well, and a ref with a good name does not.
+    let mut event = recorded("github/deployment_status.json");
+    event["check_run"] = serde_json::json!({ "pull_requests": [
+        { "head": { "repo": { "id": 2000 } }, "base": { "repo": { "id": 1000 } } },
+    ] });
+    assert_eq!(detected(&github("deployment_status", &[]), Some(&event)).trust.word(), "untrusted");
+    for payload in [None, Some(serde_json::json!({ "workflow_run": {} }))] {
+        let ci = detected(&github("deployment", &[]), payload.as_ref());
+        assert_ne!(ci.trust.word(), "trusted");
+    }
+}
+
+#[test]
+fn a_job_that_looks_like_two_services_is_believed_what_is_said_against_it() {
+    let push = [("GITHUB_ACTIONS", "true"), ("GITHUB_EVENT_NAME", "push"), ("GITHUB_RUN_ID", "1")];
+    let check = |more: &[(&str, &str)], expect: (&str, &str)| {
+        let ci = detected(&[&push[..], more].concat(), None);
+        assert_eq!((ci.service, ci.trust.word()), expect, "{more:?}");
+    };
+    check(&[], ("github", "trusted"));
+    check(&[("CI", "true")], ("github", "trusted"));
+    check(&[("TF_BUILD", "True")], ("github", "unknown"));
+    let fork = [("GITLAB_CI", "true"), ("CI_PIPELINE_SOURCE", "merge_request_event")];
+    check(&fork, ("github", "untrusted"));
+    check(&[("JENKINS_URL", "x"), ("BUILD_NUMBER", "1"), ("CHANGE_FORK", "m")], ("github", "untrusted"));
+}
+
+#[test]
+fn the_owner_of_a_job_settles_what_is_not_known_and_may_lower_all() {
+    let levels = || [Trust::Trusted, Trust::Unknown("a".to_owned()), Trust::Untrusted("b".to_owned())];
+    for (word, expect) in [
+        (None, ["trusted", "unknown", "untrusted"]),
+        (Some(""), ["trusted", "unknown", "untrusted"]),
+        (Some("trusted"), ["trusted", "trusted", "untrusted"]),
+        (Some("unknown"), ["unknown", "unknown", "untrusted"]),
+        (Some("untrusted"), ["untrusted", "untrusted", "untrusted"]),
+    ] {
+        let got = levels().map(|found| judged(found, word).unwrap().word());
+        assert_eq!(got, expect, "{word:?}");
+    }
+    for bad in ["Trusted", "yes", "1", " trusted", "trusted\n", "\u{fffd}"] {
+        for found in levels() {
+            let error = judged(found, Some(bad)).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{bad}");
+            assert!(error.to_string().contains("BOXWRIGHT_TRUST"), "{error}");
+        }
+    }
 }
 
 #[test]
@@ -305,6 +442,11 @@ fn elsewhere_a_person_is_trusted_and_an_unknown_ci_is_not() {
     let ci = detected(&[], None);
     assert_eq!((ci.service, ci.trust, ci.run), ("none", Trust::Trusted, None));
     assert_eq!(detected(&[("CI", "false")], None).service, "none");
+    for mark in ["CONTINUOUS_INTEGRATION", "BUILD_NUMBER"] {
+        assert_eq!(detected(&[(mark, "1")], None).trust.word(), "unknown", "{mark}");
+    }
+    // What is read is the environment's alone.
+    assert_eq!(detected(&[("TF_BUILD", "False")], None).service, "none");
     let ci = detected(&[("CI", "true")], None);
     assert_eq!((ci.service, ci.trust.word()), ("other", "unknown"));
     assert!(random_run().parse::<RunId>().is_ok());

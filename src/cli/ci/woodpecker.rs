@@ -4,7 +4,7 @@ use super::{Ci, Trust, Variables, commit, number, run_id};
 use crate::model::printable;
 
 /// What takes push access to cause.
-const OURS: [&str; 6] = ["push", "tag", "release", "deployment", "cron", "manual"];
+const OURS: [&str; 5] = ["push", "tag", "release", "cron", "manual"];
 
 /// Reads a step's variables. A restarted pipeline has a number of its own.
 pub fn read(variable: Variables<'_>) -> Ci {
@@ -13,6 +13,9 @@ pub fn read(variable: Variables<'_>) -> Ci {
         (Some(false), Trust::Trusted)
     } else if event.starts_with("pull_request") {
         let why = "Woodpecker does not say whether a pull request comes from a fork";
+        (None, Trust::Unknown(why.to_owned()))
+    } else if event == "deployment" {
+        let why = "Woodpecker does not say where what is deployed comes from";
         (None, Trust::Unknown(why.to_owned()))
     } else {
         let event = printable(&event, 40);

@@ -32,6 +32,11 @@ pub async fn look(found: &Found) -> Vec<Check> {
 fn lock(root: &Path) -> Check {
     let path = root.join(session::LOCK);
     // Opening it for writing changes nothing.
+    // A pipe would be waited for.
+    if let Err(error) = session::read_lock(root) {
+        let remedy = "`git checkout boxwright.lock`, or `boxwright lock --update`";
+        return Check::problem("lock file", exit::USAGE, error.text(), remedy);
+    }
     let written = match OpenOptions::new().append(true).open(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => match try_file(root) {
             Ok(()) => {

@@ -54,7 +54,11 @@ pub async fn look(found: &Found) -> Vec<Check> {
             }
         },
     };
-    let checks = at(&registry, loaded, Arc::clone(credentials), declared.clone(), &found.trust).await;
+    let credentials = match &server {
+        Some(server) => Arc::new(Credentials::anonymous().with_own(registry.clone(), server.credential())),
+        None => Arc::clone(credentials),
+    };
+    let checks = at(&registry, loaded, credentials, declared.clone(), &found.trust).await;
     if let Some(server) = server {
         server.stop().await;
     }
@@ -103,8 +107,9 @@ async fn at(
     let greeted = bounded("registry", greet(&client, &host, &repositories[0])).await;
     let (check, greeting) = greeted.unwrap_or_else(|late| (late, None));
     let mut checks = vec![check];
-    let known =
-        bounded("credentials", origin(&credentials, &repositories[0])).await.unwrap_or_else(|late| late);
+    let known = bounded("credentials", origin(&credentials, &repositories[0], registry))
+        .await
+        .unwrap_or_else(|late| late);
     let can_ask = known.code == exit::DONE;
     checks.push(known);
     let Some(greeting) = greeting else { return checks };
@@ -168,9 +173,12 @@ fn unreachable(error: &RegistryError, host: &str) -> Check {
     Check::problem("registry", exit::UNREACHABLE, error.to_string(), remedy)
 }
 
-async fn origin(credentials: &Credentials, repository: &Repository) -> Check {
+async fn origin(credentials: &Credentials, repository: &Repository, registry: &str) -> Check {
     let (began, host) = (Instant::now(), repository.host());
     let found = credentials.origin(host, Some(repository.name())).await;
+    if let (Ok(_), Some(why)) = (&found, credentials.withheld(host, repository.name(), registry)) {
+        return Check::warning("credentials", why, "what only the repository names is shown nothing");
+    }
     let took = began.elapsed();
     match found {
         Ok(Origin::Helper { program, file }) if took > SLOW => Check::warning(
@@ -188,6 +196,7 @@ async fn origin(credentials: &Credentials, repository: &Repository) -> Check {
             format!("`chmod 600 {}`", file.display()),
         ),
         Ok(Origin::File(file)) => Check::ok("credentials", format!("for {host} from {}", file.display())),
+        Ok(Origin::Own) => Check::ok("credentials", "for the embedded registry, made for this run"),
         Ok(Origin::Nowhere) => Check::ok("credentials", format!("none for {host}: it is met anonymously")),
         Err(failure) => {
             let remedy = match failure.to_string() {
@@ -280,7 +289,7 @@ fn refused(check: &'static str, error: &RegistryError, failed: usize, count: usi
     let (code, remedy) = match &error.failure {
         Failure::Unauthorized { .. } => (
             exit::REFUSED,
-            "the user or password is wrong, or there is none: `docker login HOST`, or BOXWRIGHT_REGISTRY_USERNAME and BOXWRIGHT_REGISTRY_PASSWORD",
+            "the user or password is wrong, or there is none: `docker login HOST`, or BOXWRIGHT_REGISTRY_USERNAME and BOXWRIGHT_REGISTRY_PASSWORD with BOXWRIGHT_REGISTRY, which says for whom they are",
         ),
         Failure::Denied { .. } if check == "push" => (
             exit::REFUSED,

@@ -7,13 +7,12 @@ use std::sync::Arc;
 use super::{Check, bounded, many};
 use crate::adapter::credentials::Credentials;
 use crate::adapter::registry::Declared;
-use crate::cli::args::{Boxes, Global};
+use crate::cli::args::{Boxes, Global, Push};
 use crate::cli::ci::{self, Trust};
 use crate::cli::error::CliError;
 use crate::cli::{hosts, session};
 use crate::config::RegistryChoice;
 use crate::exec::Keyed;
-use crate::model::Repository;
 
 /// What the other checks begin with; whatever is broken is not there.
 pub struct Found {
@@ -54,31 +53,35 @@ pub async fn look(global: &Global) -> (Vec<Check>, Found) {
         checks.push(check);
         keyed = keys;
     }
-    let declared = match hosts::declared(|name| std::env::var_os(name)) {
-        Ok(declared) => Some(declared),
+    if let Some(loaded) = &loaded {
+        checks.push(bounded("git", revision(loaded)).await.unwrap_or_else(|late| late));
+    }
+    let declared = match hosts::own(|name| std::env::var_os(name)) {
+        Ok(own) => Some(own.declared),
         Err(error) => {
             checks.push(problem("hosts.toml", &error));
             None
         }
     };
-    let host = loaded.as_ref().map_or_else(|| "localhost".to_owned(), host);
-    let credentials = match Credentials::from_environment(&host, |name| std::env::var_os(name)) {
+    let trust = match ci::observe() {
+        Ok(ci) => ci.trust,
+        Err(error) => {
+            checks.push(problem("trust", &error));
+            Trust::Unknown("BOXWRIGHT_TRUST cannot be read".to_owned())
+        }
+    };
+    let credentials = match session::credentials(global.registry.as_deref()) {
         Ok(credentials) => {
             let hidden = loaded.as_ref().map(|loaded| session::hidden(&loaded.project));
-            Some(Arc::new(credentials.hiding(hidden.unwrap_or_default())))
+            let lending = session::lending(&trust, Push::Auto);
+            Some(Arc::new(credentials.hiding(hidden.unwrap_or_default()).lending(lending)))
         }
         Err(error) => {
-            checks.push(problem("credentials", &error.into()));
+            checks.push(problem("credentials", &error));
             None
         }
     };
-    (checks, Found { loaded, keyed, credentials, declared, trust: ci::observe().trust })
-}
-
-/// The host that credentials from the environment are for.
-fn host(loaded: &session::Loaded) -> String {
-    let registry = loaded.offline_registry();
-    Repository::new(&registry, "box").map_or(registry, |repository| repository.host().to_owned())
+    (checks, Found { loaded, keyed, credentials, declared, trust })
 }
 
 async fn keys(loaded: &session::Loaded, global: &Global) -> (Check, Option<Vec<Keyed>>) {
@@ -95,6 +98,22 @@ async fn keys(loaded: &session::Loaded, global: &Global) -> (Check, Option<Vec<K
             (Check::ok("keys", text), Some(keyed))
         }
         Err(error) => (problem("keys", &error), None),
+    }
+}
+
+/// Looks whether git can say what the boxes are built from.
+async fn revision(loaded: &session::Loaded) -> Check {
+    match session::worktree(loaded).await {
+        Err(error) => problem("git", &error),
+        Ok(Err(unread)) => {
+            let finding = format!("the revision is unknown: {unread}");
+            Check::warning("git", finding, format!("{}; until then `promote` refuses", unread.remedy()))
+        }
+        Ok(Ok(tree)) if tree.root.is_none() => {
+            Check::ok("git", "there is no repository: promotions say no revision")
+        }
+        Ok(Ok(tree)) if tree.source.revision.is_none() => Check::ok("git", "there is no commit yet"),
+        Ok(Ok(tree)) => Check::ok("git", format!("the revision is {}", tree.source)),
     }
 }
 

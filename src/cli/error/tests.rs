@@ -1,9 +1,10 @@
 //! Tables: how each error ends the process, by the table of codes, and what it says to do next.
 
 use super::*;
+use crate::adapter::git::{Refused, Unread};
 use crate::config::ConfigError;
 use crate::exec::{Beyond, NoRoom};
-use crate::inputs::At;
+use crate::inputs::{At, DockerfileSource};
 use crate::model::{ArchiveError, Digest, Repository, SetName, Tag};
 use crate::plan::Refusal;
 use crate::port::{ContextError, RemoteError};
@@ -21,7 +22,7 @@ fn repository() -> Repository {
 }
 
 fn at() -> At {
-    At { file: "Dockerfile".to_owned(), line: 3, column: 1, text: text() }
+    DockerfileSource::new("Dockerfile", b"\n\nx").unwrap().at(2)
 }
 
 fn config(hint: Option<&str>) -> ConfigError {
@@ -54,7 +55,7 @@ fn unknown(wants_login: bool) -> BuildError {
 }
 
 fn remote() -> RemoteError {
-    RemoteError { source_name: text(), detail: text() }
+    RemoteError { source_name: text(), detail: text(), is_refused: false }
 }
 
 fn no_secret(source: SecretError) -> NoSecret {
@@ -96,7 +97,9 @@ fn settings_and_what_the_caller_wrote() {
     check(CliError::CutOff, 1, "");
     check(CliError::Interrupted, 130, "");
     check(RevisionError::Unknown { revision: text(), detail: text() }, 2, "git fetch --unshallow");
-    check(RevisionError::Git { action: "x", detail: text() }, 1, "");
+    check(RevisionError::Unread(Unread::NoProgram), 21, "install git");
+    check(RevisionError::NoRepository { directory: "x".into() }, 2, "");
+    check(RevisionError::Refused { revision: text(), source: Refused::Odd("x") }, 21, "");
 }
 
 #[test]
@@ -110,15 +113,18 @@ fn keys_and_the_lock() {
     check(KeysError::NoDockerfile { name: name(), path: file() }, 2, "says where it is");
     check(KeysError::NoContext { name: name(), path: file() }, 2, "from boxwright.toml");
     check(KeysError::Outside { name: name(), path: file(), root: file() }, 2, "in or below the directory");
-    check(KeysError::NothingMatches { name: name(), at: at(), pattern: text() }, 2, ".dockerignore excludes");
+    check(
+        KeysError::NothingMatches { name: name(), at: at(), pattern: text(), leads: None },
+        2,
+        ".dockerignore excludes",
+    );
     check(read(io::ErrorKind::PermissionDenied), 1, "leave it out of the context");
     check(read(io::ErrorKind::NotFound), 1, "");
-    let special = ContextError::Special { path: "x".into(), kind: "FIFO" };
-    check(KeysError::Context { name: name(), source: special }, 1, "leave it out of the context");
     check(KeysError::PinFile { pin: name(), source: config(None) }, 2, "relative to boxwright.toml");
     check(KeysError::PinValue { pin: name(), source: config(None) }, 2, "");
     check(KeysError::NotLocked { what: text() }, 2, "run `boxwright lock`");
     check(KeysError::Unused { name: name(), file: text(), args: vec![text()] }, 2, "take it out of `args`");
+    check(KeysError::Git { name: name(), paths: vec![text()] }, 2, "git-directory");
     check(KeysError::SecretSent { name: name(), id: id(), path: file() }, 2, "list it in .dockerignore");
     check(
         KeysError::Undeclared { name: name(), at: at(), what, id: id() },
@@ -172,11 +178,20 @@ fn promotions() {
     let copy = |source| PromoteError::Copy { name: text(), source };
     let digest = || Digest::of(b"x");
     check(
-        PromoteError::Missing { names: names(), why: text() },
+        PromoteError::Missing { names: names(), why: text(), channel: None },
         10,
         "run `boxwright build` on this revision",
     );
     check(PromoteError::NoSet { name: text(), why: "x" }, 10, "");
+    let reserved = PromoteError::Missing { names: names(), why: text(), channel: Some("release".to_owned()) };
+    check(reserved, 10, "run `boxwright build --channel release` on this revision");
+    check(
+        PromoteError::Gone { name: text(), digest: digest(), repository: repository() },
+        10,
+        "`boxwright log TAG`",
+    );
+    check(PromoteError::Doubtful { record: text(), name: text(), why: text() }, 21, "delete its tag");
+    check(PromoteError::Going { name: text(), digest: digest(), until: text() }, 21, "when clean has ended");
     check(PromoteError::Registry(unauthorized()), 20, "`docker login`");
     check(PromoteError::Registry(denied()), 21, "`docker login`");
     check(PromoteError::Registry(failing(Failure::Unsupported { detail: text() })), 21, "");
@@ -209,7 +224,8 @@ fn promotions() {
     check(refused(Refusal::Local { tag: tag(), names: names() }), 21, "without --source");
     check(refused(Refusal::Dirty { tag: tag() }), 21, "");
     let (now, wanted) = (digest(), digest());
-    check(refused(Refusal::Immutable { tag: tag(), repository: repository(), now, wanted }), 21, "");
+    let immutable = Refusal::Immutable { tag: tag(), repository: repository(), now, wanted };
+    check(refused(immutable), 21, "`boxwright log TAG`");
 }
 
 #[test]
@@ -217,6 +233,7 @@ fn cleaning() {
     let kept = "nothing was deleted";
     let share = "50%".parse().unwrap();
     check(CleanError::TooMany { going: 2, all: 3, share }, 21, "--max-delete allows more");
+    check(CleanError::TooMuch { repository: text(), going: 2, all: 3 }, 21, "--max-delete 100%");
     check(CleanError::TooFew { repository: text(), left: 0, all: 1, min: 1 }, 21, kept);
     check(CleanError::NoProtector { repository: repository() }, 21, kept);
     check(CleanError::Moved { what: text() }, 21, "make a new plan");

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{Clean, Format, Global, Report as Options};
 use super::error::{CliError, exit};
+use super::promote::channel_of;
 use super::session::{self, Loaded, Session};
 use super::table::Table;
 use super::terminal::{BOLD, DIM, NOTE, Terminal};
@@ -86,7 +87,7 @@ pub struct LeaseFacts {
 #[derive(Debug, Serialize)]
 pub struct Promotion {
     pub tag: String,
-    pub channel: String,
+    pub channel: Option<String>,
     pub seq: u32,
     pub promoted: String,
     pub run: String,
@@ -189,7 +190,7 @@ async fn gather(loaded: &Loaded, session: &Session, terminal: Terminal) -> Resul
         boxes,
         images: rows.iter().map(image).collect(),
         leases: leases.iter().map(|lease| lease_facts(lease, swept.now)).collect(),
-        promotions: sets.iter().map(promotion).collect(),
+        promotions: sets.iter().map(|set| promotion(set, loaded)).collect(),
     })
 }
 
@@ -218,10 +219,12 @@ fn lease_facts(lease: &Lease, now: crate::model::Timestamp) -> LeaseFacts {
     }
 }
 
-fn promotion(set: &SetRecord) -> Promotion {
+fn promotion(set: &SetRecord, loaded: &Loaded) -> Promotion {
+    // The tag's own channel, whatever its record says.
+    let channel = channel_of(loaded, &set.tag).ok().map(|channel| channel.name.clone());
     Promotion {
         tag: set.tag.to_string(),
-        channel: set.channel.clone(),
+        channel,
         seq: set.seq,
         promoted: set.promoted.rfc3339(),
         run: set.run.to_string(),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{BoxFacts, Image, Member, Promotion, Report};
-use crate::model::{Digest, size};
+use crate::model::{Digest, escape, is_plain, size};
 
 const STYLE: &str = include_str!("page.css");
 /// What the page may load: nothing but the style that stands in it.
@@ -40,7 +40,12 @@ pub fn render(report: &Report) -> String {
             } }
         }
     };
-    page.into_string()
+    // Nothing hides on a page, or turns its direction, that a terminal would be spared.
+    let mut out = String::new();
+    for c in page.into_string().chars() {
+        if c == '\n' || is_plain(c) { out.push(c) } else { escape(&mut out, c) }
+    }
+    out
 }
 
 fn totals(report: &Report) -> Markup {

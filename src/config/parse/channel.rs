@@ -32,7 +32,7 @@ pub(super) fn channel(name: &str, section: &Section<'_>) -> Result<(String, Chan
 }
 
 fn anchored(field: &Field<'_>) -> Result<Regex, ConfigError> {
-    Regex::new(&format!("^(?:{})$", field.str()?)).map_err(|error| field.error(error.to_string()))
+    super::expression(&format!("^(?:{})$", field.str()?)).map_err(|error| field.error(error.to_string()))
 }
 
 /// Reads `"forever"`, `"30d"`, or a table of rules.

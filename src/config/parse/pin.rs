@@ -91,7 +91,7 @@ fn files(section: &Section<'_>) -> Result<PinSource, ConfigError> {
 }
 
 pub(super) fn regex(field: &Field<'_>) -> Result<Regex, ConfigError> {
-    Regex::new(field.str()?).map_err(|error| {
+    super::expression(field.str()?).map_err(|error| {
         let reason = error.to_string();
         field.error(format!("`{}`: {}", field.name, reason.lines().last().unwrap_or_default()))
     })

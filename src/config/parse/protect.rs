@@ -10,10 +10,11 @@ pub(super) fn retention(section: Option<&Section<'_>>) -> Result<Retention, Conf
     let grace = Span::from_seconds(DAY);
     let records = Span::from_seconds(30 * DAY);
     let Some(section) = section else {
-        return Ok(Retention { grace, settle: None, records, max_delete: None, min: 0 });
+        return Ok(Retention { ledger: None, grace, settle: None, records, max_delete: None, min: 0 });
     };
-    section.allow(&["grace", "settle", "records", "max-delete", "min"])?;
+    section.allow(&["ledger", "grace", "settle", "records", "max-delete", "min"])?;
     Ok(Retention {
+        ledger: section.field("ledger").map(|field| field.str().map(str::to_owned)).transpose()?,
         grace: section.field("grace").map_or(Ok(grace), |field| field.parse())?,
         settle: section.field("settle").map(|field| field.parse()).transpose()?,
         records: section.field("records").map_or(Ok(records), |field| field.parse())?,

@@ -53,7 +53,23 @@ fn variable(field: &Field<'_>, name: &str) -> Result<SecretSource, ConfigError> 
     if name.is_empty() || name.contains(['=', '\0']) {
         return Err(field.error(format!("`{}` does not name an environment variable", field.name)));
     }
+    if is_reserved(name) {
+        let mut error = field.error(format!("the variable {name} is no repository's to ask for"));
+        error.hint = Some("hand the value on in a variable of its own".to_owned());
+        return Err(error);
+    }
     Ok(SecretSource::Env(name.to_owned()))
+}
+
+/// Variables of the user and of the CI, of which no repository may make a secret of its own: where
+/// things are, how programs behave, and what logs in.
+const RESERVED: [&str; 2] = ["HOME", "PATH"];
+const RESERVED_PREFIXES: [&str; 8] =
+    ["XDG_", "GIT_", "LD_", "SSH_", "DOCKER_", "AWS_", "ACTIONS_", "BOXWRIGHT_"];
+
+fn is_reserved(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    RESERVED.contains(&name.as_str()) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Reads `ssh = true` or `ssh = ["ID"]`: the agent at `SSH_AUTH_SOCK`, under these ids.
@@ -134,6 +150,14 @@ mod tests {
             ("secrets = { a = { evn = \"T\" } }", 19, "unknown key `evn`", "env, file"),
             ("secrets = { a = { env = \"A=B\" } }", 25, "does not name an environment variable", ""),
             ("secrets = { a = { file = \"\" } }", 26, "is not a path", ""),
+            (
+                "secrets = { a = { env = \"HOME\" } }",
+                25,
+                "the variable HOME is no repository's",
+                "of its own",
+            ),
+            ("secrets = [\"NPM_TOKEN\", \"AWS_SECRET_ACCESS_KEY\"]", 25, "AWS_SECRET_ACCESS_KEY", ""),
+            ("secrets = { a = { env = \"Boxwright_x\" } }", 25, "Boxwright_x", ""),
             ("secrets = [\"a,b\"]", 12, "`a,b` is not an id", ""),
             ("secrets = true", 11, "is a boolean; expected a table", ""),
             ("ssh = \"default\"", 7, "neither true nor a list", "SSH_AUTH_SOCK"),

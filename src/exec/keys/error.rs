@@ -62,7 +62,7 @@ pub enum KeysError {
         source: ContextError,
     },
     /// A source in the Dockerfile that names nothing in the context.
-    #[error("box {name}: {at}: `{pattern}` matches nothing in the context{}", at.excerpt())]
+    #[error("box {name}: {at}: `{pattern}` {}{}", nothing(leads.as_ref()), at.excerpt())]
     NothingMatches {
         /// The box.
         name: String,
@@ -70,6 +70,8 @@ pub enum KeysError {
         at: At,
         /// The source as it was written.
         pattern: String,
+        /// What it is, if links lead elsewhere from there.
+        leads: Option<String>,
     },
     /// A pinned file is not there.
     #[error("pin {pin}")]
@@ -185,6 +187,14 @@ pub enum KeysError {
         /// What it copies from.
         from: String,
     },
+    /// What a build reads holds a git repository, another one in each clone.
+    #[error("box {name}: the build reads {}, which is another one in each clone", paths.join(", "))]
+    Git {
+        /// The box.
+        name: String,
+        /// Where, in the context.
+        paths: Vec<String>,
+    },
     /// The Dockerfile cannot be sent with its parents' digests.
     #[error("box {name}")]
     Rewrite {
@@ -193,4 +203,11 @@ pub enum KeysError {
         /// Why not.
         source: RewriteError,
     },
+}
+
+fn nothing(leads: Option<&String>) -> String {
+    match leads {
+        None => "matches nothing in the context".to_owned(),
+        Some(leads) => format!("is, or stands below, {leads}; nothing in the context is there"),
+    }
 }

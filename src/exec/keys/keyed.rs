@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 
 use super::{Directory, KeysError, joined};
 use crate::config::{BoxSpec, ContextSource};
-use crate::inputs::{Analysis, DockerfileSource, InputManifest, Need, Reads, rewrite};
+use crate::inputs::{
+    Analysis, DockerfileSource, ImageOrigin, InputManifest, Need, NeedKind, Reads, is_docker_frontend,
+    rewrite,
+};
 use crate::model::Key;
 use crate::plan::Wanted;
-use crate::port::BuildRequest;
+use crate::port::{BuildRequest, Special};
 
 /// A box with everything its key was computed from.
 #[derive(Debug, Clone)]
@@ -29,6 +32,8 @@ pub struct Keyed {
     pub(super) dockerfile: PathBuf,
     /// Directories by the names the Dockerfile gives them.
     pub(in crate::exec) directories: BTreeMap<String, Directory>,
+    /// What was left out, since no context can hold it.
+    pub(in crate::exec) special: Vec<Special>,
     /// The working copies it was computed from, those of its parents included.
     pub local: BTreeSet<String>,
 }
@@ -42,6 +47,16 @@ impl Keyed {
     /// Returns what its build can read from the context.
     pub fn reads(&self) -> &Reads {
         &self.analysis.reads
+    }
+
+    /// Tells whether an argument for every box is none of its own.
+    pub fn is_unused(&self, arg: &str) -> bool {
+        self.analysis.unused.iter().any(|unused| unused == arg)
+    }
+
+    /// Returns the arguments that its Dockerfile declares.
+    pub fn declared(&self) -> impl Iterator<Item = &str> {
+        self.analysis.declared.iter().map(String::as_str)
     }
 
     /// Returns its Dockerfile as it was named.
@@ -61,6 +76,14 @@ impl Keyed {
     /// Returns what the engine must be able to do, with the places that need it.
     pub fn needs(&self) -> &[Need] {
         &self.analysis.needs
+    }
+
+    /// Returns the frontend that reads its Dockerfile, if it is not Docker's own.
+    pub(in crate::exec) fn strange_frontend(&self) -> Option<&str> {
+        self.needs().iter().find_map(|need| match &need.kind {
+            NeedKind::Syntax(name) if !is_docker_frontend(name) => Some(name.as_str()),
+            _ => None,
+        })
     }
 
     /// Returns the paths that entered the key, relative to `top`, which they are below.
@@ -92,6 +115,16 @@ impl Keyed {
             };
             replacements.extend(reference.map(|reference| (found.origin.clone(), reference)));
         }
+        let mut args: Vec<(String, String)> =
+            self.analysis.arguments.iter().chain(&self.analysis.proxies).map(owned).collect();
+        if let Some(frontend) = &self.analysis.frontend {
+            let reference = self.pulled.get(&frontend.name);
+            for (_, value) in args.iter_mut().filter(|(name, _)| name == "BUILDKIT_SYNTAX") {
+                *value = reference.map_or(value.clone(), |by| value.replacen(&frontend.name, by, 1));
+            }
+            let origin = ImageOrigin::Outside(frontend.name.clone());
+            replacements.extend(reference.map(|reference| (origin, reference.clone())));
+        }
         let dockerfile = rewrite(&self.source, &self.analysis, &replacements)
             .map_err(|source| KeysError::Rewrite { name: self.spec.name.clone(), source })?;
         Ok(BuildRequest {
@@ -99,7 +132,8 @@ impl Keyed {
             root: self.root.clone(),
             entries: self.manifest.entries.clone(),
             target: self.spec.target.clone(),
-            args: self.analysis.arguments.iter().chain(&self.analysis.proxies).map(owned).collect(),
+            args: args.into_iter().collect(),
+            namespace: String::new(),
             labels,
             platform: self.spec.platform.clone(),
             network: self.spec.network.clone(),

@@ -1,10 +1,12 @@
 //! From a project on disk to the keys of its boxes. Works offline.
 
 mod error;
+pub(super) mod git;
 mod keyed;
 mod scan;
 
 use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::pins::read_pins;
@@ -13,11 +15,11 @@ use super::sources::{self, Directory, DirectoryError, Local, joined};
 use crate::config::{BoxSpec, ContextSource, Lock, Project};
 use crate::inputs::{
     Analysis, BoxInputs, BuildOptions, DockerfileSource, Dockerignore, FindingKind, Handed, ImageOrigin,
-    InputManifest, analyse, is_secret,
+    InputManifest, Reads, analyse, is_secret,
 };
-use crate::model::{ContentTag, Digest, Entry, Generation, ImageName, Key, Repository};
+use crate::model::{ContentTag, Digest, Entry, Generation, ImageName, Key, RelPath, Repository};
 use crate::plan::Wanted;
-use crate::port::Context;
+use crate::port::{Context, ContextError, Scan};
 
 pub use error::KeysError;
 pub use keyed::Keyed;
@@ -157,18 +159,26 @@ impl Tree<'_> {
     fn key(
         &self,
         prepared: Prepared<'_>,
-        entries: Vec<Entry>,
+        scan: Scan,
         pins: &BTreeMap<String, String>,
         local: &Local,
         registry: &str,
         done: &[Keyed],
     ) -> Result<Keyed, KeysError> {
         let Prepared { spec, source, analysis, dockerfile, directories, outside, root, .. } = prepared;
+        let Scan { entries, mut special } = scan;
+        special.extend(directories.values().flat_map(|directory| directory.special.iter().cloned()));
         let name = || spec.name.clone();
         let named =
             |(name, (image, digest)): (&String, &(ImageName, Digest))| (name.clone(), image.at(digest));
         let images: BTreeMap<String, String> = outside.iter().map(named).collect();
         secrets::outside_context(self.context, spec, self.root, &root, &entries)?;
+        let is_meant = spec.allow.contains(&FindingKind::GitDirectory);
+        let is_named = !matches!(analysis.reads, Reads::Whole { named: false, .. });
+        let paths = git::repositories(&entries);
+        if !is_meant && is_named && !paths.is_empty() {
+            return Err(KeysError::Git { name: name(), paths });
+        }
         let parents: BTreeMap<String, Key> = spec
             .parents()
             .filter_map(|parent| done.iter().find(|done| done.wanted.name == parent))
@@ -195,6 +205,7 @@ impl Tree<'_> {
             root,
             dockerfile,
             directories,
+            special,
             local,
         })
     }
@@ -228,17 +239,20 @@ impl Tree<'_> {
         let joined = self.root.join(path);
         // What is not there is reported by whoever reads it.
         let Some(real) = self.context.resolve(&joined) else { return Ok(joined) };
-        if real.starts_with(self.root) {
-            Ok(real)
-        } else {
+        let Ok(below) = real.strip_prefix(self.root) else {
             let (path, root) = (path.to_owned(), self.root.to_owned());
-            Err(KeysError::Outside { name: spec.name.clone(), path, root })
+            return Err(KeysError::Outside { name: spec.name.clone(), path, root });
+        };
+        if RelPath::new(below.as_os_str().as_bytes()).is_ok_and(|below| below.is_in_git()) {
+            let source = ContextError::InGit { path: path.to_owned() };
+            return Err(KeysError::Context { name: spec.name.clone(), source });
         }
+        Ok(real)
     }
 
     fn read(&self, spec: &BoxSpec, path: &Path) -> Result<Option<Vec<u8>>, KeysError> {
         self.context
-            .read(path, FILE_LIMIT)
+            .read(self.root, path, FILE_LIMIT)
             .map_err(|source| KeysError::Context { name: spec.name.clone(), source })
     }
 
@@ -327,6 +341,11 @@ pub(super) fn outside(
             })?,
         };
         images.insert(name.to_owned(), image);
+    }
+    if let Some(frontend) = &analysis.frontend {
+        let at = || source.at(frontend.span.as_ref().map_or(0, |span| span.start));
+        let bad = |why| KeysError::Image { name: spec.name.clone(), at: at(), why };
+        images.insert(frontend.name.clone(), frontend.name.parse().map_err(bad)?);
     }
     Ok(images)
 }

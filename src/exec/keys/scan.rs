@@ -4,15 +4,15 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::{KeysError, Prepared, Tree};
-use crate::inputs::{Reads, Selection};
-use crate::model::Entry;
+use crate::inputs::{Links, Missing, Reads, Selection};
+use crate::model::RelPath;
 use crate::port::{ContextError, ContextFilter, Scan};
 
 impl Tree<'_> {
     /// Returns what the build of each box can read, in their order.
-    pub(super) fn scan_all(&self, boxes: &mut [Prepared<'_>]) -> Vec<Result<Vec<Entry>, KeysError>> {
+    pub(super) fn scan_all(&self, boxes: &mut [Prepared<'_>]) -> Vec<Result<Scan, KeysError>> {
         let cores = thread::available_parallelism().map_or(1, usize::from).min(boxes.len());
-        let mut found: Vec<_> = boxes.iter().map(|_| Ok(Vec::new())).collect();
+        let mut found: Vec<_> = boxes.iter().map(|_| Ok(Scan::default())).collect();
         let left = Mutex::new(boxes.iter_mut().zip(&mut found));
         let work = || {
             loop {
@@ -25,12 +25,12 @@ impl Tree<'_> {
         found
     }
 
-    fn scan(&self, one: &mut Prepared<'_>) -> Result<Vec<Entry>, KeysError> {
+    fn scan(&self, one: &mut Prepared<'_>) -> Result<Scan, KeysError> {
         let Prepared { spec, root, ignore, analysis, .. } = one;
         let reads = &mut analysis.reads;
         let name = || spec.name.clone();
         if matches!(reads, Reads::Nothing) {
-            return Ok(Vec::new());
+            return Ok(Scan::default());
         }
         let bad = |source| match source {
             ContextError::Io { action: "open" | "list", path, .. } if path == *root && !root.is_dir() => {
@@ -38,28 +38,22 @@ impl Tree<'_> {
             }
             source => KeysError::Context { name: name(), source },
         };
-        let selection = Selection::new(reads, ignore.clone());
+        let mut link = |path: &[u8]| self.context.link(root, &RelPath::new(path).ok()?);
+        let mut links = Links::new(&mut link);
+        let mut selection = Selection::new(reads, ignore.clone(), &mut links);
         let scan = |filter: &dyn ContextFilter| self.context.scan(root, filter).map_err(bad);
-        let entries = match scan(&selection)? {
-            Scan::Entries(entries) => entries,
-            Scan::Widen(link) => match scan(&Selection::whole(ignore.clone()))? {
-                Scan::Entries(entries) => {
-                    if let Some(source) = selection.through(&link) {
-                        let reason =
-                            format!("`{link}` is a symbolic link, and `{}` reads through it", source.path);
-                        *reads = Reads::Whole { reason, line: source.at.line };
-                    }
-                    return Ok(entries);
-                }
-                Scan::Widen(path) => {
-                    unreachable!("the whole context is wide enough, but {path} asked for more")
-                }
-            },
-        };
-        if let Some(source) = selection.missing(&entries).first() {
-            let (pattern, at) = (source.path.clone(), source.at.clone());
-            return Err(KeysError::NothingMatches { name: name(), at, pattern });
+        let mut found = scan(&selection)?;
+        if selection.follow(&found.entries, &mut links) {
+            found = scan(&selection)?;
         }
-        Ok(entries)
+        if let Some(Missing { source, leads }) = selection.missing(&found.entries).into_iter().next() {
+            let (pattern, at) = (source.path, source.at);
+            return Err(KeysError::NothingMatches { name: name(), at, pattern, leads });
+        }
+        if let Some((reason, line)) = selection.grown() {
+            let (reason, line) = (reason.clone(), *line);
+            *reads = Reads::Whole { reason, line, named: true };
+        }
+        Ok(found)
     }
 }

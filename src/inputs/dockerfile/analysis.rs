@@ -1,6 +1,8 @@
 //! Puts the parts together: from a Dockerfile and a box's settings to what the box depends on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
 
 use super::canonical;
 use super::error::DockerfileError;
@@ -45,6 +47,32 @@ pub struct Secret {
     pub at: At,
 }
 
+/// The image that reads the Dockerfile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frontend {
+    /// Its name. It is an image's, whatever contexts there are.
+    pub name: String,
+    /// The bytes of the name in the file; nothing if the argument `BUILDKIT_SYNTAX` gives it.
+    pub span: Option<Range<usize>>,
+}
+
+impl Frontend {
+    /// Finds the name in the line of a directive; line 0 stands for the argument.
+    fn new(source: &DockerfileSource, syntax: &str, line: u32) -> Self {
+        let name = syntax.split_whitespace().next().unwrap_or_default().to_owned();
+        let lines = || source.text().split_inclusive('\n');
+        let index = (line as usize).checked_sub(1);
+        let span = index.and_then(|index| {
+            let start: usize = lines().take(index).map(str::len).sum();
+            let text = lines().nth(index)?;
+            let after = text.find('=')? + 1;
+            let at = start + after + text.get(after..)?.find(&name)?;
+            Some(at..at + name.len())
+        });
+        Self { name, span }
+    }
+}
+
 /// What a box's Dockerfile says about the box.
 #[derive(Debug, Clone)]
 pub struct Analysis {
@@ -62,6 +90,10 @@ pub struct Analysis {
     pub proxies: BTreeMap<String, String>,
     /// Given build arguments that no stage and no global `ARG` declares.
     pub unused: Vec<String>,
+    /// The names of arguments that some stage or the file declares.
+    pub declared: BTreeSet<String>,
+    /// The image of the frontend, if the engine's own is not used.
+    pub frontend: Option<Frontend>,
     /// What the reachable stages can read from the context.
     pub reads: Reads,
     /// Every place at which a reachable stage names an image.
@@ -89,9 +121,12 @@ pub fn analyse(source: &DockerfileSource, inputs: &BoxInputs) -> Result<Analysis
     let reachable = stages.reachable(source, target)?;
     let asked = inputs.args.get("BUILDKIT_SYNTAX").map(|syntax| (syntax.clone(), 0));
     let asked = asked.or_else(|| directives.get("syntax").cloned());
-    let mut walk = Walk::new(source, inputs, &globals, &stages, escape, asked.is_none());
+    let mut walk = Walk::new(source, inputs, &globals, &stages, escape);
+    let (mut frontend, mut is_strange) = (None, false);
     if let Some((syntax, line)) = asked {
-        if !is_docker_frontend(&syntax) {
+        is_strange = !is_docker_frontend(&syntax);
+        frontend = Some(Frontend::new(source, &syntax, line));
+        if is_strange {
             walk.reads.whole(line, format!("nothing is known about the frontend `{syntax}`"));
         }
         let before = source.text().split_inclusive('\n').take((line as usize).saturating_sub(1));
@@ -112,11 +147,17 @@ pub fn analyse(source: &DockerfileSource, inputs: &BoxInputs) -> Result<Analysis
             manifest::Instruction { text, line: Some(instruction.line) }
         }));
     }
+    if is_strange {
+        // It may read what is a comment to others.
+        canonical.push(manifest::Instruction { text: source.text().to_owned(), line: None });
+    }
     let ends = stages.stages.iter().skip(1).map(|next| next.from.start).chain([source.text().len()]);
-    let idle = stages.stages.iter().zip(ends).enumerate().filter(|(index, _)| !reachable.contains(index));
+    let is_idle = |index: &usize| !is_strange && !reachable.contains(index);
+    let idle = stages.stages.iter().zip(ends).enumerate().filter(|(index, _)| is_idle(index));
     let idle = idle.map(|(_, (stage, end))| Idle { span: stage.from.start..end, name: stage.name.clone() });
     let idle = idle.collect();
-    let scope = walk.scopes.get(&target).cloned().unwrap_or_else(|| Scope::new(true));
+    let scope = walk.scopes.get(&target).cloned();
+    let scope = scope.unwrap_or_else(|| Arc::new(Scope::new(true, &globals.budget)));
     let handed = Handed::new(source, escape, &stages.stages[target].body, &scope);
     // What it could not be read by is an error of this box, not of those that stand on it.
     handed.copies()?;
@@ -128,7 +169,8 @@ pub fn analyse(source: &DockerfileSource, inputs: &BoxInputs) -> Result<Analysis
     let is_open = |name: &String| globals::is_proxy(name) && !arguments.contains_key(name);
     let proxies = inputs.args.iter().filter(|(name, _)| is_open(name));
     let proxies = proxies.map(|(name, value)| (name.clone(), value.clone())).collect();
-    let unused = walk.unused();
+    let declared = walk.declared();
+    let unused = walk.unused(&declared);
     for (line, remote) in &walk.reads.remotes {
         if !remote.checksum {
             let (kind, text) = (FindingKind::UncheckedAdd, remote.text.clone());
@@ -147,6 +189,8 @@ pub fn analyse(source: &DockerfileSource, inputs: &BoxInputs) -> Result<Analysis
         arguments,
         proxies,
         unused,
+        declared,
+        frontend,
         reads: walk.reads.finish(),
         images: walk.images,
         idle,
@@ -159,7 +203,7 @@ pub fn analyse(source: &DockerfileSource, inputs: &BoxInputs) -> Result<Analysis
 }
 
 /// Whether a frontend reads Dockerfiles as described here.
-fn is_docker_frontend(syntax: &str) -> bool {
+pub fn is_docker_frontend(syntax: &str) -> bool {
     let name = syntax.split_whitespace().next().unwrap_or_default();
     let name = name.strip_prefix("docker.io/").unwrap_or(name);
     let name = name.split(['@', ':']).next().unwrap_or_default();

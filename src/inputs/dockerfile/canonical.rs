@@ -32,7 +32,9 @@ pub(super) fn text(instruction: &Instruction, escape: char, positions: &BTreeMap
         (None, None) => arguments(instruction, escape),
     };
     if !args.is_empty() {
-        out.push(' ');
+        if !out.is_empty() {
+            out.push(' ');
+        }
         out.push_str(&args);
     }
     for heredoc in &instruction.heredocs {

@@ -23,16 +23,6 @@ pub enum DockerfileError {
         /// A lower-case fragment.
         reason: String,
     },
-    /// No such instruction.
-    #[error("{at}: unknown instruction `{keyword}`{}{}", hint(nearest), at.excerpt())]
-    UnknownInstruction {
-        /// Where.
-        at: At,
-        /// As written, made printable.
-        keyword: String,
-        /// A known one that looks like it.
-        nearest: Option<String>,
-    },
     /// A stage or stage index that does not exist, or not before the instruction that uses it.
     #[error("{at}: stage `{}` {}{}", printable(name, SHOWN), printable(reason, SHOWN), at.excerpt())]
     Stage {
@@ -83,7 +73,6 @@ impl DockerfileError {
         match self {
             Self::NotText { at, .. }
             | Self::Syntax { at, .. }
-            | Self::UnknownInstruction { at, .. }
             | Self::Stage { at, .. }
             | Self::UndecidableImage { at, .. } => Some((&at.file, at.line)),
             Self::UnknownTarget { .. } => None,

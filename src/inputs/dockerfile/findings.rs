@@ -24,10 +24,14 @@ pub enum FindingKind {
     LatestImage,
     /// `ADD` of an address without `--checksum`.
     UncheckedAdd,
+    /// An instruction or a flag that is not known here.
+    Unknown,
     /// `git clone` in a `RUN`.
     GitClone,
     /// `curl` or `wget` of an address in a `RUN`.
     Download,
+    /// `RUN --mount=type=cache`: what it holds is in no key.
+    CacheMount,
     /// A named context that the configuration gives and no reachable stage uses.
     UnusedContext,
     /// A secret or an ssh agent that the configuration gives and no reachable stage mounts.
@@ -36,22 +40,27 @@ pub enum FindingKind {
     LocalSource,
     /// A context that holds `.git`, so that no two clones give the same key.
     GitDirectory,
+    /// A FIFO, socket or device in what is copied, which no context can hold.
+    SpecialFile,
     /// Context entries that are not as git has them.
     Dirty,
 }
 
 impl FindingKind {
     /// All kinds.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::SecretArgument,
         Self::LatestImage,
         Self::UncheckedAdd,
+        Self::Unknown,
         Self::GitClone,
         Self::Download,
+        Self::CacheMount,
         Self::UnusedContext,
         Self::UnusedSecret,
         Self::LocalSource,
         Self::GitDirectory,
+        Self::SpecialFile,
         Self::Dirty,
     ];
 
@@ -61,12 +70,15 @@ impl FindingKind {
             Self::SecretArgument => "secret-argument",
             Self::LatestImage => "latest",
             Self::UncheckedAdd => "unchecked-add",
+            Self::Unknown => "unknown",
             Self::GitClone => "git-clone",
             Self::Download => "download",
+            Self::CacheMount => "cache-mount",
             Self::UnusedContext => "unused-context",
             Self::UnusedSecret => "unused-secret",
             Self::LocalSource => "local-source",
             Self::GitDirectory => "git-directory",
+            Self::SpecialFile => "special-file",
             Self::Dirty => "dirty",
         }
     }

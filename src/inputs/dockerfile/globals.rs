@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::BoxInputs;
 use super::error::DockerfileError;
 use super::instruction::{Instruction, quoted_words};
-use super::shell::{Env, Lexer, Value};
+use super::shell::{Budget, Env, Lexer, Value};
 use super::source::DockerfileSource;
 
 /// One name of an `ARG` instruction.
@@ -25,11 +25,17 @@ pub(super) struct Globals {
     values: BTreeMap<String, Value>,
     /// In file order.
     pub declared: Vec<Declared>,
+    /// Shared by all scopes of the file.
+    pub budget: Budget,
 }
 
 impl Env for Globals {
     fn lookup(&self, name: &str) -> Value {
         self.values.get(name).cloned().unwrap_or(Value::Unset)
+    }
+
+    fn budget(&self) -> Option<&Budget> {
+        Some(&self.budget)
     }
 }
 
@@ -42,7 +48,7 @@ impl Globals {
         escape: char,
     ) -> Result<Self, DockerfileError> {
         let leading = instructions.iter().take_while(|instruction| instruction.keyword == "ARG").count();
-        let mut this = Self { values: predefined(inputs), declared: Vec::new() };
+        let mut this = Self { values: predefined(inputs), declared: Vec::new(), budget: Budget::default() };
         for instruction in instructions.drain(..leading) {
             for (name, default) in arguments(source, &instruction, escape)? {
                 let expansion = default
@@ -81,6 +87,9 @@ impl Globals {
     }
 }
 
+/// The argument by which a build is told the namespace of its cache mounts.
+const NAMESPACE: &str = "BUILDKIT_CACHE_MOUNT_NS";
+
 /// The names and defaults of an `ARG` instruction.
 pub(super) fn arguments(
     source: &DockerfileSource,
@@ -102,6 +111,11 @@ pub(super) fn arguments(
         };
         if name.is_empty() {
             return syntax("ARG names cannot be blank");
+        }
+        if name == NAMESPACE {
+            return syntax(
+                "BUILDKIT_CACHE_MOUNT_NS differs between trusted and other runs, so no image may depend on it",
+            );
         }
         found.push((name, default));
     }

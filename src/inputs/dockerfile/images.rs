@@ -85,12 +85,13 @@ pub fn rewrite(
     let mut changes: Vec<(Range<usize>, String)> = Vec::new();
     for found in &analysis.images {
         let Some(replacement) = replacements.get(&found.origin) else { continue };
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@+[]".contains(&byte);
-        if replacement.is_empty() || !replacement.bytes().all(plain) {
-            let text = crate::model::printable(replacement, 120);
-            return Err(RewriteError::Reference { text });
+        changes.push((found.span.clone(), plain(replacement)?));
+    }
+    if let Some(frontend) = &analysis.frontend {
+        let replacement = replacements.get(&ImageOrigin::Outside(frontend.name.clone()));
+        if let (Some(span), Some(replacement)) = (&frontend.span, replacement) {
+            changes.push((span.clone(), plain(replacement)?));
         }
-        changes.push((found.span.clone(), replacement.clone()));
     }
     for idle in &analysis.idle {
         let stage = text.get(idle.span.clone()).ok_or_else(elsewhere)?;
@@ -108,4 +109,14 @@ pub fn rewrite(
     }
     out.push_str(text.get(done..).ok_or_else(elsewhere)?);
     Ok(out.into_bytes())
+}
+
+/// Nothing that would change more than a name.
+fn plain(replacement: &str) -> Result<String, RewriteError> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@+[]".contains(&byte);
+    if replacement.is_empty() || !replacement.bytes().all(plain) {
+        let text = crate::model::printable(replacement, 120);
+        return Err(RewriteError::Reference { text });
+    }
+    Ok(replacement.to_owned())
 }

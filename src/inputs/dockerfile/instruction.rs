@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::error::{DockerfileError, nearest};
+use super::error::DockerfileError;
 use super::lines::Heredoc;
 use super::source::{DockerfileSource, Logical};
 
@@ -27,6 +27,10 @@ pub(super) const KEYWORDS: [&str; 18] = [
     "VOLUME",
     "WORKDIR",
 ];
+
+/// The keyword of an instruction that is none of these: another version of the frontend may know
+/// it. Its arguments are all of it.
+pub(super) const UNKNOWN: &str = "";
 
 /// One instruction. Ranges are bytes of `logical.text`.
 #[derive(Debug, Clone)]
@@ -64,6 +68,14 @@ impl Instruction {
         &self.logical.text[self.args.clone()]
     }
 
+    /// What it is called, as it is written.
+    pub fn written(&self) -> &str {
+        match self.keyword {
+            UNKNOWN => self.args_text().split_whitespace().next().unwrap_or_default(),
+            keyword => keyword,
+        }
+    }
+
     /// The value of a flag, if it is given.
     pub fn flag(&self, name: &str) -> Option<&Flag> {
         self.flags.iter().find(|flag| flag.name == name)
@@ -71,7 +83,7 @@ impl Instruction {
 
     pub fn takes_heredocs(&self) -> bool {
         let inner = self.trigger.as_deref().unwrap_or(self);
-        matches!(inner.keyword, "ADD" | "COPY" | "RUN") && inner.json.is_none()
+        matches!(inner.keyword, "ADD" | "COPY" | "RUN" | UNKNOWN) && inner.json.is_none()
     }
 
     /// The arguments split at white space, with their ranges.
@@ -114,9 +126,19 @@ fn split_range(
     let at = || source.at(start);
     let upper = written.to_uppercase();
     let Some(keyword) = KEYWORDS.into_iter().find(|keyword| *keyword == upper) else {
-        let keyword = crate::model::printable(written, 40);
-        let nearest = nearest(&upper, KEYWORDS);
-        return Err(DockerfileError::UnknownInstruction { at: at(), keyword, nearest });
+        let (args, line) = (trimmed(&logical.text, range), source.line(start));
+        let (keyword, flags, heredocs) = (UNKNOWN, Vec::new(), Vec::new());
+        return Ok(Instruction {
+            keyword,
+            start,
+            line,
+            flags,
+            args,
+            json: None,
+            heredocs,
+            trigger: None,
+            logical,
+        });
     };
     let (flags, rest) = flags(&logical.text, range.start + end..range.end);
     let args = trimmed(&logical.text, rest);

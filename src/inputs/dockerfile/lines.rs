@@ -3,7 +3,7 @@
 //! Follows BuildKit's `parser.Parse`. Where BuildKit's versions differ (white space between
 //! `<<` and the word), the newer reading is taken only if the here-document is terminated.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::error::DockerfileError;
 use super::instruction::{self, Instruction};
@@ -27,6 +27,11 @@ pub(super) struct Heredoc {
     pub body: String,
 }
 
+/// How many instructions a file may have. BuildKit has no limit; nobody has met it.
+const INSTRUCTIONS: usize = 100_000;
+/// The longest line, in bytes (Go, `bufio.MaxScanTokenSize`).
+const LINE: usize = 64 << 10;
+
 /// A line with its end, and where it starts.
 type Line<'a> = (&'a str, usize);
 
@@ -36,11 +41,16 @@ pub(super) fn parse(source: &DockerfileSource) -> Result<Parsed, DockerfileError
     let mut lines: Vec<Line<'_>> = Vec::new();
     let mut offset = start;
     for line in text[start..].split_inclusive('\n') {
+        if line.len() > LINE {
+            let reason = format!("a line has more than {LINE} bytes; BuildKit reads none that is as long");
+            return Err(DockerfileError::Syntax { at: source.at(offset), reason });
+        }
         lines.push((line, offset));
         offset += line.len();
     }
     let mut parsed = Parsed { directives: BTreeMap::new(), escape: '\\', instructions: Vec::new() };
     let mut next = directives(source, &lines, &mut parsed)?;
+    let mut ends = Ends::default();
     while let Some(line) = lines.get(next) {
         next += 1;
         let Some(first) = content(*line, true) else { continue };
@@ -65,7 +75,11 @@ pub(super) fn parse(source: &DockerfileSource) -> Result<Parsed, DockerfileError
         }
         let mut instruction = instruction::split(source, logical)?;
         if instruction.takes_heredocs() {
-            next = heredocs(source, &lines, next, &mut instruction)?;
+            next = heredocs(source, &lines, &mut ends, next, &mut instruction)?;
+        }
+        if parsed.instructions.len() == INSTRUCTIONS {
+            let reason = format!("it has more than {INSTRUCTIONS} instructions");
+            return Err(DockerfileError::Syntax { at: source.at(instruction.start), reason });
         }
         parsed.instructions.push(instruction);
     }
@@ -78,6 +92,11 @@ fn directives(
     lines: &[Line<'_>],
     parsed: &mut Parsed,
 ) -> Result<usize, DockerfileError> {
+    if let Some(offset) = elsewhere(lines) {
+        let reason = "some engines take their frontend from this line, and others do not; \
+            write `# syntax=…`, as the first line";
+        return Err(DockerfileError::Syntax { at: source.at(offset), reason: reason.to_owned() });
+    }
     for (index, (line, offset)) in lines.iter().enumerate() {
         let Some((name, value)) = directive(line.trim_end_matches(['\r', '\n'])) else { return Ok(index) };
         let at = source.at(*offset);
@@ -100,9 +119,28 @@ fn directives(
     Ok(lines.len())
 }
 
+/// Finds a frontend that is named in another form than the one that all engines read (BuildKit,
+/// `parser.DetectSyntax`): below `#!`, after `//`, in JSON.
+fn elsewhere(lines: &[Line<'_>]) -> Option<usize> {
+    let has_shebang = lines.first().is_some_and(|(line, _)| line.starts_with("#!"));
+    let below = &lines[usize::from(has_shebang)..];
+    let named = |sign: &str| {
+        let mut read =
+            below.iter().map_while(|(line, at)| Some((directive_after(sign, line.trim())?.0, *at)));
+        read.find(|(name, _)| name == "syntax").map(|(_, at)| at)
+    };
+    let begun = below.iter().find(|(line, _)| !line.trim().is_empty());
+    let json = begun.filter(|(line, _)| line.trim_start().starts_with('{')).map(|(_, at)| *at);
+    named("//").or(json).or_else(|| named("#").filter(|_| has_shebang))
+}
+
 /// `# name = value`, if the name is one that BuildKit knows.
 fn directive(line: &str) -> Option<(String, &str)> {
-    let (name, value) = line.trim_start().strip_prefix('#')?.trim_start().split_once('=')?;
+    directive_after("#", line)
+}
+
+fn directive_after<'a>(sign: &str, line: &'a str) -> Option<(String, &'a str)> {
+    let (name, value) = line.trim_start().strip_prefix(sign)?.trim_start().split_once('=')?;
     let name = name.trim_end().to_lowercase();
     let value = value.trim();
     (matches!(name.as_str(), "syntax" | "escape" | "check") && !value.is_empty()).then_some((name, value))
@@ -126,31 +164,50 @@ fn without_continuation(line: &str, escape: char) -> (&str, bool) {
     }
 }
 
+/// Where each line stands that could end a here-document, so that none is looked for twice.
+#[derive(Default)]
+struct Ends<'a> {
+    whole: HashMap<&'a str, Vec<usize>>,
+    without_tabs: HashMap<&'a str, Vec<usize>>,
+}
+
+impl<'a> Ends<'a> {
+    /// Finds the first line from `next` on that ends a here-document.
+    fn after(&mut self, lines: &[Line<'a>], next: usize, announced: &Announced) -> Option<usize> {
+        let known = if announced.tabs { &mut self.without_tabs } else { &mut self.whole };
+        if known.is_empty() {
+            for (index, (line, _)) in lines.iter().enumerate() {
+                let line = line.trim_end_matches(['\r', '\n']);
+                let line = if announced.tabs { line.trim_start_matches('\t') } else { line };
+                known.entry(line).or_default().push(index);
+            }
+        }
+        let found = known.get(announced.name.as_str())?;
+        found.get(found.partition_point(|index| *index < next)).copied()
+    }
+}
+
 /// Collects the here-documents that an instruction announces; returns the line after them.
-fn heredocs(
+fn heredocs<'a>(
     source: &DockerfileSource,
-    lines: &[Line<'_>],
+    lines: &[Line<'a>],
+    ends: &mut Ends<'a>,
     mut next: usize,
     instruction: &mut Instruction,
 ) -> Result<usize, DockerfileError> {
     for announced in announced(&instruction.logical.text) {
-        let ends = |line: &str| {
-            let line = line.trim_end_matches(['\r', '\n']);
-            let line = if announced.tabs { line.trim_start_matches('\t') } else { line };
-            line == announced.name
-        };
-        let end = lines.get(next..).and_then(|rest| rest.iter().position(|(line, _)| ends(line)));
-        match end {
-            Some(length) => {
-                let body = lines[next..next + length].iter().map(|(line, _)| *line).collect();
+        let takes_any = instruction.trigger.as_deref().unwrap_or(instruction).keyword == instruction::UNKNOWN;
+        match ends.after(lines, next, &announced) {
+            Some(end) => {
+                let body = lines[next..end].iter().map(|(line, _)| *line).collect();
                 let heredoc = Heredoc { name: announced.name, body };
                 match &mut instruction.trigger {
                     Some(trigger) => trigger.heredocs.push(heredoc),
                     None => instruction.heredocs.push(heredoc),
                 }
-                next += length + 1;
+                next = end + 1;
             }
-            None if announced.spaced => {}
+            None if announced.spaced || takes_any => {}
             None => {
                 let reason = format!("here-document `{}` is not terminated", announced.name);
                 return Err(DockerfileError::Syntax { at: source.at(instruction.start), reason });

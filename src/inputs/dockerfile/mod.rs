@@ -1,12 +1,12 @@
 //! What a Dockerfile says about a box: stages, arguments, images, and what it can read.
 //!
-//! The grammar and its oddities are BuildKit's (`frontend/dockerfile`): whatever it would
-//! refuse may be refused here, and whatever it can read must be seen here. Where engines
-//! differ or only the build knows, the answer is the larger one: the whole context.
+//! The grammar and its oddities are BuildKit's (`frontend/dockerfile`): whatever it can read must be
+//! seen here, and nothing is refused that some version of it takes. Where engines differ, where only
+//! the build knows, and where something is not known here, the answer is the larger one: the whole
+//! context, and all stages before.
 
 mod analysis;
 mod canonical;
-mod check;
 mod error;
 mod findings;
 mod flags;
@@ -29,15 +29,16 @@ mod steps;
 #[cfg(test)]
 mod tests;
 mod triggers;
+mod unknown;
 mod walk;
 
-pub use analysis::{Analysis, BoxInputs, Secret, analyse};
+pub use analysis::{Analysis, BoxInputs, Frontend, Secret, analyse, is_docker_frontend};
 pub use error::DockerfileError;
 pub use findings::{Finding, FindingKind, is_secret};
 pub use images::{Idle, ImageOrigin, ImageUse, RewriteError, rewrite};
 pub use needs::{Need, NeedKind};
 pub use outline::{StageBase, StageOutline, outline};
-pub use reads::{Reads, Source};
+pub use reads::{Reads, Shape, Source};
 pub use source::{At, DockerfileSource};
 pub use steps::step_at;
 pub use triggers::Handed;

@@ -41,16 +41,33 @@ pub(super) fn apply(
     }
 }
 
-/// Replaces the first match of a pattern, or all.
-pub(super) fn replace(value: &str, pattern: &str, replacement: &str, all: bool) -> Result<String, String> {
+/// Replaces the first match of a pattern, or all, by at most `limit` bytes together.
+pub(super) fn replace(
+    value: &str,
+    pattern: &str,
+    replacement: &str,
+    all: bool,
+    limit: usize,
+) -> Result<String, String> {
     let regex = shell_pattern(pattern, true, false)?;
-    if all {
-        return Ok(regex.replace_all(value, replacement).into_owned());
+    if !all {
+        return Ok(match regex.find(value) {
+            Some(found) => [&value[..found.start()], replacement, &value[found.end()..]].concat(),
+            None => value.to_owned(),
+        });
     }
-    Ok(match regex.find(value) {
-        Some(found) => [&value[..found.start()], replacement, &value[found.end()..]].concat(),
-        None => value.to_owned(),
-    })
+    let (mut out, mut done) = (String::new(), 0);
+    for found in regex.captures_iter(value) {
+        let Some(whole) = found.get(0) else { continue };
+        out.push_str(&value[done..whole.start()]);
+        found.expand(replacement, &mut out);
+        done = whole.end();
+        if out.len() > limit {
+            return Err(format!("its variables expand to more than {limit} bytes"));
+        }
+    }
+    out.push_str(&value[done..]);
+    Ok(out)
 }
 
 fn without_prefix(pattern: &str, value: &str, greedy: bool) -> Result<String, String> {
@@ -74,8 +91,14 @@ fn without_suffix(pattern: &str, value: &str, greedy: bool) -> Result<String, St
     Ok(without_prefix(&pattern, &reversed, greedy)?.chars().rev().collect())
 }
 
+/// The longest pattern, in bytes: matching takes as long as it and the value together.
+const PATTERN: usize = 1_000;
+
 /// BuildKit's `convertShellPatternToRegex`.
 fn shell_pattern(pattern: &str, greedy: bool, anchored: bool) -> Result<Regex, String> {
+    if pattern.len() > PATTERN {
+        return Err(format!("a pattern in a substitution has more than {PATTERN} bytes"));
+    }
     let mut out = String::from(if anchored { "^" } else { "" });
     let literal = |out: &mut String, c: char| {
         let _ = write!(out, r"\x{{{:x}}}", u32::from(c));

@@ -16,6 +16,8 @@ pub(super) struct Mount {
     pub target: Option<String>,
     pub id: Option<String>,
     pub required: bool,
+    /// A field that is not known here.
+    pub unknown: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,19 +36,14 @@ pub(super) fn read(
     instruction: &Instruction,
     flag: &Flag,
 ) -> Result<Mount, DockerfileError> {
-    let syntax = |reason: String| DockerfileError::Syntax {
-        at: source.at(instruction.logical.offset(flag.raw.start)),
-        reason,
-    };
-    if flag.value.contains('"') {
-        return Err(syntax("quotes within --mount are not supported".to_owned()));
-    }
     let mut mount = Mount::default();
-    let mut start = 0;
-    for field in flag.value.split(',') {
-        let (key, value) = field.split_once('=').map_or((field, None), |(key, value)| (key, Some(value)));
-        let place = start + field.len() - value.map_or(0, str::len);
-        start += field.len() + 1;
+    let Some(fields) = fields(&flag.value, &flag.places) else {
+        mount.unknown = Some(flag.value.clone());
+        return Ok(mount);
+    };
+    for (field, places) in fields {
+        let (key, value) = field.split_once('=').map_or((&*field, None), |(key, value)| (key, Some(value)));
+        let start = field.len() - value.map_or(0, str::len);
         let text = || value.filter(|value| !value.is_empty()).map(str::to_owned);
         match key.to_lowercase().as_str() {
             "type" => {
@@ -56,13 +53,16 @@ pub(super) fn read(
                     "tmpfs" => Kind::Tmpfs,
                     "secret" => Kind::Secret,
                     "ssh" => Kind::Ssh,
-                    other => return Err(syntax(format!("unsupported mount type `{other}`"))),
+                    _ => {
+                        mount.unknown = Some(field.clone());
+                        Kind::Bind
+                    }
                 };
             }
             "from" => {
                 mount.from = text().map(|name| {
-                    let end = flag.places[place + name.len() - 1] + 1;
-                    (name, flag.places[place]..end)
+                    let end = places[start + name.len() - 1] + 1;
+                    (name, places[start]..end)
                 });
             }
             "source" | "src" => mount.source = text(),
@@ -72,16 +72,57 @@ pub(super) fn read(
                 mount.required = value.is_none_or(|value| value.eq_ignore_ascii_case("true") || value == "1")
             }
             "readonly" | "ro" | "readwrite" | "rw" | "size" | "sharing" | "mode" | "uid" | "gid" | "env" => {}
-            other => return Err(syntax(format!("unexpected key `{other}` in --mount"))),
+            _ => mount.unknown = Some(field.clone()),
         }
     }
     if mount.kind == Kind::Tmpfs {
         mount.from = None;
     }
     if matches!(mount.kind, Kind::Secret | Kind::Ssh) && mount.from.is_some() {
-        return Err(syntax("secret and ssh mounts take no `from`".to_owned()));
+        let at = source.at(instruction.logical.offset(flag.raw.start));
+        let reason = "secret and ssh mounts take no `from`".to_owned();
+        return Err(DockerfileError::Syntax { at, reason });
     }
     Ok(mount)
+}
+
+/// Splits a record of comma-separated values (Go, `encoding/csv`), with the place of each byte;
+/// nothing if it is none.
+fn fields(text: &str, places: &[usize]) -> Option<Vec<(String, Vec<usize>)>> {
+    let mut fields = Vec::new();
+    let mut at = 0;
+    loop {
+        let (mut bytes, mut stand) = (Vec::new(), Vec::new());
+        let rest = text.as_bytes();
+        if rest.get(at) == Some(&b'"') {
+            at += 1;
+            loop {
+                match (rest.get(at)?, rest.get(at + 1)) {
+                    (b'"', Some(b'"')) => at += 1,
+                    (b'"', None | Some(b',')) => break,
+                    (b'"', _) => return None,
+                    _ => {}
+                }
+                bytes.push(rest[at]);
+                stand.push(places[at]);
+                at += 1;
+            }
+            at += 1;
+        } else {
+            let length = rest[at..].iter().position(|byte| *byte == b',').unwrap_or(rest.len() - at);
+            bytes.extend(&rest[at..at + length]);
+            stand.extend(&places[at..at + length]);
+            if bytes.contains(&b'"') {
+                return None;
+            }
+            at += length;
+        }
+        fields.push((String::from_utf8(bytes).ok()?, stand));
+        match rest.get(at) {
+            None => return Some(fields),
+            Some(_) => at += 1,
+        }
+    }
 }
 
 impl Mount {

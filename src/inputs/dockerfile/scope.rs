@@ -1,22 +1,29 @@
 //! The variables of a stage while its instructions run, one after the other.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::BoxInputs;
 use super::error::DockerfileError;
 use super::globals::{self, Globals};
 use super::instruction::{Instruction, quoted_words};
-use super::shell::{Env, Expansion, Lexer, Value};
+use super::shell::{Budget, Env, Expansion, Lexer, Value};
 use super::source::DockerfileSource;
 
 /// The variables that an instruction sees.
 #[derive(Debug, Clone)]
 pub(super) struct Scope {
+    /// What was set in this stage.
     values: BTreeMap<String, Variable>,
-    /// What `ENV` set, whatever an `ARG` of the same name did since.
+    /// What `ENV` set in it, whatever an `ARG` of the same name did since.
     env: BTreeMap<String, Value>,
+    /// The stage that it stands on.
+    below: Option<Arc<Scope>>,
+    /// How many stages are below.
+    depth: usize,
     /// An outside image may define any other variable.
     open: bool,
+    budget: Budget,
 }
 
 #[derive(Debug, Clone)]
@@ -25,40 +32,81 @@ struct Variable {
     from_env: bool,
 }
 
+/// How many stages are looked through for a variable; then their variables are put together.
+const DEPTH: usize = 64;
+
 impl Env for Scope {
     fn lookup(&self, name: &str) -> Value {
-        match self.values.get(name) {
-            Some(variable) => variable.value.clone(),
+        match self.find(name) {
+            Some(variable) => variable.value,
             // BuildKit sets PATH where an image does not; proxies come from the call.
             None if self.open || name == "PATH" || globals::is_proxy(name) => Value::Unknown,
             None => Value::Unset,
         }
     }
+
+    fn budget(&self) -> Option<&Budget> {
+        Some(&self.budget)
+    }
 }
 
 impl Scope {
     /// The scope of a stage on the empty image, or on an image from outside.
-    pub fn new(outside: bool) -> Self {
-        Self { values: BTreeMap::new(), env: BTreeMap::new(), open: outside }
+    pub fn new(outside: bool, budget: &Budget) -> Self {
+        Self {
+            values: BTreeMap::new(),
+            env: BTreeMap::new(),
+            below: None,
+            depth: 0,
+            open: outside,
+            budget: budget.clone(),
+        }
     }
 
-    /// The scope of a stage on this one. Frontends differ in whether its arguments are
-    /// still set there, so only what `ENV` set is certain.
-    pub fn inherited(&self) -> Self {
-        let mut child = self.clone();
-        for variable in child.values.values_mut().filter(|variable| !variable.from_env) {
-            variable.value = Value::Unknown;
+    /// The scope of a stage on this one.
+    pub fn inherited(self: &Arc<Self>) -> Self {
+        let child = Self { open: self.open, ..Self::new(false, &self.budget) };
+        if self.depth < DEPTH {
+            return Self { below: Some(Arc::clone(self)), depth: self.depth + 1, ..child };
         }
-        child
+        let mut values = BTreeMap::new();
+        for (above, scope) in self.chain().iter().enumerate().rev() {
+            let seen = |(name, variable): (&String, &Variable)| (name.clone(), variable.seen(above > 0));
+            values.extend(scope.values.iter().map(seen));
+        }
+        let whole = Self { values, env: self.all_env(), ..child.clone() };
+        Self { below: Some(Arc::new(whole)), depth: 1, ..child }
     }
 
     /// The scope of a stage in another file on the image that this stage leaves: images have
     /// environments and no arguments.
     pub fn handed(&self) -> Self {
+        let env = self.all_env();
         let variable = |(name, value): (&String, &Value)| {
             (name.clone(), Variable { value: value.clone(), from_env: true })
         };
-        Self { values: self.env.iter().map(variable).collect(), env: self.env.clone(), open: self.open }
+        let values = env.iter().map(variable).collect();
+        Self { values, env, ..Self::new(self.open, &Budget::default()) }
+    }
+
+    /// The same in an analysis of its own.
+    pub fn within(&self, budget: &Budget) -> Self {
+        Self { budget: budget.clone(), ..self.clone() }
+    }
+
+    /// This scope and those below, from the top.
+    fn chain(&self) -> Vec<&Self> {
+        std::iter::successors(Some(self), |scope| scope.below.as_deref()).collect()
+    }
+
+    fn all_env(&self) -> BTreeMap<String, Value> {
+        let env = self.chain().into_iter().rev().flat_map(|scope| &scope.env);
+        env.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    fn find(&self, name: &str) -> Option<Variable> {
+        let of = |(above, scope): (usize, &Self)| Some(scope.values.get(name)?.seen(above > 0));
+        std::iter::successors(Some(self), |scope| scope.below.as_deref()).enumerate().find_map(of)
     }
 
     /// Expands a word as this scope sees it.
@@ -90,13 +138,15 @@ impl Scope {
                 }
             }
             "ENV" => {
-                let before = self.clone();
-                for (name, value) in environment(instruction, escape).map_err(syntax)? {
-                    let name = before.expand(escape, &name).map_err(syntax)?;
-                    let value = known(before.expand(escape, &value).map_err(syntax)?);
+                // All see what was before the instruction.
+                let pairs = environment(instruction, escape).map_err(syntax)?;
+                let pairs = pairs.iter().map(|(name, value)| {
+                    Ok((self.expand(escape, name)?, known(self.expand(escape, value)?)))
+                });
+                for (name, value) in pairs.collect::<Result<Vec<_>, String>>().map_err(syntax)? {
                     if name.unknown.is_some() {
                         // Any variable may have been set.
-                        *self = Self::new(true);
+                        *self = Self::new(true, &self.budget);
                         continue;
                     }
                     self.env.insert(name.text.clone(), value.clone());
@@ -114,11 +164,22 @@ impl Scope {
         }
         // An ARG after an ENV of that name: newer frontends let the later one win, older
         // ones the ENV.
-        let value = match self.values.get(&name) {
+        let value = match self.find(&name) {
             Some(variable) if variable.from_env && variable.value != value => Value::Unknown,
             _ => value,
         };
         self.values.insert(name, Variable { value, from_env: false });
+    }
+}
+
+impl Variable {
+    /// As it is in this stage, or in one that stands on it: frontends differ in whether arguments
+    /// are still set there, so only what `ENV` set is certain.
+    fn seen(&self, from_above: bool) -> Self {
+        match from_above && !self.from_env {
+            true => Self { value: Value::Unknown, from_env: false },
+            false => self.clone(),
+        }
     }
 }
 

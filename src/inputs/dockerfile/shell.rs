@@ -4,6 +4,8 @@
 //! Then the result is unknown too, and says because of which variable.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::modifier;
 
@@ -18,6 +20,31 @@ pub(super) enum Value {
 /// Looks variables up.
 pub(super) trait Env {
     fn lookup(&self, name: &str) -> Value;
+
+    /// What the values may come to that are looked up.
+    fn budget(&self) -> Option<&Budget> {
+        None
+    }
+}
+
+/// What the values that one analysis looks up come to. Values are made of values: a few lines
+/// can say more than any memory holds.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Budget(Arc<AtomicUsize>);
+
+/// The longest value of a variable; Linux gives a process none that is longer.
+const LONGEST: usize = 128 << 10;
+/// All values together that an analysis looks up.
+const ALL: usize = 64 << 20;
+
+impl Budget {
+    fn spend(&self, bytes: usize) -> Result<(), String> {
+        let before = self.0.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) > ALL {
+            return Err(format!("the variables up to here expand to more than {ALL} bytes"));
+        }
+        Ok(())
+    }
 }
 
 /// No variable is set.
@@ -68,6 +95,7 @@ impl Lexer {
             used: BTreeSet::new(),
             unknown: None,
             depth: 0,
+            grown: 0,
         };
         let (text, words) = run.until(None, self.raw_escapes)?;
         Ok(Expansion { text, words, used: run.used, unknown: run.unknown })
@@ -85,6 +113,8 @@ struct Run<'a> {
     used: BTreeSet<String>,
     unknown: Option<String>,
     depth: u32,
+    /// What the values looked up so far come to, in bytes.
+    grown: usize,
 }
 
 #[derive(Default)]
@@ -133,13 +163,24 @@ impl Run<'_> {
         Some(c)
     }
 
-    fn lookup(&mut self, name: &str) -> Value {
+    fn lookup(&mut self, name: &str) -> Result<Value, String> {
         self.used.insert(name.to_owned());
         let value = self.env.lookup(name);
         if value == Value::Unknown && self.unknown.is_none() {
             self.unknown = Some(name.to_owned());
         }
-        value
+        if let Value::Known(value) = &value {
+            self.grow(value.len())?;
+        }
+        Ok(value)
+    }
+
+    fn grow(&mut self, bytes: usize) -> Result<(), String> {
+        self.grown = self.grown.saturating_add(bytes);
+        if self.grown > LONGEST {
+            return Err(format!("its variables expand to more than {LONGEST} bytes"));
+        }
+        self.env.budget().map_or(Ok(()), |budget| budget.spend(bytes))
     }
 
     /// Reads up to `stop`, or to the end.
@@ -277,7 +318,7 @@ impl Run<'_> {
             if name.is_empty() {
                 return Ok("$".to_owned());
             }
-            return Ok(match self.lookup(&name) {
+            return Ok(match self.lookup(&name)? {
                 Value::Known(value) => value,
                 Value::Unset if self.lexer.skip_unset => format!("${name}"),
                 Value::Unset | Value::Unknown => String::new(),
@@ -293,7 +334,7 @@ impl Run<'_> {
         let Some(mut operator) = self.next() else { return Err("missing `}`".to_owned()) };
         let mut written = String::from(operator);
         if operator == '}' {
-            return Ok(match self.lookup(&name) {
+            return Ok(match self.lookup(&name)? {
                 Value::Known(value) => value,
                 Value::Unset if self.lexer.skip_unset => format!("${{{name}}}"),
                 Value::Unset | Value::Unknown => String::new(),
@@ -307,7 +348,7 @@ impl Run<'_> {
         match operator {
             '+' | '-' | '?' | '#' | '%' => {
                 let (word, _) = self.until(Some('}'), matches!(operator, '#' | '%'))?;
-                let value = self.lookup(&name);
+                let value = self.lookup(&name)?;
                 if value == Value::Unset && self.lexer.skip_unset {
                     return Ok(format!("${{{name}{written}{word}}}"));
                 }
@@ -318,12 +359,16 @@ impl Run<'_> {
                 self.at += usize::from(all);
                 let (pattern, _) = self.until(Some('/'), true)?;
                 let (replacement, _) = self.until(Some('}'), true)?;
-                match self.lookup(&name) {
+                match self.lookup(&name)? {
                     Value::Unset if self.lexer.skip_unset => {
                         Ok(format!("${{{name}/{pattern}/{replacement}}}"))
                     }
-                    Value::Known(value) => modifier::replace(&value, &pattern, &replacement, all),
-                    Value::Unset => modifier::replace("", &pattern, &replacement, all),
+                    Value::Known(value) => {
+                        let replaced = modifier::replace(&value, &pattern, &replacement, all, LONGEST)?;
+                        self.grow(replaced.len())?;
+                        Ok(replaced)
+                    }
+                    Value::Unset => modifier::replace("", &pattern, &replacement, all, LONGEST),
                     Value::Unknown => Ok(String::new()),
                 }
             }

@@ -56,8 +56,11 @@ impl DockerfileSource {
         let start = self.starts.get(line as usize - 1).copied().unwrap_or_default();
         let before = self.text.get(start..offset).unwrap_or_default();
         let text = self.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
-        let column = small(before.chars().count() + 1);
-        At { file: self.name.clone(), line, column, text: text.to_owned() }
+        let column = before.chars().count() + 1;
+        // Of a long line the part around the place; an instruction can have many places.
+        let skipped = if column > 160 { column - 80 } else { 0 };
+        let text = text.chars().skip(skipped).take(201).collect();
+        At { file: self.name.clone(), line, column: small(column), text, skipped: small(skipped) }
     }
 }
 
@@ -74,14 +77,16 @@ pub struct At {
     pub line: u32,
     /// From 1, in characters.
     pub column: u32,
-    /// The line's text.
-    pub text: String,
+    /// The line's text, of a long line the part around the place.
+    text: String,
+    /// How many characters are before that part.
+    skipped: u32,
 }
 
 impl At {
     /// Returns the line with a mark at the place, to stand below a message about it.
     pub fn excerpt(&self) -> String {
-        format!("\n{}", excerpt(self.line as usize, self.column as usize, &self.text))
+        format!("\n{}", excerpt(self.line as usize, (self.column - self.skipped) as usize, &self.text))
     }
 }
 

@@ -10,6 +10,13 @@ use super::instruction::Instruction;
 use super::mount::{self, Mount};
 use super::shell::Lexer;
 use super::source::DockerfileSource;
+use super::unknown;
+
+/// How many stages a file may have. BuildKit has no limit; nobody has met it.
+const STAGES: usize = 2_500;
+
+/// How many instructions may run, those of triggers once for each stage that they run in.
+const RUN: usize = 200_000;
 
 /// A stage.
 #[derive(Debug)]
@@ -58,12 +65,16 @@ impl Stages {
         let mut this = Self { stages: Vec::new(), contexts };
         for instruction in instructions {
             if instruction.keyword == "FROM" {
+                if this.stages.len() == STAGES {
+                    let reason = format!("it has more than {STAGES} stages");
+                    return Err(DockerfileError::Syntax { at: source.at(instruction.start), reason });
+                }
                 let stage = this.open(source, instruction, globals, escape)?;
                 this.stages.push(stage);
             } else if let Some(stage) = this.stages.last_mut() {
                 stage.body.push(instruction);
             } else {
-                let reason = format!("{} comes before the first FROM", instruction.keyword);
+                let reason = format!("{} comes before the first FROM", instruction.written());
                 return Err(DockerfileError::Syntax { at: source.at(instruction.start), reason });
             }
         }
@@ -200,14 +211,28 @@ impl Stages {
     pub fn reachable(&self, source: &DockerfileSource, target: usize) -> Result<Vec<usize>, DockerfileError> {
         let mut reached = vec![false; self.stages.len()];
         let mut queue = vec![target];
+        let mut run = 0;
         while let Some(index) = queue.pop() {
             if std::mem::replace(&mut reached[index], true) {
                 continue;
             }
+            run += self.effective(index).count();
+            if run > RUN {
+                let at = source.at(self.stages[index].from.start);
+                let reason =
+                    format!("with the ONBUILD triggers of its stages it has more than {RUN} instructions");
+                return Err(DockerfileError::Syntax { at, reason });
+            }
             if let Base::Stage(base) = self.stages[index].base {
                 queue.push(base);
             }
+            let mut reads_all = false;
             for instruction in self.effective(index) {
+                if !reads_all && unknown::part(source, instruction)?.is_some() {
+                    // It may read any stage that stands before.
+                    reads_all = true;
+                    queue.extend((0..index).filter(|index| !reached[*index]));
+                }
                 for (_, base) in self.copies(source, instruction, index)? {
                     if let Base::Stage(base) = base {
                         queue.push(base);
@@ -230,14 +255,11 @@ impl Stages {
             "COPY" => {
                 if let Some(flag) = instruction.flag("from").filter(|flag| !flag.value.is_empty()) {
                     let written = &instruction.logical.text[flag.raw.clone()];
-                    let skipped = if written.starts_with("--from=") { "--from=".len() } else { 0 };
-                    let range = flag.raw.start + skipped..flag.raw.end;
-                    if skipped == 0 {
-                        let at = source.at(instruction.logical.offset(flag.raw.start));
-                        let reason = "write this flag as --from=NAME".to_owned();
-                        return Err(DockerfileError::Syntax { at, reason });
-                    }
-                    let at = instruction.logical.offset(range.start);
+                    let range = match written.strip_prefix("--from=") {
+                        Some(value) => flag.raw.end - value.len()..flag.raw.end,
+                        None => flag.places[0]..flag.places[flag.places.len() - 1] + 1,
+                    };
+                    let at = self::replaceable(source, instruction, &range)?;
                     found.push((range, self.copied(source, at, &flag.value, true, stage)?));
                 }
             }
@@ -245,11 +267,7 @@ impl Stages {
                 for flag in instruction.flags.iter().filter(|flag| flag.name == "mount") {
                     let Mount { from, .. } = mount::read(source, instruction, flag)?;
                     if let Some((name, range)) = from {
-                        let at = instruction.logical.offset(range.start);
-                        if instruction.logical.text[range.clone()] != name {
-                            let reason = "quotes and escapes within from= are not supported".to_owned();
-                            return Err(DockerfileError::Syntax { at: source.at(at), reason });
-                        }
+                        let at = self::replaceable(source, instruction, &range)?;
                         found.push((range, self.copied(source, at, &name, false, stage)?));
                     }
                 }
@@ -258,6 +276,23 @@ impl Stages {
         }
         Ok(found)
     }
+}
+
+/// Returns where a name stands, in whose place another one can be put: no quote that begins in it
+/// ends elsewhere.
+fn replaceable(
+    source: &DockerfileSource,
+    instruction: &Instruction,
+    range: &Range<usize>,
+) -> Result<usize, DockerfileError> {
+    let at = instruction.logical.offset(range.start);
+    let text = &instruction.logical.text[range.clone()];
+    let is_even = |quote: char| text.matches(quote).count().is_multiple_of(2);
+    if is_even('"') && is_even('\'') {
+        return Ok(at);
+    }
+    let reason = "the name after from= cannot be told from the quotes around it; write it plainly".to_owned();
+    Err(DockerfileError::Syntax { at: source.at(at), reason })
 }
 
 fn is_stage_name(name: &str) -> bool {

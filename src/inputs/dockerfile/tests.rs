@@ -2,6 +2,7 @@
 
 mod errors;
 mod reads;
+mod unknown;
 
 use std::collections::BTreeMap;
 
@@ -31,9 +32,14 @@ fn reads(analysis: &Analysis) -> String {
     match &analysis.reads {
         Reads::Nothing => "-".to_owned(),
         Reads::Some(sources) => {
-            let paths = sources
-                .iter()
-                .map(|source| if source.glob { format!("{}*", source.path) } else { source.path.clone() });
+            let paths = sources.iter().map(|source| {
+                let except: String = source.exclude.iter().map(|pattern| format!("-{pattern}")).collect();
+                match &source.shape {
+                    Shape::Plain => format!("{}{except}", source.path),
+                    Shape::Glob => format!("{}*{except}", source.path),
+                    Shape::Parents(pattern) => format!("{}//{pattern}{except}", source.path),
+                }
+            });
             paths.collect::<Vec<_>>().join(" ")
         }
         Reads::Whole { line, .. } => format!("whole {line}"),
@@ -311,6 +317,9 @@ fn needs_secrets_and_remarks() {
     assert_eq!(
         said(&analysis),
         [
+            (FindingKind::CacheMount, 3, "/go/pkg/mod".to_owned()),
+            (FindingKind::CacheMount, 9, "registry-${PROFILE}".to_owned()),
+            (FindingKind::CacheMount, 9, "/src/target".to_owned()),
             (FindingKind::LatestImage, 19, "gcr.io/distroless/cc-debian12".to_owned()),
             (FindingKind::UncheckedAdd, 22, "https://example.com/ca.pem".to_owned()),
         ]
@@ -355,4 +364,32 @@ fn heredocs_are_part_of_their_instruction() {
     assert_eq!(trigger.instructions[1].text, "ONBUILD COPY <<E b /x/\nCOPY . /\nE");
     let needs: Vec<_> = trigger.needs.iter().map(|need| (need.kind.clone(), need.at.line)).collect();
     assert_eq!(needs, [(NeedKind::Heredoc, 2)]);
+}
+
+#[test]
+fn the_frontend_is_rewritten_where_it_is_named() {
+    let digest = format!("m.example/f@{}", crate::model::Digest::of(b""));
+    for (text, arg, name, expect) in [
+        ("# syntax=docker/dockerfile:1\nFROM a", "", "docker/dockerfile:1", "# syntax=@\nFROM a"),
+        (
+            "# escape=`\n#  SYNTAX = x/y:1 more x/y:1\nFROM x/y:1",
+            "",
+            "x/y:1",
+            "# escape=`\n#  SYNTAX = @ more x/y:1\nFROM @",
+        ),
+        // What the argument names is not in the file.
+        ("# syntax=x\nFROM a", "y:2 z", "y:2", "# syntax=x\nFROM a"),
+        ("FROM a", "y:2", "y:2", "FROM a"),
+    ] {
+        let args: &[(&str, &str)] = if arg.is_empty() { &[] } else { &[("BUILDKIT_SYNTAX", arg)] };
+        let file = source(text);
+        let analysis = analyse(&file, &inputs("", args, &[])).unwrap();
+        assert_eq!(analysis.frontend.as_ref().unwrap().name, name, "{text}");
+        let replacements = BTreeMap::from([(ImageOrigin::Outside(name.to_owned()), digest.clone())]);
+        let sent = rewrite(&file, &analysis, &replacements).unwrap();
+        assert_eq!(String::from_utf8(sent).unwrap(), expect.replace('@', &digest), "{text}");
+        let raw = analysis.instructions.iter().any(|one| one.text == text);
+        assert_eq!(raw, !is_docker_frontend(name), "{text}");
+    }
+    assert_eq!(run("FROM a").unwrap().frontend, None);
 }

@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::analysis::{BoxInputs, Secret};
-use super::check;
 use super::error::DockerfileError;
 use super::findings::{self, Finding, FindingKind};
-use super::flags;
 use super::globals::{self, Globals};
 use super::images::{ImageOrigin, ImageUse};
 use super::instruction::Instruction;
@@ -19,6 +18,7 @@ use super::shell::Lexer;
 use super::source::DockerfileSource;
 use super::stages::{Base, Stages};
 use super::triggers::Handed;
+use super::unknown;
 use crate::inputs::manifest;
 
 /// Collects while it goes through the reachable stages in order.
@@ -28,14 +28,14 @@ pub(super) struct Walk<'a> {
     globals: &'a Globals,
     stages: &'a Stages,
     escape: char,
-    /// Whether the engine's own frontend reads the file.
-    is_own: bool,
     /// What each stage leaves.
-    pub scopes: BTreeMap<usize, Scope>,
+    pub scopes: BTreeMap<usize, Arc<Scope>>,
     /// Names that reachable stages declare or use from the global scope.
     pub names: BTreeSet<String>,
     pub reads: Collector,
     pub images: Vec<ImageUse>,
+    /// Where they stand.
+    named: BTreeSet<(usize, usize)>,
     pub secrets: BTreeMap<String, Secret>,
     pub ssh: BTreeMap<String, Secret>,
     pub needs: Vec<Need>,
@@ -49,7 +49,6 @@ impl<'a> Walk<'a> {
         globals: &'a Globals,
         stages: &'a Stages,
         escape: char,
-        is_own: bool,
     ) -> Self {
         let secret_args = inputs.args.keys().filter(|name| findings::is_secret(name));
         let finding =
@@ -60,11 +59,11 @@ impl<'a> Walk<'a> {
             globals,
             stages,
             escape,
-            is_own,
             scopes: BTreeMap::new(),
             names: BTreeSet::new(),
             reads: Collector::default(),
             images: Vec::new(),
+            named: BTreeSet::new(),
             secrets: BTreeMap::new(),
             ssh: BTreeMap::new(),
             needs: Vec::new(),
@@ -77,21 +76,24 @@ impl<'a> Walk<'a> {
         let stages = self.stages;
         let stage = &stages.stages[index];
         self.from(&stage.from, &stage.base)?;
+        let budget = &self.globals.budget;
         let mut scope = match &stage.base {
-            Base::Scratch => Scope::new(false),
-            Base::Stage(base) => self.scopes.get(base).map_or_else(|| Scope::new(true), Scope::inherited),
+            Base::Scratch => Scope::new(false, budget),
+            Base::Stage(base) => {
+                self.scopes.get(base).map_or_else(|| Scope::new(true, budget), Scope::inherited)
+            }
             Base::Context(name) => match self.inputs.parents.get(name) {
                 Some(handed) => {
-                    let mut scope = handed.scope.clone();
+                    let mut scope = handed.scope.within(budget);
                     self.triggers(name, handed, stage.from.line, &mut scope)?;
                     scope
                 }
-                None => Scope::new(true),
+                None => Scope::new(true, budget),
             },
-            Base::Outside(_) | Base::Unknown { .. } => Scope::new(true),
+            Base::Outside(_) | Base::Unknown { .. } => Scope::new(true, budget),
         };
         for instruction in stages.effective(index) {
-            check::instruction(self.source, instruction, &scope, self.escape, self.is_own)?;
+            self.unknown(instruction)?;
             self.instruction(instruction, index, &scope)?;
             scope.apply(self.source, instruction, self.globals, self.inputs, self.escape)?;
         }
@@ -99,23 +101,30 @@ impl<'a> Walk<'a> {
             needs::instruction(self.source, instruction, &mut self.needs);
             findings::instruction(instruction, self.escape, &mut self.findings);
         }
-        self.scopes.insert(index, scope);
+        self.scopes.insert(index, Arc::new(scope));
+        Ok(())
+    }
+
+    /// Remarks on what is not known of an instruction, which may read anything.
+    fn unknown(&mut self, instruction: &Instruction) -> Result<(), DockerfileError> {
+        if let Some(part) = unknown::part(self.source, instruction)? {
+            self.reads.whole(instruction.line, format!("nothing is known about {part}"));
+            let (kind, line) = (FindingKind::Unknown, instruction.line);
+            self.findings.push(Finding { kind, line, text: part });
+        }
         Ok(())
     }
 
     fn from(&mut self, from: &Instruction, base: &Base) -> Result<(), DockerfileError> {
-        flags::check(self.source, from, self.is_own)?;
+        self.unknown(from)?;
         let words = from.words();
         let texts = words.first().map(|word| from.logical.text[word.clone()].to_owned());
         let platform = from.flag("platform").filter(|flag| !flag.value.is_empty());
-        let syntax = |at, reason| DockerfileError::Syntax { at: self.source.at(at), reason };
         for text in texts.iter().chain(platform.map(|flag| &flag.value)) {
             let expansion = Lexer::new(self.escape).expand(text, self.globals);
-            self.names.extend(expansion.map_err(|reason| syntax(from.start, reason))?.used);
-        }
-        if let Some(flag) = platform.filter(|_| self.is_own) {
-            check::platform(&flag.value, self.globals, self.escape)
-                .map_err(|reason| syntax(from.logical.offset(flag.raw.start), reason))?;
+            let at = || self.source.at(from.start);
+            let expansion = expansion.map_err(|reason| DockerfileError::Syntax { at: at(), reason });
+            self.names.extend(expansion?.used);
         }
         if let Some(word) = words.into_iter().next() {
             self.image(from, word, base)?;
@@ -148,7 +157,7 @@ impl<'a> Walk<'a> {
         let span = instruction.logical.span(&range);
         let found = ImageUse { origin, span, line, keyword: instruction.keyword };
         // A trigger is written once and can run in several stages.
-        if !self.images.contains(&found) {
+        if self.named.insert((found.span.start, found.span.end)) {
             self.images.push(found);
         }
         Ok(())
@@ -169,7 +178,20 @@ impl<'a> Walk<'a> {
             self.image(instruction, range, &base)?;
         }
         self.reads.add(self.source, instruction, scope, self.escape)?;
+        self.caches(instruction)?;
         self.mounts(self.source, instruction)
+    }
+
+    /// Remarks on the caches that an instruction mounts.
+    fn caches(&mut self, instruction: &Instruction) -> Result<(), DockerfileError> {
+        for flag in instruction.flags.iter().filter(|flag| flag.name == "mount") {
+            let mount = mount::read(self.source, instruction, flag)?;
+            if let (Kind::Cache, Some(text)) = (mount.kind, mount.id.or(mount.target)) {
+                let (kind, line) = (FindingKind::CacheMount, instruction.line);
+                self.findings.push(Finding { kind, line, text });
+            }
+        }
+        Ok(())
     }
 
     /// Collects the secrets and agents that an instruction mounts.
@@ -248,8 +270,8 @@ impl<'a> Walk<'a> {
         given.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
-    /// The given arguments that nothing declares.
-    pub fn unused(&self) -> Vec<String> {
+    /// The names that some stage or the file declares.
+    pub fn declared(&self) -> BTreeSet<String> {
         let mut declared: BTreeSet<String> =
             self.globals.declared.iter().map(|declared| declared.name.clone()).collect();
         let own = self.stages.stages.iter().flat_map(|stage| &stage.body);
@@ -261,6 +283,11 @@ impl<'a> Walk<'a> {
                 declared.extend(names.into_iter().map(|(name, _)| name));
             }
         }
+        declared
+    }
+
+    /// The given arguments that nothing declares.
+    pub fn unused(&self, declared: &BTreeSet<String>) -> Vec<String> {
         let known = |name: &str| {
             declared.contains(name)
                 || globals::is_proxy(name)

@@ -1,5 +1,6 @@
 //! Every way in which a promoter may go on: one request, and every answer to it.
 
+use super::super::registry::GARBAGE;
 use super::*;
 
 /// Every way in which a promoter may go on.
@@ -40,7 +41,7 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
             for read in state.store.leases[usize::from(slot)].reads() {
                 let mut next = state.clone();
                 let of = &mut next.promoters[me];
-                match read {
+                match read.filter(|keys| keys & GARBAGE == 0) {
                     Some(_) => {
                         of.slots.push(slot);
                         of.observe(PromoterSaw::Leased { is_held: true });
@@ -112,6 +113,16 @@ fn list(config: &Config, promoter: &mut Promoting, view: &Store) {
     let is_over = |key: u8, generation: usize| {
         view.markers[usize::from(key)][generation].now.is_some() && !config.lacks(Guard::MarkerCheck)
     };
+    if promoter.recorded.is_some() {
+        // What is over for builds may be promoted again, unless a sweep has claimed it.
+        let claims = view.claims.iter().fold(0, |keys, cell| keys | cell.now.unwrap_or_default());
+        let is_going =
+            |key: &u8| view.markers[usize::from(*key)][0].now.is_some() && claims & (1 << key) != 0;
+        if promoter.keys.iter().any(is_going) && !config.lacks(Guard::ClaimCheck) {
+            return promoter.observe(PromoterSaw::Failed);
+        }
+    }
+    let is_over = |key: u8, generation: usize| promoter.recorded.is_none() && is_over(key, generation);
     let current = |key: &u8| (0..GENERATIONS).find(|generation| !is_over(*key, *generation));
     let Some(generations) = promoter.keys.iter().map(|key| Some(current(key)? as u8)).collect() else {
         promoter.is_crashed = true;
@@ -128,7 +139,11 @@ fn look(config: &Config, state: &State, me: usize, push: &mut impl FnMut(String,
     let place = promoter.found.len();
     let key = promoter.keys[place];
     let generation = promoter.listed.as_ref().unwrap().generations[place];
-    for read in state.store.cell(At::Content(key, generation)).reads() {
+    let reads = match &promoter.recorded {
+        Some(recorded) => vec![Some(recorded[place])],
+        None => state.store.cell(At::Content(key, generation)).reads(),
+    };
+    for read in reads {
         let mut next = state.clone();
         let of = &mut next.promoters[me];
         match read.filter(|id| state.store.has(*id)) {
@@ -254,6 +269,12 @@ fn ask(config: &Config, state: &State, me: usize, push: &mut impl FnMut(String, 
         }
         PromoterAction::Release => {
             let mut next = observed(PromoterSaw::Done);
+            let is_done =
+                matches!(next.promoters[me].promoter.next(), PromoterAction::End(PromoterEnd::Done { .. }));
+            if is_done && !promoter.is_leased(&state.store) && !config.lacks(Guard::LeaseBeforePromotion) {
+                next.harm.get_or_insert(Harm::Late);
+            }
+            next.promoters[me].is_in_window = false;
             for slot in &promoter.slots {
                 next.store.lease(*slot, None);
             }

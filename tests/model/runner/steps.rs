@@ -1,5 +1,6 @@
 //! Every way in which a run may go on: one request, and every answer to it.
 
+use super::super::registry::GARBAGE;
 use super::*;
 
 /// Every way in which a run may go on.
@@ -43,7 +44,7 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
             let slot = World::slot(config, me, run.taken - 1);
             for read in state.store.leases[usize::from(slot)].reads() {
                 let mut next = state.clone();
-                leased(&mut next, me, read);
+                leased(&mut next, me, read.filter(|keys| keys & GARBAGE == 0));
                 push(if read.is_some() { "lease reads back" } else { "lease does not read back" }, next);
             }
         }

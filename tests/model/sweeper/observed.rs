@@ -2,16 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use boxwright::model::{Digest, Generation, Marked, Marker, Part};
-use boxwright::retention::{Node, Observed};
+use boxwright::model::{Digest, Generation, Marked, Marker, Part, Record};
+use boxwright::retention::{Age, Node, Observed, Unreadable, Until};
 
-use super::super::registry::{Cell, Id, NAMES, Rec, Store};
+use super::super::registry::{Cell, GARBAGE, Id, Mark, NAMES, Rec, Store};
 use super::super::world::{Config, Guard, PartKind, generations};
 use super::at_day;
 
 /// What the product's survey would have read of this; nothing if a tag does not resolve.
 pub fn observed(config: &Config, view: &Store, leased: u8) -> Option<Observed> {
     let mut observed = Observed::default();
+    let mut ages = BTreeMap::new();
+    if leased & GARBAGE != 0 && !config.lacks(Guard::UnreadableLease) {
+        let stops = Some(Until::Expiry(at_day(u8::MAX)));
+        observed.unreadable.insert(Unreadable { tag: String::new(), why: String::new(), stops });
+    }
     for key in 0..config.keys {
         if leased & (1 << key) != 0 {
             observed.leased.insert(NAMES.key(key));
@@ -23,24 +28,11 @@ pub fn observed(config: &Config, view: &Store, leased: u8) -> Option<Observed> {
                 repository.insert(NAMES.tag(key, generation), NAMES.digest(id));
             }
             if let Some(mark) = &view.markers[usize::from(key)][usize::from(generation)].now {
-                let image = mark.image.map(|id| Marked {
-                    repository: of.clone(),
-                    tag: NAMES.tag(key, generation),
-                    digest: NAMES.digest(id),
-                });
-                let is_known = |_: &Id| {
-                    !config.lacks(Guard::PartsRemembered) || mark.image.is_some_and(|id| view.has(id))
-                };
-                let part = mark.part.filter(is_known).map(|id| NAMES.digest(id));
-                let part = part.map(|digest| Part { repository: of.clone(), digest });
-                observed.markers.push(Marker {
-                    key: NAMES.key(key),
-                    generation: Generation(generation.into()),
-                    marked: at_day(mark.day),
-                    reason: String::new(),
-                    images: image.into_iter().collect(),
-                    parts: part.into_iter().collect(),
-                });
+                let marker = marker(config, view, key, generation, mark);
+                if let Some((seen, is_own)) = mark.seen {
+                    ages.insert(marker.place(), Age { since: Some(at_day(seen)), is_own });
+                }
+                observed.markers.push(marker);
             }
         }
     }
@@ -54,12 +46,13 @@ pub fn observed(config: &Config, view: &Store, leased: u8) -> Option<Observed> {
             }
         }
     }
+    observed.ages = (!config.lacks(Guard::Sighting)).then_some(ages);
     let last = |cells: &[Cell<Rec>]| cells.iter().rposition(|cell| cell.now.is_some());
     let (set, plan) = (last(&view.sets), last(&view.plans));
-    let kept = set.and_then(|seq| view.sets[seq].now.as_ref());
+    let kept = view.sets.iter().rev().filter_map(|cell| cell.now.as_ref()).take(config.kept);
     let begun =
         plan.filter(|plan| set.is_none_or(|set| set < *plan)).and_then(|seq| view.plans[seq].now.as_ref());
-    for record in kept.into_iter().chain(begun) {
+    for record in kept.chain(begun) {
         for one in &record.boxes {
             observed.promoted.insert(NAMES.digest(one.wanted), "main".to_owned());
         }
@@ -89,6 +82,29 @@ pub fn observed(config: &Config, view: &Store, leased: u8) -> Option<Observed> {
         observed.nodes.insert(digest, node);
     }
     Some(observed)
+}
+
+/// What the product would have written for a marker.
+pub fn marker(config: &Config, view: &Store, key: u8, generation: u8, mark: &Mark) -> Marker {
+    let of = NAMES.box_name(config.box_of(key));
+    let image = mark.image.map(|id| Marked {
+        repository: of.clone(),
+        tag: NAMES.tag(key, generation),
+        digest: NAMES.digest(id),
+    });
+    let is_known =
+        |_: &Id| !config.lacks(Guard::PartsRemembered) || mark.image.is_some_and(|id| view.has(id));
+    let part = mark.part.filter(is_known).map(|id| NAMES.digest(id));
+    let part = part.map(|digest| Part { repository: of, digest });
+    Marker {
+        key: NAMES.key(key),
+        generation: Generation(generation.into()),
+        marked: at_day(mark.day),
+        // Who wrote it tells markers apart, as their times do in the product.
+        reason: format!("{:?}", mark.by),
+        images: image.into_iter().collect(),
+        parts: part.into_iter().collect(),
+    }
 }
 
 /// What an image says and what the registry lists for it.

@@ -10,7 +10,7 @@ use super::super::scan;
 use super::super::stamp;
 use super::*;
 use crate::model::EntryKind;
-use crate::port::{ContextFilter, Scan, Visit};
+use crate::port::{ContextFilter, Visit};
 
 /// Takes what lies below a prefix.
 struct Below(&'static str);
@@ -22,7 +22,7 @@ impl ContextFilter for Below {
         if is_on_the_way { Visit::Pass } else { Visit::Prune }
     }
 
-    fn leaf(&self, path: &RelPath, _: bool) -> Visit {
+    fn leaf(&self, path: &RelPath) -> Visit {
         if path.as_bytes().starts_with(self.0.as_bytes()) { Visit::Take } else { Visit::Pass }
     }
 }
@@ -36,7 +36,7 @@ fn look(cache: Option<&Path>, root: &Path, filter: &Below, now: Moment) -> Vec<E
     let root = Root::open(root).unwrap();
     let cache = cache.map(|directory| Cache::open(directory, &root, now).unwrap());
     let (scan, fresh) = scan::scan(&root, cache.as_ref(), filter).unwrap();
-    let Scan::Entries(entries) = scan else { unreachable!() };
+    let entries = scan.entries;
     if let Some(cache) = cache {
         cache.save(fresh, &entries, now);
     }

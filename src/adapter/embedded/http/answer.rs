@@ -36,6 +36,13 @@ impl Refusal {
         Self { header: Some((name, value.into())), ..self }
     }
 
+    /// No credentials, or wrong ones.
+    pub fn unauthorized() -> Self {
+        let message = "this registry is open to the boxwright command that serves it";
+        Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message)
+            .with(header::WWW_AUTHENTICATE, "Basic realm=\"boxwright\"")
+    }
+
     /// No such path.
     pub fn no_endpoint() -> Self {
         Self::new(StatusCode::NOT_FOUND, "UNSUPPORTED", "no such endpoint")

@@ -1,8 +1,9 @@
 //! The distribution API over HTTP: requests are read into model values, the store does the
 //! work on blocking threads, answers are written.
 //!
-//! A browser on the same machine can reach loopback, so a request for another host (DNS
-//! rebinding) or from a web page (`Origin`) is turned away.
+//! Everybody on the same machine can reach loopback, so a request has to show the key of this run;
+//! and a browser can, so one for another host (DNS rebinding) or from a web page (`Origin`) is
+//! turned away before that.
 
 mod answer;
 mod blobs;
@@ -20,6 +21,7 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
 use self::answer::{Answer, Refusal, answer};
 use self::route::{Route, route};
+use super::key::Key;
 use super::upload::Sessions;
 use super::{EmbeddedError, Store};
 use crate::model::is_loopback;
@@ -31,13 +33,14 @@ pub type OnRequest = Arc<dyn Fn(&str) + Send + Sync>;
 #[derive(Clone)]
 struct App {
     store: Store,
+    key: Key,
     sessions: Arc<Sessions>,
     on_request: Option<OnRequest>,
 }
 
 /// Builds the service.
-pub fn app(store: Store, on_request: Option<OnRequest>) -> Router {
-    Router::new().fallback(respond).with_state(App { store, sessions: Arc::default(), on_request })
+pub fn app(store: Store, key: Key, on_request: Option<OnRequest>) -> Router {
+    Router::new().fallback(respond).with_state(App { store, key, sessions: Arc::default(), on_request })
 }
 
 async fn respond(State(app): State<App>, request: Request) -> Answer {
@@ -55,6 +58,9 @@ async fn respond(State(app): State<App>, request: Request) -> Answer {
 
 async fn dispatch(app: &App, request: Request) -> Result<Answer, Refusal> {
     check_origin(&request)?;
+    if !app.key.opens(request.headers()) {
+        return Err(Refusal::unauthorized());
+    }
     // The router drops the body of an answer to HEAD and keeps its Content-Length.
     let is_head = request.method() == Method::HEAD;
     let method = if is_head { Method::GET } else { request.method().clone() };

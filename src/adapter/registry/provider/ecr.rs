@@ -1,6 +1,7 @@
 //! Amazon ECR: an image goes with all its tags by `BatchDeleteImage`, which refuses the children
 //! of an index (docs.aws.amazon.com, "BatchDeleteImage", "ImageFailure"). It wants signed
-//! requests, and so keys from the environment; without them nothing is deleted here.
+//! requests, and so keys from the environment; without them, or where the environment names another
+//! registry, nothing is deleted here.
 
 use std::time::SystemTime;
 
@@ -43,6 +44,12 @@ impl HttpRegistry {
         let policy = "a lifecycle policy of the registry can delete in its place";
         if self.providers.aws.is_none() {
             return Some(format!("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set; {policy}"));
+        }
+        let (host, name) = (repository.host(), repository.name());
+        if !self.authorizer.credentials.is_home(host, name) {
+            return Some(format!(
+                "keys of the environment are for the registry that it names: set BOXWRIGHT_REGISTRY to {host}, or to a path in it, if that is who they are for"
+            ));
         }
         let is_known = ecr_account(repository.host()).is_some();
         (!is_known && self.region().is_none()).then(|| format!("AWS_REGION is not set; {policy}"))

@@ -181,6 +181,10 @@ impl HttpRegistry {
 
     /// Sends a request to a provider's own API, which it may ask to wait for long.
     async fn ask(&self, request: Request) -> Result<Answer, RegistryError> {
+        if self.authorizer.credentials.only_read() {
+            let detail = "this run is lent credentials for reading alone".to_owned();
+            return Err(request.error(Failure::Denied { detail }));
+        }
         let wire = &self.authorizer.wire;
         wire.send(&request.limit(LIMIT).patient(PATIENCE), wire.deadline() + PATIENCE).await
     }

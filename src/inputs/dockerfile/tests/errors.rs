@@ -10,7 +10,37 @@ fn errors_say_where_and_what() {
         ("", "", "Dockerfile:1:1: no FROM, so there is nothing to build"),
         ("# only\n", "", "Dockerfile:2:1: no FROM, so there is nothing to build"),
         ("RUN x", "", "Dockerfile:1:1: RUN comes before the first FROM"),
-        ("FROM a\n  RUM x", "", "Dockerfile:2:3: unknown instruction `RUM` (did you mean `RUN`?)"),
+        (
+            "#!/bin/x\n# escape=\\\n# syntax=evil/frontend\nFROM a",
+            "",
+            "Dockerfile:3:1: some engines take their frontend from this line, and others do not; write `# syntax=…`, as the first line",
+        ),
+        (
+            "// syntax=evil\nFROM a",
+            "",
+            "Dockerfile:1:1: some engines take their frontend from this line, and others do not; write `# syntax=…`, as the first line",
+        ),
+        (
+            "#!/x\n//check=a\n//  SYNTAX = evil\nFROM a",
+            "",
+            "Dockerfile:3:1: some engines take their frontend from this line, and others do not; write `# syntax=…`, as the first line",
+        ),
+        (
+            "\n {\"syntax\": \"evil\"}\nFROM a",
+            "",
+            "Dockerfile:2:1: some engines take their frontend from this line, and others do not; write `# syntax=…`, as the first line",
+        ),
+        ("#!/bin/x\n# note\n# syntax=x\nFROM a", "", "-"),
+        (
+            "ARG BUILDKIT_CACHE_MOUNT_NS=x\nFROM a",
+            "",
+            "Dockerfile:1:1: BUILDKIT_CACHE_MOUNT_NS differs between trusted and other runs, so no image may depend on it",
+        ),
+        (
+            "FROM a\nRUN x\nARG A BUILDKIT_CACHE_MOUNT_NS",
+            "",
+            "Dockerfile:3:1: BUILDKIT_CACHE_MOUNT_NS differs between trusted and other runs, so no image may depend on it",
+        ),
         ("FROM a b", "", "Dockerfile:1:1: FROM requires either one or three arguments"),
         (
             "FROM a AS 1x",
@@ -42,8 +72,11 @@ fn errors_say_where_and_what() {
             "Dockerfile:2:13: stage `$X` cannot be a variable here; name a stage with FROM and use that",
         ),
         ("FROM a\nRUN x \\\n  --mount=type=bind", "", "-"),
-        ("FROM a\nRUN \\\n  --mount=typ=bind x", "", "Dockerfile:3:3: unexpected key `typ` in --mount"),
-        ("FROM a\nRUN --mount=type=bnd x", "", "Dockerfile:2:5: unsupported mount type `bnd`"),
+        (
+            "FROM a\nRUN --mount=from=a\"b,target=/c\" x",
+            "",
+            "Dockerfile:2:18: the name after from= cannot be told from the quotes around it; write it plainly",
+        ),
         ("FROM a\nCOPY x", "", "Dockerfile:2:1: COPY requires at least one source and a destination"),
         ("FROM a\nCOPY a[ /", "", "Dockerfile:2:1: `a[` is not a valid pattern"),
         (
@@ -57,6 +90,7 @@ fn errors_say_where_and_what() {
             "Dockerfile:2:1: when using JSON array syntax, arrays must be comprised of strings only",
         ),
         ("FROM a\nRUN <<E\nx", "", "Dockerfile:2:1: here-document `E` is not terminated"),
+        ("RUM x\nFROM a", "", "Dockerfile:1:1: RUM comes before the first FROM"),
         ("FROM a\nENV A", "", "Dockerfile:2:1: ENV must have two arguments"),
         ("FROM a\nENV A=1 B", "", "Dockerfile:2:1: cannot find = in `B`; it must be of the form name=value"),
         ("FROM a\nARG", "", "Dockerfile:2:1: ARG requires at least one argument"),

@@ -1,0 +1,3 @@
+#![no_main]
+
+boxwright_fuzz::target!(record);
