@@ -157,6 +157,17 @@ fn short() -> Limits {
 }
 
 impl Bench {
+    /// Reads all tags once the registry has ended what a client that is gone had asked for.
+    async fn settled(&self, prefix: &str) -> Result<Tags, String> {
+        for _ in 0..50 {
+            match self.disk.tags(prefix) {
+                Err(why) if why.ends_with("dangling") => tokio::time::sleep(Duration::from_millis(100)).await,
+                read => return read,
+            }
+        }
+        self.disk.tags(prefix)
+    }
+
     async fn start() -> Self {
         let server = Server::start(&["--quiet"]);
         let client = |limits| Arc::new(client_with(Default::default(), limits));
@@ -240,14 +251,14 @@ impl Bench {
             return Ok(false);
         }
         let told = |why: String| format!("{why}\n{lines:#?}");
-        let settled = self.disk.tags(&prefix).map_err(told)?;
+        let settled = self.settled(&prefix).await.map_err(told)?;
         judge(*scenario, &self.contents, (before, &settled, good), &ending).map_err(told)?;
         if ending.done.is_ok() {
             return Ok(true);
         }
         let proxy = self.proxy(&prefix).await;
         let again = self.run(&self.patient, &proxy, "two").act(*scenario).await;
-        let after = self.disk.tags(&prefix).map_err(told)?;
+        let after = self.settled(&prefix).await.map_err(told)?;
         match again.done {
             Err(why) => Err(told(format!("the rerun fails: {why}; first: {:?}", ending.done))),
             Ok(()) if !is_same(&after, good) => {

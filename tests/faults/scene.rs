@@ -266,6 +266,10 @@ impl<'a> Run<'a> {
                 let all = report.clean.delete.iter().zip(&report.deletions);
                 let failed = all.clone().find(|(_, ending)| **ending != Deletion::Done);
                 let done = failed.map_or(Ok(()), |(doomed, ending)| Err(format!("{doomed:?}: {ending:?}")));
+                // What a record says that could not be read is left for the next sweep, and named.
+                let aside = &report.clean.unreadable;
+                let done =
+                    if aside.is_empty() { done } else { done.and(Err(format!("set aside: {aside:?}"))) };
                 let gone = all.filter(|(_, ending)| **ending == Deletion::Done);
                 let name = |seen: &boxwright::retention::Seen| format!("{}:{}", seen.repository, seen.tag);
                 let deleted = gone.map(|(doomed, _)| name(&doomed.seen)).collect();
