@@ -88,21 +88,7 @@ pub trait Record: Serialize + DeserializeOwned {
 
     /// Writes the record as a manifest; the same value gives the same bytes.
     fn to_manifest(&self) -> RawManifest {
-        let empty = serde_json::json!({
-            "mediaType": EMPTY_TYPE,
-            "digest": empty_digest(),
-            "size": EMPTY_BLOB.len(),
-        });
-        // A serde_json map is ordered by name, so the bytes depend on the value alone.
-        let manifest = serde_json::json!({
-            "schemaVersion": 2,
-            "mediaType": MediaType::OciManifest.as_str(),
-            "artifactType": artifact_type(Self::KIND),
-            "config": empty,
-            "layers": [empty],
-            "annotations": { PAYLOAD: serde_json::json!(self).to_string() },
-        });
-        RawManifest::new(MediaType::OciManifest, manifest.to_string())
+        manifest_of(Self::KIND, PAYLOAD, &serde_json::json!(self).to_string())
     }
 
     /// Reads the record that stands at `tag`. Whoever may push can put any record at any tag, so
@@ -135,6 +121,26 @@ pub trait Record: Serialize + DeserializeOwned {
 
 pub(super) fn artifact_type(kind: &str) -> String {
     format!("application/vnd.boxwright.{kind}.v1+json")
+}
+
+/// Makes a manifest of ours that is no image: no layer of its own, and `text` in the
+/// annotation `name`.
+pub(super) fn manifest_of(kind: &str, name: &str, text: &str) -> RawManifest {
+    let empty = serde_json::json!({
+        "mediaType": EMPTY_TYPE,
+        "digest": empty_digest(),
+        "size": EMPTY_BLOB.len(),
+    });
+    // A serde_json map is ordered by name, so the bytes depend on the arguments alone.
+    let manifest = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::OciManifest.as_str(),
+        "artifactType": artifact_type(kind),
+        "config": empty,
+        "layers": [empty],
+        "annotations": { name: text },
+    });
+    RawManifest::new(MediaType::OciManifest, manifest.to_string())
 }
 
 /// A dated claim by one run on a list of keys. Its tag is `lease.<expiry>.<run>.<nonce>`.

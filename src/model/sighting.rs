@@ -6,8 +6,8 @@
 
 use std::fmt;
 
-use super::record::{EMPTY_TYPE, artifact_type};
-use super::{Digest, EMPTY_BLOB, MediaType, RawManifest, RecordTag, Tag, TagError, Timestamp, empty_digest};
+use super::record::manifest_of;
+use super::{Digest, RawManifest, RecordTag, Tag, TagError, Timestamp};
 
 /// That a record stood in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -68,20 +68,7 @@ impl Sighting {
 
     /// Writes it as a manifest of its own, so that deleting one takes no other along.
     pub fn to_manifest(&self) -> RawManifest {
-        let empty = serde_json::json!({
-            "mediaType": EMPTY_TYPE,
-            "digest": empty_digest(),
-            "size": EMPTY_BLOB.len(),
-        });
-        let manifest = serde_json::json!({
-            "schemaVersion": 2,
-            "mediaType": MediaType::OciManifest.as_str(),
-            "artifactType": artifact_type("seen"),
-            "config": empty,
-            "layers": [empty],
-            "annotations": { "io.boxwright.seen": self.to_string() },
-        });
-        RawManifest::new(MediaType::OciManifest, manifest.to_string())
+        manifest_of("seen", "io.boxwright.seen", &self.to_string())
     }
 }
 
