@@ -17,7 +17,7 @@ use crate::model::{
 };
 use crate::port::{Deleted, Reference, Registry};
 use crate::retention::{
-    Answer, CLAIM, Clean, Doomed, Goes, Policy, SweepAction, SweepSaw, UNKEPT, decide, has_ended,
+    Answer, CLAIM, Clean, Doomed, Goes, Policy, SweepAction, SweepSaw, UNKEPT, Unreadable, decide, has_ended,
 };
 
 /// Keys that one record claims.
@@ -47,6 +47,8 @@ pub(super) struct Sweep<'a> {
     pub error: Option<CleanError>,
     /// Sightings of what is gone.
     stale: Vec<Sighting>,
+    /// Records that some look could not read, and that were therefore not decided on.
+    aside: BTreeSet<Unreadable>,
 }
 
 pub(super) struct Look {
@@ -74,6 +76,7 @@ impl<'a> Sweep<'a> {
             stays: BTreeMap::new(),
             error: None,
             stale: Vec::new(),
+            aside: BTreeSet::new(),
         }
     }
 
@@ -147,6 +150,9 @@ impl<'a> Sweep<'a> {
         let Some(look) = &self.look else { return Ok(SweepSaw::Unsettled) };
         let (mut observed, stale) = self.survey(look.now).rest(&look.leases).await?;
         self.stale = stale;
+        // Nothing was claimed because of what an earlier look set aside, so the report names that too.
+        self.aside.extend(observed.unreadable.iter().filter(|one| one.stops.is_none()).cloned());
+        observed.unreadable.extend(self.aside.iter().cloned());
         let policy = Policy { grace: self.options.grace, now: look.now, today: look.today };
         observed.only = self.options.planned.clone();
         let clean = decide(&observed, policy);

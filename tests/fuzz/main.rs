@@ -99,11 +99,13 @@ macro_rules! parsers {
             }
         )*
 
-        /// For `scripts/fuzz`, which mutates them guided by what of the program they reach.
+        /// For `scripts/fuzz`, which says where, and mutates them guided by what of the program they
+        /// reach. There is something to begin with for each parser.
         #[test]
-        #[ignore = "writes into BOXWRIGHT_FUZZ_SEEDS"]
-        fn write_seeds() {
-            let directory = std::path::PathBuf::from(std::env::var_os("BOXWRIGHT_FUZZ_SEEDS").unwrap());
+        fn seeds_are_written() {
+            let own = tempfile::tempdir().unwrap();
+            let asked = std::env::var_os("BOXWRIGHT_FUZZ_SEEDS").map(std::path::PathBuf::from);
+            let directory = asked.unwrap_or_else(|| own.path().to_owned());
             $({
                 let directory = directory.join(stringify!($name));
                 std::fs::create_dir_all(&directory).unwrap();
@@ -111,6 +113,8 @@ macro_rules! parsers {
                 for (number, seed) in all.enumerate() {
                     std::fs::write(directory.join(format!("seed-{number}")), seed).unwrap();
                 }
+                let first = std::fs::metadata(directory.join("seed-0"));
+                assert!(first.is_ok_and(|seed| seed.len() > 0), stringify!($name));
             })*
             std::fs::write(directory.join("dictionary"), mutate::dictionary()).unwrap();
         }
