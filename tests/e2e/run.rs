@@ -33,7 +33,7 @@ fn a_command_ends_when_nobody_reads_what_it_prints() {
     assert_eq!(first, "y\n");
     let began = Instant::now();
     while child.try_wait().unwrap().is_none() {
-        assert!(began.elapsed() < Duration::from_secs(180), "it goes on");
+        assert!(began.elapsed() < Duration::from_secs(30), "it goes on");
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(child.wait().unwrap().code(), Some(141));
