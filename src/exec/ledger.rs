@@ -196,6 +196,20 @@ impl<'a> Ledger<'a> {
     /// Reads until what was written shows: a registry may need a moment, and that it shows
     /// nothing says nothing.
     pub(super) async fn read_back(&self, tag: &Tag, manifest: &RawManifest) -> Result<(), LedgerError> {
+        let found = self.appears(tag).await?;
+        if found.as_ref() != Some(manifest.digest()) {
+            return Err(LedgerError::NotOurs {
+                repository: self.repository.clone(),
+                tag: tag.clone(),
+                found: found.map_or_else(|| "missing".to_owned(), |digest| digest.to_string()),
+            });
+        }
+        Ok(())
+    }
+
+    /// Asks for what stands under a tag until something does, for two seconds: whoever has written it,
+    /// or has seen it listed, may be asking before the registry serves it.
+    pub(super) async fn appears(&self, tag: &Tag) -> Result<Option<Digest>, RegistryError> {
         let mut pause = Duration::from_millis(50);
         let mut found = self.registry.head(self.repository, &tag.clone().into()).await?;
         for _ in 1..READS {
@@ -206,14 +220,7 @@ impl<'a> Ledger<'a> {
             pause *= 3;
             found = self.registry.head(self.repository, &tag.clone().into()).await?;
         }
-        if found.as_ref() != Some(manifest.digest()) {
-            return Err(LedgerError::NotOurs {
-                repository: self.repository.clone(),
-                tag: tag.clone(),
-                found: found.map_or_else(|| "missing".to_owned(), |digest| digest.to_string()),
-            });
-        }
-        Ok(())
+        Ok(found)
     }
 
     /// Reads a record; nothing if it is not there.

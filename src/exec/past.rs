@@ -95,10 +95,15 @@ impl Ledger<'_> {
     }
 
     /// Reads the first of these that can be read. What somebody wrote over a record is no reason not
-    /// to go on from the one before.
+    /// to go on from the one before. The newest may be listed before it is served: whoever took it for
+    /// gone would promote the same set once more.
     async fn newest<R: Record>(&self, tags: impl Iterator<Item = &Tag>) -> Result<Option<R>, LedgerError> {
-        for tag in tags.take(READS) {
-            if let Found::Stands(stood) = self.look(tag).await? {
+        for (at, tag) in tags.take(READS).enumerate() {
+            let found = match self.look(tag).await? {
+                Found::Vanished if at == 0 && self.appears(tag).await?.is_some() => self.look(tag).await?,
+                found => found,
+            };
+            if let Found::Stands(stood) = found {
                 return Ok(Some(stood.record));
             }
         }

@@ -51,13 +51,14 @@ fn a_long_sweep_tells_how_far_it_is_and_goes_on_where_it_was_stopped() {
         _ => Fault::None,
     });
     world.configure(&slow.host, "[box.only]\n");
-    let clean = ["clean", "--now", "+2d", "--yes", "--format", "json"];
-    let running = world.start(&clean);
+    let clean = ["clean", "--now", "+2d", "--yes", "--max-delete", "100%", "--format", "json"];
+    let mut running = world.start(&clean);
     let deletes = || slow.writes().iter().filter(|line| line.contains("/only/")).count();
     // As long as a busy machine may take to read it all.
     let began = Instant::now();
     while deletes() <= MANY / 2 + 50 {
         assert!(began.elapsed() < Duration::from_secs(240), "{}", deletes());
+        assert!(running.child().try_wait().unwrap().is_none(), "it ended after {}", deletes());
         std::thread::sleep(Duration::from_millis(20));
     }
     let (ended, _) = running.signal("INT");

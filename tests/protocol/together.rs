@@ -1,6 +1,6 @@
 //! Several runs at once on one registry: one digest a box in every report.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use boxwright::adapter::memory::{Fault, Verb};
@@ -406,6 +406,36 @@ async fn two_promotions_of_one_set_at_once_both_end_well() {
         assert!(world.run("third").promote("main").await.unwrap().was_done);
     }
     assert!(met > 0 && beside > 0, "{met} {beside}");
+}
+
+/// docker-registry lists a tag a moment before it serves it: a promotion that sees another one's
+/// records so does not count on past them.
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_listed_before_it_is_served_is_waited_for() {
+    for late in [&["plan.main.1"][..], &["set.main.1"], &["plan.main.1", "set.main.1"]] {
+        let world = World::new();
+        world.run("build").build().await.unwrap();
+        world.run("one").promote("main").await.unwrap();
+        let mut unserved: BTreeMap<String, (u32, Option<RawManifest>)> =
+            late.iter().map(|name| ((*name).to_owned(), (2, None))).collect();
+        world.net.before_each(move |asked, memory| {
+            let reads = matches!(asked.verb, Verb::Get | Verb::Head);
+            let name = asked.reference.as_deref().filter(|_| reads).unwrap_or_default();
+            let Some((left, kept)) = unserved.get_mut(name) else { return };
+            let (ledger, at) = (repository("ledger"), tag(name));
+            match left {
+                2 => {
+                    *kept = done(memory.get(&ledger, &at.clone().into())).unwrap();
+                    done(memory.untag(&ledger, &at)).unwrap();
+                }
+                0 => drop(kept.take().map(|raw| done(memory.put(&ledger, &at.into(), &raw)).unwrap())),
+                _ => {}
+            }
+            *left = left.saturating_sub(1);
+        });
+        let report = world.run("two").promote("main").await.unwrap();
+        assert_eq!((report.seq, world.records("set.").len()), (1, 1), "{late:?}");
+    }
 }
 
 /// Of two sets for one tag at once each ends well or says that somebody else has moved it; called
