@@ -333,6 +333,7 @@ fn registry(error: &RegistryError) -> u8 {
         | Failure::Status { .. }
         | Failure::Unreachable { .. }
         | Failure::Untrusted { .. }
+        | Failure::TooLong { .. }
         | Failure::Credentials { .. } => exit::UNREACHABLE,
         Failure::Source { .. } => exit::FAILED,
     }

@@ -143,7 +143,7 @@ impl CliError {
                 "nothing was built or pushed; run the command again when the registry answers"
             }
             Self::Promote(PromoteError::Refused(Refusal::Ending { .. })) => {
-                "if it is to stay, change the channel's `keep`; the sweeps after that let it be promoted again"
+                "if it is to stay, change the channel's `keep`; the sweeps after that let it be promoted again. If no clean announced that, delete the tag's `ends.` record from the ledger"
             }
             Self::Clean(CleanError::TooMuch { .. }) => {
                 "nothing was deleted; look at what `boxwright clean --max-delete 100%` would do, and add --yes if it is meant"
@@ -155,6 +155,11 @@ impl CliError {
                 "nothing was deleted; `min` of [clean] in boxwright.toml says how many must be left"
             }
             Self::Clean(CleanError::Moved { .. }) => "nothing was deleted; make a new plan",
+            Self::Clean(
+                CleanError::Unreadable { .. } | CleanError::InvalidTag { .. } | CleanError::Dangling { .. },
+            ) => {
+                "nothing was deleted, for what it keeps is not known; push something readable over its tag, or remove that with your registry's own tools"
+            }
             Self::Clean(_) | Self::Protect(_) => "nothing was deleted",
             Self::Revision(RevisionError::Unknown { .. }) => {
                 "a shallow clone has few commits; `git fetch --unshallow` brings the rest"

@@ -51,6 +51,8 @@ pub async fn run(options: &Promote, global: &Global, terminal: Terminal) -> Resu
         channel: channel.name.clone(),
         immutable: channel.immutable,
         allow_older: options.allow_older,
+        // What is kept elsewhere is said there.
+        may_end: options.to.is_some() || channel.keep.may_end(),
         apply,
     };
     let mut again = format!("boxwright promote {} --yes", options.tag);

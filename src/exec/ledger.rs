@@ -268,6 +268,9 @@ impl<'a> Ledger<'a> {
             Err(RegistryError { failure: Failure::Untrusted { detail }, .. }) => {
                 Ok(Found::Unreadable { why: detail })
             }
+            Err(RegistryError { failure: failure @ Failure::TooLong { .. }, .. }) => {
+                Ok(Found::Unreadable { why: failure.to_string() })
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 use futures_util::{FutureExt, StreamExt};
 use oci_spec::image::ImageConfiguration;
+use tokio::sync::OnceCell;
 
 use super::keys::Keyed;
 use super::ledger::Ledger;
@@ -14,7 +15,7 @@ use crate::model::{
     Repository, chain,
 };
 use crate::plan::{Recorded, Seen, State, Wanted};
-use crate::port::{Reference, Registry, RegistryError};
+use crate::port::{Failure, Reference, Registry, RegistryError};
 
 /// The label that holds a box's key.
 pub const KEY_LABEL: &str = "io.boxwright.key";
@@ -25,6 +26,8 @@ pub const PARENTS_LABEL: &str = "io.boxwright.parents";
 
 /// The largest image configuration that is read, in bytes.
 pub(super) const CONFIG_LIMIT: usize = 8 * 1024 * 1024;
+/// More parents than an image can have: each would be asked for in every repository.
+const MOST_PARENTS: usize = 1000;
 /// Boxes that are asked about at once, each by two requests.
 const AT_ONCE: usize = 32;
 
@@ -34,9 +37,10 @@ pub async fn observe_all(
     ledger: &Repository,
     wanted: &[(Wanted, Platform)],
 ) -> BTreeMap<String, Seen> {
+    let markers = &OnceCell::new();
     futures_util::stream::iter(wanted)
         .map(|(want, platform)| async move {
-            (want.name.clone(), observe(registry, ledger, want, platform).await)
+            (want.name.clone(), observe_beside(registry, ledger, want, platform, markers).await)
         })
         .buffer_unordered(AT_ONCE)
         .collect()
@@ -83,6 +87,18 @@ pub async fn observe(
     want: &Wanted,
     platform: &Platform,
 ) -> Seen {
+    observe_beside(registry, ledger, want, platform, &OnceCell::new()).await
+}
+
+/// Observes one of several boxes: of `markers`, a list of the ledger, all need one at most.
+async fn observe_beside(
+    registry: &dyn Registry,
+    ledger: &Repository,
+    want: &Wanted,
+    platform: &Platform,
+    markers: &OnceCell<PastRecords>,
+) -> Seen {
+    let list = Ledger::new(registry, ledger);
     let mut generation = Generation(0);
     for looks in 1..=LOOKS_AT_MOST {
         // Marker and tag are asked for together; the tag's answer counts only without a marker.
@@ -92,7 +108,7 @@ pub async fn observe(
         );
         match over {
             // A key is rebuilt a few times; where somebody wrote more markers one list tells of all.
-            Ok(true) if looks == LOOKS => match Ledger::new(registry, ledger).markers().await {
+            Ok(true) if looks == LOOKS => match markers.get_or_try_init(|| list.markers()).await {
                 Ok(past) => generation = past.generation(want.key()).max(generation.next()),
                 Err(error) => {
                     let state = State::Unknown { why: error.to_string(), wants_login: false };
@@ -173,8 +189,12 @@ pub(super) enum Unread {
 }
 
 impl From<RegistryError> for Unread {
+    /// What is too long to be read is no image of ours: whoever may push can push it.
     fn from(error: RegistryError) -> Self {
-        Self::Registry(error)
+        match error.failure {
+            Failure::TooLong { .. } => Self::Broken(error.to_string()),
+            _ => Self::Registry(error),
+        }
     }
 }
 
@@ -247,10 +267,16 @@ pub(super) fn read_labels(digest: &Digest, bytes: &[u8]) -> Result<Labels, Unrea
     })?;
     let labels = read.config().as_ref().and_then(|config| config.labels().clone()).unwrap_or_default();
     let parents = match labels.get(PARENTS_LABEL) {
-        Some(text) => serde_json::from_str(text)
+        Some(text) => serde_json::from_str::<BTreeMap<Key, Digest>>(text)
             .map_err(|error| Unread::Broken(format!("its label {PARENTS_LABEL} cannot be read: {error}")))?,
         None => BTreeMap::new(),
     };
+    if parents.len() > MOST_PARENTS {
+        let count = parents.len();
+        return Err(Unread::Broken(format!(
+            "its label {PARENTS_LABEL} names {count} images, which are too many"
+        )));
+    }
     Ok(Labels {
         key: labels.get(KEY_LABEL).and_then(|text| text.parse().ok()),
         generation: labels.get(GENERATION_LABEL).and_then(|text| text.parse().ok()).map(Generation),

@@ -31,6 +31,8 @@ pub struct PromoteOptions {
     pub immutable: bool,
     /// Whether a set from an older revision may replace a newer one.
     pub allow_older: bool,
+    /// Whether a sweep may remove the tag, as far as the channel's policy says.
+    pub may_end: bool,
     /// Whether to do it; else only the plan is returned.
     pub apply: bool,
 }
@@ -283,7 +285,8 @@ pub(super) async fn planned(
     past: &PastRecords,
     options: &PromoteOptions,
 ) -> Result<Promotion, PromoteError> {
-    if let Some(ending) = &past.ending
+    // What no policy lets go no sweep has announced, whatever the ledger says.
+    if let Some(ending) = past.ending.as_ref().filter(|_| options.may_end)
         && !is_over(ending, ledger.now().await?)
     {
         let (tag, since, why) = (options.tag.clone(), ending.marked.human(), ending.reason.clone());

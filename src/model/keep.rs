@@ -17,6 +17,13 @@ pub enum Keep {
     Rules(Rules),
 }
 
+impl Keep {
+    /// Tells whether it ever lets the tag itself go that a promotion stands under.
+    pub fn may_end(&self) -> bool {
+        matches!(self, Self::Rules(rules) if rules.only.is_none())
+    }
+}
+
 /// Rules of which each keeps what it fits; what none of them fits may go.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {

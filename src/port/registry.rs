@@ -245,6 +245,12 @@ pub enum Failure {
         /// What is wrong with it.
         detail: String,
     },
+    /// An answer that is longer than what was asked for may be.
+    #[error("the answer cannot be trusted: longer than {limit} bytes")]
+    TooLong {
+        /// The most that is read, in bytes.
+        limit: usize,
+    },
     /// What was to be sent could not be read, or is not what it was said to be.
     #[error("the source of the upload fails: {detail}")]
     Source {
@@ -272,6 +278,7 @@ impl Failure {
             | Self::Unsupported { .. }
             | Self::Untrusted { .. }
             | Self::Source { .. }
+            | Self::TooLong { .. }
             | Self::Credentials { .. } => false,
         }
     }

@@ -173,8 +173,9 @@ impl Endings {
 }
 
 /// Tells whether a tag may be promoted to although its going was announced: it was withdrawn,
-/// and every sweep that saw the announcement must have ended.
+/// and every sweep that saw the announcement must have ended. None withdraws one on a day that is
+/// still to come.
 pub fn is_over(ending: &Ending, now: Timestamp) -> bool {
     let wait = Span::from_seconds(2 * DEADLINE.as_secs());
-    ending.images.is_empty() && now.since(ending.marked) >= wait
+    ending.images.is_empty() && (now.since(ending.marked) >= wait || ending.marked > now.after(wait))
 }

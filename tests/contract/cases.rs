@@ -258,7 +258,7 @@ pub async fn blobs_belong_to_a_repository(registry: &dyn Registry, host: &str) {
     assert!(registry.has_blob(&to, &digest).await.unwrap());
     assert_eq!(registry.get_blob(&to, &digest, bytes.len()).await.unwrap(), Some(bytes.clone()));
     let error = registry.get_blob(&to, &digest, bytes.len() - 1).await.unwrap_err();
-    assert!(matches!(error.failure, Failure::Untrusted { .. }), "{error}");
+    assert!(matches!(error.failure, Failure::TooLong { .. }), "{error}");
     assert!(!registry.has_blob(&other, &digest).await.unwrap());
     assert_eq!(registry.get_blob(&other, &digest, bytes.len()).await.unwrap(), None);
     assert_eq!(tags(registry, &to).await, [""; 0]);

@@ -321,7 +321,10 @@ pub fn manifest() -> RawManifest {
 #[track_caller]
 pub fn untrusted<T: std::fmt::Debug>(result: Result<T, RegistryError>, why: &str) {
     match result {
-        Err(RegistryError { failure: Failure::Untrusted { detail }, .. }) if detail.contains(why) => {}
+        Err(RegistryError {
+            failure: failure @ (Failure::Untrusted { .. } | Failure::TooLong { .. }),
+            ..
+        }) if failure.to_string().contains(why) => {}
         other => panic!("expected a refusal for `{why}`, got {other:?}"),
     }
 }

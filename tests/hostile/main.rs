@@ -9,6 +9,7 @@
 //! | `environment` | a CI that does not say whose change it runs |
 //! | `inputs` | nobody: Dockerfiles and contexts that are odd, and that the engine takes |
 //! | `promotions` | whoever may push: records that would promote, or bring back, another's image |
+//! | `pusher` | whoever may push, as seen by somebody who did not write the defences: images and tags, not records alone |
 //! | `records` | whoever may push: records that would have the cron delete |
 //! | `parsers` | inputs made to never end |
 //! | `printed` | names that would draw on the terminal |
@@ -27,6 +28,7 @@ mod neighbour;
 mod parsers;
 mod printed;
 mod promotions;
+mod pusher;
 mod records;
 mod stranger;
 

@@ -28,7 +28,7 @@ fn promoted_twice(registry: &Registry) -> World {
     world
 }
 
-fn later_commit(world: &World, date: &str) {
+pub fn later_commit(world: &World, date: &str) {
     world.git(&["add", "--all"]);
     let who = ["-c", "user.name=Test", "-c", "user.email=test@example.org"];
     let mut command = std::process::Command::new("git");

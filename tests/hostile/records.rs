@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use crate::witness::Registry;
 use crate::world::{BOXES, Ended, World};
 
-const LEDGER: &str = "boxwright-ledger";
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub const LEDGER: &str = "boxwright-ledger";
+pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// The digest of `{}`.
 const EMPTY: &str = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
 
 /// Sends a manifest by curl; returns the status.
-fn send(registry: &Registry, world: &World, repository: &str, at: &str, media: &str, body: &str) -> u16 {
+pub fn send(registry: &Registry, world: &World, repository: &str, at: &str, media: &str, body: &str) -> u16 {
     let file = world.beside("body");
     std::fs::write(&file, body).unwrap();
     let (from, kind) = (format!("@{}", file.display()), format!("Content-Type: {media}"));
@@ -24,7 +24,7 @@ fn send(registry: &Registry, world: &World, repository: &str, at: &str, media: &
 }
 
 /// Puts the blob `{}` into a repository.
-fn empty_blob(registry: &Registry, repository: &str) {
+pub fn empty_blob(registry: &Registry, repository: &str) {
     let (status, headers, _) = registry.curl(&["-X", "POST"], &format!("{repository}/blobs/uploads/"));
     assert_eq!(status, 202);
     let (_, place) = headers["location"].split_once("/v2/").unwrap();
@@ -34,7 +34,7 @@ fn empty_blob(registry: &Registry, repository: &str) {
 }
 
 /// A record's manifest.
-fn manifest(kind: &str, payload: &Value) -> String {
+pub fn manifest(kind: &str, payload: &Value) -> String {
     let empty = json!({ "mediaType": "application/vnd.oci.empty.v1+json", "digest": EMPTY, "size": 2 });
     let kind = format!("application/vnd.boxwright.{kind}.v1+json");
     json!({
@@ -45,13 +45,13 @@ fn manifest(kind: &str, payload: &Value) -> String {
 }
 
 /// Writes a record.
-fn forge(registry: &Registry, world: &World, tag: &str, kind: &str, payload: &Value) {
+pub fn forge(registry: &Registry, world: &World, tag: &str, kind: &str, payload: &Value) {
     let status = send(registry, world, LEDGER, tag, MANIFEST, &manifest(kind, payload));
     assert_eq!(status, 201, "{tag}");
 }
 
 /// What a record says.
-fn payload(registry: &Registry, tag: &str) -> Value {
+pub fn payload(registry: &Registry, tag: &str) -> Value {
     let (_, _, body) = registry.curl(&[], &format!("{LEDGER}/manifests/{tag}"));
     let manifest: Value = serde_json::from_str(&body).unwrap();
     serde_json::from_str(manifest["annotations"]["io.boxwright.payload"].as_str().unwrap()).unwrap()
@@ -72,7 +72,7 @@ fn forge_marker(registry: &Registry, world: &World, name: &str, tag: &str) {
 }
 
 /// The chain, built, with `more` in its configuration.
-fn chain(more: &str) -> (Registry, World, Ended) {
+pub fn chain(more: &str) -> (Registry, World, Ended) {
     let registry = Registry::start(&[]);
     let world = World::chain(&registry.host);
     let text = std::fs::read_to_string(world.root.join("boxwright.toml")).unwrap();
@@ -82,9 +82,9 @@ fn chain(more: &str) -> (Registry, World, Ended) {
     (registry, world, built)
 }
 
-const SIGHTINGS: &str = "[clean]\nledger = \"cron\"\n";
+pub const SIGHTINGS: &str = "[clean]\nledger = \"cron\"\n";
 
-fn stand(registry: &Registry, built: &Ended) -> Vec<&'static str> {
+pub fn stand(registry: &Registry, built: &Ended) -> Vec<&'static str> {
     let tags = built.boxes("tag").into_iter();
     BOXES
         .into_iter()
@@ -358,7 +358,7 @@ fn repositories_that_are_not_configured_are_left_alone_whatever_names_them() {
 }
 
 /// Writes many records by one curl.
-fn forge_many(registry: &Registry, world: &World, records: impl Iterator<Item = (String, Value)>) {
+pub fn forge_many(registry: &Registry, world: &World, records: impl Iterator<Item = (String, Value)>) {
     let mut config = String::new();
     for (at, (tag, payload)) in records.enumerate() {
         let file = world.beside(&format!("record-{at}"));

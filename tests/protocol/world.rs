@@ -274,6 +274,7 @@ pub fn to(tag: &str) -> PromoteOptions {
         channel: "main".to_owned(),
         immutable: false,
         allow_older: false,
+        may_end: true,
         apply: true,
     }
 }

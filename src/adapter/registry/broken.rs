@@ -60,7 +60,7 @@ impl Broken {
             Self::Refused(detail) | Self::Wrong(detail) | Self::Lost(detail) => {
                 Failure::Unreachable { detail }
             }
-            Self::TooLong(limit) => Failure::Untrusted { detail: format!("longer than {limit} bytes") },
+            Self::TooLong(limit) => Failure::TooLong { limit },
         }
     }
 }

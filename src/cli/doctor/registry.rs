@@ -303,6 +303,7 @@ fn refused(check: &'static str, error: &RegistryError, failed: usize, count: usi
         Failure::Status { .. }
         | Failure::Unreachable { .. }
         | Failure::Untrusted { .. }
+        | Failure::TooLong { .. }
         | Failure::Source { .. } => {
             (exit::UNREACHABLE, "try again; if it stays so, ask whoever runs the registry")
         }
