@@ -322,7 +322,9 @@ fn build(error: &BuildError) -> u8 {
 fn ledger(error: &LedgerError) -> u8 {
     match error {
         LedgerError::Registry(error) => registry(error),
-        LedgerError::Record { .. } | LedgerError::NotOurs { .. } => exit::UNREACHABLE,
+        LedgerError::Record { .. } | LedgerError::Drowned { .. } | LedgerError::NotOurs { .. } => {
+            exit::UNREACHABLE
+        }
     }
 }
 

@@ -65,6 +65,7 @@ pub async fn run(options: &Export, global: &Global, terminal: Terminal) -> Resul
             format!("-o {}: what is there is no file; `-o -` writes to stdout", options.output.display());
         return Err(CliError::Usage(text));
     }
+    whole::directory(&options.output)?;
     let loaded = session::load(global)?;
     let mut session = Session::open(&loaded, global).await?;
     let computed = session.compute(&loaded, loaded.choose(&options.boxes)?, global, terminal).await?;
@@ -134,7 +135,7 @@ fn write(
     }
     let mut builder = tempfile::Builder::new();
     builder.prefix(".boxwright-export-").permissions(whole::mode());
-    let mut file = builder.tempfile_in(whole::directory(output))?;
+    let mut file = builder.tempfile_in(whole::parent(output))?;
     pour(file.as_file_mut(), compress, pieces)?;
     file.as_file().sync_all()?;
     let length = file.as_file().metadata()?.len();

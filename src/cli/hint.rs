@@ -7,8 +7,8 @@ use crate::adapter::archive::{BadArchive, Fault};
 use crate::adapter::git::RevisionError;
 use crate::config::nearest;
 use crate::exec::{
-    BuildError, CleanError, ExplainError, ExportError, ImportError, KeysError, LockError, NoSecret,
-    PromoteError, RunError,
+    BuildError, CleanError, ExplainError, ExportError, ImportError, KeysError, LedgerError, LockError,
+    NoSecret, PromoteError, RunError,
 };
 use crate::plan::Refusal;
 use crate::port::{ContextError, EngineError, SecretError};
@@ -116,6 +116,9 @@ impl CliError {
             }
             Self::Promote(PromoteError::Refused(Refusal::Local { .. })) => {
                 "run it without --source, on boxes that were built without"
+            }
+            Self::Promote(PromoteError::Ledger(LedgerError::Drowned { .. })) => {
+                "nothing was moved; `boxwright clean --forget TAG` takes away a record that no promotion wrote"
             }
             Self::Promote(PromoteError::ReadOnly) => {
                 "nothing was moved; the credentials need the right to push there"

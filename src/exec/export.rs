@@ -67,7 +67,7 @@ pub async fn export(
             None => {
                 let generation = seen.generation;
                 let missing = RunError::of(name.clone(), seen);
-                let image = local_image(ports.engine, keyed, generation, &missing).await?;
+                let image = local_image(ports, keyed, generation, &missing).await?;
                 let saved = ports.engine.save(&image.ok_or(missing)?).await.map_err(RunError::from)?;
                 let raw = taken(saved, &mut places);
                 let repository = Repository::new(NOWHERE, keyed.wanted.repository.name());

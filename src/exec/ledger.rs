@@ -36,6 +36,16 @@ pub enum LedgerError {
         /// What is wrong with it.
         source: RecordError,
     },
+    /// So many of a tag's newest promotions cannot be read that what they were is not known.
+    #[error("ledger {repository}: none of the {count} newest records down to {tag} can be read")]
+    Drowned {
+        /// The ledger.
+        repository: Repository,
+        /// How many were tried.
+        count: usize,
+        /// The last one that was.
+        tag: Tag,
+    },
     /// Another record stands where ours was just written.
     #[error("ledger {repository}: {tag} was written, but reads back as {found}")]
     NotOurs {

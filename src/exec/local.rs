@@ -38,6 +38,7 @@ pub async fn build_local(
     let mut reports = BTreeMap::new();
     let finished = run_all(&maker, boxes, &seen, &reports, cancel).await;
     merge(&mut reports, boxes, &seen, finished, cancel.is_cancelled());
+    let namespace = ports.secrets.namespace();
     let (mut sizes, mut local) = (sizes(&seen), BTreeMap::new());
     for keyed in boxes {
         let name = &keyed.wanted.name;
@@ -49,7 +50,7 @@ pub async fn build_local(
         // The build stands without its size.
         let size = ports.engine.size(&crate::port::ImageId(image)).await.ok();
         sizes.extend(size.map(|size| (name.clone(), size)));
-        local.insert(name.clone(), local_name(&keyed.wanted, report.generation));
+        local.insert(name.clone(), local_name(&namespace, &keyed.wanted, report.generation));
     }
     let is_interrupted = cancel.is_cancelled();
     Ok(BuildReport { boxes: reports, lease_until: None, can_push: false, sizes, local, is_interrupted })
@@ -80,7 +81,7 @@ pub(super) async fn make(
         Judged::Unfit(why) => why,
     };
     let image = maker.build(keyed, first.generation, parents, &reason).await.map_err(Outcome::Failed)?;
-    let reference = local_name(&keyed.wanted, first.generation);
+    let reference = local_name(&maker.ports.secrets.namespace(), &keyed.wanted, first.generation);
     maker.ports.engine.name(&image, &reference).await.map_err(failed)?;
     Ok(made(image.0, Some(reference), reason))
 }

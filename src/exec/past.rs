@@ -9,7 +9,8 @@ use crate::model::{
 };
 use crate::plan::Past;
 
-/// How many records of a tag are looked at for one that can be read.
+/// How many records of a tag are looked at for one that can be read: past more of them than this
+/// nobody goes.
 const READS: usize = 16;
 
 /// The last records of a tag's promotions.
@@ -98,13 +99,17 @@ impl Ledger<'_> {
     /// to go on from the one before. The newest may be listed before it is served: whoever took it for
     /// gone would promote the same set once more.
     async fn newest<R: Record>(&self, tags: impl Iterator<Item = &Tag>) -> Result<Option<R>, LedgerError> {
-        for (at, tag) in tags.take(READS).enumerate() {
+        for (at, tag) in tags.enumerate() {
             let found = match self.look(tag).await? {
                 Found::Vanished if at == 0 && self.appears(tag).await?.is_some() => self.look(tag).await?,
                 found => found,
             };
             if let Found::Stands(stood) = found {
                 return Ok(Some(stood.record));
+            }
+            if at + 1 == READS {
+                let (repository, tag) = (self.repository().clone(), tag.clone());
+                return Err(LedgerError::Drowned { repository, count: READS, tag });
             }
         }
         Ok(None)

@@ -5,7 +5,7 @@ use super::probe::observe;
 use super::{Ports, Setting};
 use crate::model::Generation;
 use crate::plan::{Seen, State, Wanted};
-use crate::port::{Engine, EngineError, ImageId, RunImage};
+use crate::port::{EngineError, ImageId, RunImage};
 
 /// Where no registry is: an image of this name is in the engine or nowhere.
 pub(super) const NOWHERE: &str = "boxwright.invalid/local";
@@ -49,14 +49,16 @@ impl RunError {
     }
 }
 
-/// Names the image of a box that was built for this machine alone.
-pub(super) fn local_name(wanted: &Wanted, generation: Generation) -> String {
-    format!("{NOWHERE}/{}:{}", wanted.repository.name(), wanted.tag.with_generation(generation))
+/// Names the image of a box that was built for this machine alone. What a stranger's run or another
+/// project's has built on the same engine has another name: each has a namespace of its own.
+pub(super) fn local_name(namespace: &str, wanted: &Wanted, generation: Generation) -> String {
+    let tag = wanted.tag.with_generation(generation);
+    format!("{NOWHERE}/{namespace}/{}:{tag}", wanted.repository.name())
 }
 
 /// Finds what was built for this machine alone in the place of what is `missing`.
 pub(super) async fn local_image(
-    engine: &dyn Engine,
+    ports: Ports<'_>,
     keyed: &Keyed,
     generation: Generation,
     missing: &RunError,
@@ -64,7 +66,8 @@ pub(super) async fn local_image(
     if matches!(missing, RunError::Unknown { .. }) {
         return Ok(None);
     }
-    match engine.find(&local_name(&keyed.wanted, generation)).await {
+    let name = local_name(&ports.secrets.namespace(), &keyed.wanted, generation);
+    match ports.engine.find(&name).await {
         // Without an engine nothing was built here.
         Err(EngineError::Unreachable { .. }) => Ok(None),
         found => Ok(found?),
@@ -80,6 +83,6 @@ pub async fn prepare(ports: Ports<'_>, setting: &Setting, keyed: &Keyed) -> Resu
     }
     let generation = seen.generation;
     let missing = RunError::of(name, seen);
-    let local = local_image(ports.engine, keyed, generation, &missing).await?;
+    let local = local_image(ports, keyed, generation, &missing).await?;
     local.map(RunImage::Local).ok_or(missing)
 }

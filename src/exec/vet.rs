@@ -6,15 +6,18 @@
 //! names, as those must whose tags a build takes. And each stands, or is known to have stood, where
 //! boxwright puts images: under its content tag, under the tag that the record is of, or, by what
 //! the next promotion of that tag saw before it moved it, there until then. Whoever can forge that
-//! can move the tags themselves.
+//! can move the tags themselves. And they are of one set: what an image says that it stands on is
+//! what the record names for that.
+
+use std::collections::BTreeMap;
 
 use futures_util::future::try_join_all;
 
 use super::Setting;
-use super::probe::{Inspected, Unread, inspect};
+use super::probe::{Inspected, Labels, Unread, inspect};
 use super::promote::PromoteError;
 use crate::config::BoxSpec;
-use crate::model::{ContentTag, RecordTag, Repository, SetBox, SetRecord};
+use crate::model::{ContentTag, Digest, Key, RecordTag, Repository, SetBox, SetRecord};
 use crate::port::{Reference, Registry};
 
 /// Checks a promotion that is to be promoted again; `next` is the one after it, of the same tag.
@@ -28,14 +31,14 @@ pub async fn vet(
     // All are looked up before the first is asked for.
     let places = set.boxes.iter().map(|member| Ok((member, place(setting, set, member, boxes)?)));
     let places: Vec<_> = places.collect::<Result<_, PromoteError>>()?;
-    try_join_all(places.into_iter().map(async |(member, (repository, spec))| {
+    let labels = try_join_all(places.into_iter().map(async |(member, (repository, spec))| {
         let before = next.into_iter().flat_map(|next| &next.boxes);
         let is_known = before
             .filter(|one| one.repository == member.repository)
             .any(|one| one.before.as_ref() == Some(&member.digest));
-        image(registry, set, member, &repository, spec).await?;
+        let labels = image(registry, set, member, &repository, spec).await?;
         if is_known || stands(registry, set, member, &repository).await? {
-            return Ok(());
+            return Ok((member, labels));
         }
         let why = format!(
             "{} stands neither under {} nor under {}, and the promotion after it did not find it there",
@@ -44,7 +47,29 @@ pub async fn vet(
         Err(doubt(set, member, why))
     }))
     .await?;
-    Ok(())
+    // A box that some channels alone have may be what another channel's boxes stand on.
+    let is_lacking = |spec: &BoxSpec| set.boxes.iter().all(|member| member.name != spec.name);
+    let is_partial = boxes.iter().any(|spec| !spec.only.is_empty() && is_lacking(spec));
+    labels.iter().try_for_each(|(member, labels)| stands_on(set, member, labels, is_partial))
+}
+
+/// Checks that the box images that an image stands on are those of the same record.
+fn stands_on(
+    set: &SetRecord,
+    member: &SetBox,
+    labels: &Labels,
+    is_partial: bool,
+) -> Result<(), PromoteError> {
+    let ours: BTreeMap<&Key, &Digest> = set.boxes.iter().map(|one| (&one.key, &one.digest)).collect();
+    let is_another = |(key, digest): &(&Key, &Digest)| match ours.get(key) {
+        Some(ours) => ours != digest,
+        None => !is_partial,
+    };
+    let why = match labels.parents.iter().find(is_another) {
+        None => return Ok(()),
+        Some((_, digest)) => format!("it stands on {digest}, which is none of the record's"),
+    };
+    Err(doubt(set, member, why))
 }
 
 /// Returns where an image is kept, if a box of the configuration has its images there.
@@ -64,14 +89,14 @@ fn place<'a>(
     )
 }
 
-/// Checks that the image is one of the key and the generation that the record names.
+/// Reads the labels of an image, which is one of the key and the generation that the record names.
 async fn image(
     registry: &dyn Registry,
     set: &SetRecord,
     member: &SetBox,
     repository: &Repository,
     spec: &BoxSpec,
-) -> Result<(), PromoteError> {
+) -> Result<Labels, PromoteError> {
     let tag = ContentTag::read(&member.content_tag).filter(|tag| *tag.key() == member.key);
     let Some(tag) = tag else {
         let why = format!("{} is no tag of key {}", member.content_tag, member.key);
@@ -87,10 +112,10 @@ async fn image(
         Err(Unread::Registry(error)) => return Err(error.into()),
         Err(Unread::Broken(why)) => return Err(doubt(set, member, why)),
     };
-    let why = match (labels.key, labels.generation) {
+    let why = match (&labels.key, labels.generation) {
         (key, _) if key.as_ref() != Some(tag.key()) => "another key",
         (_, generation) if generation != Some(tag.generation()) => "another generation",
-        _ => return Ok(()),
+        _ => return Ok(labels),
     };
     Err(doubt(set, member, format!("the labels of {} hold {why} than {}", member.digest, member.content_tag)))
 }

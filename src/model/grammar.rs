@@ -41,6 +41,12 @@ where
     }
 }
 
+/// A list that is not empty.
+pub fn some<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let all = Vec::deserialize(deserializer)?;
+    if all.is_empty() { Err(D::Error::custom("a list holds nothing")) } else { Ok(all) }
+}
+
 /// The name of a repository, without its host.
 pub fn repository<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     checked(deserializer, "a repository", |text| Repository::new("localhost", text).is_ok())

@@ -56,7 +56,8 @@ pub struct SetRecord {
     /// promoted, the tag does not move on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withdrawn: Option<Source>,
-    /// The boxes, in the order their tags move.
+    /// The boxes, in the order their tags move; one at least.
+    #[serde(deserialize_with = "grammar::some")]
     pub boxes: Vec<SetBox>,
 }
 

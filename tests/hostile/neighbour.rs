@@ -126,6 +126,24 @@ fn a_namespace_of_one_s_own_leads_to_no_other() {
     assert_eq!(saw(&ours, Who::Us), "ours");
 }
 
+/// What a stranger's run built of the very same inputs is nobody else's image.
+#[test]
+fn a_local_image_is_found_by_its_own_level_alone() {
+    let registry = Registry::start(&[]);
+    let world = World::single(&registry.host, &format!("RUN echo {}", unique()));
+    let run = |who: Who| who.call(&world, &["run", "only", "--", "true"]);
+    Who::Fork.call(&world, &["build", "--local"]).good();
+    run(Who::Fork).good();
+    for who in [Who::Us, Who::Unknown] {
+        run(who).exits(10);
+        let archive = world.beside("archive.tar");
+        who.call(&world, &["export", "-o", archive.to_str().unwrap()]).exits(10);
+    }
+    Who::Us.call(&world, &["build", "--local"]).good();
+    run(Who::Us).good();
+    run(Who::Unknown).exits(10);
+}
+
 #[test]
 fn no_key_and_no_layer_moves_with_the_level() {
     let registry = Registry::start(&[]);

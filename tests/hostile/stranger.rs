@@ -67,6 +67,38 @@ fn a_report_for_later_jobs_is_written_through_no_link() {
     }
 }
 
+/// Neither through a link at its place nor through one on the way there.
+#[test]
+fn no_file_is_written_where_a_committed_link_leads() {
+    let world = project("embedded", "[box.only]\n");
+    let outside = world.beside("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::create_dir(world.root.join("real")).unwrap();
+    symlink("../outside", world.root.join("out")).unwrap();
+    symlink("out", world.root.join("twice")).unwrap();
+    symlink(".git", world.root.join("inside")).unwrap();
+    symlink("real", world.root.join("good")).unwrap();
+    let absolute = world.root.join("out/x");
+    let many = ["out/x", "twice/x", "inside/x", absolute.to_str().unwrap()];
+    for at in many {
+        for arguments in [
+            &["plan", "--dotenv", at][..],
+            &["clean", "--plan", at],
+            &["report", "--html", at],
+            &["export", "-o", at],
+        ] {
+            stranger(&world, &[], arguments).exits(2).says(&["by a link in the repository"]);
+        }
+    }
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+    assert!(!world.root.join(".git/x").exists());
+    stranger(&world, &[], &["plan", "--dotenv", "good/x"]).good();
+    // Who names the place itself means it.
+    let named = outside.join("x");
+    stranger(&world, &[], &["plan", "--dotenv", named.to_str().unwrap()]).good();
+    assert!(world.root.join("real/x").exists() && named.exists());
+}
+
 #[test]
 fn nothing_that_a_checkout_logged_in_with_is_read() {
     let world = project("embedded", "[box.only]\n");
