@@ -11,7 +11,7 @@ use super::event::{Emit, Event};
 use super::keys::Keyed;
 use super::pack::{Blobs, PackError, Sink, pack};
 use super::probe::observe;
-use super::run::{NOWHERE, RunError, local_image};
+use super::run::{NOWHERE, RunError, local_image, local_path};
 use super::{Ports, Setting};
 use crate::model::{
     ArchiveError, ArchivedBox, Contents, Digest, MediaType, RawManifest, Repository, children,
@@ -70,7 +70,8 @@ pub async fn export(
                 let image = local_image(ports, keyed, generation, &missing).await?;
                 let saved = ports.engine.save(&image.ok_or(missing)?).await.map_err(RunError::from)?;
                 let raw = taken(saved, &mut places);
-                let repository = Repository::new(NOWHERE, keyed.wanted.repository.name());
+                let path = local_path(&ports.secrets.namespace(), &keyed.wanted);
+                let repository = Repository::new(NOWHERE, &path);
                 (repository.unwrap_or_else(|_| keyed.wanted.repository.clone()), vec![raw])
             }
         };

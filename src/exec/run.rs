@@ -52,8 +52,12 @@ impl RunError {
 /// Names the image of a box that was built for this machine alone. What a stranger's run or another
 /// project's has built on the same engine has another name: each has a namespace of its own.
 pub(super) fn local_name(namespace: &str, wanted: &Wanted, generation: Generation) -> String {
-    let tag = wanted.tag.with_generation(generation);
-    format!("{NOWHERE}/{namespace}/{}:{tag}", wanted.repository.name())
+    format!("{NOWHERE}/{}:{}", local_path(namespace, wanted), wanted.tag.with_generation(generation))
+}
+
+/// Names the repository of such images, of a host that is nowhere.
+pub(super) fn local_path(namespace: &str, wanted: &Wanted) -> String {
+    format!("{namespace}/{}", wanted.repository.name())
 }
 
 /// Finds what was built for this machine alone in the place of what is `missing`.

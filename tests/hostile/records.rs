@@ -393,7 +393,7 @@ fn thousands_of_strange_markers_cost_a_plan_at_most_one_list() {
 }
 
 #[test]
-fn thousands_of_markers_for_one_key_cost_one_build_and_no_time() {
+fn hundreds_of_markers_for_one_key_cost_one_build_and_no_time() {
     let (registry, world, built) = chain("");
     let tag = &built.boxes("tag")[0];
     let key = tag.strip_prefix("k-").unwrap();
@@ -402,12 +402,12 @@ fn thousands_of_markers_for_one_key_cost_one_build_and_no_time() {
         marker["generation"] = json!(generation);
         (format!("over.{key}.g{generation}"), marker)
     };
-    forge_many(&registry, &world, (0..2000).map(of).chain([of(u32::MAX)]));
+    forge_many(&registry, &world, (0..300).map(of).chain([of(u32::MAX)]));
     let asked =
         registry.requests_during(|| drop(world.without_engine(&["plan", "base", "--check"]).exits(10)));
     assert!(asked.len() < 60, "{}: {asked:?}", asked.len());
     let again = world.boxwright(&["build", "base", "--format", "json", "--wait", "0s"]).good();
-    assert_eq!(again.boxes("tag"), [format!("{tag}.g2000")]);
+    assert_eq!(again.boxes("tag"), [format!("{tag}.g300")]);
     world.without_engine(&["plan", "base", "--check"]).good();
 }
 
