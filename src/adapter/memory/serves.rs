@@ -183,9 +183,7 @@ impl Registry for MemoryRegistry {
         self.serve(Verb::GetBlob, Some(repository), Some(digest.to_string()), |state| {
             let blob = state.stores.get(repository).and_then(|store| store.blobs.get(digest));
             match blob {
-                Some(bytes) if bytes.len() > limit => {
-                    Err(Failure::Untrusted { detail: format!("longer than {limit} bytes") })
-                }
+                Some(bytes) if bytes.len() > limit => Err(Failure::TooLong { limit }),
                 blob => Ok(blob.cloned()),
             }
         })
