@@ -47,7 +47,7 @@ fn a_long_sweep_tells_how_far_it_is_and_goes_on_where_it_was_stopped() {
     fill(&registry);
     world.without_engine(&["clean", "--now", "+1h", "--yes"]).good().says(&["160 condemned"]);
     let slow = Halting::with(&registry, |seen| match seen.method.as_str() {
-        "DELETE" => Fault::Late(Duration::from_millis(40)),
+        "DELETE" => Fault::Late(Duration::from_millis(150)),
         _ => Fault::None,
     });
     world.configure(&slow.host, "[box.only]\n");

@@ -1,14 +1,20 @@
 //! Pushes and pulls, and the logins that they show.
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use boxwright::adapter::engine::{AuthSource, Login};
 use boxwright::model::{Digest, Repository};
-use boxwright::port::{Engine, EngineError};
+use boxwright::port::{BuildRequest, Engine, EngineError};
 use tempfile::TempDir;
 
-use crate::{Registry, build, engine, engine_with, pushed, request};
+use crate::{Registry, build, engine, engine_with, pushed, request, unique};
+
+/// An image that no other test has: with the last of its names the engine lets it go.
+fn labelled(root: &Path) -> BuildRequest {
+    request(root, &format!("FROM boxwright-busybox:1\nLABEL a={}\n", unique()))
+}
 
 #[tokio::test]
 async fn a_push_returns_the_digest_that_the_registry_serves() {
@@ -37,7 +43,7 @@ async fn what_was_pushed_is_built_on_without_the_registry() {
 async fn a_refused_push_tells_why() {
     let registry = Registry::start_with(&["--readonly"]);
     let root = TempDir::new().unwrap();
-    let (image, _) = build(&request(root.path(), "FROM boxwright-busybox:1\nLABEL a=b\n")).await;
+    let (image, _) = build(&labelled(root.path())).await;
     let repository = format!("{}/box", registry.address).parse().unwrap();
     match engine().push(&image.unwrap(), &repository, &"t".parse().unwrap(), &|_| {}).await {
         Err(EngineError::Transfer { action: "push", reference, detail }) => {
@@ -53,7 +59,7 @@ async fn a_refused_push_tells_why() {
 async fn logs_in_with_a_password_that_base64_writes_with_plus_and_slash() {
     let registry = Registry::start_with(&["--auth", "user:~~~???>>>"]);
     let root = TempDir::new().unwrap();
-    let (image, _) = build(&request(root.path(), "FROM boxwright-busybox:1\nLABEL a=b\n")).await;
+    let (image, _) = build(&labelled(root.path())).await;
     let image = image.unwrap();
     let repository: Repository = format!("{}/box", registry.address).parse().unwrap();
     let tag = "t".parse().unwrap();
