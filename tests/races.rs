@@ -42,7 +42,7 @@ const STRANGERS: usize = 4;
 /// delete; sweeps do not, so they widen the window and cost nothing else.
 const SIGNATURES: usize = 120;
 /// Twice that many rounds: against a build, and against a promotion.
-const ROUNDS: u64 = 200;
+const ROUNDS: u64 = 100;
 
 struct Scene {
     server: Server,
