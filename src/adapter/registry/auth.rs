@@ -93,7 +93,9 @@ impl Authorizer {
         deadline: Instant,
     ) -> Result<Option<HeaderValue>, RegistryError> {
         let Some(scheme) = locked(&host.login.scheme).clone() else { return Ok(None) };
-        let credential = self.credentials.lookup(&address::host(&request.url), repository_of(scope)).await;
+        let registry = address::host(&request.url);
+        // Behind it may be a program's run: large, and rarely needed.
+        let credential = Box::pin(self.credentials.lookup(&registry, repository_of(scope))).await;
         let header = match (scheme, credential.map_err(|failure| request.error(failure))?) {
             (Scheme::Basic, Credential::Basic { user, password }) => basic_header(&user, &password),
             (Scheme::Basic, _) => return Ok(None),

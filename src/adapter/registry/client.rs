@@ -166,8 +166,9 @@ impl HttpRegistry {
         deadline: Instant,
     ) -> Result<Answer, RegistryError> {
         let root = self.root(repository.host())?;
-        let answer =
-            session::send(&self.authorizer, &root, request, &right.scope(repository), deadline).await;
+        let scope = right.scope(repository);
+        // Every operation holds this future; on the heap, none of them grows with it.
+        let answer = Box::pin(session::send(&self.authorizer, &root, request, &scope, deadline)).await;
         answer.map(|answer| self.explained(answer, repository))
     }
 }
