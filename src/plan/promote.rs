@@ -113,10 +113,11 @@ pub fn promotion(wish: &Wish<'_>, members: Vec<Member>, past: Past<'_>) -> Resul
         goes_on(wish, newer.copied(), past.set)?;
     }
     let last = past.set.iter().chain(&past.plan).map(|record| record.seq).fold(past.last, u32::max);
-    let seq = match resumed {
-        Some(plan) => plan.seq,
-        None if is_recorded => last,
-        None => last.saturating_add(1),
+    let seq = match (resumed, past.set) {
+        (Some(plan), _) => plan.seq,
+        // Past it there may be records that cannot be read: they are no promotions.
+        (None, Some(set)) if is_recorded => set.seq,
+        (None, _) => last.saturating_add(1),
     };
     let seen: BTreeMap<&str, Option<&Digest>> = resumed
         .iter()
@@ -309,6 +310,16 @@ mod tests {
         assert_eq!((plan.seq, plan.steps[0].state), (4, StepState::Move));
         // An older revision with the same boxes moves nothing back.
         assert!(run(false, 4, vec![member("a", "1", Some("1"))], past).unwrap().is_done());
+    }
+
+    #[test]
+    fn what_stands_keeps_its_count_below_records_that_cannot_be_read() {
+        let set = record(3, 5, &[("a", "1", None)]);
+        let past = Past { set: Some(&set), plan: None, last: 7 };
+        let plan = run(false, 5, vec![member("a", "1", Some("1"))], past).unwrap();
+        assert_eq!((plan.is_done(), plan.seq), (true, 3));
+        let plan = run(false, 5, vec![member("a", "2", Some("1"))], past).unwrap();
+        assert_eq!((plan.is_done(), plan.seq), (false, 8));
     }
 
     #[test]
