@@ -113,7 +113,7 @@ impl Scene {
     async fn promote(&self, run: String, boxes: &[Keyed]) -> Result<(), PromoteError> {
         let engine = self.engine(boxes);
         let options = PromoteOptions {
-            may_end: true,
+            keep: None,
             tag: "main".parse().unwrap(),
             channel: "main".to_owned(),
             immutable: false,

@@ -52,7 +52,7 @@ pub async fn run(options: &Promote, global: &Global, terminal: Terminal) -> Resu
         immutable: channel.immutable,
         allow_older: options.allow_older,
         // What is kept elsewhere is said there.
-        may_end: options.to.is_some() || channel.keep.may_end(),
+        keep: options.to.is_none().then(|| channel.keep.clone()),
         apply,
     };
     let mut again = format!("boxwright promote {} --yes", options.tag);

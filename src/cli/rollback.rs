@@ -35,7 +35,7 @@ pub async fn run(options: &Rollback, global: &Global, terminal: Terminal) -> Res
         immutable: channel.immutable,
         // Going back is what was asked for.
         allow_older: true,
-        may_end: channel.keep.may_end(),
+        keep: Some(channel.keep.clone()),
         apply: options.yes,
     };
     let again = format!("boxwright rollback {tag} --yes");

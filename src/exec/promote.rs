@@ -15,10 +15,10 @@ use super::event::Emit;
 use super::ledger::{Ledger, LedgerError};
 use super::past::PastRecords;
 use super::{Ports, Setting};
-use crate::model::{Digest, RawManifest, Repository, SetBox, SetRecord, Tag};
+use crate::model::{Digest, Keep, RawManifest, Repository, SetBox, SetRecord, Tag};
 use crate::plan::{Member, Promotion, Refusal, Step, StepState, Wish, promotion};
 use crate::port::RegistryError;
-use crate::retention::is_over;
+use crate::retention::holds_up;
 
 /// How a promotion goes about it.
 #[derive(Debug, Clone)]
@@ -31,8 +31,8 @@ pub struct PromoteOptions {
     pub immutable: bool,
     /// Whether a set from an older revision may replace a newer one.
     pub allow_older: bool,
-    /// Whether a sweep may remove the tag, as far as the channel's policy says.
-    pub may_end: bool,
+    /// What the channel keeps of its promotions; nothing where another configuration says that.
+    pub keep: Option<Keep>,
     /// Whether to do it; else only the plan is returned.
     pub apply: bool,
 }
@@ -285,9 +285,8 @@ pub(super) async fn planned(
     past: &PastRecords,
     options: &PromoteOptions,
 ) -> Result<Promotion, PromoteError> {
-    // What no policy lets go no sweep has announced, whatever the ledger says.
-    if let Some(ending) = past.ending.as_ref().filter(|_| options.may_end)
-        && !is_over(ending, ledger.now().await?)
+    if let Some(ending) = &past.ending
+        && holds_up(ending, options.keep.as_ref(), ledger.now().await?)
     {
         let (tag, since, why) = (options.tag.clone(), ending.marked.human(), ending.reason.clone());
         return Err(Refusal::Ending { tag, since, why }.into());

@@ -3,7 +3,7 @@
 //!
 //! Only what boxwright promoted can go, only where the tag still holds what was promoted, and
 //! only as a whole. A tag whose going was announced is not promoted to (see
-//! [`super::Ended`]), so no promotion is reported that a sweep then undoes.
+//! [`holds_up`]), so no promotion is reported that a sweep then undoes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use super::observed::{Clean, Doomed, Goes, Observed, Policy, Seen};
 use super::policy::Judged;
 use super::settle::RETIRED;
 use super::sweep::DEADLINE;
-use crate::model::{Digest, Ending, Marked, Record as _, RecordTag, SetName, Span, Tag, Timestamp};
+use crate::model::{Digest, Ending, Keep, Marked, Record as _, RecordTag, SetName, Span, Tag, Timestamp};
 
 /// What a policy says of the tags of a promotion: the state of each tag of its set.
 enum State {
@@ -172,10 +172,56 @@ impl Endings {
     }
 }
 
-/// Tells whether a tag may be promoted to although its going was announced: it was withdrawn,
-/// and every sweep that saw the announcement must have ended. None withdraws one on a day that is
-/// still to come.
-pub fn is_over(ending: &Ending, now: Timestamp) -> bool {
+/// Tells whether an announcement keeps its tag from being promoted to. What no policy lets go no
+/// sweep has announced, whatever the ledger says; `keep` is nothing where it is not known what is
+/// kept. One that was withdrawn is over when every sweep that saw it must have ended, and none is
+/// withdrawn on a day that is still to come.
+pub fn holds_up(ending: &Ending, keep: Option<&Keep>, now: Timestamp) -> bool {
     let wait = Span::from_seconds(2 * DEADLINE.as_secs());
-    ending.images.is_empty() && (now.since(ending.marked) >= wait || ending.marked > now.after(wait))
+    let is_withdrawn = ending.images.is_empty();
+    let is_over = is_withdrawn && (now.since(ending.marked) >= wait || ending.marked > now.after(wait));
+    !is_over && keep.is_none_or(Keep::may_end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Rules;
+
+    #[test]
+    fn an_announcement_holds_up_only_what_may_go_and_until_it_is_over() {
+        let now = Timestamp::default().after(Span::from_seconds(1_000_000_000));
+        let wait = Span::from_seconds(2 * DEADLINE.as_secs());
+        let image = Marked {
+            repository: "test".to_owned(),
+            tag: "pr-1".parse().unwrap(),
+            digest: Digest::of(b"image"),
+        };
+        let ending = |images: &[Marked], marked| Ending {
+            tag: "pr-1".parse().unwrap(),
+            seq: 1,
+            marked,
+            reason: String::new(),
+            images: images.to_vec(),
+        };
+        let announced = ending(std::slice::from_ref(&image), now);
+        let rules = |only: Option<&str>| {
+            Keep::Rules(Rules { only: only.map(|tag| tag.parse().unwrap()), ..Rules::default() })
+        };
+        let ends = rules(None);
+        for (keep, expect) in [
+            (None, true),
+            (Some(&ends), true),
+            (Some(&Keep::Forever), false),
+            (Some(&rules(Some("pr-1"))), false),
+        ] {
+            assert_eq!(holds_up(&announced, keep, now), expect, "{keep:?}");
+            // Withdrawn, it is so only for a while.
+            assert_eq!(holds_up(&ending(&[], now), keep, now), expect, "{keep:?}");
+            assert!(!holds_up(&ending(&[], now), keep, now.after(wait)), "{keep:?}");
+        }
+        let ahead = |span: Span| ending(&[], now.after(span));
+        let more = Span::from_seconds(wait.seconds() + 1);
+        assert!(holds_up(&ahead(wait), None, now) && !holds_up(&ahead(more), None, now));
+    }
 }

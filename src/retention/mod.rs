@@ -16,7 +16,7 @@ mod sighted;
 mod sweep;
 
 pub use clean::{candidates, decide};
-pub use endings::is_over;
+pub use endings::holds_up;
 pub use job::{Job, JobAction, JobEnd, JobSaw, Judged, Stands, pause};
 pub use lease::{CLAIM, LONGEST, MARGIN, goes_before, has_ended, is_live, is_short, rivals, turn_behind};
 pub use observed::{

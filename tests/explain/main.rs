@@ -234,7 +234,7 @@ impl World {
         let tag: Tag = tag.parse().unwrap();
         let channel = self.project.channel_of(&tag).unwrap();
         let options = PromoteOptions {
-            may_end: true,
+            keep: None,
             tag,
             channel: channel.name.clone(),
             immutable: channel.immutable,

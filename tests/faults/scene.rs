@@ -226,7 +226,7 @@ impl<'a> Run<'a> {
             channel: "main".to_owned(),
             immutable: false,
             allow_older: false,
-            may_end: true,
+            keep: None,
             apply: true,
         };
         let emit = |event| self.emit(event);

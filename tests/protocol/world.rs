@@ -274,7 +274,7 @@ pub fn to(tag: &str) -> PromoteOptions {
         channel: "main".to_owned(),
         immutable: false,
         allow_older: false,
-        may_end: true,
+        keep: None,
         apply: true,
     }
 }
