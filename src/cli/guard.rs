@@ -19,10 +19,9 @@ pub async fn run(options: &Guard, global: &Global, terminal: Terminal) -> Result
     tell(&planned, &session, &options.tell)?;
     let missing: Vec<Missing<'_>> = planned
         .missing()
-        .filter_map(|row| {
-            let keyed = planned.computed.boxes.iter().find(|keyed| keyed.wanted.name == row.name)?;
-            let generation = planned.seen.get(&row.name)?.generation;
-            Some(Missing { keyed, generation, moved: planned.moved.get(&row.name) })
+        .map(|(keyed, seen)| {
+            let moved = planned.moved.get(&keyed.wanted.name);
+            Missing { keyed, generation: seen.generation, moved }
         })
         .collect();
     let code = if missing.is_empty() {

@@ -13,21 +13,51 @@ use super::table::Table;
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal};
 use crate::exec::{Keyed, Ledger, Reason, all_known, observe_all, reasons};
 use crate::model::size;
-use crate::plan::{Action, Row, Seen, State, plan};
+use crate::plan::{Decision, Seen, State, plan};
 
 /// What a plan is made of.
 pub struct Planned {
     pub computed: Computed,
     pub seen: BTreeMap<String, Seen>,
-    pub rows: Vec<Row>,
+    /// What is to be done about each of the computed boxes.
+    pub decisions: Vec<Decision>,
     /// What moved in boxes that are missing.
     pub moved: BTreeMap<String, Reason>,
 }
 
 impl Planned {
-    /// Returns the boxes that would be built.
-    pub fn missing(&self) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(|row| row.action == Action::Build)
+    /// Returns the boxes with what was seen of them and what is to be done.
+    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.computed.boxes.iter().zip(&self.decisions).filter_map(|(keyed, decision)| {
+            let name = &keyed.wanted.name;
+            let moved = self.moved.get(name);
+            let why = moved.map_or_else(|| decision.why(), |reason| reason.text.clone());
+            Some(Row { keyed, seen: self.seen.get(name)?, decision, why })
+        })
+    }
+
+    /// Returns the boxes that are not there as they should be.
+    pub fn missing(&self) -> impl Iterator<Item = (&Keyed, &Seen)> {
+        self.rows().filter(|row| row.decision.is_build()).map(|row| (row.keyed, row.seen))
+    }
+}
+
+/// One box of a plan.
+struct Row<'a> {
+    keyed: &'a Keyed,
+    seen: &'a Seen,
+    decision: &'a Decision,
+    /// What moved, or else why it is decided so.
+    why: String,
+}
+
+impl Row<'_> {
+    fn name(&self) -> &str {
+        &self.keyed.wanted.name
+    }
+
+    fn tag(&self) -> String {
+        self.keyed.wanted.tag.with_generation(self.seen.generation).to_string()
     }
 }
 
@@ -46,7 +76,7 @@ pub async fn ask(
     let seen = observe_all(session.ports().registry, &session.setting.ledger, &wanted).await;
     all_known(&seen)?;
     let wanted: Vec<_> = wanted.into_iter().map(|(want, _)| want).collect();
-    let mut rows = plan(&wanted, &seen);
+    let decisions = plan(&wanted, &seen, !session.is_read_only());
     let is_missing = |name: &str| seen.get(name).is_some_and(|seen| seen.state == State::Missing);
     let missing: Vec<&Keyed> = computed.boxes.iter().filter(|keyed| is_missing(&keyed.wanted.name)).collect();
     let mut moved = BTreeMap::new();
@@ -58,12 +88,7 @@ pub async fn ask(
         }
         moved = told.by_box;
     }
-    for row in &mut rows {
-        if let Some(reason) = moved.get(&row.name) {
-            row.reason.clone_from(&reason.text);
-        }
-    }
-    Ok(Planned { computed, seen, rows, moved })
+    Ok(Planned { computed, seen, decisions, moved })
 }
 
 pub async fn run(options: &Plan, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
@@ -80,12 +105,7 @@ pub async fn run(options: &Plan, global: &Global, terminal: Terminal) -> Result<
                 let since: Vec<&str> = since.into_iter().collect();
                 terminal.say(&format!("reasons are told against {}", since.join(", ")));
             }
-            let count = planned.missing().count();
-            terminal.say(&match count {
-                0 => "nothing to build".to_owned(),
-                1 => "1 box to build".to_owned(),
-                _ => format!("{count} boxes to build"),
-            });
+            terminal.say(&sum(&planned.decisions));
         }
     }
     tell(&planned, &session, &options.tell)?;
@@ -97,43 +117,51 @@ pub async fn run(options: &Plan, global: &Global, terminal: Terminal) -> Result<
 /// Tells later steps and jobs. Whether the registry takes a push is not asked: nothing is written
 /// to find out.
 pub fn tell(planned: &Planned, session: &Session, to: &Tell) -> Result<(), CliError> {
-    let fact = |(keyed, row): (&Keyed, &Row)| {
-        let seen = planned.seen.get(&row.name)?;
-        let digest = seen.state.digest().filter(|_| row.action == Action::Use);
-        Some(BoxFact {
-            name: row.name.clone(),
-            tag: keyed.wanted.tag.with_generation(seen.generation).to_string(),
+    let fact = |row: Row<'_>| {
+        let digest = match row.decision {
+            Decision::Use(digest) => Some(digest),
+            _ => None,
+        };
+        BoxFact {
+            name: row.name().to_owned(),
+            tag: row.tag(),
             digest: digest.map(ToString::to_string),
-            image: digest.map(|digest| format!("{}@{digest}", keyed.wanted.repository)),
+            image: digest.map(|digest| format!("{}@{digest}", row.keyed.wanted.repository)),
             result: if digest.is_some() { "present" } else { "missing" }.to_owned(),
-            reason: row.reason.clone(),
-            size: seen.size(),
+            reason: row.why.clone(),
+            size: row.seen.size(),
             seconds: None,
-        })
+        }
     };
-    let boxes = planned.computed.boxes.iter().zip(&planned.rows).filter_map(fact).collect();
+    let boxes = planned.rows().map(fact).collect();
     let outputs = Outputs { can_push: session.ci.trust == Trust::Trusted, boxes };
     ci::publish(&outputs, &session.ci, &session.setting.run.to_string(), to.dotenv.as_deref())
 }
 
-fn action(row: &Row) -> &'static str {
-    match row.action {
-        Action::Use => "use",
-        Action::Build => "build",
-        Action::Stop => "skipped",
+/// Says how much there is to do.
+fn sum(decisions: &[Decision]) -> String {
+    let count = |is: fn(&Decision) -> bool| decisions.iter().filter(|decision| is(decision)).count();
+    let build = count(|one| matches!(one, Decision::Build(_) | Decision::Refuse(_)));
+    let waiting = count(|one| matches!(one, Decision::Wait { .. }));
+    let boxes = if build == 1 { "1 box".to_owned() } else { format!("{build} boxes") };
+    match (build, waiting) {
+        (0, _) => "nothing to build".to_owned(),
+        (_, 0) => format!("{boxes} to build"),
+        (_, 1) => format!("{boxes} to build, and 1 that stands on what comes out"),
+        _ => format!("{boxes} to build, and {waiting} that stand on what comes out"),
     }
 }
 
 pub fn report(planned: &Planned, session: &Session) -> Report {
-    let boxes = planned.computed.boxes.iter().zip(&planned.rows).filter_map(|(keyed, row)| {
-        let seen = planned.seen.get(&row.name)?;
-        let mut out = BoxRow::new(keyed, &keyed.wanted.tag.with_generation(seen.generation));
-        out.state = Some(seen.state.word());
-        out.digest = seen.state.digest().cloned();
-        out.action = Some(action(row));
-        out.reason = Some(row.reason.clone());
-        out.since = planned.moved.get(&row.name).map(|reason| reason.since.to_string());
-        Some(out)
+    let boxes = planned.rows().map(|row| {
+        let tag = row.keyed.wanted.tag.with_generation(row.seen.generation);
+        let mut out = BoxRow::new(row.keyed, &tag);
+        out.state = Some(row.seen.state.word());
+        out.digest = row.seen.state.digest().cloned();
+        out.action = Some(row.decision.word());
+        out.since = planned.moved.get(row.name()).map(|reason| reason.since.to_string());
+        out.reason = Some(row.why);
+        out
     });
     Report {
         schema: 1,
@@ -156,30 +184,28 @@ pub fn tree(planned: &Planned) -> String {
 fn table(planned: &Planned, has_tags: bool) -> Table {
     let heading = ["BOX", "STATE", "ACTION", "SIZE", if has_tags { "TAG" } else { "REASON" }, "REASON"];
     let mut table = Table::new(&heading[..heading.len() - usize::from(!has_tags)]);
+    let mut rows: Vec<Option<Row<'_>>> = planned.rows().map(Some).collect();
     for (lead, index) in branches(&planned.computed.boxes) {
-        let Some((keyed, row)) = planned.computed.boxes.get(index).zip(planned.rows.get(index)) else {
+        let Some(Row { keyed, seen, decision, why }) = rows.get_mut(index).and_then(Option::take) else {
             continue;
         };
-        let Some(seen) = planned.seen.get(&row.name) else { continue };
         let style = match seen.state {
             State::Present { .. } => GOOD,
             State::Missing => NOTE,
             State::Broken { .. } | State::Unknown { .. } => BAD,
         };
-        let (size, reason) = match &seen.state {
-            State::Present { digest, recorded } => {
-                let is_used = row.action == Action::Use;
-                (size(recorded.size), if is_used { digest.short().to_owned() } else { row.reason.clone() })
-            }
-            _ => (String::new(), row.reason.clone()),
+        let reason = match decision {
+            Decision::Use(digest) => digest.short().to_owned(),
+            _ => why,
         };
+        let size = seen.size().map(size).unwrap_or_default();
         // The tree shows the first parent; others are said.
         let others = keyed.wanted.parents.iter().skip(1).map(|parent| format!("also on {parent}"));
         let reasons: Vec<String> = [reason].into_iter().chain(others).chain(sources::marks(keyed)).collect();
         let start = [
-            (BOLD, format!("{lead}{}", row.name)),
+            (BOLD, format!("{lead}{}", keyed.wanted.name)),
             (style, seen.state.word().to_owned()),
-            (anstyle::Style::new(), action(row).to_owned()),
+            (anstyle::Style::new(), decision.word().to_owned()),
             (DIM, size),
         ];
         let tag = keyed.wanted.tag.with_generation(seen.generation).to_string();

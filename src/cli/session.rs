@@ -321,6 +321,11 @@ impl Session {
         self.shut = Some(ReadOnly::new(registry, why));
     }
 
+    /// Tells whether nothing is written to the registry from here, whatever it would take.
+    pub fn is_read_only(&self) -> bool {
+        self.shut.is_some()
+    }
+
     /// Sees to it that nothing that is built here is lent a secret, the ssh agent, the host's network
     /// or a trusted build's cache mounts: a stranger may have written what is done with it.
     pub fn withhold(&mut self, why: &str) {

@@ -10,7 +10,7 @@ use super::keys::Keyed;
 use super::make::Maker;
 use super::secrets;
 use crate::model::{EntryKind, size};
-use crate::plan::{Action, Seen, plan};
+use crate::plan::{Seen, plan};
 use crate::port::Room;
 
 /// Where less is free than this, in bytes, no build ends well.
@@ -34,8 +34,8 @@ pub(super) async fn check(
     seen: &BTreeMap<String, Seen>,
 ) -> Result<(), BuildError> {
     let wanted: Vec<_> = boxes.iter().map(|keyed| keyed.wanted.clone()).collect();
-    let rows = plan(&wanted, seen);
-    let missing = boxes.iter().zip(rows).filter(|(_, row)| row.action == Action::Build);
+    let decisions = plan(&wanted, seen, true);
+    let missing = boxes.iter().zip(decisions).filter(|(_, decision)| decision.is_build());
     let missing: Vec<&Keyed> = missing.map(|(keyed, _)| keyed).collect();
     if missing.is_empty() {
         return Ok(());

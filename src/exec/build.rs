@@ -14,7 +14,7 @@ use super::event::{Emit, Event};
 use super::finish::finish;
 use super::keys::Keyed;
 use super::ledger::{Held, Leased, Ledger, LedgerError};
-use super::make::{Made, Maker, Origin};
+use super::make::{Made, Maker, Origin, decided};
 use super::outcome::{BoxReport, BuildReport, Outcome, interrupted, merge};
 use super::probe::{observe_all, sizes};
 use super::schedule::{Finished, in_order};
@@ -22,7 +22,7 @@ use super::secrets::NoSecret;
 use super::stored;
 use super::{Ports, Setting};
 use crate::model::{Key, Purpose, Span};
-use crate::plan::{Seen, State};
+use crate::plan::{Decision, Seen, State, plan};
 use crate::retention::{Run, RunAction, RunSaw};
 
 /// How a build goes about it.
@@ -298,6 +298,8 @@ pub fn all_known(seen: &BTreeMap<String, Seen>) -> Result<(), BuildError> {
     Ok(())
 }
 
+/// Carries out what a plan of these boxes says; one that waits for parents is decided about when
+/// they stand.
 pub(super) async fn run_all(
     maker: &Maker<'_>,
     boxes: &[Keyed],
@@ -310,8 +312,13 @@ pub(super) async fn run_all(
         .iter()
         .map(|keyed| (keyed.wanted.name.as_str(), keyed.wanted.parents.iter().map(String::as_str).collect()))
         .collect();
+    let wanted: Vec<_> = boxes.iter().map(|keyed| keyed.wanted.clone()).collect();
+    let decisions = plan(&wanted, seen, maker.may_push());
+    let steps: BTreeMap<&str, (&Keyed, &Decision)> =
+        nodes.iter().zip(boxes.iter().zip(&decisions)).map(|((name, _), step)| (*name, step)).collect();
+    let steps = &steps;
     let work = |name: String, parents: BTreeMap<String, Made>| async move {
-        let keyed = boxes.iter().find(|keyed| keyed.wanted.name == name)?;
+        let (keyed, decision) = *steps.get(name.as_str())?;
         let before = reports.get(&name);
         if let Some(BoxReport { outcome, seconds, .. }) = before
             && matches!(outcome, Outcome::Failed(_) | Outcome::Forbidden(_))
@@ -320,7 +327,12 @@ pub(super) async fn run_all(
             return Some(Err((outcome.clone(), *seconds)));
         }
         let began = Instant::now();
-        let made = maker.make(keyed, seen.get(&name)?, &parents).await;
+        let first = seen.get(&name)?;
+        let decision = match decision {
+            Decision::Wait { .. } => decided(first, &parents, keyed, maker.may_push()),
+            decision => decision.clone(),
+        };
+        let made = maker.make(keyed, first.generation, decision, &parents).await;
         let seconds = began.elapsed().as_secs_f64();
         let digest = made.as_ref().ok().map(|made| made.digest.clone());
         if digest.is_none() || before.is_none_or(|before| before.digest != digest) {

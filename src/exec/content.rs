@@ -13,7 +13,7 @@ use crate::model::{
     ContentTag, Digest, Key, RawManifest, Repository, RepositoryError, SetBox, SetName, SetRecord, Source,
     Tag,
 };
-use crate::plan::{Action, Member, Rollback, Seen, plan};
+use crate::plan::{Decision, Member, Rollback, Seen, Wanted, plan};
 use crate::port::Reference;
 
 /// What is promoted.
@@ -131,11 +131,14 @@ async fn of_boxes(
     let seen = wanted.iter().zip(&found).map(|(want, found)| (want.name.clone(), found.seen.clone()));
     let seen: BTreeMap<String, Seen> = seen.collect();
     all_known(&seen)?;
-    let rows = plan(&wanted, &seen);
-    let missing: Vec<_> = rows.iter().filter(|row| row.action != Action::Use).collect();
-    if let Some(first) = missing.first() {
-        let names = missing.iter().map(|row| row.name.clone()).collect();
-        return Err(PromoteError::missing(names, first.reason.clone()));
+    let decisions = plan(&wanted, &seen, true);
+    let absent = |(want, decision): (&Wanted, &Decision)| {
+        (!matches!(decision, Decision::Use(_))).then(|| (want.name.clone(), decision.why()))
+    };
+    let (missing, whys): (Vec<String>, Vec<String>) =
+        wanted.iter().zip(&decisions).filter_map(absent).unzip();
+    if let Some(why) = whys.into_iter().next() {
+        return Err(PromoteError::missing(missing, why));
     }
     let resolved = wanted.into_iter().zip(found).map(|(want, found)| {
         let missing = || PromoteError::missing(vec![want.name.clone()], "was not read".to_owned());

@@ -196,7 +196,7 @@ impl<'a> Upload<'a> {
         }
         let recorded = Recorded { parents: labels.parents, size: 0 };
         if let Some(why) = disagrees(&recorded, parents, keyed) {
-            return Err(why);
+            return Err(why.to_string());
         }
         let Maker { ports, emit, .. } = *maker;
         let repository = &keyed.wanted.repository;

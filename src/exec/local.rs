@@ -9,15 +9,14 @@ use super::before;
 use super::build::{BuildError, BuildOptions, probe, run_all};
 use super::event::Emit;
 use super::keys::Keyed;
-use super::make::{Made, Maker, Origin, Parents, stands};
+use super::make::{Made, Maker, Origin, Parents};
 use super::outcome::{BuildReport, Outcome, interrupted, merge};
 use super::probe::sizes;
 use super::run::local_name;
 use super::{Ports, Setting};
-use crate::model::chain;
-use crate::plan::Seen;
+use crate::model::{Generation, chain};
+use crate::plan::Decision;
 use crate::port::EngineError;
-use crate::retention::Judged;
 
 /// Builds what is missing of `boxes`, which are parents first and complete.
 pub async fn build_local(
@@ -60,28 +59,28 @@ pub async fn build_local(
 pub(super) async fn make(
     maker: &Maker<'_>,
     keyed: &Keyed,
-    first: &Seen,
+    generation: Generation,
+    decision: Decision,
     parents: &Parents,
 ) -> Result<Made, Outcome> {
     let failed = |error: EngineError| Outcome::Failed(chain(&error).into());
     let made = |digest, local: Option<String>, reason| Made {
         repository: keyed.wanted.repository.clone(),
         digest,
-        generation: first.generation,
+        generation,
         outcome: if local.is_some() { Outcome::Built } else { Outcome::Used },
         local,
         adopted: false,
         reason,
         seconds: 0.0,
     };
-    let reason = match stands(first, parents, keyed).image {
-        Judged::Fits(digest) => return Ok(made(digest, None, "present".to_owned())),
-        Judged::Unknown(why) => return Err(Outcome::Failed(why.into())),
-        Judged::Missing => first.generation.why_missing(),
-        Judged::Unfit(why) => why,
+    let reason = match decision {
+        Decision::Use(digest) => return Ok(made(digest, None, "present".to_owned())),
+        Decision::Stop(why) => return Err(Outcome::Failed(why.into())),
+        decision => decision.why(),
     };
-    let image = maker.build(keyed, first.generation, parents, &reason).await.map_err(Outcome::Failed)?;
-    let reference = local_name(&maker.ports.secrets.namespace(), &keyed.wanted, first.generation);
+    let image = maker.build(keyed, generation, parents, &reason).await.map_err(Outcome::Failed)?;
+    let reference = local_name(&maker.ports.secrets.namespace(), &keyed.wanted, generation);
     maker.ports.engine.name(&image, &reference).await.map_err(failed)?;
     Ok(made(image.0, Some(reference), reason))
 }

@@ -17,9 +17,9 @@ use super::probe::{self, observe};
 use super::{Ports, Setting};
 use super::{local, secrets};
 use crate::model::{Digest, Generation, Key, Lease, Repository, chain};
-use crate::plan::{Recorded, Seen, State};
+use crate::plan::{Decision, Parent, Reason, Recorded, Seen, decide};
 use crate::port::{Archive, BuildRequest, EngineError, ImageId};
-use crate::retention::{Job, JobAction, JobEnd, JobSaw, Judged, Stands};
+use crate::retention::{Job, JobAction, JobEnd, JobSaw};
 
 /// A box that stands.
 #[derive(Debug, Clone)]
@@ -128,12 +128,23 @@ impl<'a> Maker<'a> {
         *self.leases.lock().unwrap_or_else(PoisonError::into_inner) = leases;
     }
 
-    /// Makes one box, whose parents stand.
-    pub async fn make(&self, keyed: &'a Keyed, first: &Seen, parents: &Parents) -> Result<Made, Outcome> {
+    /// Tells whether what is built may get its tag: in the engine alone it may always.
+    pub fn may_push(&self) -> bool {
+        matches!(self.origin, Origin::Local) || !self.leases().is_empty()
+    }
+
+    /// Does what was decided about one box, whose parents stand.
+    pub async fn make(
+        &self,
+        keyed: &'a Keyed,
+        generation: Generation,
+        decision: Decision,
+        parents: &Parents,
+    ) -> Result<Made, Outcome> {
         if matches!(self.origin, Origin::Local) {
-            return local::make(self, keyed, first, parents).await;
+            return local::make(self, keyed, generation, decision, parents).await;
         }
-        let mut job = Job::new(stands(first, parents, keyed), !self.leases().is_empty());
+        let mut job = Job::new(generation, decision);
         let (mut image, mut step) = (None, None);
         loop {
             let saw = match job.next() {
@@ -146,7 +157,7 @@ impl<'a> Maker<'a> {
                     if !pause.is_zero() {
                         tokio::time::sleep(pause).await;
                     }
-                    Ok(JobSaw::Stands(self.look(keyed, parents).await))
+                    Ok(self.look(keyed, parents).await)
                 }
                 JobAction::Build { generation, reason } => {
                     let built = match self.origin {
@@ -233,10 +244,11 @@ impl<'a> Maker<'a> {
         }
     }
 
-    pub async fn look(&self, keyed: &Keyed, parents: &Parents) -> Stands {
+    /// Looks at what stands, for a box that may be pushed.
+    pub async fn look(&self, keyed: &Keyed, parents: &Parents) -> JobSaw {
         let (wanted, platform) = (&keyed.wanted, &keyed.spec.platform);
         let seen = observe(self.ports.registry, &self.setting.ledger, wanted, platform).await;
-        stands(&seen, parents, keyed)
+        JobSaw::Looked { generation: seen.generation, decision: decided(&seen, parents, keyed, true) }
     }
 
     /// Takes the lease again if too little of it is left for a visible write.
@@ -274,21 +286,16 @@ impl<'a> Maker<'a> {
     }
 }
 
-/// Judges what was seen by the parents that stand.
-pub(super) fn stands(seen: &Seen, parents: &Parents, keyed: &Keyed) -> Stands {
-    let image = match &seen.state {
-        State::Present { digest, recorded } => {
-            disagrees(recorded, parents, keyed).map_or_else(|| Judged::Fits(digest.clone()), Judged::Unfit)
-        }
-        State::Missing => Judged::Missing,
-        State::Broken { why } => Judged::Unfit(why.clone()),
-        State::Unknown { why, .. } => Judged::Unknown(why.clone()),
-    };
-    Stands { generation: seen.generation, image }
+/// Decides by what was seen and the parents that stand.
+pub(super) fn decided(seen: &Seen, parents: &Parents, keyed: &Keyed, may_push: bool) -> Decision {
+    let parents = parents
+        .iter()
+        .filter_map(|(name, made)| Some((&**name, keyed.parents.get(name)?, Parent::Stands(&made.digest))));
+    decide(seen, parents, may_push)
 }
 
 /// Says which parent an image was not made on, if there is one.
-pub(super) fn disagrees(recorded: &Recorded, parents: &Parents, keyed: &Keyed) -> Option<String> {
+pub(super) fn disagrees(recorded: &Recorded, parents: &Parents, keyed: &Keyed) -> Option<Reason> {
     parents
         .iter()
         .find_map(|(name, parent)| recorded.disagrees(name, keyed.parents.get(name)?, &parent.digest))

@@ -15,7 +15,8 @@ use super::keys::Keyed;
 use super::ledger::{Held, LedgerError};
 use super::make::{Maker, Parents};
 use crate::model::{Lease, Span};
-use crate::retention::{Judged, goes_before, is_live, rivals, turn_behind};
+use crate::plan::Decision;
+use crate::retention::{JobSaw, goes_before, is_live, rivals, turn_behind};
 
 /// How long to wait before a box that another run builds is looked for again: first and at most.
 const POLL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -50,7 +51,8 @@ impl Maker<'_> {
             }
             tokio::time::sleep(poll).await;
             poll = (poll * 2).min(POLL.1);
-            if matches!(self.look(keyed, parents).await.image, Judged::Fits(_)) {
+            let looked = self.look(keyed, parents).await;
+            if matches!(looked, JobSaw::Looked { decision: Decision::Use(_), .. }) {
                 return Ok(());
             }
             before = self.again(before).await;

@@ -1,6 +1,6 @@
 //! What a build has to do: for each box, use what is there or build it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::model::{ContentTag, Digest, Generation, Key, Repository};
 
@@ -98,84 +98,181 @@ pub struct Recorded {
     pub size: u64,
 }
 
-/// What is to be done about a box.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+/// What is to be done about a box: `plan` prints it, and a build carries it out.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Decision {
     /// Use the image that is there.
-    Use,
+    Use(Digest),
     /// Build it.
-    Build,
-    /// Nothing can be decided: the registry did not answer.
-    Stop,
+    Build(Reason),
+    /// Its image stands on what `parent` is now, and that is built first: if it comes out as it was,
+    /// the image is used, else it is built.
+    Wait {
+        /// The parent.
+        parent: String,
+    },
+    /// It is to be built, and this run may not push.
+    Refuse(Reason),
+    /// Nothing can be decided: the registry did not say, by the request that failed and how.
+    Stop(String),
 }
 
-/// One line of a plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
-    /// The box's name.
-    pub name: String,
-    /// What to do.
-    pub action: Action,
-    /// Why.
-    pub reason: String,
+/// Why a box is built.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Reason {
+    /// Nothing stands under the tag of the current generation.
+    #[error("{}", .0.why_missing())]
+    Missing(Generation),
+    /// What stands there cannot be used.
+    #[error("{0}")]
+    Broken(String),
+    /// The image was built on another image of a parent.
+    #[error(
+        "was built on another image of parent {parent}: {} is now {}", .recorded.short(), .now.short()
+    )]
+    OtherParent {
+        /// The parent.
+        parent: String,
+        /// What the image was built on.
+        recorded: Digest,
+        /// What stands for the parent.
+        now: Digest,
+    },
+    /// The image's labels do not tell the parent's image.
+    #[error("does not say which image of parent {parent} it was built on")]
+    SilentParent {
+        /// The parent.
+        parent: String,
+    },
+    /// A parent is missing, and cannot be built from here.
+    #[error("parent {parent} is missing")]
+    NoParent {
+        /// The parent.
+        parent: String,
+    },
 }
 
-/// Decides for each box, in the order given, which is parents first.
-pub fn plan(wanted: &[Wanted], seen: &BTreeMap<String, Seen>) -> Vec<Row> {
-    let mut building: BTreeSet<&str> = BTreeSet::new();
-    let mut rows = Vec::new();
+impl Decision {
+    /// Tells whether the box is built, or may have to be.
+    pub fn is_build(&self) -> bool {
+        matches!(self, Self::Build(_) | Self::Wait { .. } | Self::Refuse(_))
+    }
+
+    /// Returns the word for it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Use(_) => "use",
+            Self::Build(_) => "build",
+            Self::Wait { .. } => "wait",
+            Self::Refuse(_) => "refuse",
+            Self::Stop(_) => "skipped",
+        }
+    }
+
+    /// Says why.
+    pub fn why(&self) -> String {
+        match self {
+            Self::Use(_) => "present".to_owned(),
+            Self::Build(reason) | Self::Refuse(reason) => reason.to_string(),
+            Self::Wait { parent } => {
+                format!("parent {parent} is built first; used if that comes out as before")
+            }
+            Self::Stop(why) => why.clone(),
+        }
+    }
+
+    /// What it means for the boxes that stand on this one.
+    fn as_parent(&self) -> Parent<'_> {
+        match self {
+            Self::Use(digest) => Parent::Stands(digest),
+            Self::Build(_) | Self::Wait { .. } => Parent::Built,
+            Self::Refuse(_) => Parent::Absent,
+            Self::Stop(_) => Parent::Unknown,
+        }
+    }
+}
+
+/// A parent of a box that is decided about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parent<'a> {
+    /// This image of it stands.
+    Stands(&'a Digest),
+    /// It is built before the box, and what comes out is not known yet.
+    Built,
+    /// It is missing, and stays so.
+    Absent,
+    /// The registry did not say what stands for it.
+    Unknown,
+}
+
+/// Decides for each box, in the order given, which is parents first. `may_push` tells whether this
+/// run may push what it builds.
+pub fn plan(wanted: &[Wanted], seen: &BTreeMap<String, Seen>, may_push: bool) -> Vec<Decision> {
+    let mut decided: BTreeMap<&str, (&Key, Decision)> = BTreeMap::new();
     for want in wanted {
-        let (action, reason) = decide(want, wanted, seen, &building);
-        if action == Action::Build {
-            building.insert(&want.name);
-        }
-        rows.push(Row { name: want.name.clone(), action, reason });
+        let parents = want.parents.iter().filter_map(|name| {
+            let (key, decision) = decided.get(name.as_str())?;
+            Some((name.as_str(), *key, decision.as_parent()))
+        });
+        let decision = match seen.get(&want.name) {
+            Some(seen) => decide(seen, parents, may_push),
+            None => Decision::Stop("was not asked for".to_owned()),
+        };
+        decided.insert(&want.name, (want.key(), decision));
     }
-    rows
+    let decision = |want: &Wanted| decided.remove(want.name.as_str()).map(|(_, decision)| decision);
+    wanted.iter().filter_map(decision).collect()
 }
 
-fn decide(
-    want: &Wanted,
-    all: &[Wanted],
-    seen: &BTreeMap<String, Seen>,
-    building: &BTreeSet<&str>,
-) -> (Action, String) {
-    let Some(Seen { generation, state }) = seen.get(&want.name) else {
-        return (Action::Stop, "was not asked for".to_owned());
+/// Decides about one box by what was seen of it, and its parents by name and key: the one place
+/// where it is decided, before a build, when what it waits for stands, and at each look.
+pub fn decide<'a>(
+    seen: &Seen,
+    parents: impl Iterator<Item = (&'a str, &'a Key, Parent<'a>)>,
+    may_push: bool,
+) -> Decision {
+    let (digest, recorded) = match &seen.state {
+        State::Unknown { why, .. } => return Decision::Stop(why.clone()),
+        State::Missing => return build(Reason::Missing(seen.generation), may_push),
+        State::Broken { why } => return build(Reason::Broken(why.clone()), may_push),
+        State::Present { digest, recorded } => (digest, recorded),
     };
-    let recorded = match state {
-        State::Unknown { why, .. } => return (Action::Stop, why.clone()),
-        State::Missing => return (Action::Build, generation.why_missing()),
-        State::Broken { why } => return (Action::Build, why.clone()),
-        State::Present { recorded, .. } => recorded,
-    };
-    for name in &want.parents {
-        if building.contains(name.as_str()) {
-            return (Action::Build, format!("parent {name} is built anew"));
-        }
-        let parent = all.iter().find(|parent| parent.name == *name);
-        let digest = match seen.get(name).map(|seen| &seen.state) {
-            Some(State::Present { digest, .. }) => digest,
-            _ => return (Action::Stop, format!("parent {name} is unknown")),
-        };
-        if let Some(why) = parent.and_then(|parent| recorded.disagrees(name, parent.key(), digest)) {
-            return (Action::Build, why);
+    let mut waits = None;
+    for (name, key, parent) in parents {
+        let parent_name = || name.to_owned();
+        match parent {
+            Parent::Stands(now) => {
+                if let Some(reason) = recorded.disagrees(name, key, now) {
+                    return build(reason, may_push);
+                }
+            }
+            // Whatever comes out, it is not what the image says that it stands on.
+            Parent::Built if !recorded.parents.contains_key(key) => {
+                return build(Reason::SilentParent { parent: parent_name() }, may_push);
+            }
+            Parent::Built => drop(waits.get_or_insert_with(parent_name)),
+            Parent::Absent => return Decision::Refuse(Reason::NoParent { parent: parent_name() }),
+            Parent::Unknown => return Decision::Stop(format!("parent {name} is unknown")),
         }
     }
-    (Action::Use, "present".to_owned())
+    match waits {
+        Some(parent) => Decision::Wait { parent },
+        None => Decision::Use(digest.clone()),
+    }
+}
+
+fn build(reason: Reason, may_push: bool) -> Decision {
+    if may_push { Decision::Build(reason) } else { Decision::Refuse(reason) }
 }
 
 impl Recorded {
     /// Says how an image disagrees with the parent that is current, if it does.
-    pub fn disagrees(&self, name: &str, key: &Key, digest: &Digest) -> Option<String> {
+    pub fn disagrees(&self, parent: &str, key: &Key, now: &Digest) -> Option<Reason> {
+        let (parent, now) = (parent.to_owned(), now.clone());
         match self.parents.get(key) {
-            Some(recorded) if recorded == digest => None,
-            Some(recorded) => Some(format!(
-                "was built on another image of parent {name}: {} is now {}",
-                recorded.short(),
-                digest.short()
-            )),
-            None => Some(format!("does not say which image of parent {name} it was built on")),
+            Some(recorded) if *recorded == now => None,
+            Some(recorded) => Some(Reason::OtherParent { parent, recorded: recorded.clone(), now }),
+            None => Some(Reason::SilentParent { parent }),
         }
     }
 }
@@ -200,46 +297,63 @@ mod tests {
         State::Present { digest: Digest::of(bytes.as_bytes()), recorded: Recorded { parents, size: 1 } }
     }
 
-    /// A chain of base, build and test in the given states; returns actions and reasons.
-    fn check(states: [State; 3], expect: [(Action, &str); 3]) {
+    /// A chain of base, build and test in the given states; returns words and reasons.
+    fn check(may_push: bool, states: [State; 3], expect: [(&str, &str); 3]) {
         let wanted = [want("base", &[]), want("build", &["base"]), want("test", &["build"])];
         let seen = wanted
             .iter()
             .zip(states)
             .map(|(want, state)| (want.name.clone(), Seen { generation: Generation(0), state }))
             .collect();
-        let rows = plan(&wanted, &seen);
-        for (row, (action, reason)) in rows.iter().zip(expect) {
-            assert_eq!(row.action, action, "{row:?}");
-            assert!(row.reason.contains(reason), "{row:?}");
+        let decisions = plan(&wanted, &seen, may_push);
+        assert_eq!(decisions.len(), 3);
+        for (decision, (word, reason)) in decisions.iter().zip(expect) {
+            assert_eq!(decision.word(), word, "{decision:?}");
+            assert!(decision.why().contains(reason), "{decision:?}");
         }
     }
 
     #[test]
     fn only_what_is_missing_is_built() {
-        use Action::{Build, Stop, Use};
         let base = || present("base", &[]);
         let build = || present("build", &[("base", "base")]);
         let test = || present("test", &[("build", "build")]);
         let missing = || State::Missing;
-        let all = "present";
-        check([base(), build(), test()], [(Use, all), (Use, all), (Use, all)]);
-        check([base(), build(), missing()], [(Use, all), (Use, all), (Build, "no image")]);
+        let there = ("use", "present");
+        check(true, [base(), build(), test()], [there, there, there]);
+        check(true, [base(), build(), missing()], [there, there, ("build", "no image")]);
         check(
+            true,
             [base(), missing(), test()],
-            [(Use, all), (Build, "no image"), (Build, "parent build is built")],
+            [there, ("build", "no image"), ("wait", "parent build is built first")],
         );
-        let other = present("build", &[("base", "another")]);
+        // What is there is decided about when its parents stand, however far down they are built.
         check(
-            [base(), other, test()],
-            [(Use, all), (Build, "another image of parent base"), (Build, "anew")],
+            true,
+            [missing(), build(), test()],
+            [("build", "no image"), ("wait", "parent base"), ("wait", "parent build")],
+        );
+        let other = || present("build", &[("base", "another")]);
+        check(
+            true,
+            [base(), other(), test()],
+            [there, ("build", "another image of parent base"), ("wait", "build is built first")],
         );
         let silent = present("build", &[]);
-        check([base(), silent, test()], [(Use, all), (Build, "does not say"), (Build, "anew")]);
+        check(true, [base(), silent, test()], [there, ("build", "does not say"), ("wait", "first")]);
+        check(
+            false,
+            [base(), other(), test()],
+            [there, ("refuse", "another image of parent base"), ("refuse", "parent build is missing")],
+        );
         let replaced = Seen { generation: Generation(1), state: missing() };
-        let rows = plan(&[want("base", &[])], &BTreeMap::from([("base".to_owned(), replaced)]));
-        assert_eq!(rows[0].reason, "generation 0 of this key was replaced or condemned");
+        let decisions = plan(&[want("base", &[])], &BTreeMap::from([("base".to_owned(), replaced)]), true);
+        assert_eq!(decisions[0].why(), "generation 0 of this key was replaced or condemned");
         let unknown = State::Unknown { why: "HEAD x: 503".to_owned(), wants_login: false };
-        check([unknown, build(), missing()], [(Stop, "503"), (Stop, "base is unknown"), (Build, "no image")]);
+        check(
+            true,
+            [unknown, build(), missing()],
+            [("skipped", "503"), ("skipped", "base is unknown"), ("build", "no image")],
+        );
     }
 }

@@ -7,7 +7,7 @@ mod promoter;
 mod refusal;
 mod rollback;
 
-pub use build::{Action, Recorded, Row, Seen, State, Wanted, plan};
+pub use build::{Decision, Parent, Reason, Recorded, Seen, State, Wanted, decide, plan};
 pub use promote::{Member, Past, Promotion, Step, StepState, Wish, promotion};
 pub use promoter::{Promoter, PromoterAction, PromoterEnd, PromoterSaw, Put, Why};
 pub use refusal::Refusal;

@@ -17,6 +17,7 @@
 use std::time::Duration;
 
 use crate::model::{Digest, Generation};
+use crate::plan::{Decision, Reason};
 
 /// How often a box is begun anew because something moved while it was made.
 const TRIES: u8 = 4;
@@ -24,28 +25,6 @@ const TRIES: u8 = 4;
 const PUSHES: u8 = 3;
 /// How often what was just written is read until it shows.
 const READS: u8 = 5;
-
-/// What stands for a box, judged against the parents it must stand on.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Stands {
-    /// The first generation that no marker ends.
-    pub generation: Generation,
-    /// What stands under its tag.
-    pub image: Judged,
-}
-
-/// An image as a run may use it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Judged {
-    /// It is the box's, and stands on the parents that stand.
-    Fits(Digest),
-    /// The registry said that nothing is there.
-    Missing,
-    /// It cannot be used.
-    Unfit(String),
-    /// The registry did not say.
-    Unknown(String),
-}
 
 /// One box that is made.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -105,8 +84,13 @@ pub enum JobAction {
 pub enum JobSaw {
     /// Nobody goes first any more.
     Waited,
-    /// What stands.
-    Stands(Stands),
+    /// What a look says is to be done.
+    Looked {
+        /// The first generation that no marker ends.
+        generation: Generation,
+        /// What to do, by the parents that stand.
+        decision: Decision,
+    },
     /// An image was built.
     Built,
     /// Whether too little of the lease is left for a visible write.
@@ -154,23 +138,22 @@ pub enum JobEnd {
 }
 
 impl Job {
-    /// Begins with what the run's look saw of the box.
-    pub fn new(first: Stands, can_write: bool) -> Self {
-        let mut job = Self { at: At::Waiting, tries: 0, pushes: 0, reason: String::new() };
-        match first.image {
-            Judged::Fits(digest) => {
-                let (generation, reason) = (first.generation, "present".to_owned());
-                job.at = At::Ended(JobEnd::Used { digest, generation, reason });
+    /// Begins with what is to be done by the run's look.
+    pub fn new(generation: Generation, decision: Decision) -> Self {
+        let reason = decision.why();
+        let at = match decision {
+            Decision::Use(digest) => {
+                let reason = reason.clone();
+                At::Ended(JobEnd::Used { digest, generation, reason })
+            }
+            Decision::Refuse(reason) => {
+                let why = format!("{reason}, and this registry takes no push from here");
+                At::Ended(JobEnd::Forbidden(why))
             }
             // What an earlier look could not tell is looked at again.
-            image => job.reason = image.why(first.generation),
-        }
-        if job.at == At::Waiting && !can_write {
-            let reason = &job.reason;
-            let why = format!("{reason}, and this registry takes no push from here");
-            job.at = At::Ended(JobEnd::Forbidden(why));
-        }
-        job
+            Decision::Build(_) | Decision::Wait { .. } | Decision::Stop(_) => At::Waiting,
+        };
+        Self { at, tries: 0, pushes: 0, reason }
     }
 
     /// Returns what is to be done next.
@@ -194,19 +177,19 @@ impl Job {
     pub fn observe(mut self, saw: JobSaw) -> Self {
         self.at = match (self.at.clone(), saw) {
             (_, JobSaw::Failed(why)) => At::Ended(JobEnd::Failed(why)),
-            (_, JobSaw::Stands(Stands { image: Judged::Unknown(why), .. })) => At::Ended(JobEnd::Failed(why)),
+            (_, JobSaw::Looked { decision: Decision::Stop(why), .. }) => At::Ended(JobEnd::Failed(why)),
             (At::Waiting, JobSaw::Waited) => At::Looking,
-            (At::Looking, JobSaw::Stands(Stands { generation, image: Judged::Fits(digest) })) => {
+            (At::Looking, JobSaw::Looked { generation, decision: Decision::Use(digest) }) => {
                 let reason = "another run has built it".to_owned();
                 At::Ended(JobEnd::Used { digest, generation, reason })
             }
-            (At::Looking, JobSaw::Stands(stands)) => At::Building(stands.generation),
+            (At::Looking, JobSaw::Looked { generation, .. }) => At::Building(generation),
             (At::Building(generation), JobSaw::Built) => At::Checking(generation),
-            (At::Checking(generation), JobSaw::Stands(stands)) => match stands.image {
-                _ if stands.generation != generation => {
+            (At::Checking(built), JobSaw::Looked { generation, decision }) => match decision {
+                _ if generation != built => {
                     return self.again("its generation was condemned while it was built".to_owned());
                 }
-                Judged::Fits(digest) => self.built(digest, generation, true),
+                Decision::Use(digest) => self.built(digest, generation, true),
                 _ => At::Timing(generation),
             },
             (At::Timing(generation), JobSaw::Clock { is_short: true }) => At::Leasing(generation),
@@ -218,15 +201,15 @@ impl Job {
                 self.pushes += 1;
                 if self.pushes < PUSHES { At::Checking(generation) } else { At::Ended(JobEnd::Failed(why)) }
             }
-            (At::ReadingBack { pushed, reads }, JobSaw::Stands(stands)) => match stands.image {
-                Judged::Fits(digest) => {
+            (At::ReadingBack { pushed, reads }, JobSaw::Looked { generation, decision }) => match decision {
+                Decision::Use(digest) => {
                     let adopted = digest != pushed;
-                    self.built(digest, stands.generation, adopted)
+                    self.built(digest, generation, adopted)
                 }
-                Judged::Missing if reads + 1 < READS => At::ReadingBack { pushed, reads: reads + 1 },
-                image => {
-                    return self.again(format!("after the push: {}", image.why(stands.generation)));
+                Decision::Build(Reason::Missing(_)) if reads + 1 < READS => {
+                    At::ReadingBack { pushed, reads: reads + 1 }
                 }
+                decision => return self.again(format!("after the push: {}", decision.why())),
             },
             (at, saw) => At::Ended(JobEnd::Failed(format!("{saw:?} does not belong to {at:?}"))),
         };
@@ -250,17 +233,177 @@ impl Job {
     }
 }
 
-impl Judged {
-    fn why(self, generation: Generation) -> String {
-        match self {
-            Self::Fits(digest) => format!("{digest} is there"),
-            Self::Missing => generation.why_missing(),
-            Self::Unfit(why) | Self::Unknown(why) => why,
-        }
-    }
-}
-
 /// How long to wait before what was just written is read once more, after `reads` reads.
 pub fn pause(reads: u8) -> Duration {
     reads.checked_sub(1).map_or(Duration::ZERO, |times| Duration::from_millis(50 * 3_u64.pow(times.into())))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::{ContentTag, Key, Repository};
+    use crate::plan::{Parent, Recorded, Seen, State, Wanted, decide, plan};
+
+    /// A registry and a build: of each box, parents first, what stands and what comes out.
+    #[derive(Debug, Clone)]
+    struct One {
+        parents: Vec<usize>,
+        /// What stands: nothing, something broken, or an image that records each parent rightly,
+        /// wrongly or not at all.
+        stands: Option<Option<Vec<u8>>>,
+        /// Whether a build makes the very image again.
+        is_reproducible: bool,
+    }
+
+    fn boxes() -> impl Strategy<Value = Vec<One>> {
+        let recorded = proptest::collection::vec(0_u8..6, 5);
+        let stands = proptest::option::weighted(0.8, proptest::option::weighted(0.9, recorded));
+        let one = (proptest::collection::vec(any::<bool>(), 5), stands, any::<bool>());
+        proptest::collection::vec(one, 1..6).prop_map(|all| {
+            let one = |(at, (on, stands, is_reproducible)): (usize, (Vec<bool>, _, bool))| {
+                let parents = (0..at).filter(|parent| on[*parent]).collect();
+                One { parents, stands, is_reproducible }
+            };
+            all.into_iter().enumerate().map(one).collect()
+        })
+    }
+
+    fn name(at: usize) -> String {
+        format!("box{at}")
+    }
+
+    fn key(at: usize) -> Key {
+        Key::of(name(at).as_bytes())
+    }
+
+    /// The image that stands, or one that a build makes anew.
+    fn image(at: usize, is_new: bool) -> Digest {
+        Digest::of(format!("{at} {is_new}").as_bytes())
+    }
+
+    fn seen(at: usize, one: &One) -> Seen {
+        let recorded = |kinds: &Vec<u8>| {
+            let parent = |parent: &usize| match kinds[*parent] {
+                0 => None,
+                1 => Some((key(*parent), Digest::of(b"another"))),
+                _ => Some((key(*parent), image(*parent, false))),
+            };
+            Recorded { parents: one.parents.iter().filter_map(parent).collect(), size: 0 }
+        };
+        let state = match &one.stands {
+            None => State::Missing,
+            Some(None) => State::Broken { why: "broken".to_owned() },
+            Some(Some(kinds)) => State::Present { digest: image(at, false), recorded: recorded(kinds) },
+        };
+        Seen { generation: Generation(0), state }
+    }
+
+    /// Carries a job out in a world where nothing else moves; returns how it ends and whether it built.
+    fn carry_out(
+        first: Decision,
+        mut seen: Seen,
+        on: &[(String, Key, Digest)],
+        out: Digest,
+        may_push: bool,
+    ) -> (JobEnd, bool) {
+        let on = || on.iter().map(|(name, key, digest)| (name.as_str(), key, Parent::Stands(digest)));
+        let first = match first {
+            Decision::Wait { .. } => decide(&seen, on(), may_push),
+            first => first,
+        };
+        let mut job = Job::new(seen.generation, first);
+        let mut has_built = false;
+        loop {
+            let saw = match job.next() {
+                JobAction::Wait => JobSaw::Waited,
+                JobAction::Look { .. } => {
+                    JobSaw::Looked { generation: seen.generation, decision: decide(&seen, on(), true) }
+                }
+                JobAction::Build { .. } => {
+                    has_built = true;
+                    JobSaw::Built
+                }
+                JobAction::Clock => JobSaw::Clock { is_short: false },
+                JobAction::Lease => JobSaw::Leased,
+                JobAction::Push { .. } => {
+                    let parents = on().filter_map(|(_, key, parent)| match parent {
+                        Parent::Stands(digest) => Some((key.clone(), digest.clone())),
+                        _ => None,
+                    });
+                    let recorded = Recorded { parents: parents.collect(), size: 0 };
+                    seen.state = State::Present { digest: out.clone(), recorded };
+                    JobSaw::Pushed(out.clone())
+                }
+                JobAction::End(end) => return (end, has_built),
+            };
+            job = job.observe(saw);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// What is printed is what is carried out.
+        #[test]
+        fn a_build_does_what_its_plan_says(all in boxes(), may_push in any::<bool>()) {
+            let wanted: Vec<Wanted> = all.iter().enumerate().map(|(at, one)| Wanted {
+                name: name(at),
+                repository: Repository::new("127.0.0.1:5000", "box").unwrap(),
+                tag: ContentTag::new(None, key(at), Generation(0)).unwrap(),
+                parents: one.parents.iter().map(|parent| name(*parent)).collect(),
+            }).collect();
+            let observed = all.iter().enumerate().map(|(at, one)| (name(at), seen(at, one)));
+            let observed: BTreeMap<String, Seen> = observed.collect();
+            let planned = plan(&wanted, &observed, may_push);
+            prop_assert_eq!(planned.len(), all.len());
+
+            let mut made: BTreeMap<usize, Digest> = BTreeMap::new();
+            for ((at, one), planned) in all.iter().enumerate().zip(planned) {
+                let on: Option<Vec<_>> = one.parents.iter()
+                    .map(|parent| Some((name(*parent), key(*parent), made.get(parent)?.clone())))
+                    .collect();
+                // Without a parent there is nothing to build on.
+                let Some(on) = on else {
+                    prop_assert!(matches!(planned, Decision::Refuse(_)), "{planned:?}");
+                    continue;
+                };
+                let first = observed[&name(at)].clone();
+                let recorded = match &first.state {
+                    State::Present { recorded, .. } => recorded.parents.clone(),
+                    _ => BTreeMap::new(),
+                };
+                let out = image(at, !one.is_reproducible);
+                let (end, has_built) = carry_out(planned.clone(), first, &on, out, may_push);
+                match planned {
+                    Decision::Use(digest) => {
+                        prop_assert!(!has_built);
+                        let is_used = matches!(&end, JobEnd::Used { digest: used, .. } if *used == digest);
+                        prop_assert!(is_used, "{end:?}");
+                    }
+                    Decision::Build(why) => {
+                        prop_assert!(has_built);
+                        let told = matches!(&end, JobEnd::Built { reason, .. } if *reason == why.to_string());
+                        prop_assert!(told, "{end:?}");
+                    }
+                    Decision::Wait { parent } => {
+                        prop_assert!(one.parents.iter().any(|one| name(*one) == parent));
+                        let is_as_before = on.iter().all(|(_, key, digest)| recorded.get(key) == Some(digest));
+                        prop_assert_eq!(has_built, !is_as_before);
+                    }
+                    Decision::Refuse(_) => {
+                        prop_assert!(!has_built && matches!(end, JobEnd::Forbidden(_)), "{end:?}");
+                    }
+                    Decision::Stop(why) => prop_assert!(false, "{why}"),
+                }
+                if let JobEnd::Used { digest, .. } | JobEnd::Built { digest, .. } = end {
+                    made.insert(at, digest);
+                }
+            }
+        }
+    }
 }

@@ -17,7 +17,7 @@ mod sweep;
 
 pub use clean::{candidates, decide};
 pub use endings::holds_up;
-pub use job::{Job, JobAction, JobEnd, JobSaw, Judged, Stands, pause};
+pub use job::{Job, JobAction, JobEnd, JobSaw, pause};
 pub use lease::{CLAIM, LONGEST, MARGIN, goes_before, has_ended, is_live, is_short, rivals, turn_behind};
 pub use observed::{
     Action, Clean, Condemned, Doomed, Goes, Held, Kept, Node, Observed, Policy, Seen, UNKEPT, Unreadable,

@@ -86,11 +86,43 @@ fn only_what_is_missing_is_built_and_a_lost_image_comes_back() {
     assert_eq!(status, 202);
     let plan = world.boxwright(&["plan", "--format", "json"]).good();
     assert_eq!(plan.boxes("state"), ["present", "missing", "present"]);
-    assert_eq!(plan.boxes("action")[0], "use");
-    assert_eq!(plan.boxes("action")[1], "build");
+    assert_eq!(plan.boxes("action"), ["use", "build", "wait"]);
     world.boxwright(&["build", "--wait", "0s"]).good();
     world.without_engine(&["plan", "--check"]).good();
     assert_eq!(content_tags(&registry), all.boxes("tag"));
+}
+
+#[test]
+fn what_a_plan_says_is_what_a_build_does() {
+    let registry = Registry::start(&[]);
+    let world = World::chain(&registry.host);
+    let all = world.boxwright(&["build", "--format", "json"]).good();
+    let delete = |index: usize| {
+        let path = format!("{}/manifests/{}", BOXES[index], all.boxes("digest")[index]);
+        assert_eq!(registry.curl(&["-X", "DELETE"], &path).0, 202);
+    };
+    // The engine still has the layers of the base: what comes out is what was deleted, so what stands
+    // on it stays.
+    delete(0);
+    let plan =
+        world.boxwright(&["plan"]).good().says(&["1 box to build, and 2 that stand on what comes out"]);
+    assert!(
+        plan.out.contains("parent base is built first; used if that comes out as before"),
+        "{}",
+        plan.out
+    );
+    let plan = world.boxwright(&["plan", "--format", "json"]).good();
+    assert_eq!(plan.boxes("action"), ["build", "wait", "wait"]);
+    let built = world.boxwright(&["build", "--wait", "0s", "--format", "json"]).good();
+    let is_same = built.boxes("digest")[0] == all.boxes("digest")[0];
+    assert_eq!(built.boxes("action"), if is_same { ["built", "use", "use"] } else { ["built"; 3] });
+    // Another base has all that stands on it built.
+    delete(0);
+    let plan = world.boxwright(&["plan", "--format", "json"]).good();
+    assert_eq!(plan.boxes("action"), ["build", "wait", "wait"]);
+    let built = world.boxwright(&["build", "--wait", "0s", "--no-cache", "--format", "json"]).good();
+    assert_eq!(built.boxes("action"), ["built"; 3]);
+    assert!(built.boxes("reason")[1].contains("another image of parent base"), "{:?}", built.boxes("reason"));
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use boxwright::model::Generation;
-use boxwright::plan::Recorded;
-use boxwright::retention::{Job, JobAction, JobEnd, JobSaw, Judged, Run, RunAction, RunSaw, Stands};
+use boxwright::plan::{Decision, Parent, Reason, Recorded, Seen, State as Probed, decide};
+use boxwright::retention::{Job, JobAction, JobEnd, JobSaw, Run, RunAction, RunSaw};
 
 mod steps;
 
@@ -140,28 +140,31 @@ impl Running {
     }
 }
 
-fn stands(config: &Config, store: &Store, run: &Running, at: usize, look: Look) -> Stands {
+fn decision(config: &Config, store: &Store, run: &Running, at: usize, look: Look) -> (Generation, Decision) {
     let key = run.keys[at];
     let generation = Generation(look.generation.into());
-    let image = match look.found {
-        None => Judged::Missing,
-        Some(id) => {
-            let image = store.image(id);
-            let parent = config.parent(key).and_then(|parent| run.keys.iter().position(|one| *one == parent));
-            let made = parent.and_then(|parent| Some((run.keys[parent], run.made[parent]?)));
+    let state = match look.found.map(|id| (id, store.image(id))) {
+        None => Probed::Missing,
+        Some((_, image)) if image.is_foreign || image.generation != look.generation => {
+            Probed::Broken { why: String::new() }
+        }
+        Some((id, _)) => {
             let recorded = Recorded { parents: NAMES.parents(store, id), size: 0 };
-            let disagrees = made.and_then(|(parent, made)| {
-                recorded.disagrees("base", &NAMES.keys[usize::from(parent)], &NAMES.digest(made.id))
-            });
-            // Reasons are left out: they would tell states apart that behave alike.
-            if image.is_foreign || image.generation != look.generation || disagrees.is_some() {
-                Judged::Unfit(String::new())
-            } else {
-                Judged::Fits(NAMES.digest(id))
-            }
+            Probed::Present { digest: NAMES.digest(id), recorded }
         }
     };
-    Stands { generation, image }
+    let parent = config.parent(key).and_then(|parent| run.keys.iter().position(|one| *one == parent));
+    let made = parent.and_then(|parent| Some((run.keys[parent], NAMES.digest(run.made[parent]?.id))));
+    let parents =
+        made.iter().map(|(key, made)| ("base", &NAMES.keys[usize::from(*key)], Parent::Stands(made)));
+    let decision = match decide(&Seen { generation, state }, parents, true) {
+        // Reasons are left out: they would tell states apart that behave alike.
+        Decision::Build(reason) if !matches!(reason, Reason::Missing(_)) => {
+            Decision::Build(Reason::Broken(String::new()))
+        }
+        decision => decision,
+    };
+    (generation, decision)
 }
 
 /// Brings a run to its next request.
@@ -246,8 +249,8 @@ fn make(config: &Config, state: &mut State, me: usize) {
             run.at += 1;
             return;
         }
-        let first = stands(config, &state.store, run, at, run.looks[at]);
-        state.runs[me].job = Some(Job::new(first, true));
+        let (generation, decision) = decision(config, &state.store, run, at, run.looks[at]);
+        state.runs[me].job = Some(Job::new(generation, decision));
         return;
     };
     let action = job.next();

@@ -211,10 +211,10 @@ fn tag_reads(config: &Config, state: &State, me: usize, generation: u8) -> Vec<(
 fn saw(config: &Config, state: &mut State, me: usize, look: Look) {
     let run = &state.runs[me];
     if let Some(job) = run.job.clone() {
-        let stands = stands(config, &state.store, run, run.at, look);
+        let (generation, decision) = decision(config, &state.store, run, run.at, look);
         let run = &mut state.runs[me];
         run.op = Op::Idle;
-        run.job = Some(job.observe(JobSaw::Stands(stands)));
+        run.job = Some(job.observe(JobSaw::Looked { generation, decision }));
         return;
     }
     let run = &mut state.runs[me];
