@@ -9,15 +9,13 @@
 //! can move the tags themselves. And they are of one set: what an image says that it stands on is
 //! what the record names for that.
 
-use std::collections::BTreeMap;
-
 use futures_util::future::try_join_all;
 
 use super::Setting;
 use super::probe::{Inspected, Labels, Unread, inspect};
 use super::promote::PromoteError;
 use crate::config::BoxSpec;
-use crate::model::{ContentTag, Digest, Key, RecordTag, Repository, SetBox, SetRecord};
+use crate::model::{ContentTag, Digest, RecordTag, Repository, SetBox, SetRecord};
 use crate::port::{Reference, Registry};
 
 /// Checks a promotion that is to be promoted again; `next` is the one after it, of the same tag.
@@ -47,29 +45,19 @@ pub async fn vet(
         Err(doubt(set, member, why))
     }))
     .await?;
-    // A box that some channels alone have may be what another channel's boxes stand on.
-    let is_lacking = |spec: &BoxSpec| set.boxes.iter().all(|member| member.name != spec.name);
-    let is_partial = boxes.iter().any(|spec| !spec.only.is_empty() && is_lacking(spec));
-    labels.iter().try_for_each(|(member, labels)| stands_on(set, member, labels, is_partial))
+    labels.iter().try_for_each(|(member, labels)| stands_on(set, member, labels))
 }
 
-/// Checks that the box images that an image stands on are those of the same record.
-fn stands_on(
-    set: &SetRecord,
-    member: &SetBox,
-    labels: &Labels,
-    is_partial: bool,
-) -> Result<(), PromoteError> {
-    let ours: BTreeMap<&Key, &Digest> = set.boxes.iter().map(|one| (&one.key, &one.digest)).collect();
-    let is_another = |(key, digest): &(&Key, &Digest)| match ours.get(key) {
-        Some(ours) => ours != digest,
-        None => !is_partial,
-    };
-    let why = match labels.parents.iter().find(is_another) {
-        None => return Ok(()),
-        Some((_, digest)) => format!("it stands on {digest}, which is none of the record's"),
-    };
-    Err(doubt(set, member, why))
+/// Checks that the box images that an image stands on are those of the same record: a promotion is
+/// of what its channel's boxes stand on as well, be it reserved for other channels.
+fn stands_on(set: &SetRecord, member: &SetBox, labels: &Labels) -> Result<(), PromoteError> {
+    let is_another = |digest: &&Digest| !set.boxes.iter().any(|one| one.digest == **digest);
+    match labels.parents.values().find(is_another) {
+        None => Ok(()),
+        Some(digest) => {
+            Err(doubt(set, member, format!("it stands on {digest}, which is none of the record's")))
+        }
+    }
 }
 
 /// Returns where an image is kept, if a box of the configuration has its images there.

@@ -343,6 +343,70 @@ fn boxes_of_two_promotions_are_no_set() {
     }
 }
 
+/// Boxes that are reserved for a channel: what no promotion of another one has is no way out, and what
+/// others stand on is a part of theirs.
+#[test]
+fn a_record_that_lacks_a_box_of_one_channel_may_mix_no_others() {
+    let (registry, elsewhere) = (Registry::start(&[]), Registry::start(&[]));
+    let world = World::chain(&registry.host);
+    let config = std::fs::read_to_string(world.root.join("boxwright.toml")).unwrap();
+    let reserve = |name: &str| {
+        let target = format!("target = \"{name}\"\n");
+        assert!(config.contains(&target), "{config}");
+        world.write("boxwright.toml", &config.replace(&target, &format!("{target}only = [\"release\"]\n")));
+    };
+    reserve("test");
+    later_commit(&world, "2029-01-01T00:00:00Z");
+    let build = || drop(world.boxwright(&["build", "--channel", "release"]).good());
+    build();
+    world.without_engine(&["promote", "main"]).good();
+    world.replace("ci/Dockerfile", "RUN echo base", "RUN echo other base");
+    later_commit(&world, "2030-01-01T00:00:00Z");
+    build();
+    world.without_engine(&["promote", "main"]).good();
+    let (first, second) = (payload(&registry, "set.main.1"), payload(&registry, "set.main.2"));
+    let names = |set: &Value| set["boxes"].as_array().unwrap().len();
+    assert_eq!((names(&first), names(&second)), (2, 2));
+    world.without_engine(&["rollback", "main", "--yes"]).good();
+    world.without_engine(&["promote", "main", "--allow-older"]).good();
+    let held = registry.digest("build", "main");
+    assert_eq!(held.as_deref(), second["boxes"][1]["digest"].as_str());
+    let refuse = |seq: u32, boxes: Value| {
+        let mut mixed = second.clone();
+        (mixed["seq"], mixed["boxes"]) = (json!(seq), boxes);
+        forge(&registry, &world, &format!("set.main.{seq}"), "set", &mixed);
+        let from = format!("main@{seq}");
+        let to = elsewhere.host.as_str();
+        let more = [&["--from", &*from][..], &["--from", &*from, "--to", to]];
+        let promotions = more.map(|more| [&["promote", "main", "--allow-older", "--yes"], more].concat());
+        // What is rolled back to is what stood before.
+        forge(&registry, &world, &format!("set.main.{}", seq + 1), "set", &{
+            let mut next = second.clone();
+            next["seq"] = json!(seq + 1);
+            next
+        });
+        for arguments in promotions.into_iter().chain([vec!["rollback", "main", "--yes"]]) {
+            let refused = world.without_engine(&arguments).exits(21);
+            refused.says(&[&format!("set.main.{seq}"), "which is none of the record's"]);
+        }
+        assert_eq!(registry.digest("build", "main"), held);
+        assert_eq!(elsewhere.digest("build", "main"), None);
+    };
+    refuse(5, json!([second["boxes"][0], first["boxes"][1]]));
+    refuse(7, json!([first["boxes"][0], second["boxes"][1]]));
+    // As they were they pass.
+    let to = elsewhere.host.as_str();
+    world.without_engine(&["promote", "main", "--from", "main@1", "--allow-older"]).good();
+    world.without_engine(&["promote", "main", "--from", "main@2", "--to", to]).good();
+    // What others stand on goes along, whichever channel it is reserved for.
+    reserve("build");
+    later_commit(&world, "2031-01-01T00:00:00Z");
+    world.without_engine(&["promote", "main"]).good();
+    let log = world.without_engine(&["log", "main", "--format", "json"]).good().json();
+    assert_eq!(names(&log["promotions"][0]), 3, "{log:#}");
+    world.without_engine(&["promote", "r1.0", "--from", "main", "--yes"]).good();
+}
+
 /// A set of nothing is no record; past a few that cannot be read a promotion goes on, past many it
 /// does not: what stood there is not known, and an older commit might take the tag.
 #[test]
