@@ -9,7 +9,7 @@ use std::fs::{File, FileType};
 use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::context::root::{Root, io_error};
 use crate::model::RelPath;
@@ -91,8 +91,48 @@ fn other(kind: FileType) -> Option<&'static str> {
 /// Returns the root of the repository that a directory is in, as far as its files go: the nearest
 /// directory above with a `.git` in it, else the directory itself.
 pub fn bounds(directory: &Path) -> &Path {
+    repository(directory).unwrap_or(directory)
+}
+
+fn repository(directory: &Path) -> Option<&Path> {
     let has_git = |above: &&Path| above.join(".git").symlink_metadata().is_ok();
-    directory.ancestors().find(has_git).unwrap_or(directory)
+    directory.ancestors().find(has_git)
+}
+
+/// Links that the system follows in one path.
+const LINKS: usize = 40;
+
+/// Returns where a path leads, if not whoever wrote it down has chosen that: on the way is a link that
+/// stands in a repository, and the place is outside that repository or in its `.git`. `here` is what
+/// the path is relative to, as the system names it. What the system does not follow leads nowhere.
+pub fn astray(here: &Path, path: &Path) -> Option<PathBuf> {
+    let parts = |path: &Path| -> Vec<PathBuf> {
+        path.components().rev().map(|part| PathBuf::from(part.as_os_str())).collect()
+    };
+    let (mut real, mut left, mut links) = (here.to_owned(), parts(path), 0);
+    let mut roots: Vec<PathBuf> = Vec::new();
+    while let Some(part) = left.pop() {
+        if part == Path::new("..") {
+            real.pop();
+            continue;
+        }
+        let at = real.join(&part);
+        let Ok(target) = at.read_link() else {
+            real = at;
+            continue;
+        };
+        links += 1;
+        if links > LINKS {
+            return None;
+        }
+        let ours = Some(bounds(here)).filter(|ours| real.starts_with(ours));
+        roots.extend(repository(&real).or(ours).map(Path::to_owned));
+        left.extend(parts(&target));
+    }
+    let is_git = |part: Component<'_>| part.as_os_str().eq_ignore_ascii_case(".git");
+    let is_inside =
+        |root: &PathBuf| real.strip_prefix(root).is_ok_and(|below| !below.components().any(is_git));
+    (!roots.iter().all(is_inside)).then_some(real)
 }
 
 #[cfg(test)]
@@ -155,6 +195,102 @@ mod tests {
         check(&root, "absent", Ok(None));
         check(&root, "loop", Err("symbolic links"));
         check(&root, ".", Err("leads out of"));
+    }
+
+    #[test]
+    fn a_place_is_astray_only_by_a_link_of_a_repository() {
+        let directory = tempfile::tempdir().unwrap();
+        let top = directory.path().canonicalize().unwrap();
+        let root = top.join("root");
+        for path in ["root/.git/hooks", "root/deep/er", "root/lib/.git", "outside", "plain"] {
+            fs::create_dir_all(top.join(path)).unwrap();
+        }
+        let absolute = root.join("out");
+        for (at, target) in [
+            ("root/in", "deep"),
+            ("root/shallow", "deep/er"),
+            ("root/deep/er/up", "../../lib"),
+            ("root/deep/er/top", "../.."),
+            ("root/out", "../outside"),
+            ("root/deep/out", "er/nested"),
+            ("root/deep/er/nested", "../../../outside"),
+            ("root/twice", "out"),
+            ("root/absolute", absolute.to_str().unwrap()),
+            ("root/git", ".git"),
+            ("root/hooks", "deep/../.git/hooks"),
+            ("root/dangling", "../nowhere"),
+            ("root/inside", "nowhere"),
+            ("root/loop", "loop"),
+            ("root/back", "../plain/into"),
+            ("root/lib/super", "../deep"),
+            ("plain/into", "../root/deep"),
+            ("plain/by", "../root/twice"),
+            ("plain/other", "../outside"),
+        ] {
+            symlink(target, top.join(at)).unwrap();
+        }
+        let check = |path: &str, expect: Option<&str>| {
+            let expect = expect.map(|path| top.join(path));
+            assert_eq!(astray(&root, Path::new(path)), expect, "{path}");
+            assert_eq!(astray(&top, &root.join(path)), expect, "{path}, from elsewhere");
+        };
+        // Written down as it is, or by a link that stays inside.
+        for path in [
+            "",
+            ".",
+            "deep/er",
+            "absent/x",
+            "..",
+            "../outside",
+            "deep/../../outside",
+            "/etc",
+            ".git/hooks",
+            "in/er",
+            "shallow/up",
+            "in/er/../er",
+            "shallow/..",
+            "inside",
+            "loop",
+            "loop/x",
+            "deep/er/top/in",
+            "back",
+            "../plain/other",
+            "../plain/into/er",
+            "lib/../deep",
+        ] {
+            check(path, None);
+        }
+        for (path, expect) in [
+            ("out", "outside"),
+            ("./out/", "outside"),
+            ("out/sub", "outside/sub"),
+            ("deep/../out", "outside"),
+            ("in/../out", "outside"),
+            ("in/er/../../out", "outside"),
+            ("../root/out", "outside"),
+            ("../plain/../root/out", "outside"),
+            ("out/..", ""),
+            ("out/../plain", "plain"),
+            ("in/../../outside", "outside"),
+            ("deep/out", "outside"),
+            ("shallow/nested", "outside"),
+            ("twice", "outside"),
+            ("absolute/x", "outside/x"),
+            ("git", "root/.git"),
+            ("git/hooks", "root/.git/hooks"),
+            ("hooks", "root/.git/hooks"),
+            ("shallow/top/.git/hooks", "root/.git/hooks"),
+            ("dangling", "nowhere"),
+            ("dangling/../outside", "outside"),
+            ("../plain/by", "outside"),
+            ("lib/super", "root/deep"),
+            ("back/../.git/hooks", "root/.git/hooks"),
+        ] {
+            check(path, Some(expect));
+        }
+        // Without a `.git` the directory itself is what is not believed.
+        assert_eq!(astray(&top.join("plain"), Path::new("other")), Some(top.join("outside")));
+        assert_eq!(astray(&top, Path::new("outside")), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io::ErrorKind::NotFound;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Component, Path};
+use std::path::Path;
 
 use super::error::CliError;
 use crate::adapter::beneath;
@@ -37,34 +37,18 @@ pub fn parent(path: &Path) -> &Path {
 /// Returns the directory that a file is made in before it gets this name.
 ///
 /// # Errors
-/// It is in the repository by its name, and elsewhere or in its `.git` by a link: whoever committed
-/// that would choose what is written over.
+/// A link of a repository leads it out of that, or into its `.git`: whoever committed that would
+/// choose what is written over. Who names such a place itself means it.
 pub fn directory(path: &Path) -> Result<&Path, CliError> {
     let directory = parent(path);
-    let here = std::env::current_dir().ok();
-    let (Some(here), Ok(real)) = (here, directory.canonicalize()) else { return Ok(directory) };
-    // Whoever writes `..` has looked.
-    if directory.components().any(|part| part == Component::ParentDir) {
-        return Ok(directory);
-    }
-    let named = here.join(directory);
-    let ours = Some(beneath::bounds(&here)).filter(|root| named.starts_with(root));
-    // A link may lead to where a `.git` is, so that of those above the first counts.
-    let has_git = |above: &&Path| above.join(".git").symlink_metadata().is_ok();
-    let root = ours.or_else(|| named.ancestors().filter(has_git).last());
-    let Some((root, real_root)) = root.and_then(|root| Some((root, root.canonicalize().ok()?))) else {
-        return Ok(directory);
-    };
-    let below = real.strip_prefix(&real_root).ok();
-    let is_inside = below.is_some_and(|below| !below.starts_with(".git"));
-    if !is_inside && below != named.strip_prefix(root).ok() {
-        return Err(CliError::Usage(format!(
+    match std::env::current_dir().ok().and_then(|here| beneath::astray(&here, directory)) {
+        None => Ok(directory),
+        Some(real) => Err(CliError::Usage(format!(
             "{}: its directory is {}, by a link in the repository; name that itself if it is meant",
             path.display(),
             real.display()
-        )));
+        ))),
     }
-    Ok(directory)
 }
 
 /// What an ordinary file may have; the process's mask is taken off by the system.

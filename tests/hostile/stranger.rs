@@ -76,10 +76,30 @@ fn no_file_is_written_where_a_committed_link_leads() {
     fs::create_dir(world.root.join("real")).unwrap();
     symlink("../outside", world.root.join("out")).unwrap();
     symlink("out", world.root.join("twice")).unwrap();
+    symlink("../out", world.root.join("real/nested")).unwrap();
     symlink(".git", world.root.join("inside")).unwrap();
+    symlink(".git/hooks", world.root.join("hooks")).unwrap();
+    symlink("../nowhere", world.root.join("dangling")).unwrap();
     symlink("real", world.root.join("good")).unwrap();
+    fs::create_dir_all(world.root.join(".git/hooks")).unwrap();
     let absolute = world.root.join("out/x");
-    let many = ["out/x", "twice/x", "inside/x", absolute.to_str().unwrap()];
+    let many = [
+        "out/x",
+        "./out/x",
+        "twice/x",
+        "good/nested/x",
+        "inside/x",
+        "inside/hooks/pre-commit",
+        "hooks/pre-commit",
+        "dangling/x",
+        // What is written after a link is what the system makes of it.
+        "real/../out/x",
+        "good/../twice/x",
+        "real/../hooks/pre-commit",
+        "out/../x",
+        "good/../../x",
+        absolute.to_str().unwrap(),
+    ];
     for at in many {
         for arguments in [
             &["plan", "--dotenv", at][..],
@@ -91,12 +111,32 @@ fn no_file_is_written_where_a_committed_link_leads() {
         }
     }
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
-    assert!(!world.root.join(".git/x").exists());
+    let written = ["../x", "../nowhere", ".git/x", ".git/hooks/pre-commit"];
+    assert!(written.iter().all(|at| !world.root.join(at).exists()));
+    // From a directory below, and from outside the repository.
+    for (at, file) in [("real", "nested/x"), ("real", "../out/x"), ("..", absolute.to_str().unwrap())] {
+        let mut command = world.command_in(&world.root.join(at), &["report", "--html", file]);
+        command.arg("-f").arg(world.root.join("boxwright.toml")).env("BOXWRIGHT_TRUST", "untrusted");
+        Ended::of(command.output().unwrap()).exits(2).says(&["by a link in the repository"]);
+    }
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+    // A link in the file's own place is replaced, wherever it leads; one to a directory is none.
+    symlink("../outside/x", world.root.join("last")).unwrap();
+    symlink(".git/hooks/pre-commit", world.root.join("hook")).unwrap();
+    for at in ["last", "hook", "real/../last"] {
+        stranger(&world, &[], &["plan", "--dotenv", at]).good();
+        assert!(world.root.join(at).symlink_metadata().unwrap().is_file(), "{at}");
+    }
+    stranger(&world, &[], &["plan", "--dotenv", "hooks"]).exits(2).says(&["is no file"]);
+    assert!(!outside.join("x").exists() && !world.root.join(".git/hooks/pre-commit").exists());
     stranger(&world, &[], &["plan", "--dotenv", "good/x"]).good();
     // Who names the place itself means it.
     let named = outside.join("x");
-    stranger(&world, &[], &["plan", "--dotenv", named.to_str().unwrap()]).good();
-    assert!(world.root.join("real/x").exists() && named.exists());
+    for at in [named.to_str().unwrap(), "../outside/y", "real/../../outside/z"] {
+        stranger(&world, &[], &["plan", "--dotenv", at]).good();
+    }
+    assert!(world.root.join("real/x").exists());
+    assert!(["x", "y", "z"].iter().all(|name| outside.join(name).exists()));
 }
 
 #[test]
