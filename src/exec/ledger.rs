@@ -285,13 +285,21 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// Looks at several at once, in their order.
+    /// Looks at what a list names, which may be listed before it is served: it is waited for.
+    pub(super) async fn look_listed<R: Record>(&self, tag: &Tag) -> Result<Found<R>, LedgerError> {
+        match self.look(tag).await? {
+            Found::Vanished if self.appears(tag).await?.is_some() => self.look(tag).await,
+            found => Ok(found),
+        }
+    }
+
+    /// Looks at several of a list at once, in their order.
     pub(super) async fn look_at<R: Record>(
         &self,
         tags: Vec<Tag>,
     ) -> Result<Vec<(Tag, Found<R>)>, LedgerError> {
         let looks = tags.into_iter().map(|tag| async move {
-            let look = self.look(&tag).await?;
+            let look = self.look_listed(&tag).await?;
             Ok::<_, LedgerError>((tag, look))
         });
         futures_util::stream::iter(looks).buffered(AT_ONCE).try_collect().await
@@ -390,16 +398,19 @@ impl<'a> Ledger<'a> {
         self.readable(tags.collect()).await
     }
 
-    /// Reads those of these records that are there and can be read.
+    /// Reads those of these records that are there and can be read. One that is not was given up or
+    /// forgotten, and is not waited for: whoever is still writing a lease reads it back before he
+    /// looks at those of others, and so sees ours.
     pub(super) async fn readable<R: Record>(&self, tags: Vec<Tag>) -> Result<Vec<R>, LedgerError> {
-        let looks = self.look_at::<R>(tags).await?.into_iter();
-        Ok(looks
-            .filter_map(|(_, look)| match look {
+        let looks = tags.iter().map(|tag| self.look::<R>(tag));
+        let looks = futures_util::stream::iter(looks).buffered(AT_ONCE);
+        let readable = looks.try_filter_map(async |look| {
+            Ok(match look {
                 Found::Stands(stood) => Some(stood.record),
-                // One that has vanished was given up, or forgotten.
                 Found::Unreadable { .. } | Found::Vanished => None,
             })
-            .collect())
+        });
+        readable.try_collect().await
     }
 
     /// Reads what sweeps have claimed, of the leases in a list of the ledger.

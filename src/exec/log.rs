@@ -57,7 +57,7 @@ async fn read<R: Record>(
         match found {
             Found::Stands(stood) => records.push(stood.record),
             Found::Unreadable { why } => aside.push(Aside { tag, why }),
-            Found::Vanished => {}
+            Found::Vanished => aside.push(Aside { tag, why: "it is listed, but leads nowhere".to_owned() }),
         }
     }
     Ok(records)

@@ -96,14 +96,11 @@ impl Ledger<'_> {
     }
 
     /// Reads the first of these that can be read. What somebody wrote over a record is no reason not
-    /// to go on from the one before. The newest may be listed before it is served: whoever took it for
-    /// gone would promote the same set once more.
+    /// to go on from the one before. The newest may not be served yet: whoever took it for gone would
+    /// promote the same set once more.
     async fn newest<R: Record>(&self, tags: impl Iterator<Item = &Tag>) -> Result<Option<R>, LedgerError> {
         for (at, tag) in tags.enumerate() {
-            let found = match self.look(tag).await? {
-                Found::Vanished if at == 0 && self.appears(tag).await?.is_some() => self.look(tag).await?,
-                found => found,
-            };
+            let found = if at == 0 { self.look_listed(tag).await? } else { self.look(tag).await? };
             if let Found::Stands(stood) = found {
                 return Ok(Some(stood.record));
             }

@@ -408,6 +408,28 @@ async fn two_promotions_of_one_set_at_once_both_end_well() {
     assert!(met > 0 && beside > 0, "{met} {beside}");
 }
 
+/// Serves these records only when they were asked for as often as this, though they are listed.
+fn serve_late(world: &World, late: &[&str], reads: u32) {
+    let mut unserved: BTreeMap<String, (u32, Option<RawManifest>)> =
+        late.iter().map(|name| ((*name).to_owned(), (reads, None))).collect();
+    world.net.before_each(move |asked, memory| {
+        let is_read = matches!(asked.verb, Verb::Get | Verb::Head);
+        let name = asked.reference.as_deref().filter(|_| is_read).unwrap_or_default();
+        let Some((left, kept)) = unserved.get_mut(name) else { return };
+        let (ledger, at) = (repository("ledger"), tag(name));
+        if *left == reads {
+            let raw = done(memory.get(&ledger, &at.into())).unwrap().unwrap();
+            memory.lose_manifest(&ledger, raw.digest());
+            *kept = Some(raw);
+        } else if *left == 0
+            && let Some(raw) = kept.take()
+        {
+            memory.hold(&ledger, &at, raw);
+        }
+        *left = left.saturating_sub(1);
+    });
+}
+
 /// docker-registry lists a tag a moment before it serves it: a promotion that sees another one's
 /// records so does not count on past them.
 #[tokio::test(start_paused = true)]
@@ -416,25 +438,45 @@ async fn a_record_that_is_listed_before_it_is_served_is_waited_for() {
         let world = World::new();
         world.run("build").build().await.unwrap();
         world.run("one").promote("main").await.unwrap();
-        let mut unserved: BTreeMap<String, (u32, Option<RawManifest>)> =
-            late.iter().map(|name| ((*name).to_owned(), (2, None))).collect();
-        world.net.before_each(move |asked, memory| {
-            let reads = matches!(asked.verb, Verb::Get | Verb::Head);
-            let name = asked.reference.as_deref().filter(|_| reads).unwrap_or_default();
-            let Some((left, kept)) = unserved.get_mut(name) else { return };
-            let (ledger, at) = (repository("ledger"), tag(name));
-            match left {
-                2 => {
-                    *kept = done(memory.get(&ledger, &at.clone().into())).unwrap();
-                    done(memory.untag(&ledger, &at)).unwrap();
-                }
-                0 => drop(kept.take().map(|raw| done(memory.put(&ledger, &at.into(), &raw)).unwrap())),
-                _ => {}
-            }
-            *left = left.saturating_sub(1);
-        });
+        serve_late(&world, late, 2);
         let report = world.run("two").promote("main").await.unwrap();
         assert_eq!((report.seq, world.records("set.").len()), (1, 1), "{late:?}");
+    }
+}
+
+/// Whoever reads the past waits for its records as well, and names one that never comes: a way back
+/// would lead to what stood before that.
+#[tokio::test(start_paused = true)]
+async fn the_past_is_told_with_what_is_served_late_and_names_what_never_is() {
+    let (first, late) = (World::new(), "set.main.2");
+    first.run("build").build().await.unwrap();
+    first.run("one").on_revision("a", 100).promote("main").await.unwrap();
+    let world = first.with_content("v2");
+    world.run("build").build().await.unwrap();
+    world.run("two").on_revision("b", 200).promote("main").await.unwrap();
+    for (reads, told) in [(3, &[2, 1][..]), (100, &[1])] {
+        let world = world.copy();
+        serve_late(&world, &[late], reads);
+        let past = world.run("asks").history("main").await;
+        assert_eq!(past.sets.iter().map(|set| set.seq).collect::<Vec<_>>(), told);
+        let aside: Vec<_> = past.aside.iter().map(|one| (one.tag.to_string(), one.why.as_str())).collect();
+        let expect = (late.to_owned(), "it is listed, but leads nowhere");
+        assert_eq!(aside, if told.len() == 2 { vec![] } else { vec![expect] });
+    }
+}
+
+/// A sweep waits for a promotion that is not served yet; one that never comes may have kept anything.
+#[tokio::test(start_paused = true)]
+async fn a_sweep_waits_for_what_is_served_late_and_stops_at_what_never_is() {
+    let world = World::new();
+    world.run("build").build().await.unwrap();
+    world.run("one").promote("main").await.unwrap();
+    for (reads, is_stopped) in [(3, false), (100, true)] {
+        let world = world.copy();
+        serve_late(&world, &["set.main.1"], reads);
+        let swept = world.run("sweep").clean().await.unwrap();
+        assert_eq!(swept.clean.stops().next().is_some(), is_stopped, "{reads}");
+        assert!(super::clean::BOXES.iter().all(|name| world.stands(name).is_some()), "{reads}");
     }
 }
 
