@@ -291,7 +291,7 @@ fn a_set_that_changed_after_it_was_seen_stops_deletions() {
 
 #[test]
 fn a_release_stays_whatever_channel_or_date_its_record_claims() {
-    let (registry, world, _) = chain("");
+    let (registry, world, _) = chain("[channel.pr]\ntag = \"pr-.*\"\nkeep = { for = \"1d\", min = 0 }\n");
     world.git(&["checkout", "-q", "-B", "main"]);
     world.boxwright(&["promote", "r1.0", "--yes"]).good();
     for (at, change) in ["main", "pr", "nothing"].iter().zip(1..) {
