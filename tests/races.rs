@@ -5,17 +5,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
-#[allow(dead_code, reason = "shared with the tests of the protocols")]
-#[path = "protocol/engine.rs"]
-mod engine;
-#[path = "protocol/figure.rs"]
-mod figure;
-#[allow(dead_code, reason = "shared with the contract")]
-#[path = "contract/process.rs"]
-mod process;
-#[path = "protocol/project.rs"]
-mod project;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,12 +17,12 @@ use boxwright::exec::{
 };
 use boxwright::model::{Digest, Keep, Repository, Rules, Source, Span, Tag};
 use boxwright::port::Registry;
+use boxwright_testing::engine::{FakeEngine, image, push};
+use boxwright_testing::figure::figure;
+use boxwright_testing::process::{Server, client};
+use boxwright_testing::project::{SECRETS, boxes};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-
-use engine::FakeEngine;
-use process::Server;
-use project::{SECRETS, boxes};
 
 const BOXES: [&str; 2] = ["base", "build"];
 /// Strangers' tags that stand beside those under test, in each repository: sweeps read them all.
@@ -56,14 +45,14 @@ struct Scene {
 impl Scene {
     async fn new() -> Self {
         let server = Server::start(&[]);
-        let registry = Arc::new(process::client());
+        let registry = Arc::new(client());
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let scene = Self { server, registry, http, sweeps: Duration::from_millis(200), seed: 11 };
         for name in BOXES {
             let repository = scene.repository(name);
             for tag in padding() {
-                let image = engine::image(&BTreeMap::new(), "padding");
-                engine::push(&*scene.registry, &repository, &tag, image).await;
+                let image = image(&BTreeMap::new(), "padding");
+                push(&*scene.registry, &repository, &tag, image).await;
             }
         }
         scene
@@ -318,6 +307,6 @@ async fn nothing_that_is_used_or_promoted_is_lost_to_sweeps() {
         2 * ROUNDS,
         began.elapsed().as_secs_f64(),
     );
-    figure::figure("races", &told);
+    figure(env!("CARGO_TARGET_TMPDIR"), "races", &told);
     assert!(hits > 0 && built > 0 && revived > 0 && promoted > 0 && refused > 0 && deleted > 0);
 }

@@ -1,21 +1,15 @@
 //! What users of other tools met, one story a test, on a real registry: none of it may happen
 //! here. Each names who met it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code)]
-
-#[path = "e2e/witness.rs"]
-mod witness;
-#[path = "e2e/world.rs"]
-mod world;
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
 
+use boxwright_testing::witness::Registry;
+use boxwright_testing::world::{BOXES, CHAIN, World, content_tags};
 use serde_json::{Value, json};
-
-use witness::Registry;
-use world::{BOXES, CHAIN, World, content_tags};
 
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";

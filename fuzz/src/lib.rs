@@ -2,10 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../../tests/fuzz/parsers.rs"]
-pub mod parsers;
-#[path = "../../tests/fuzz/registry.rs"]
-mod registry;
+pub use boxwright_testing::fuzz as parsers;
 
 /// Makes a fuzz target of a parser.
 #[macro_export]

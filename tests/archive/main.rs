@@ -3,8 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod sample;
-
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
@@ -12,8 +10,8 @@ use std::path::PathBuf;
 use boxwright::adapter::archive::{ArchiveFile, BadArchive, Limits};
 use boxwright::model::{BLOCK, Digest, MediaType, blob_path};
 use boxwright::port::Archive;
+use boxwright_testing::sample::{Entry, KEYS, Sample, entry, gzip, tar};
 use futures_util::TryStreamExt;
-use sample::{Entry, KEYS, Sample, entry, gzip, tar};
 use serde_json::json;
 use tempfile::TempDir;
 

@@ -6,10 +6,10 @@ use boxwright::adapter::credentials::{Credential, Credentials, Secret};
 use boxwright::adapter::memory::{Fault, MemoryRegistry, Verb};
 use boxwright::model::{RawManifest, Span, Timestamp};
 use boxwright::port::{Deleted, Failure, Registry, RegistryError, TagList};
+use boxwright_testing::process::{Server, client, client_with};
 use bytes::Bytes;
 
 use crate::cases::{push, repository, tag};
-use crate::process::{Server, client, client_with};
 
 /// Checks that `registry` shows `image` and takes nothing in.
 async fn reads_only(registry: &dyn Registry, host: &str, image: &RawManifest) {

@@ -3,8 +3,8 @@
 
 use std::fs;
 
-use crate::witness::{Registry, attempt, skopeo, tell};
-use crate::world::{BOXES, Ended, World, unique};
+use boxwright_testing::witness::{Registry, attempt, skopeo, tell};
+use boxwright_testing::world::{BOXES, Ended, World, unique};
 
 /// Layers of an image, as skopeo names them.
 fn layers(image: &str) -> Vec<String> {
@@ -93,7 +93,7 @@ fn an_archive_is_pushed_where_its_keys_are_wanted_and_nowhere_else() {
     world.boxwright(&["build"]).good();
     let digests = world.boxwright(&["plan", "--format", "json"]).good().boxes("digest");
     world.boxwright(&["export", "-o", "boxes.tar"]).good();
-    world.configure(&other.host, crate::world::CHAIN);
+    world.configure(&other.host, boxwright_testing::world::CHAIN);
     let none = |registry: &Registry| BOXES.iter().all(|name| registry.tags(name).is_empty());
 
     // Who may not write learns so before anything is sent.

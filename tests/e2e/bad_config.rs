@@ -1,6 +1,6 @@
 //! Configurations that cannot be used: where, what, what next.
 
-use crate::world::{CHAIN, Ended, World};
+use boxwright_testing::world::{CHAIN, Ended, World};
 
 const HOST: &str = "127.0.0.1:1";
 

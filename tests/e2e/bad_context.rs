@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use crate::witness::{Registry, busybox};
-use crate::world::{Ended, World, unique};
+use boxwright_testing::witness::{Registry, busybox};
+use boxwright_testing::world::{Ended, World, unique};
 
 /// The chain; nothing here gets as far as asking a registry.
 fn world() -> World {
@@ -116,7 +116,7 @@ fn a_file_that_may_not_be_read() {
 #[test]
 fn what_no_build_can_read() {
     let world = world();
-    crate::witness::tell("mkfifo", &[world.root.join("ci/test/pipe").to_str().unwrap()]);
+    boxwright_testing::witness::tell("mkfifo", &[world.root.join("ci/test/pipe").to_str().unwrap()]);
     let keys = |world: &World| world.without_engine(&["keys"]).good().out;
     let with = keys(&world);
     world.without_engine(&["plan"]).exits(20).says(&["special-file", "test/pipe"]);

@@ -5,8 +5,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use crate::witness::{Registry, attempt, busybox, tell};
-use crate::world::{Ended, World, unique};
+use boxwright_testing::witness::{Registry, attempt, busybox, tell};
+use boxwright_testing::world::{Ended, World, unique};
 
 /// A tiny file system, gone with its value.
 struct Tiny<'a>(&'a Path);

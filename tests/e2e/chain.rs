@@ -1,9 +1,8 @@
 //! base → build → test: built once, then used without an engine, whoever asks.
 
+use boxwright_testing::witness::{NO_ENGINE, Registry};
+use boxwright_testing::world::{BOXES, Ended, World, content_tags};
 use serde_json::Value;
-
-use crate::witness::{NO_ENGINE, Registry};
-use crate::world::{BOXES, Ended, World, content_tags};
 
 #[test]
 fn the_first_build_builds_three_and_the_second_none_without_an_engine() {

@@ -1,7 +1,7 @@
 //! Cleaning: marked in one run, deleted in a later one, and only what nothing keeps.
 
-use crate::witness::{Registry, forget_images, skopeo, tell};
-use crate::world::{BOXES, World};
+use boxwright_testing::witness::{Registry, forget_images, skopeo, tell};
+use boxwright_testing::world::{BOXES, World};
 
 /// Every tag of the three boxes.
 fn all_tags(registry: &Registry) -> Vec<String> {

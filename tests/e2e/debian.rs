@@ -1,7 +1,7 @@
 //! The chain that a project would really have: Debian with packages, a build, a test.
 
-use crate::witness::{Registry, attempt, pinned};
-use crate::world::{World, dockerfile};
+use boxwright_testing::witness::{Registry, attempt, pinned};
+use boxwright_testing::world::{World, dockerfile};
 
 /// The Debian image that `scripts/setup` made for this machine's release.
 pub fn debian() -> String {
@@ -14,7 +14,7 @@ pub fn debian() -> String {
 fn a_debian_base_with_packages_is_built_used_and_promoted() {
     let registry = Registry::start(&[]);
     let world = World::empty();
-    let boxes = crate::world::CHAIN
+    let boxes = boxwright_testing::world::CHAIN
         .replace("target = \"base\"", "target = \"base\"\nrepository = \"team/base\"")
         .replace("target = \"build\"", "target = \"build\"\nrepository = \"team/build\"")
         .replace("target = \"test\"", "target = \"test\"\nrepository = \"team/test\"");

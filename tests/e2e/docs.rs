@@ -12,8 +12,8 @@ use std::process::{Command, Stdio};
 
 use regex::Regex;
 
-use crate::witness::{Registry, forget_images, tell};
-use crate::world::{Ended, World};
+use boxwright_testing::witness::{Registry, forget_images, tell};
+use boxwright_testing::world::{Ended, World};
 
 /// Commands of the README that no test runs as they stand, and why.
 const ELSEWHERE: [(&str, &str); 5] = [

@@ -7,10 +7,9 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use boxwright_testing::witness::{NO_ENGINE, Registry};
+use boxwright_testing::world::{Ended, World};
 use serde_json::Value;
-
-use crate::witness::{NO_ENGINE, Registry};
-use crate::world::{Ended, World};
 
 const USER: [(&str, &str); 2] =
     [("BOXWRIGHT_REGISTRY_USERNAME", "user"), ("BOXWRIGHT_REGISTRY_PASSWORD", "s3cret-word")];
@@ -57,7 +56,7 @@ fn on_a_good_machine_all_is_well_and_nothing_is_left() {
         assert_eq!(one["state"], "ok", "{one}");
         assert!(one.get("remedy").is_none(), "{one}");
     }
-    let engine = crate::witness::tell("docker", &["version", "--format", "{{.Server.Version}}"]);
+    let engine = boxwright_testing::witness::tell("docker", &["version", "--format", "{{.Server.Version}}"]);
     says(&ended, "engine", "ok", &[engine.trim(), "docker.sock"]);
     says(&ended, "configuration", "ok", &["3 boxes, 2 channels"]);
     says(&ended, "registry", "ok", &[&registry.host, "registry/2.0", "distribution"]);
@@ -242,7 +241,8 @@ fn registry_ahead(ahead: Duration) -> String {
                         _ => "404 Not Found",
                     };
                     let now = (SystemTime::now() + ahead).duration_since(UNIX_EPOCH).unwrap().as_secs();
-                    let date = crate::witness::tell("date", &["-u", "-R", "-d", &format!("@{now}")]);
+                    let date =
+                        boxwright_testing::witness::tell("date", &["-u", "-R", "-d", &format!("@{now}")]);
                     let date = date.trim().replace("+0000", "GMT");
                     let answer = format!("HTTP/1.1 {status}\r\nDate: {date}\r\nContent-Length: 0\r\n\r\n");
                     if writer.write_all(answer.as_bytes()).is_err() {

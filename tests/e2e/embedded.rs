@@ -2,8 +2,8 @@
 
 use std::io::{BufRead, BufReader};
 
-use crate::witness::{busybox, forget_images, skopeo, tell};
-use crate::world::{BOXES, World, dockerfile, unique};
+use boxwright_testing::witness::{busybox, forget_images, skopeo, tell};
+use boxwright_testing::world::{BOXES, World, dockerfile, unique};
 
 fn chain() -> World {
     let world = World::chain("embedded");

@@ -1,9 +1,8 @@
 //! Why is this rebuilt? From what stands in the registry, without the older commit.
 
+use boxwright_testing::witness::Registry;
+use boxwright_testing::world::{CHAIN, World, dockerfile};
 use serde_json::{Value, json};
-
-use crate::witness::Registry;
-use crate::world::{CHAIN, World, dockerfile};
 
 /// The chain on nothing: its steps only copy.
 fn chain(registry: &str) -> World {

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::interrupt::runs;
-use crate::witness::{Registry, busybox};
-use crate::world::{Ended, World, unique, until};
+use boxwright_testing::witness::{Registry, busybox};
+use boxwright_testing::world::{Ended, World, unique, until};
 
 /// `bad` fails, `child` stands on it, `apart` does not.
 fn project(registry: &Registry, step: &str) -> World {

@@ -4,10 +4,10 @@
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::peer::Seen;
-use crate::proxy::{Fault, Proxy};
-use crate::witness::Registry;
-use crate::world::World;
+use boxwright_testing::peer::Seen;
+use boxwright_testing::proxy::{Fault, Proxy};
+use boxwright_testing::witness::Registry;
+use boxwright_testing::world::World;
 
 /// The proxy; the project's registry is at its address.
 pub struct Halting {

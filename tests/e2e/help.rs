@@ -5,8 +5,8 @@ use std::fs;
 use std::net::TcpListener;
 
 use crate::docs::shell;
-use crate::witness::{Registry, attempt, busybox, tell};
-use crate::world::{CHAIN, World, dockerfile};
+use boxwright_testing::witness::{Registry, attempt, busybox, tell};
+use boxwright_testing::world::{CHAIN, World, dockerfile};
 
 /// The commands of a `--help`, each with its path: `registry serve`.
 fn all_commands(world: &World, path: &str) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! `init`: from Dockerfiles that are there to a configuration that works.
 
-use crate::witness::{Registry, busybox};
-use crate::world::{World, dockerfile};
+use boxwright_testing::witness::{Registry, busybox};
+use boxwright_testing::world::{World, dockerfile};
 
 #[test]
 fn what_init_writes_can_be_planned_and_built() {
@@ -66,7 +66,7 @@ fn init_where_nothing_is_and_where_something_is_broken() {
     std::fs::set_permissions(&world.root, closed).unwrap();
     std::fs::remove_file(world.root.join("boxwright.toml")).ok();
     let (_, mut call) = world.as_ordinary_user(1234, &["init", "--force"]);
-    crate::world::Ended::of(call.output().unwrap())
+    boxwright_testing::world::Ended::of(call.output().unwrap())
         .fails(2, &["failed to write boxwright.toml", "Permission denied"]);
 }
 

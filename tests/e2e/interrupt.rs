@@ -3,8 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
-use crate::witness::Registry;
-use crate::world::{Running, World, unique, until};
+use boxwright_testing::witness::Registry;
+use boxwright_testing::world::{Running, World, unique, until};
 
 /// Starts a build and waits until its step has printed something.
 fn building(world: &World) -> (Running, std::thread::JoinHandle<String>) {

@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::witness::{Registry, tell};
-use crate::world::{Ended, World, unique};
+use boxwright_testing::witness::{Registry, tell};
+use boxwright_testing::world::{Ended, World, unique};
 
 /// A registry that nobody asks: keys are computed offline.
 const NOBODY: &str = "127.0.0.1:1";

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
+use boxwright_testing::figure::figure;
+use boxwright_testing::witness::{Registry, busybox, tell};
+use boxwright_testing::world::{BOXES, CHAIN, World, dockerfile, unique};
 use serde_json::json;
 
-use crate::figure::figure;
 use crate::halting::Halting;
-use crate::witness::{Registry, busybox, tell};
-use crate::world::{BOXES, CHAIN, World, dockerfile, unique};
 
 /// Calls `case` for each write that a command comes to, before it, and after every second one, which
 /// is as good as before the next; returns how often.
@@ -74,7 +74,11 @@ fn a_build_that_was_killed_at_any_write_is_finished_by_a_rerun() {
     let told = format!(
         "{builds} kills (SIGKILL) of builds of three boxes, before every write and after every second one"
     );
-    figure("killed-builds", &format!("{told} of a manifest; each rerun finished it"));
+    figure(
+        env!("CARGO_TARGET_TMPDIR"),
+        "killed-builds",
+        &format!("{told} of a manifest; each rerun finished it"),
+    );
 }
 
 #[test]
@@ -100,7 +104,7 @@ fn a_promotion_that_was_killed_at_any_write_is_finished_by_a_rerun() {
     let told = format!(
         "{promotions} kills (SIGKILL) of promotions of three boxes, before every write and after every second one"
     );
-    figure("killed-promotions", &format!("{told}; each rerun finished it"));
+    figure(env!("CARGO_TARGET_TMPDIR"), "killed-promotions", &format!("{told}; each rerun finished it"));
 }
 
 /// The sweep deletes what was condemned, an index and its child, condemns more, and removes what
@@ -144,7 +148,7 @@ fn a_sweep_that_was_killed_at_any_write_is_finished_by_the_next() {
     let told = format!(
         "{sweeps} kills (SIGKILL) of `clean --yes`, before every write and delete and after every second one"
     );
-    figure("killed-sweeps", &format!("{told}; the next one finished it"));
+    figure(env!("CARGO_TARGET_TMPDIR"), "killed-sweeps", &format!("{told}; the next one finished it"));
 }
 
 /// Puts an index with the image as its only child under its tag.
@@ -167,7 +171,7 @@ fn a_run_that_is_stopped_longer_than_its_lease_leases_again() {
     let text = std::fs::read_to_string(world.root.join("boxwright.toml")).unwrap();
     world.write("boxwright.toml", &format!("{text}\n[temporary]\nkeep = \"6s\"\n"));
     let mut running = world.start(&["build", "--format", "json"]);
-    crate::world::until("the lease stands", || !registry.records("lease").is_empty());
+    boxwright_testing::world::until("the lease stands", || !registry.records("lease").is_empty());
     let process = running.child().id().to_string();
     tell("kill", &["-s", "STOP", &process]);
     std::thread::sleep(Duration::from_secs(12));

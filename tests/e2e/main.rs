@@ -17,8 +17,6 @@ mod doctor;
 mod embedded;
 mod explain;
 mod failure;
-#[path = "../protocol/figure.rs"]
-mod figure;
 mod halting;
 mod help;
 mod init;
@@ -27,19 +25,7 @@ mod keys;
 mod kills;
 mod outage;
 mod output;
-#[allow(dead_code, reason = "shared with the tests of the client")]
-#[path = "../faults/peer.rs"]
-mod peer;
-#[allow(dead_code, reason = "shared with the contract")]
-#[path = "../contract/process.rs"]
-mod process;
 mod promote;
-#[allow(dead_code, reason = "shared with the tests of the client")]
-#[path = "../faults/proxy.rs"]
-mod proxy;
-#[allow(dead_code, reason = "shared with the tests of the protocols")]
-#[path = "../protocol/engine.rs"]
-mod push;
 mod report;
 mod run;
 mod secrets;
@@ -48,5 +34,3 @@ mod stale;
 mod sweep;
 mod together;
 mod walk;
-mod witness;
-mod world;

@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
-use crate::witness::{NO_ENGINE, Registry};
-use crate::world::{BOXES, Ended, World};
+use boxwright_testing::witness::{NO_ENGINE, Registry};
+use boxwright_testing::world::{BOXES, Ended, World};
 
 #[test]
 fn a_stopped_registry_is_unknown_and_never_missing() {

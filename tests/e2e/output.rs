@@ -2,8 +2,8 @@
 
 use std::process::Stdio;
 
-use crate::witness::{NO_ENGINE, Registry};
-use crate::world::{BOXES, Ended, World};
+use boxwright_testing::witness::{NO_ENGINE, Registry};
+use boxwright_testing::world::{BOXES, Ended, World};
 
 #[test]
 fn json_stands_alone_on_stdout() {

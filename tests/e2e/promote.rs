@@ -1,7 +1,7 @@
 //! Promotion moves tags, and nothing but tags.
 
-use crate::witness::{Registry, skopeo};
-use crate::world::{BOXES, World};
+use boxwright_testing::witness::{Registry, skopeo};
+use boxwright_testing::world::{BOXES, World};
 
 fn at_main(registry: &Registry, tag: &str) -> Vec<String> {
     let digest = |name: &&str| {

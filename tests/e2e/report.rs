@@ -10,11 +10,10 @@ use boxwright::adapter::credentials::Credentials;
 use boxwright::adapter::registry::{Declared, HttpRegistry, Limits};
 use boxwright::model::{Digest, Key, MediaType, RawManifest, Repository, Tag};
 use boxwright::port::Registry as _;
+use boxwright_testing::witness::{Registry, attempt, tell};
+use boxwright_testing::world::World;
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
-
-use crate::witness::{Registry, attempt, tell};
-use crate::world::World;
 
 const BOXES: usize = 20;
 const TAGS: usize = 20;

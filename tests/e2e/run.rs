@@ -5,8 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::witness::{Registry, attempt, tell};
-use crate::world::{Ended, Running, World, unique, until};
+use boxwright_testing::witness::{Registry, attempt, tell};
+use boxwright_testing::world::{Ended, Running, World, unique, until};
 
 /// A project with one box that stands, and its registry.
 fn standing() -> (Registry, World) {
@@ -138,7 +138,7 @@ fn wait_for_line(running: &mut Running) {
 #[test]
 fn a_box_is_run_by_digest_even_if_the_engine_forgot_it() {
     let (registry, world) = standing();
-    crate::witness::forget_images(&registry.host);
+    boxwright_testing::witness::forget_images(&registry.host);
     let began = Instant::now();
     assert_eq!(world.boxwright(&["run", "only", "--", "cat", "/etc/x/who"]).good().out, "in-the-box\n");
     until("the container is gone", || containers("/etc/x/who").is_empty() || began.elapsed().as_secs() > 5);

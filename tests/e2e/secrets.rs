@@ -10,8 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::debian::debian;
-use crate::witness::{Registry, attempt, busybox, skopeo, tell};
-use crate::world::{Ended, World, unique, until};
+use boxwright_testing::witness::{Registry, attempt, busybox, skopeo, tell};
+use boxwright_testing::world::{Ended, World, unique, until};
 
 /// One box on busybox with this configuration and these steps.
 fn world(registry: &Registry, config: &str, steps: &str) -> World {

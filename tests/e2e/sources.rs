@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use crate::witness::{Registry, busybox, tell};
-use crate::world::{Ended, World, unique, until};
+use boxwright_testing::witness::{Registry, busybox, tell};
+use boxwright_testing::world::{Ended, World, unique, until};
 
 const CHANNELS: &str = "[channel.main]\ntag = \"main\"\n[channel.release]\ntag = 'r.*'\nimmutable = true\n";
 

@@ -1,8 +1,8 @@
 //! A registry whose memory of blobs outlives them: HEAD says that they are there, GET gives nothing,
 //! and manifests that need them are taken.
 
-use crate::witness::{Registry, tell};
-use crate::world::{BOXES, CHAIN, World};
+use boxwright_testing::witness::{Registry, tell};
+use boxwright_testing::world::{BOXES, CHAIN, World};
 
 /// An image as it stood.
 struct Stood {
@@ -81,7 +81,9 @@ fn a_registry_that_remembers_lost_blobs_is_not_believed() {
     assert!(!promoted.err.contains("missing"), "{}", promoted.err);
     let fresh = |arguments: &[&str]| {
         let mut command = world.command(arguments);
-        crate::world::Ended::of(command.env("XDG_CACHE_HOME", world.beside("fresh")).output().unwrap())
+        boxwright_testing::world::Ended::of(
+            command.env("XDG_CACHE_HOME", world.beside("fresh")).output().unwrap(),
+        )
     };
     for command in [&["plan", "--check"][..], &["guard"], &["build"], &["run", "test", "--", "true"]] {
         fresh(command).fails(20, &["the registry did not say whether", "/blobs/sha256:"]);

@@ -5,15 +5,15 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use boxwright::model::{ContentTag, Generation, Key, Repository};
+use boxwright_testing::engine::{image, push};
+use boxwright_testing::figure::figure;
+use boxwright_testing::process::client;
+use boxwright_testing::proxy::Fault;
+use boxwright_testing::witness::Registry;
+use boxwright_testing::world::{BOXES, CHAIN, World};
 use serde_json::json;
 
-use crate::figure::figure;
 use crate::halting::Halting;
-use crate::process;
-use crate::proxy::Fault;
-use crate::push::{image, push};
-use crate::witness::Registry;
-use crate::world::{BOXES, CHAIN, World};
 
 /// What makes a repository whole again.
 type Mend = Box<dyn FnOnce() + Send>;
@@ -24,7 +24,7 @@ const MANY: usize = 160;
 /// Fills the repository `only` with images under content tags that nothing keeps.
 fn fill(registry: &Registry) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (client, repository) = (process::client(), Repository::new(&registry.host, "only").unwrap());
+    let (client, repository) = (client(), Repository::new(&registry.host, "only").unwrap());
     runtime.block_on(async {
         for number in 0..MANY {
             let key = Key::of(number.to_string().as_bytes());
@@ -79,6 +79,7 @@ fn a_long_sweep_tells_how_far_it_is_and_goes_on_where_it_was_stopped() {
     assert_eq!(again["images"].as_array().unwrap().len(), left);
     assert_eq!((deletes(), registry.tags("only").len()), (MANY, 0));
     figure(
+        env!("CARGO_TARGET_TMPDIR"),
         "interrupted-sweep",
         &format!(
             "{done} of {MANY} images deleted when a sweep was stopped; the next one did the {left} left"

@@ -1,7 +1,7 @@
 //! Several runs at once.
 
-use crate::witness::Registry;
-use crate::world::{BOXES, World, content_tags, unique};
+use boxwright_testing::witness::Registry;
+use boxwright_testing::world::{BOXES, World, content_tags, unique};
 
 #[test]
 fn three_builds_at_once_agree_on_one_digest_a_box() {

@@ -2,10 +2,9 @@
 //! pull requests, shared digests, an index made by hand, signatures. `clean` says why of
 //! everything, deletes exactly the garbage, and is quiet after that.
 
+use boxwright_testing::witness::{Registry, forget_images, skopeo, tell};
+use boxwright_testing::world::{BOXES, CHAIN, World};
 use serde_json::{Value, json};
-
-use crate::witness::{Registry, forget_images, skopeo, tell};
-use crate::world::{BOXES, CHAIN, World};
 
 const CHANNELS: &str = r#"
 [channel.pr]
@@ -50,7 +49,7 @@ fn what_is_kept_stays_what_is_not_goes_and_everything_has_its_reason() {
     let left = world.boxwright(&["build", "--format", "json", "--run", "nothing"]).good();
     world.write("ci/test/one.txt", "taken by somebody\n");
     let taken = world.boxwright(&["build", "--format", "json", "--run", "taken"]).good();
-    let test = |report: &crate::world::Ended, field: &str| report.boxes(field)[2].clone();
+    let test = |report: &boxwright_testing::world::Ended, field: &str| report.boxes(field)[2].clone();
     let kind = |digest: &str| {
         let (_, headers, _) = registry.curl(&["-I"], &format!("test/manifests/{digest}"));
         headers["content-type"].clone()

@@ -9,11 +9,11 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use boxwright::adapter::credentials::Credentials;
+use boxwright_testing::peer::{Peer, Reply, Seen, client_with, limits};
+use boxwright_testing::process::Server;
+use boxwright_testing::proxy::{Fault, Proxy};
 
 use crate::disk::Disk;
-use crate::peer::{Peer, Reply, Seen, client_with, limits};
-use crate::process::Server;
-use crate::proxy::{Fault, Proxy};
 use crate::scene::{Contents, Run, Scenario, is_reached};
 
 const PASSWORD: &str = "canary-c0ffee-hunter2";

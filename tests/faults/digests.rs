@@ -2,9 +2,8 @@
 
 use boxwright::model::{Digest, MediaType, RawManifest};
 use boxwright::port::{Failure, Reference, Registry};
+use boxwright_testing::peer::{Peer, Reply, client, manifest, status, tag, untrusted};
 use bytes::Bytes;
-
-use crate::peer::{Peer, Reply, client, manifest, status, tag, untrusted};
 
 fn other() -> Digest {
     Digest::of(b"something else")

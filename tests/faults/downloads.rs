@@ -2,10 +2,9 @@
 
 use boxwright::model::Digest;
 use boxwright::port::{Blob, Registry, RegistryError};
+use boxwright_testing::peer::{Peer, Reply, client, client_with, limits, status, unreachable, untrusted};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
-
-use crate::peer::{Peer, Reply, client, client_with, limits, status, unreachable, untrusted};
 
 fn bytes() -> Bytes {
     (0..200_000_u32).map(|at| (at ^ (at >> 8)).to_le_bytes()[0]).collect::<Vec<_>>().into()
@@ -22,7 +21,7 @@ async fn read(peer: &Peer, from: u64) -> Result<Bytes, RegistryError> {
     Ok(pieces.concat().into())
 }
 
-fn range(seen: &crate::peer::Seen) -> usize {
+fn range(seen: &boxwright_testing::peer::Seen) -> usize {
     let range = seen.header("range").map(|range| range.trim_start_matches("bytes=").trim_end_matches('-'));
     range.map_or(0, |from| from.parse().unwrap())
 }

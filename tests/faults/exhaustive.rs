@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use boxwright::adapter::registry::{HttpRegistry, Limits};
+use boxwright_testing::peer::{Peer, Reply, Seen, client_with, limits};
+use boxwright_testing::process::Server;
+use boxwright_testing::proxy::{Fault, Proxy};
 use futures_util::StreamExt;
 
 use crate::disk::{Disk, Tags};
-use crate::peer::{Peer, Reply, Seen, client_with, limits};
-use crate::process::Server;
-use crate::proxy::{Fault, Proxy};
 use crate::scene::{Contents, Run, Scenario, is_reached, is_same, judge};
 
 const SCENARIOS: [Scenario; 6] =

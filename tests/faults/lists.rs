@@ -2,8 +2,7 @@
 
 use boxwright::adapter::registry::Limits;
 use boxwright::port::{Registry, TagList};
-
-use crate::peer::{Peer, Reply, client, client_with, limits, status, untrusted};
+use boxwright_testing::peer::{Peer, Reply, client, client_with, limits, status, untrusted};
 
 fn page(tags: &[String]) -> Reply {
     Reply::new(200).body(serde_json::json!({ "name": "a", "tags": tags }).to_string())

@@ -7,13 +7,12 @@ use boxwright::adapter::credentials::{Credential, Credentials, Secret};
 use boxwright::adapter::registry::Limits;
 use boxwright::model::{Digest, MediaType, RawManifest, Repository};
 use boxwright::port::{Deleted, Failure, Registry, Whole};
+use boxwright_testing::engine::{image, push};
+use boxwright_testing::peer::{ANN, Reply, Seen, client, client_with, limits, tag, unreachable, untrusted};
+use boxwright_testing::process::Server;
+use boxwright_testing::proxy::{Fault, Proxy};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-
-use crate::engine::{image, push};
-use crate::peer::{ANN, Reply, Seen, client, client_with, limits, tag, unreachable, untrusted};
-use crate::process::Server;
-use crate::proxy::{Fault, Proxy};
 
 const MISSING: &str = r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#;
 

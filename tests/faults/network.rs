@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use boxwright::adapter::registry::{Declared, HostSettings};
+use boxwright_testing::peer::{Peer, Reply, Seen, answer};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::crypto::ring::default_provider;
@@ -13,8 +14,6 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
-
-use crate::peer::{Peer, Reply, Seen, answer};
 
 /// Whoever signs certificates.
 pub struct Authority {

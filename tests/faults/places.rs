@@ -5,11 +5,10 @@ use std::process::Command;
 use boxwright::adapter::registry::{Declared, HostSettings};
 use boxwright::model::Digest;
 use boxwright::port::{Failure, Registry};
-use bytes::Bytes;
-
-use crate::peer::{
+use boxwright_testing::peer::{
     ANN, Peer, Reply, client, client_of_ann, declared_client, limits, status, tag, unreachable, untrusted,
 };
+use bytes::Bytes;
 
 fn login() -> Reply {
     Reply::new(401).header("WWW-Authenticate", "Basic realm=\"r\"")
@@ -83,7 +82,7 @@ async fn redirects_that_are_not_followed() {
     let elsewhere = Peer::unwanted().await;
     let target = format!("http://{}/", elsewhere.host);
     let peer = Peer::start(move |_, _| Reply::new(307).header("Location", &target)).await;
-    status(client().put(&peer.repository(), &tag("t"), &crate::peer::manifest()).await, 307);
+    status(client().put(&peer.repository(), &tag("t"), &boxwright_testing::peer::manifest()).await, 307);
     status(client().delete(&peer.repository(), &Digest::of(b"x")).await, 307);
     assert_eq!(elsewhere.count(), 0);
 }

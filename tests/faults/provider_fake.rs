@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex};
 use boxwright::adapter::credentials::{Credential, Credentials, Secret};
 use boxwright::adapter::registry::{AwsKeys, Declared, HostSettings, HttpRegistry};
 use boxwright::model::{Digest, MediaType, Provider, RawManifest, Repository};
+use boxwright_testing::peer::{ANN, Peer, Reply, Seen, declared_client, limits, manifest};
 use serde_json::{Value, json};
-
-use crate::peer::{ANN, Peer, Reply, Seen, declared_client, limits, manifest};
 
 /// How the fake treats the next delete that it would carry out.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -9,8 +9,8 @@ use boxwright::adapter::credentials::{Credential, Credentials, Secret};
 use boxwright::adapter::registry::{Declared, HostSettings};
 use boxwright::model::{Digest, Provider, Repository, Tag};
 use boxwright::port::{Deleted, Deleting, Registry};
+use boxwright_testing::peer::{Reply, declared_client, limits, manifest, status, untrusted};
 
-use crate::peer::{Reply, declared_client, limits, manifest, status, untrusted};
 use crate::provider_fake::{Fake, Trouble};
 
 const OWN: [Provider; 9] = [

@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 use boxwright::adapter::registry::Limits;
 use boxwright::model::{Digest, MediaType, RawManifest, Repository};
 use boxwright::port::{Deleted, Failure, Registry};
+use boxwright_testing::peer::{
+    LATE, Peer, Reply, client, client_with, limits, manifest, status, tag, unreachable, untrusted,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
-
-use crate::peer::{
-    LATE, Peer, Reply, client, client_with, limits, manifest, status, tag, unreachable, untrusted,
-};
 
 /// 5: each passing status, for each kind of request. 6: after one to a PUT it is looked up
 /// whether the PUT took effect.
@@ -404,7 +403,7 @@ async fn the_date_is_read_once_and_must_be_one() {
     assert_eq!(peer.count(), 1);
     for reply in [Reply::new(200), Reply::new(200).header("Date", "tomorrow")] {
         let peer = Peer::start(move |_, _| reply.clone()).await;
-        crate::peer::untrusted(client().now(&peer.host).await, "Date");
+        boxwright_testing::peer::untrusted(client().now(&peer.host).await, "Date");
     }
     let peer = Peer::unwanted().await;
     status(client().now(&peer.host).await, 500);

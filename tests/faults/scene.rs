@@ -14,11 +14,11 @@ use boxwright::exec::{
 use boxwright::model::{Digest, Keep, Purpose, Repository, Rules, Source, Span, Tag};
 use boxwright::plan::State;
 use boxwright::port::{Clock, Registry};
+use boxwright_testing::engine::FakeEngine;
+use boxwright_testing::project::{SECRETS, boxes};
 use tokio_util::sync::CancellationToken;
 
 use crate::disk::Tags;
-use crate::engine::FakeEngine;
-use crate::project::{SECRETS, boxes};
 
 pub const BOXES: [&str; 2] = ["base", "build"];
 

@@ -6,12 +6,14 @@ use boxwright::adapter::credentials::{Credential, Credentials, Secret};
 use boxwright::adapter::registry::{Declared, HostSettings, HttpRegistry, Limits};
 use boxwright::model::{Digest, Repository};
 use boxwright::port::{Failure, Registry, RegistryError};
+use boxwright_testing::peer::{
+    ANN, Reply, Seen, declared_client, limits, manifest, tag, unreachable, untrusted,
+};
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::network::{Authority, INSIDE, ONE, TWO, TlsPeer, is_outside, plain};
-use crate::peer::{ANN, Reply, Seen, declared_client, limits, manifest, tag, unreachable, untrusted};
 
 fn at(host: &str) -> Repository {
     Repository::new(host, "a").unwrap()

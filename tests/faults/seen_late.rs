@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use boxwright::adapter::registry::HttpRegistry;
+use boxwright_testing::engine::{image, push};
+use boxwright_testing::peer::{Reply, Seen, client};
+use boxwright_testing::process::Server;
+use boxwright_testing::proxy::{Fault, Proxy};
 use serde_json::Value;
 
 use crate::disk::{Disk, Tags};
-use crate::engine::{image, push};
-use crate::peer::{Reply, Seen, client};
-use crate::process::Server;
-use crate::proxy::{Fault, Proxy};
 use crate::scene::{BOXES, Contents, Ending, Run, Scenario, judge};
 
 const MISSING: &str = r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#;

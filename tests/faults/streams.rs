@@ -8,13 +8,13 @@ use boxwright::adapter::credentials::Credentials;
 use boxwright::adapter::registry::HttpRegistry;
 use boxwright::model::{Digest, Repository};
 use boxwright::port::Registry;
+use boxwright_testing::peer::{declared_client, limits, manifest, tag};
 use bytes::Bytes;
 use h2::Reason;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::network::{Authority, ONE, is_outside};
-use crate::peer::{declared_client, limits, manifest, tag};
 
 /// What becomes of a request.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -5,11 +5,10 @@ use std::time::Duration;
 use boxwright::adapter::credentials::{Credential, Credentials, Secret};
 use boxwright::model::Digest;
 use boxwright::port::{Failure, Registry, RegistryError};
-use bytes::Bytes;
-
-use crate::peer::{
+use boxwright_testing::peer::{
     ANN, Peer, Reply, Seen, client, client_of_ann, client_with, limits, manifest, status, tag, untrusted,
 };
+use bytes::Bytes;
 
 fn challenge(realm: &str) -> Reply {
     let value = format!("Bearer realm=\"{realm}\",service=\"registry\",scope=\"repository:evil:*\"");

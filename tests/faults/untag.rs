@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use boxwright::model::{Digest, RawManifest};
 use boxwright::port::{Deleted, Deleting, Registry};
-
-use crate::peer::{Peer, Reply, client, manifest};
+use boxwright_testing::peer::{Peer, Reply, client, manifest};
 
 /// How a registry takes `DELETE /manifests/<tag>`.
 #[derive(Debug, Clone, Copy, PartialEq)]

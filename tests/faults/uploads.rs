@@ -7,11 +7,10 @@ use async_trait::async_trait;
 use boxwright::adapter::registry::Limits;
 use boxwright::model::{Digest, Repository};
 use boxwright::port::{Blob, BlobSource, BlobStream, Failure, Pushed, Registry, Whole};
-use bytes::Bytes;
-
-use crate::peer::{
+use boxwright_testing::peer::{
     ANN, Peer, Reply, Seen, client, client_of_ann, client_with, limits, status, unreachable, untrusted,
 };
+use bytes::Bytes;
 
 const SESSION: &str = "/v2/a/blobs/uploads/s";
 

@@ -10,10 +10,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod mutate;
-mod parsers;
-mod registry;
-#[path = "../archive/sample.rs"]
-mod sample;
 mod seeds;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,6 +17,7 @@ use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use boxwright_testing::fuzz as parsers;
 use mutate::Mutator;
 
 /// How many inputs each parser gets without `BOXWRIGHT_FUZZ_SECONDS`.

@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use super::sample::{self, Sample};
 use boxwright::model::{
     Digest, Generation, Key, Lease, Marked, Marker, Record, RunBox, RunId, RunRecord, SetBox, SetRecord,
     Source, StoredInputs, Tag, Timestamp,
 };
+use boxwright_testing::sample::{self, Sample};
 
 fn files(directory: &str, ending: &str) -> Vec<Vec<u8>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);

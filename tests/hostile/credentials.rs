@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use boxwright::adapter::credentials::{Credential, Credentials, Secret};
 use boxwright::adapter::registry::{Asked, Declared, HttpRegistry, Limits};
+use boxwright_testing::witness::{Registry, busybox};
+use boxwright_testing::world::{Ended, World};
 
 use crate::fake::{Fake, Wants};
-use crate::witness::{Registry, busybox};
-use crate::world::{Ended, World};
 
 /// base64 of `worker:s3cret-word`.
 const BASIC: &str = "Basic d29ya2VyOnMzY3JldC13b3Jk";

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use crate::witness::Registry;
-use crate::world::{Ended, World};
+use boxwright_testing::witness::Registry;
+use boxwright_testing::world::{Ended, World};
 
 /// Everything that stands in a registry, as curl sees it: digests by repository and tag.
 fn everything(registry: &Registry) -> BTreeMap<String, Option<String>> {

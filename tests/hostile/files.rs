@@ -5,8 +5,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::witness::{busybox, tell};
-use crate::world::{Ended, World};
+use boxwright_testing::witness::{busybox, tell};
+use boxwright_testing::world::{Ended, World};
 
 /// Every file that a project has boxwright read, and where a box would be.
 const FILES: [&str; 7] = [
@@ -45,7 +45,7 @@ fn project() -> World {
 fn soon(world: &World, arguments: &[&str]) -> Ended {
     let began = Instant::now();
     let mut command = world.command(arguments);
-    let mut child = command.env("DOCKER_HOST", crate::witness::NO_ENGINE).spawn().unwrap();
+    let mut child = command.env("DOCKER_HOST", boxwright_testing::witness::NO_ENGINE).spawn().unwrap();
     while child.try_wait().unwrap().is_none() {
         assert!(began.elapsed() < Duration::from_secs(40), "{arguments:?} hangs");
         std::thread::sleep(Duration::from_millis(20));

@@ -4,10 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use boxwright_testing::witness::{NO_ENGINE, Registry, attempt, busybox, tell};
+use boxwright_testing::world::{BOXES, CHAIN, Ended, World};
 use serde_json::Value;
-
-use crate::witness::{NO_ENGINE, Registry, attempt, busybox, tell};
-use crate::world::{BOXES, CHAIN, Ended, World};
 
 /// A program that leaves a trace, and takes any arguments.
 fn trap(world: &World) -> (PathBuf, PathBuf) {

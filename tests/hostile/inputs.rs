@@ -3,8 +3,8 @@
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 
-use crate::witness::{attempt, busybox, tell};
-use crate::world::{World, unique};
+use boxwright_testing::witness::{attempt, busybox, tell};
+use boxwright_testing::world::{World, unique};
 
 /// A project of one box, whose Dockerfile this is; its images stay on this machine.
 fn project(dockerfile: &str) -> World {

@@ -31,13 +31,3 @@ mod promotions;
 mod pusher;
 mod records;
 mod stranger;
-
-#[allow(dead_code, reason = "shared with the contract")]
-#[path = "../contract/process.rs"]
-mod process;
-#[allow(dead_code, reason = "shared with the end-to-end tests")]
-#[path = "../e2e/witness.rs"]
-mod witness;
-#[allow(dead_code, reason = "shared with the end-to-end tests")]
-#[path = "../e2e/world.rs"]
-mod world;

@@ -5,8 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use crate::witness::{Registry, attempt, busybox, tell};
-use crate::world::{Ended, World, unique};
+use boxwright_testing::witness::{Registry, attempt, busybox, tell};
+use boxwright_testing::world::{Ended, World, unique};
 
 /// What the CI says of a run that a fork's pull request caused, of one that nobody can tell of, and
 /// of one by somebody who may push.
@@ -257,7 +257,7 @@ fn the_embedded_registry_opens_to_nobody_else_on_the_machine() {
     let old = world.beside("old.json");
     let inspect = ["inspect", "--tls-verify=false", "--authfile", old.to_str().unwrap(), &image];
     assert!(!attempt("skopeo", &inspect).status.success());
-    crate::witness::forget_images(address.trim());
+    boxwright_testing::witness::forget_images(address.trim());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::world::{Ended, World};
+use boxwright_testing::world::{Ended, World};
 
 /// What a call may take of memory, in bytes, and of time. Each of these would take all there is;
 /// the machine may be busy.
@@ -27,7 +27,7 @@ fn bounded(world: &World, arguments: &[&str]) -> Ended {
     command.arg(format!("--as={MEMORY}")).arg(format!("--cpu={}", PATIENCE.as_secs()));
     command.arg(plain.get_program()).args(arguments).current_dir(&world.root).env_clear();
     command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.env("DOCKER_HOST", crate::witness::NO_ENGINE);
+    command.env("DOCKER_HOST", boxwright_testing::witness::NO_ENGINE);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let ended = Ended::of(command.output().unwrap());
     assert!(ended.err.len() < 10_000, "{} bytes of errors", ended.err.len());

@@ -8,10 +8,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Command;
 
+use boxwright_testing::witness::{Registry, busybox};
+use boxwright_testing::world::{Ended, World, unique};
 use serde_json::Value;
-
-use crate::witness::{Registry, busybox};
-use crate::world::{Ended, World, unique};
 
 /// What would colour, link, clear, go back, hide, turn around, begin a line, and command a runner.
 const PAYLOAD: &str = "x\u{1b}[31m\u{1b}]8;;http://evil\u{7}\u{9b}2J\u{9d}0;t\u{9c}\u{8}\u{b}\r\nFORGED  present  use\t\u{7f}\

@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 
 use boxwright::model::{MediaType, RawManifest, Repository};
 use boxwright::port::Registry as _;
+use boxwright_testing::process::client;
+use boxwright_testing::witness::{Registry, busybox, skopeo, tell};
+use boxwright_testing::world::{BOXES, World, unique};
 use serde_json::{Value, json};
-
-use crate::process;
-use crate::witness::{Registry, busybox, skopeo, tell};
-use crate::world::{BOXES, World, unique};
 
 const LEDGER: &str = "boxwright-ledger";
 const PAYLOAD: &str = "io.boxwright.payload";
@@ -300,7 +299,7 @@ fn records_that_lie_about_their_place_or_count_starve_nothing() {
     // (f) hundreds of promotions of what stands nowhere.
     let many = 300;
     let record = payload(&registry, "set.main.1");
-    let client = process::client();
+    let client = client();
     let ledger = Repository::new(&registry.host, LEDGER).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

@@ -2,14 +2,14 @@
 //! that would have something deleted, believed, or held up. All of it is written by curl.
 
 use boxwright::model::Digest;
+use boxwright_testing::witness::Registry;
+use boxwright_testing::world::{BOXES, Ended, World};
 use serde_json::{Value, json};
 
 use crate::promotions::later_commit;
 use crate::records::{
     INDEX, LEDGER, MANIFEST, SIGHTINGS, chain, forge, forge_many, manifest, payload, send, stand,
 };
-use crate::witness::Registry;
-use crate::world::{BOXES, Ended, World};
 
 const DOCKER: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";

@@ -3,10 +3,9 @@
 
 use std::fmt::Write as _;
 
+use boxwright_testing::witness::Registry;
+use boxwright_testing::world::{BOXES, Ended, World};
 use serde_json::{Value, json};
-
-use crate::witness::Registry;
-use crate::world::{BOXES, Ended, World};
 
 pub const LEDGER: &str = "boxwright-ledger";
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -374,7 +373,7 @@ pub fn forge_many(registry: &Registry, world: &World, records: impl Iterator<Ite
     }
     let file = world.beside("curl");
     std::fs::write(&file, config.trim_end_matches("next\n")).unwrap();
-    crate::witness::tell("curl", &["-sS", "--noproxy", "*", "-K", file.to_str().unwrap()]);
+    boxwright_testing::witness::tell("curl", &["-sS", "--noproxy", "*", "-K", file.to_str().unwrap()]);
 }
 
 #[test]

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::fake::{Fake, Wants};
-use crate::witness::{NO_ENGINE, tell};
-use crate::world::{Ended, World};
+use boxwright_testing::witness::{NO_ENGINE, tell};
+use boxwright_testing::world::{Ended, World};
 
 /// What a server answers to a request.
 type Answer = Box<dyn Fn(&str) -> Vec<u8> + Send + Sync>;

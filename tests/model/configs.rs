@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use stateright::{Checker, HasDiscoveries, Model};
 
-use super::figure::figure;
 use super::registry::{LEASES, MARKERS, RECORDS, TAGS};
 use super::world::{Config, Guard, PartKind, World};
+use boxwright_testing::figure::figure;
 
 /// One box that stands, two runs and two sweepers at most.
 fn one_box() -> Config {
@@ -461,7 +461,7 @@ fn everything_holds_in_every_world() {
         ["adopted", "used", "built", "revived", "swept", "promoted", "conflict seen", "all gone"].into();
     assert_eq!(seen, must);
     assert_eq!(found, STATES);
-    figure("model-worlds", &lines);
+    figure(env!("CARGO_TARGET_TMPDIR"), "model-worlds", &lines);
 }
 
 #[test]
@@ -490,5 +490,5 @@ fn no_guard_can_be_spared() {
     assert!(spared.is_empty(), "nothing breaks without {spared:?}");
     let seconds = began.elapsed().as_secs_f64();
     killed.push(format!("{:>3} of {count} variants killed in {seconds:.0} s", killed.len()));
-    figure("model-variants", &killed.join("\n"));
+    figure(env!("CARGO_TARGET_TMPDIR"), "model-variants", &killed.join("\n"));
 }

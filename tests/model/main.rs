@@ -8,8 +8,6 @@
 
 mod checks;
 mod configs;
-#[path = "../protocol/figure.rs"]
-mod figure;
 mod promoter;
 mod registry;
 mod runner;

@@ -6,9 +6,9 @@
 
 use boxwright::model::{Lease, Purpose, Span, Timestamp};
 use boxwright::retention::{goes_before, rivals, turn_behind};
+use boxwright_testing::figure::figure;
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
-use super::figure::figure;
 use super::registry::NAMES;
 
 const PATIENCE: Span = Span::from_seconds(600);
@@ -283,7 +283,7 @@ fn runs_at_once_build_each_box_once() {
     }
     let pinned: Vec<(&str, usize)> = worlds().into_iter().map(|(name, _, states)| (name, states)).collect();
     assert_eq!(found, pinned);
-    figure("model-turns", &lines);
+    figure(env!("CARGO_TARGET_TMPDIR"), "model-turns", &lines);
 }
 
 #[test]

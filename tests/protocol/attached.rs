@@ -7,9 +7,9 @@ use boxwright::adapter::memory::{Fault, Verb};
 use boxwright::exec::Deletion;
 use boxwright::model::{Digest, MediaType, RawManifest, Tag};
 use boxwright::port::Registry;
+use boxwright_testing::engine::{image, push};
 
 use super::clean::{check_stands, sweep_twice, tags, unleased};
-use super::engine::{image, push};
 use super::net::{Gate, denied, done, is, tag};
 use super::world::{DAY, World, repository};
 

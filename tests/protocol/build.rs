@@ -6,8 +6,8 @@ use boxwright::adapter::memory::{Fault, Verb};
 use boxwright::exec::{Outcome, RunError, prepare};
 use boxwright::model::{Digest, Key, MediaType, RawManifest, RunRecord};
 use boxwright::port::{Registry, RunImage};
+use boxwright_testing::engine::{image, push};
 
-use super::engine::{image, push};
 use super::net::{done, is, tag, unavailable};
 use super::world::{World, digests, outcome, repository, writes};
 

@@ -6,8 +6,8 @@ use boxwright::adapter::memory::{Asked, Verb};
 use boxwright::exec::{CleanOptions, CleanReport, Deletion};
 use boxwright::model::{Digest, Document, Key, Lease, Marker, MediaType, RawManifest, Span, Tag};
 use boxwright::port::Registry;
+use boxwright_testing::engine::{image, push};
 
-use super::engine::{image, push};
 use super::net::{done, tag};
 use super::world::{DAY, World, repository, sweeping, to, writes};
 

@@ -214,8 +214,8 @@ async fn a_tag_that_is_gone_was_deleted_and_one_that_moved_is_left() {
             if heads == 3 {
                 heads += 1;
                 if is_moved {
-                    let image = super::engine::image(&std::collections::BTreeMap::new(), "moved");
-                    done(super::engine::push(memory, &repository("lint"), &at, image));
+                    let image = boxwright_testing::engine::image(&std::collections::BTreeMap::new(), "moved");
+                    done(boxwright_testing::engine::push(memory, &repository("lint"), &at, image));
                 } else {
                     done(memory.delete(&repository("lint"), &digest)).unwrap();
                 }

@@ -7,9 +7,9 @@ use boxwright::exec::{Content, PromoteError, PromoteReport, Setting, promote_to}
 use boxwright::model::{Digest, MediaType, RawManifest, Record, Repository, SetRecord, Tag};
 use boxwright::plan::{Refusal, Rollback, rollback};
 use boxwright::port::{Reference, Registry};
+use boxwright_testing::engine::{image, push};
 use tokio_util::sync::CancellationToken;
 
-use super::engine::{image, push};
 use super::net::{done, tag};
 use super::promote::{BOXES, built, built_anew};
 use super::world::{Run, World, repository, to};

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use boxwright::adapter::memory::Verb;
 use boxwright::exec::{Deletion, Outcome};
+use boxwright_testing::engine::{image, push};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::engine::{image, push};
 use super::net::done;
 use super::world::{World, outcome, repository};
 

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use boxwright::exec::{BuildReport, Ports, build};
 use boxwright::model::{PlanRecord, SetRecord};
 use boxwright::port::Registry;
+use boxwright_testing::engine::FakeEngine;
+use boxwright_testing::figure::figure;
 use tokio_util::sync::CancellationToken;
 
 use super::clean::check_whole;
-use super::engine::FakeEngine;
-use super::figure::figure;
 use super::net::{Gate, done, tag};
 use super::promote::{BOXES, check_stands};
 use super::world::{DAY, World, outcome, repository};
@@ -81,6 +81,7 @@ async fn a_build_of_three_boxes_that_is_killed_at_any_write_is_finished_by_a_rer
     // a manifest, and its inputs with their record; the run's record.
     assert_eq!(kills, 2 * (3 + 3 * 5 + 1));
     figure(
+        env!("CARGO_TARGET_TMPDIR"),
         "kills-build",
         &format!(
             "{kills} kills of a build of three boxes, before and after every write; each rerun finished it"
@@ -109,6 +110,7 @@ async fn a_promotion_of_three_boxes_that_is_killed_at_any_write_is_finished_by_a
     // The lease, the plan, three tags, the set record, and the lease once more.
     assert_eq!(kills, 14);
     figure(
+        env!("CARGO_TARGET_TMPDIR"),
         "kills-promotion",
         &format!(
             "{kills} kills of a promotion of three boxes, before and after every write; each rerun finished it"
@@ -152,6 +154,7 @@ async fn a_sweep_that_is_killed_at_any_write_is_finished_by_the_next() {
     // With the claim, which is given up at the end.
     assert_eq!(kills, 16);
     figure(
+        env!("CARGO_TARGET_TMPDIR"),
         "kills-sweep",
         &format!("{kills} kills of a sweep, before and after every write; each rerun finished it"),
     );

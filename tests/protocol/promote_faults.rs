@@ -89,8 +89,8 @@ async fn each_failed_request_is_an_error_that_names_it() {
 
 /// Moves a tag to something else, as somebody without boxwright would.
 fn meddle(memory: &MemoryRegistry, name: &str) {
-    let image = super::engine::image(&std::collections::BTreeMap::new(), "theirs");
-    done(super::engine::push(memory, &repository(name), &tag("main"), image));
+    let image = boxwright_testing::engine::image(&std::collections::BTreeMap::new(), "theirs");
+    done(boxwright_testing::engine::push(memory, &repository(name), &tag("main"), image));
 }
 
 /// Does so before a tag's second look: the first is the plan's, the second just before the move.

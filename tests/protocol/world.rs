@@ -16,12 +16,12 @@ use boxwright::model::{
 use boxwright::plan::{Rollback, rollback};
 use boxwright::port::{Reference, Registry};
 use boxwright::retention::ChannelPolicy;
+use boxwright_testing::engine::FakeEngine;
+use boxwright_testing::project::{SECRETS, boxes};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::engine::FakeEngine;
 use super::net::{FakeClock, Net, done};
-use super::project::{SECRETS, boxes};
 
 pub const HOST: &str = "r.example";
 

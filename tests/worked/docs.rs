@@ -62,7 +62,7 @@ fn the_examples_are_as_short_as_the_page_says() {
 #[test]
 fn one_version_is_named_everywhere() {
     let version = concat!("v", env!("CARGO_PKG_VERSION"));
-    let listed = crate::witness::tell("git", &["-C", root().to_str().unwrap(), "ls-files"]);
+    let listed = boxwright_testing::witness::tell("git", &["-C", root().to_str().unwrap(), "ls-files"]);
     let mut count = 0;
     let is_read = |name: &&str| {
         let of_ours = !name.starts_with("tests/") && !name.starts_with("src/");

@@ -75,9 +75,12 @@ fn a_fork_without_its_box_builds_it_for_itself_and_runs_in_it() {
     assert_eq!(ran.out, "tested with lean v4.99.0\n");
     let outputs = std::fs::read_to_string(project.at("output")).unwrap();
     let image = outputs.lines().find_map(|line| line.strip_prefix("image_ci=")).unwrap();
-    assert_eq!(crate::witness::tell("docker", &["run", "--rm", image, "cat", "/opt/ci/lean"]), "v4.99.0\n");
+    assert_eq!(
+        boxwright_testing::witness::tell("docker", &["run", "--rm", image, "cat", "/opt/ci/lean"]),
+        "v4.99.0\n"
+    );
     assert!(outputs.contains("built=ci\n") && outputs.contains("can_push=false\n"), "{outputs}");
-    crate::witness::tell("docker", &["rmi", image]);
+    boxwright_testing::witness::tell("docker", &["rmi", image]);
     assert_eq!(project.everything(&["lampe-ci"]), before);
 }
 

@@ -14,7 +14,4 @@ mod release;
 mod rights;
 mod runner;
 mod trust;
-#[path = "../e2e/witness.rs"]
-#[allow(dead_code, reason = "the end-to-end tests use the rest")]
-mod witness;
 mod yaml;

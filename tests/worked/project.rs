@@ -5,11 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use boxwright_testing::witness::{Registry, tell};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::runner::{Event, Runner, git, program};
-use crate::witness::{Registry, tell};
 
 /// A project under test.
 pub struct Project {

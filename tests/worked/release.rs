@@ -5,11 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use boxwright_testing::witness::{Registry, tell};
 use tempfile::TempDir;
 
 use crate::project::event;
 use crate::runner::{Event, Job, Runner, git, program};
-use crate::witness::{Registry, tell};
 
 const TAG: &str = concat!("v", env!("CARGO_PKG_VERSION"));
 

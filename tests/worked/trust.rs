@@ -90,8 +90,11 @@ fn a_stranger_s_build_is_lent_no_secret() {
     let lent = call("github/push.branch", "push").exits(0);
     let image =
         lent.out.lines().find(|line| line.starts_with("ci ")).unwrap().split(' ').next_back().unwrap();
-    assert_eq!(crate::witness::tell("docker", &["run", "--rm", image, "cat", "/opt/ci/token"]), "t0p");
-    crate::witness::tell("docker", &["rmi", image]);
+    assert_eq!(
+        boxwright_testing::witness::tell("docker", &["run", "--rm", image, "cat", "/opt/ci/token"]),
+        "t0p"
+    );
+    boxwright_testing::witness::tell("docker", &["rmi", image]);
 }
 
 #[test]

@@ -20,7 +20,9 @@ use boxwright::model::{
 };
 use boxwright::port::{Archive, ContextFilter};
 
-pub use super::registry::registry;
+mod registry;
+
+pub use registry::registry;
 
 /// An error's text is for one who reads it: it names something and is not endless.
 fn reads_well(error: &dyn std::error::Error) {

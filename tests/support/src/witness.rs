@@ -279,7 +279,7 @@ pub fn forget_images(host: &str) {
 }
 
 fn script(verb: &str, directory: &std::path::Path, name: &str, options: &[&str]) -> String {
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scripts/registry");
+    let script = crate::root().join("scripts/registry");
     let directory = directory.to_str().unwrap();
     tell(script.to_str().unwrap(), &[&[verb, directory, "--name", name], options].concat())
 }

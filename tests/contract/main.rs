@@ -7,16 +7,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "contract/cases.rs"]
 mod cases;
-#[path = "contract/copies.rs"]
 mod copies;
-#[allow(dead_code, reason = "shared with the faults")]
-#[path = "contract/process.rs"]
-mod process;
-#[path = "contract/restricted.rs"]
 mod restricted;
-#[path = "contract/transfers.rs"]
 mod transfers;
 
 use cases::*;
@@ -35,8 +28,8 @@ macro_rules! on_memory_and_real {
         mod $real {
             $(#[tokio::test]
             async fn $case() {
-                let server = crate::process::Server::start(&[]);
-                crate::$case(&crate::process::client(), &server.host).await;
+                let server = boxwright_testing::process::Server::start(&[]);
+                crate::$case(&boxwright_testing::process::client(), &server.host).await;
             })*
         }
     };
@@ -57,7 +50,7 @@ macro_rules! contract {
                     &server.addr().to_string(),
                     server.credential(),
                 );
-                crate::$case(&crate::process::client_with(credentials), &server.addr().to_string()).await;
+                crate::$case(&boxwright_testing::process::client_with(credentials), &server.addr().to_string()).await;
             })*
         }
     };

@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-/// Leaves lines under a name, each of which begins with its count.
-pub fn figure(name: &str, lines: &str) {
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("figures");
+/// Leaves lines under a name, each of which begins with its count, in `CARGO_TARGET_TMPDIR`.
+pub fn figure(directory: &str, name: &str, lines: &str) {
+    let directory = Path::new(directory).join("figures");
     std::fs::create_dir_all(&directory).unwrap();
     std::fs::write(directory.join(name), format!("{}\n", lines.trim_end())).unwrap();
     eprintln!("{}", lines.trim_end());

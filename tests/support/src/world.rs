@@ -138,7 +138,7 @@ impl World {
 
     /// As [`World::command`], in another directory.
     pub fn command_in(&self, directory: &Path, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_boxwright"));
+        let mut command = Command::new(crate::program());
         command.args(arguments).current_dir(directory).env_clear();
         for name in ["PATH", "DOCKER_HOST"] {
             command.envs(std::env::var_os(name).map(|value| (name, value)));

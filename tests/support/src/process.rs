@@ -1,6 +1,6 @@
 //! Real registries: processes of docker-registry, ended when their value is dropped.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::{Arc, Once};
 
@@ -57,7 +57,7 @@ impl Drop for Server {
 }
 
 fn script(verb: &str, directory: &Path, name: &str, options: &[&str]) -> Output {
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scripts/registry");
+    let script = crate::root().join("scripts/registry");
     let mut command = Command::new(script);
     command.arg(verb).arg(directory).args(["--name", name]).args(options);
     // Collecting garbage at every few megabytes costs more than all the rest.
