@@ -22,7 +22,8 @@
 //! | [`config`] | `boxwright.toml`, checked | model |
 //! | [`inputs`] | Dockerfile and context → input manifest → key | model, and the filter type of port |
 //! | [`plan`] | wanted + observed → ordered steps | model |
-//! | [`retention`] | leases, roots, what a sweep may delete | model |
+//! | [`retention`] | roots, what a sweep may delete | model |
+//! | [`protocol`] | the steps of runs, jobs, promotions and sweeps; leases | model, plan, retention |
 //! | [`port`] | the traits through which the outside is reached | model |
 //! | [`exec`] | the protocols; the only callers of ports | all of the above |
 //! | [`adapter`] | registry over HTTP, embedded registry, engine, disk | port, model |
@@ -47,4 +48,5 @@ pub mod inputs;
 pub mod model;
 pub mod plan;
 pub mod port;
+pub mod protocol;
 pub mod retention;

@@ -13,7 +13,8 @@ use super::{ci, interrupt, json};
 use crate::config::Channel;
 use crate::exec::{self, CleanOptions, CleanReport, LedgerError, clean};
 use crate::model::{Digest, Marked, Share, Span, Tag, Timestamp};
-use crate::retention::{ChannelPolicy, Deletion, Goes, Held, Policies, Seen, UNKEPT, least_grace};
+use crate::protocol::{Deletion, least_grace};
+use crate::retention::{ChannelPolicy, Goes, Held, Policies, Seen, UNKEPT};
 
 mod forget;
 mod plan;

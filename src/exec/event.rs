@@ -1,6 +1,6 @@
 //! What the protocols tell while they run.
 
-use super::failure::Failure;
+use crate::exec::failure::Failure;
 use crate::model::{Digest, Span, Timestamp};
 use crate::port::{BuildEvent, PushEvent, Room, Wait};
 

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
-use super::keys::Keyed;
-use super::secrets::MakeError;
+use crate::exec::build::secrets::MakeError;
+use crate::exec::keys::Keyed;
 use crate::inputs::{At, step_at};
 use crate::model::{chain, output_line, printable};
 use crate::port::{BuildEvent, EngineError, StepState};

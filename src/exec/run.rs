@@ -1,8 +1,8 @@
 //! Running a command in a box: which image, and that it is there.
 
-use super::keys::Keyed;
-use super::probe::observe;
-use super::{Ports, Setting};
+use crate::exec::image::probe::observe;
+use crate::exec::keys::Keyed;
+use crate::exec::{Ports, Setting};
 use crate::model::Generation;
 use crate::plan::{Seen, State, Wanted};
 use crate::port::{EngineError, ImageId, RunImage};

@@ -3,12 +3,10 @@
 
 mod build;
 mod promote;
-mod promoter;
 mod refusal;
 mod rollback;
 
 pub use build::{Decision, Parent, Reason, Recorded, Seen, State, Wanted, decide, plan};
 pub use promote::{Member, Past, Promotion, Step, StepState, Wish, promotion};
-pub use promoter::{Promoter, PromoterAction, PromoterEnd, PromoterSaw, Put, Why};
 pub use refusal::Refusal;
 pub use rollback::{Rollback, rollback};

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::refusal::Refusal;
 use crate::model::{ContentTag, Digest, Repository, SetName, SetRecord, Source, Tag};
+use crate::plan::refusal::Refusal;
 
 /// One box of the set to be promoted, as it was resolved.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::endings::Endings;
-use super::observed::{
+use crate::model::{ContentTag, Digest, Generation, Key, Marked, Marker, Part, Record as _, Tag};
+use crate::retention::endings::Endings;
+use crate::retention::observed::{
     Action, Clean, Condemned, Doomed, Goes, Held, Kept, Observed, Policy, Seen, Until, What,
 };
-use super::parts::{below, free, leftovers, remembered};
-use super::roots::Roots;
-use super::settle::{RETIRED, settle};
-use crate::model::{ContentTag, Digest, Generation, Key, Marked, Marker, Part, Record as _, Tag};
+use crate::retention::parts::{below, free, leftovers, remembered};
+use crate::retention::roots::Roots;
+use crate::retention::settle::settle;
+use crate::retention::times::RETIRED;
 
 /// A generation of a key: what is condemned and deleted as a whole, for a marker ends it in
 /// every repository.

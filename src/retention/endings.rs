@@ -7,11 +7,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::observed::{Clean, Doomed, Goes, Observed, Policy, Seen};
-use super::policy::Judged;
-use super::settle::RETIRED;
-use super::sweep::DEADLINE;
 use crate::model::{Digest, Ending, Keep, Marked, Record as _, RecordTag, SetName, Span, Tag, Timestamp};
+use crate::retention::observed::{Clean, Doomed, Goes, Observed, Policy, Seen};
+use crate::retention::policy::Judged;
+use crate::retention::times::{DEADLINE, RETIRED};
 
 /// What a policy says of the tags of a promotion: the state of each tag of its set.
 enum State {

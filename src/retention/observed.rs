@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::policy::Judged;
-use super::sighted::Age;
 use crate::model::{
     ContentTag, Digest, Ending, Generation, Key, Marked, Marker, Part, RecordTag, Span, Tag, Timestamp,
 };
+use crate::retention::policy::Judged;
+use crate::retention::sighted::Age;
 
 /// Everything a sweep has read, completely. Whoever could not read all of it has no
 /// `Observed`, and deletes nothing.
@@ -177,7 +177,7 @@ impl Seen {
         Marked { repository: self.repository, tag: self.tag, digest: self.digest }
     }
 
-    pub(super) fn held(&self) -> Held {
+    pub(crate) fn held(&self) -> Held {
         let Self { repository, tag, digest } = self.clone();
         Held { repository, tag, digest: Some(digest) }
     }

@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::observed::{Node, Observed, Seen};
-use super::roots::Roots;
 use crate::model::{ContentTag, Digest, Generation, Key, Marker, Part};
+use crate::retention::observed::{Node, Observed, Seen};
+use crate::retention::roots::Roots;
 
 /// Returns what goes with these images by what was read about them, to the end.
 pub(super) fn below(nodes: &BTreeMap<Digest, Node>, images: &[Seen]) -> BTreeSet<Part> {

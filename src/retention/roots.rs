@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::observed::Observed;
 use crate::model::{ContentTag, Digest, Generation, Key};
+use crate::retention::observed::Observed;
 
 /// Everything that is reachable from a root, with what keeps it.
 pub(super) struct Roots {

@@ -2,12 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::clean::Group;
-use super::observed::{Clean, Observed, Policy};
-use crate::model::{ContentTag, Key, Marker, Record as _, Span, Tag};
-
-/// How long a retired marker stays: longer than any sweep that saw its images may live.
-pub(super) const RETIRED: Span = Span::from_seconds(86_400);
+use crate::model::{ContentTag, Key, Marker, Record as _, Tag};
+use crate::retention::clean::Group;
+use crate::retention::observed::{Clean, Observed, Policy};
+use crate::retention::times::RETIRED;
 
 /// Decides which markers are to be retired and which are to be forgotten.
 ///

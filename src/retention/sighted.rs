@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::observed::Observed;
 use crate::model::{Digest, Place, Record, RecordTag, Sighting, Timestamp};
+use crate::retention::observed::Observed;
 
 /// The sightings that stand, by the place of what was seen.
 #[derive(Debug, Clone, Default)]

@@ -1,5 +1,5 @@
-//! A model check of the protocols over the very functions that run: [`boxwright::retention`]'s
-//! `Run`, `Job`, `Sweeper` and `decide`, and [`boxwright::plan`]'s `Promoter` and `promotion`.
+//! A model check of the protocols over the very functions that run: [`boxwright::protocol`]'s
+//! `Run`, `Job`, `Sweeper` and `Promoter`, which ask `retention::decide` and `plan::promotion`.
 //!
 //! The registry has the semantics that were measured on docker-registry 2.8.2. Every variant
 //! without one of the guards must break the invariant that it is named for.

@@ -5,9 +5,8 @@ mod steps;
 use std::sync::Arc;
 
 use boxwright::model::{ContentTag, Digest, Generation, SetBox, SetRecord, Source, Timestamp};
-use boxwright::plan::{
-    Member, Past, Promoter, PromoterAction, PromoterEnd, PromoterSaw, Promotion, Put, Why, Wish, promotion,
-};
+use boxwright::plan::{Member, Past, Promotion, Wish, promotion};
+use boxwright::protocol::{Promoter, PromoterAction, PromoterEnd, PromoterSaw, Put, Why};
 
 use super::registry::{At, Cell, GENERATIONS, Id, NAMES, Rec, RecBox, Request, Store};
 use super::world::{Config, Guard, Harm, State, Step, World};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use boxwright::model::Generation;
 use boxwright::plan::{Decision, Parent, Reason, Recorded, Seen, State as Probed, decide};
-use boxwright::retention::{Job, JobAction, JobEnd, JobSaw, Run, RunAction, RunSaw};
+use boxwright::protocol::{Job, JobAction, JobEnd, JobSaw, Run, RunAction, RunSaw};
 
 mod steps;
 

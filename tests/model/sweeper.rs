@@ -3,7 +3,8 @@
 mod observed;
 
 use boxwright::model::{Digest, Record, Span, Timestamp};
-use boxwright::retention::{Answer, Deletion, Goes, Policy, SweepAction, SweepEnd, SweepSaw, Sweeper};
+use boxwright::protocol::{Answer, Deletion, SweepAction, SweepEnd, SweepSaw, Sweeper};
+use boxwright::retention::{Goes, Policy};
 
 use self::observed::observed;
 use super::registry::{At, Id, Mark, NAMES, Request, Store};

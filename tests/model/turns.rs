@@ -5,7 +5,7 @@
 //! A box is built once, and nobody waits for somebody who waits for them.
 
 use boxwright::model::{Lease, Purpose, Span, Timestamp};
-use boxwright::retention::{goes_before, rivals, turn_behind};
+use boxwright::protocol::{goes_before, rivals, turn_behind};
 use boxwright_testing::figure::figure;
 use stateright::{Checker, HasDiscoveries, Model, Property};
 

@@ -10,8 +10,7 @@ use bollard::{API_DEFAULT_VERSION, Docker};
 use tokio::sync::OnceCell;
 
 use super::auth::{AuthSource, Logins};
-use super::error;
-use super::request;
+use super::{error, request};
 use crate::adapter::registry::HttpRegistry;
 use crate::model::{Repository, chain};
 use crate::port::EngineError;

@@ -5,11 +5,10 @@
 //! stored, from a list, and nothing else. So whatever a repository's configuration can name, or
 //! will be able to name in a later git, is not run.
 
-use std::fs;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use tempfile::TempDir;
 

@@ -18,8 +18,7 @@ use super::answer::Answer;
 use super::client::{HttpRegistry, Right};
 use super::feed::{self, Feed};
 use super::request::{Repeat, Request};
-use super::retry;
-use super::session;
+use super::{retry, session};
 use crate::model::Repository;
 use crate::port::{Blob, BlobSource, Failure, Pushed, RegistryError};
 

@@ -5,8 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 
 use super::settings::Found;
 use super::{Check, State, bounded};
@@ -20,7 +19,7 @@ use crate::cli::session::Loaded;
 use crate::config::RegistryChoice;
 use crate::model::{Repository, Span, Tag, Timestamp};
 use crate::port::{Deleting, Failure, Registry as _, RegistryError};
-use crate::retention::MARGIN;
+use crate::protocol::MARGIN;
 
 /// A helper that takes longer than this holds up every command.
 const SLOW: Duration = Duration::from_secs(2);

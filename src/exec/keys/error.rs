@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::DirectoryError;
 use crate::config::ConfigError;
+use crate::exec::keys::DirectoryError;
 use crate::inputs::{At, DockerfileError, DockerignoreError, RewriteError};
 use crate::model::{ImageNameError, RepositoryError, TagError};
 use crate::port::ContextError;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::{Directory, KeysError, joined};
 use crate::config::{BoxSpec, ContextSource};
+use crate::exec::keys::{Directory, KeysError, joined};
 use crate::inputs::{
     Analysis, DockerfileSource, ImageOrigin, InputManifest, Need, NeedKind, Reads, is_docker_frontend,
     rewrite,
@@ -24,16 +24,16 @@ pub struct Keyed {
     pub parents: BTreeMap<String, Key>,
     /// The input manifest.
     pub manifest: InputManifest,
-    pub(in crate::exec) source: DockerfileSource,
-    pub(in crate::exec) analysis: Analysis,
+    pub(crate) source: DockerfileSource,
+    pub(crate) analysis: Analysis,
     /// Where outside images are got, by digest, by the names the Dockerfile gives them.
-    pub(super) pulled: BTreeMap<String, String>,
-    pub(super) root: PathBuf,
-    pub(super) dockerfile: PathBuf,
+    pub(crate) pulled: BTreeMap<String, String>,
+    pub(crate) root: PathBuf,
+    pub(crate) dockerfile: PathBuf,
     /// Directories by the names the Dockerfile gives them.
-    pub(in crate::exec) directories: BTreeMap<String, Directory>,
+    pub(crate) directories: BTreeMap<String, Directory>,
     /// What was left out, since no context can hold it.
-    pub(in crate::exec) special: Vec<Special>,
+    pub(crate) special: Vec<Special>,
     /// The working copies it was computed from, those of its parents included.
     pub local: BTreeSet<String>,
 }
@@ -79,7 +79,7 @@ impl Keyed {
     }
 
     /// Returns the frontend that reads its Dockerfile, if it is not Docker's own.
-    pub(in crate::exec) fn strange_frontend(&self) -> Option<&str> {
+    pub(crate) fn strange_frontend(&self) -> Option<&str> {
         self.needs().iter().find_map(|need| match &need.kind {
             NeedKind::Syntax(name) if !is_docker_frontend(name) => Some(name.as_str()),
             _ => None,

@@ -1,18 +1,22 @@
 //! From a project on disk to the keys of its boxes. Works offline.
 
 mod error;
+pub(super) mod findings;
 pub(super) mod git;
 mod keyed;
+pub(super) mod lock;
+pub(super) mod pins;
 mod scan;
+pub(super) mod sources;
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::pins::read_pins;
-use super::secrets;
-use super::sources::{self, Directory, DirectoryError, Local, joined};
 use crate::config::{BoxSpec, ContextSource, Lock, Project};
+use crate::exec::build::secrets;
+use crate::exec::keys::pins::read_pins;
+use crate::exec::keys::sources::{Directory, DirectoryError, Local, joined};
 use crate::inputs::{
     Analysis, BoxInputs, BuildOptions, DockerfileSource, Dockerignore, FindingKind, Handed, ImageOrigin,
     InputManifest, Reads, analyse, is_secret,
@@ -25,7 +29,7 @@ pub use error::KeysError;
 pub use keyed::Keyed;
 
 /// The largest Dockerfile, `.dockerignore` or pinned document that is read, in bytes.
-pub(super) const FILE_LIMIT: u64 = 16 * 1024 * 1024;
+pub(crate) const FILE_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// A project on disk, and what its keys are computed with.
 #[derive(Clone, Copy)]
@@ -45,7 +49,7 @@ pub struct Tree<'a> {
 }
 
 /// A Dockerfile as one box uses it.
-pub(super) struct Analysed {
+pub(crate) struct Analysed {
     pub source: DockerfileSource,
     pub analysis: Analysis,
     dockerfile: PathBuf,
@@ -91,7 +95,7 @@ struct Prepared<'a> {
 impl Tree<'_> {
     /// Reads and analyses the Dockerfile of a box; `handed` tells what the boxes hand on that
     /// it stands on.
-    pub(super) fn analyse(
+    pub(crate) fn analyse(
         &self,
         spec: &BoxSpec,
         pins: &BTreeMap<String, String>,
@@ -235,7 +239,7 @@ impl Tree<'_> {
     }
 
     /// Resolves a path of the configuration and makes sure that no link leads it outside.
-    pub(super) fn inside(&self, spec: &BoxSpec, path: &Path) -> Result<PathBuf, KeysError> {
+    pub(crate) fn inside(&self, spec: &BoxSpec, path: &Path) -> Result<PathBuf, KeysError> {
         let joined = self.root.join(path);
         // What is not there is reported by whoever reads it.
         let Some(real) = self.context.resolve(&joined) else { return Ok(joined) };
@@ -321,7 +325,7 @@ fn triggered(spec: &BoxSpec, analysis: &Analysis, before: &[Prepared<'_>]) -> Re
 }
 
 /// Returns the outside images that a box names, by the names its Dockerfile gives them.
-pub(super) fn outside(
+pub(crate) fn outside(
     spec: &BoxSpec,
     source: &DockerfileSource,
     analysis: &Analysis,

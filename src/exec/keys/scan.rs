@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use super::{KeysError, Prepared, Tree};
+use crate::exec::keys::{KeysError, Prepared, Tree};
 use crate::inputs::{Links, Missing, Reads, Selection};
 use crate::model::RelPath;
 use crate::port::{ContextError, ContextFilter, Scan};

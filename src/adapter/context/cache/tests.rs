@@ -6,8 +6,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::super::scan;
-use super::super::stamp;
+use super::super::{scan, stamp};
 use super::*;
 use crate::model::EntryKind;
 use crate::port::{ContextFilter, Visit};

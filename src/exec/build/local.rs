@@ -1,0 +1,85 @@
+//! A build for this machine alone: what the registry has is used, what it lacks is built and
+//! stays in the engine. Nothing is leased, pushed or recorded.
+
+use std::collections::BTreeMap;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::exec::build::job::{Made, Maker, Origin, Parents};
+use crate::exec::build::outcome::{BuildReport, Outcome, interrupted, merge};
+use crate::exec::build::{BuildError, BuildOptions, preflight, probe, run_all};
+use crate::exec::event::Emit;
+use crate::exec::image::probe::sizes;
+use crate::exec::keys::Keyed;
+use crate::exec::run::local_name;
+use crate::exec::{Ports, Setting};
+use crate::model::{Generation, chain};
+use crate::plan::Decision;
+use crate::port::EngineError;
+
+/// Builds what is missing of `boxes`, which are parents first and complete.
+pub async fn build_local(
+    ports: Ports<'_>,
+    setting: &Setting,
+    boxes: &[Keyed],
+    options: &BuildOptions,
+    emit: Emit<'_>,
+    cancel: &CancellationToken,
+) -> Result<BuildReport, BuildError> {
+    let maker = Maker::new(ports, setting, options, Origin::Local, emit);
+    let seen = tokio::select! {
+        biased;
+        () = cancel.cancelled() => interrupted(boxes),
+        seen = probe(ports, setting, boxes) => seen?,
+    };
+    preflight::check(&maker, boxes, &seen).await?;
+    let mut reports = BTreeMap::new();
+    let finished = run_all(&maker, boxes, &seen, &reports, cancel).await;
+    merge(&mut reports, boxes, &seen, finished, cancel.is_cancelled());
+    let namespace = ports.secrets.namespace();
+    let (mut sizes, mut local) = (sizes(&seen), BTreeMap::new());
+    for keyed in boxes {
+        let name = &keyed.wanted.name;
+        let Some(report) = reports.get_mut(name).filter(|report| report.outcome == Outcome::Built) else {
+            continue;
+        };
+        // Its digest is the engine's own; no registry knows it.
+        let Some(image) = report.digest.take() else { continue };
+        // The build stands without its size.
+        let size = ports.engine.size(&crate::port::ImageId(image)).await.ok();
+        sizes.extend(size.map(|size| (name.clone(), size)));
+        local.insert(name.clone(), local_name(&namespace, &keyed.wanted, report.generation));
+    }
+    let is_interrupted = cancel.is_cancelled();
+    Ok(BuildReport { boxes: reports, lease_until: None, can_push: false, sizes, local, is_interrupted })
+}
+
+/// Makes one box, whose parents stand here or in the registry.
+pub(crate) async fn make(
+    maker: &Maker<'_>,
+    keyed: &Keyed,
+    generation: Generation,
+    decision: Decision,
+    parents: &Parents,
+) -> Result<Made, Outcome> {
+    let failed = |error: EngineError| Outcome::Failed(chain(&error).into());
+    let made = |digest, local: Option<String>, reason| Made {
+        repository: keyed.wanted.repository.clone(),
+        digest,
+        generation,
+        outcome: if local.is_some() { Outcome::Built } else { Outcome::Used },
+        local,
+        adopted: false,
+        reason,
+        seconds: 0.0,
+    };
+    let reason = match decision {
+        Decision::Use(digest) => return Ok(made(digest, None, "present".to_owned())),
+        Decision::Stop(why) => return Err(Outcome::Failed(why.into())),
+        decision => decision.why(),
+    };
+    let image = maker.build(keyed, generation, parents, &reason).await.map_err(Outcome::Failed)?;
+    let reference = local_name(&maker.ports.secrets.namespace(), &keyed.wanted, generation);
+    maker.ports.engine.name(&image, &reference).await.map_err(failed)?;
+    Ok(made(image.0, Some(reference), reason))
+}

@@ -1,0 +1,77 @@
+//! What is looked at before the first build, so that no box is built and pushed for the sake of
+//! one that cannot be: secrets, what the engine can do, and room.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::exec::build::engine_needs::beyond;
+use crate::exec::build::job::Maker;
+use crate::exec::build::{BuildError, secrets};
+use crate::exec::event::Event;
+use crate::exec::keys::Keyed;
+use crate::model::{EntryKind, size};
+use crate::plan::{Seen, plan};
+use crate::port::Room;
+
+/// Where less is free than this, in bytes, no build ends well.
+const LEAST: u64 = 16_000_000;
+
+/// The engine has no room to build anything.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the engine has no room to build in: {} free for {}", size(*free), path.display())]
+pub struct NoRoom {
+    /// The directory of the engine's data.
+    pub path: std::path::PathBuf,
+    /// What may still be written, in bytes.
+    pub free: u64,
+}
+
+/// Checks the boxes that are about to be built. An engine that does not answer is left to the
+/// first build to tell of.
+pub(crate) async fn check(
+    maker: &Maker<'_>,
+    boxes: &[Keyed],
+    seen: &BTreeMap<String, Seen>,
+) -> Result<(), BuildError> {
+    let wanted: Vec<_> = boxes.iter().map(|keyed| keyed.wanted.clone()).collect();
+    let decisions = plan(&wanted, seen, true);
+    let missing = boxes.iter().zip(decisions).filter(|(_, decision)| decision.is_build());
+    let missing: Vec<&Keyed> = missing.map(|(keyed, _)| keyed).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    secrets::check(maker.ports, &missing).await?;
+    let Ok(version) = maker.version().await else { return Ok(()) };
+    if let Some(beyond) = beyond(version, missing.iter().copied()) {
+        return Err(beyond.into());
+    }
+    let Ok(Some(room)) = maker.ports.engine.room().await else { return Ok(()) };
+    if room.free < LEAST {
+        let Room { path, free } = room;
+        return Err(NoRoom { path, free }.into());
+    }
+    let brings = brings(&missing, seen);
+    if room.free < brings {
+        (maker.emit)(Event::Cramped { room, brings });
+    }
+    Ok(())
+}
+
+/// Returns what is known of the bytes that the builds bring into the engine, as far as it has none
+/// of them yet: contexts, the images that stand which they begin with, and those they take the
+/// place of. Layers are counted as they are stored, compressed; what steps write is not known.
+fn brings(missing: &[&Keyed], seen: &BTreeMap<String, Seen>) -> u64 {
+    let entries = missing.iter().flat_map(|keyed| {
+        let directories = keyed.directories.values().flat_map(|directory| &directory.entries);
+        keyed.manifest.entries.iter().chain(directories)
+    });
+    let files = entries.filter_map(|entry| match &entry.kind {
+        EntryKind::File { digest, size, .. } => Some((digest, *size)),
+        EntryKind::Symlink { .. } | EntryKind::Directory => None,
+    });
+    // The engine keeps equal files of one context once, and may keep those of others apart.
+    let files: BTreeMap<_, u64> = files.collect();
+    let parents = missing.iter().flat_map(|keyed| &keyed.wanted.parents);
+    let images: BTreeSet<&String> = missing.iter().map(|keyed| &keyed.wanted.name).chain(parents).collect();
+    let images = images.into_iter().filter_map(|name| seen.get(name)?.size());
+    files.into_values().chain(images).fold(0, u64::saturating_add)
+}

@@ -1,0 +1,96 @@
+//! What a run leaves behind: leases on what stands, and the record of what it used.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::exec::build::outcome::BuildReport;
+use crate::exec::build::release;
+use crate::exec::event::Emit;
+use crate::exec::keys::Keyed;
+use crate::exec::ledger::{Held, Ledger, LedgerError};
+use crate::exec::{Ports, Setting};
+use crate::model::{Key, Purpose, RecordTag, RunBox, RunRecord, Timestamp};
+
+/// How often the run's record is written until it holds what parallel jobs wrote as well.
+const TRIES: usize = 5;
+
+/// Gives up the claim on keys that do not stand, so that nobody waits for them, and writes
+/// the run's record; returns the leases that are held then.
+pub(crate) async fn finish(
+    ports: Ports<'_>,
+    setting: &Setting,
+    ledger: Ledger<'_>,
+    boxes: &[Keyed],
+    report: &BuildReport,
+    leases: Vec<Held>,
+    emit: Emit<'_>,
+) -> Result<Vec<Held>, LedgerError> {
+    // Without a lease we may not write.
+    let Some(now) = leases.last().map(|held| held.now(ports.clock)) else { return Ok(leases) };
+    let standing: Vec<Key> = boxes
+        .iter()
+        .filter(|keyed| report.boxes.get(&keyed.wanted.name).is_some_and(|one| one.digest.is_some()))
+        .map(|keyed| keyed.wanted.key().clone())
+        .collect();
+    let nonces = leases.iter().map(|held| held.lease.nonce.clone()).collect();
+    let mut holds = leases;
+    if standing.len() < boxes.len() {
+        let before = std::mem::take(&mut holds);
+        if !standing.is_empty() {
+            // Of what it covers nothing is built any more.
+            let held = ledger.lease(setting, Purpose::Using, standing, ports.clock).await?;
+            holds.push(held.held()?);
+        }
+        release(ledger, &before, emit).await;
+    }
+    record(setting, ledger, boxes, report, now, nonces).await?;
+    Ok(holds)
+}
+
+/// Writes what the run used. Parallel jobs of one run share the record: each adds its boxes.
+async fn record(
+    setting: &Setting,
+    ledger: Ledger<'_>,
+    boxes: &[Keyed],
+    report: &BuildReport,
+    finished: Timestamp,
+    nonces: BTreeSet<String>,
+) -> Result<(), LedgerError> {
+    let run_box = |keyed: &Keyed| {
+        let one = report.boxes.get(&keyed.wanted.name);
+        RunBox {
+            name: keyed.wanted.name.clone(),
+            repository: keyed.wanted.repository.name().to_owned(),
+            key: keyed.wanted.key().clone(),
+            digest: one.and_then(|one| one.digest.clone()),
+            action: one.map_or("skipped", |one| one.outcome.word()).to_owned(),
+        }
+    };
+    let Setting { run, attempt, source, .. } = setting;
+    let tag = RecordTag::Run { run: run.clone(), attempt: *attempt };
+    let tag = tag.tag().map_err(|error| ledger.bad_tag("run", error))?;
+    let mut tries = 1;
+    loop {
+        let mut used: BTreeMap<String, RunBox> =
+            boxes.iter().map(run_box).map(|one| (one.name.clone(), one)).collect();
+        let mut leases = nonces.clone();
+        if let Some(before) = ledger.read::<RunRecord>(&tag).await? {
+            leases.extend(before.leases);
+            for one in before.boxes {
+                used.entry(one.name.clone()).or_insert(one);
+            }
+        }
+        let record = RunRecord {
+            run: run.clone(),
+            attempt: *attempt,
+            finished,
+            source: source.clone(),
+            leases,
+            boxes: used.into_values().collect(),
+        };
+        match ledger.write(&tag, &record).await {
+            // Another job wrote at the same moment: add ours to what it wrote.
+            Err(LedgerError::NotOurs { .. }) if tries < TRIES => tries += 1,
+            done => return done.map(drop),
+        }
+    }
+}

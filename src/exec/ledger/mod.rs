@@ -1,0 +1,459 @@
+//! Records in the ledger: written, read back, listed.
+
+pub(super) mod expire;
+pub(super) mod history;
+pub(super) mod inputs;
+pub(super) mod marker;
+pub(super) mod past;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt};
+
+use crate::exec::Setting;
+use crate::model::{
+    Digest, EMPTY_BLOB, Key, Lease, Purpose, RawManifest, Record, RecordError, RecordTag, Repository,
+    RunRecord, Span, Tag, Timestamp, chain, throwaway,
+};
+use crate::port::{Clock, Deleted, Deleting, Failure, Reference, Registry, RegistryError};
+
+/// The ledger of one project.
+#[derive(Clone, Copy)]
+pub struct Ledger<'a> {
+    pub(crate) registry: &'a dyn Registry,
+    pub(crate) repository: &'a Repository,
+}
+
+/// Why a record could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The registry did not answer as needed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A record cannot be made or read.
+    #[error("ledger {repository}, tag {tag}: {source}")]
+    Record {
+        /// The ledger.
+        repository: Repository,
+        /// The record's tag.
+        tag: String,
+        /// What is wrong with it.
+        source: RecordError,
+    },
+    /// So many of a tag's newest promotions cannot be read that what they were is not known.
+    #[error("ledger {repository}: none of the {count} newest records down to {tag} can be read")]
+    Drowned {
+        /// The ledger.
+        repository: Repository,
+        /// How many were tried.
+        count: usize,
+        /// The last one that was.
+        tag: Tag,
+    },
+    /// Another record stands where ours was just written.
+    #[error("ledger {repository}: {tag} was written, but reads back as {found}")]
+    NotOurs {
+        /// The ledger.
+        repository: Repository,
+        /// The record's tag.
+        tag: Tag,
+        /// What was read.
+        found: String,
+    },
+}
+
+/// A lease that this process holds.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// The lease as it was written.
+    pub lease: Lease,
+    /// Its record's digest.
+    pub digest: Digest,
+    /// Elapsed time when the registry was asked for its time: what is left counts from here, for
+    /// this machine may have been suspended before the answer was read.
+    asked: Duration,
+    /// Elapsed time when its answer was there.
+    taken: Duration,
+    span: Span,
+}
+
+/// What became of asking for a lease.
+#[derive(Debug)]
+pub enum Leased {
+    /// It stands.
+    Held(Held),
+    /// The registry takes no writes from us.
+    Refused(RegistryError),
+}
+
+impl Leased {
+    /// Returns the lease; a refusal is an error to whoever could write before.
+    pub fn held(self) -> Result<Held, LedgerError> {
+        match self {
+            Self::Held(held) => Ok(held),
+            Self::Refused(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Held {
+    /// Returns `other` if it is this lease, written anew.
+    pub(crate) fn replaced_by(self, other: &Self) -> Self {
+        let name = |held: &Self| (held.lease.expiry, held.lease.nonce.clone());
+        if name(&self) == name(other) { other.clone() } else { self }
+    }
+
+    /// Tells whether too little of it is left for a visible write.
+    pub fn is_short(&self, clock: &dyn Clock) -> bool {
+        crate::protocol::is_short(self.left(clock), self.span)
+    }
+
+    /// Returns what is left of it, by a clock that counts suspended time.
+    pub fn left(&self, clock: &dyn Clock) -> Span {
+        let gone = clock.elapsed().saturating_sub(self.asked).as_secs();
+        Span::from_seconds(self.span.seconds().saturating_sub(gone))
+    }
+
+    /// Returns the registry's time now, counted on from when the lease was taken.
+    pub fn now(&self, clock: &dyn Clock) -> Timestamp {
+        let gone = clock.elapsed().saturating_sub(self.taken).as_secs();
+        self.lease.taken.after(Span::from_seconds(gone))
+    }
+}
+
+/// The records of a ledger by what their tags say.
+pub(crate) type Records = BTreeMap<RecordTag, Tag>;
+
+/// A record as it stands.
+pub(crate) struct Stood<R> {
+    pub record: R,
+    pub digest: Digest,
+}
+
+/// What stands under a record's tag.
+pub(crate) enum Found<R> {
+    Stands(Stood<R>),
+    /// Something that does not say what it has to.
+    Unreadable {
+        why: String,
+    },
+    Vanished,
+}
+
+/// How often the blob of all records is uploaded for one of them.
+const UPLOADS: u32 = 3;
+/// How often a record that was written is read until it shows.
+const READS: u32 = 5;
+/// Records that are read at once.
+const AT_ONCE: usize = 32;
+
+impl<'a> Ledger<'a> {
+    /// Uses `repository` of `registry` as the ledger.
+    pub fn new(registry: &'a dyn Registry, repository: &'a Repository) -> Self {
+        Self { registry, repository }
+    }
+
+    /// Returns its repository.
+    pub fn repository(&self) -> &Repository {
+        self.repository
+    }
+
+    /// Returns the tag of a record.
+    pub(crate) fn tag(&self, record: &RecordTag) -> Result<Tag, LedgerError> {
+        record.tag().map_err(|error| self.bad_tag(&record.to_string(), error))
+    }
+
+    /// Returns the registry's time.
+    pub async fn now(&self) -> Result<Timestamp, LedgerError> {
+        Ok(self.registry.now(self.repository.host()).await?)
+    }
+
+    /// Writes a record and reads it back; returns its digest.
+    pub async fn write<R: Record>(&self, tag: &Tag, record: &R) -> Result<Digest, LedgerError> {
+        self.write_manifest(tag, &record.to_manifest()).await
+    }
+
+    /// Writes a record's manifest and reads it back; returns its digest.
+    pub(crate) async fn write_manifest(
+        &self,
+        tag: &Tag,
+        manifest: &RawManifest,
+    ) -> Result<Digest, LedgerError> {
+        self.put(tag, manifest).await?;
+        self.read_back(tag, manifest).await?;
+        Ok(manifest.digest().clone())
+    }
+
+    pub(crate) async fn put(&self, tag: &Tag, manifest: &RawManifest) -> Result<(), RegistryError> {
+        let at = Reference::Tag(tag.clone());
+        let is_lacking = |done: &Result<(), RegistryError>| {
+            matches!(done, Err(RegistryError { failure: Failure::Status { status: 400 | 404, .. }, .. }))
+        };
+        let mut done = self.registry.put(self.repository, &at, manifest).await;
+        // A registry refuses a manifest whose blobs it lacks: the first record of a ledger. Where many
+        // runs write that at once, docker-registry loses the blob again to another's upload of it.
+        let mut pause = Duration::from_millis(100);
+        for upload in 0..UPLOADS {
+            if !is_lacking(&done) {
+                break;
+            }
+            if upload > 0 {
+                tokio::time::sleep(pause).await;
+                pause *= 3;
+            }
+            self.registry.put_blob(self.repository, Bytes::from_static(EMPTY_BLOB)).await?;
+            done = self.registry.put(self.repository, &at, manifest).await;
+        }
+        done
+    }
+
+    /// Reads until what was written shows: a registry may need a moment, and that it shows
+    /// nothing says nothing.
+    pub(crate) async fn read_back(&self, tag: &Tag, manifest: &RawManifest) -> Result<(), LedgerError> {
+        let found = self.appears(tag).await?;
+        if found.as_ref() != Some(manifest.digest()) {
+            return Err(LedgerError::NotOurs {
+                repository: self.repository.clone(),
+                tag: tag.clone(),
+                found: found.map_or_else(|| "missing".to_owned(), |digest| digest.to_string()),
+            });
+        }
+        Ok(())
+    }
+
+    /// Asks for what stands under a tag until something does, for two seconds: whoever has written it,
+    /// or has seen it listed, may be asking before the registry serves it.
+    pub(crate) async fn appears(&self, tag: &Tag) -> Result<Option<Digest>, RegistryError> {
+        let mut pause = Duration::from_millis(50);
+        let mut found = self.registry.head(self.repository, &tag.clone().into()).await?;
+        for _ in 1..READS {
+            if found.is_some() {
+                break;
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 3;
+            found = self.registry.head(self.repository, &tag.clone().into()).await?;
+        }
+        Ok(found)
+    }
+
+    /// Reads a record; nothing if it is not there.
+    pub async fn read<R: Record>(&self, tag: &Tag) -> Result<Option<R>, LedgerError> {
+        let Some(raw) = self.registry.get(self.repository, &tag.clone().into()).await? else {
+            return Ok(None);
+        };
+        R::read_at(tag, &raw).map(Some).map_err(|source| self.bad(tag, source))
+    }
+
+    /// Asks whether a record stands.
+    pub async fn has(&self, tag: &Tag) -> Result<bool, LedgerError> {
+        Ok(self.registry.head(self.repository, &tag.clone().into()).await?.is_some())
+    }
+
+    /// Lists all records by what their tags say; tags of others are passed over.
+    pub async fn list(&self) -> Result<Records, LedgerError> {
+        Ok(self.listing().await?.0)
+    }
+
+    /// Lists all records, and beside them the names that are none that we know: a stranger's, or of
+    /// a kind that a newer boxwright writes.
+    pub async fn listing(&self) -> Result<(Records, Vec<String>), LedgerError> {
+        let list = self.registry.tags(self.repository).await?;
+        let (mut records, mut others) = (Records::new(), list.invalid);
+        for tag in list.tags {
+            match RecordTag::read(&tag) {
+                Some(record) => drop(records.insert(record, tag)),
+                None => others.push(tag.to_string()),
+            }
+        }
+        Ok((records, others))
+    }
+
+    /// Looks at what stands under a record's tag, for whoever goes on without what cannot be read.
+    pub(crate) async fn look<R: Record>(&self, tag: &Tag) -> Result<Found<R>, LedgerError> {
+        let digest = |raw: &RawManifest| raw.digest().clone();
+        match self.registry.get(self.repository, &tag.clone().into()).await {
+            Ok(None) => Ok(Found::Vanished),
+            Ok(Some(raw)) => Ok(match R::read_at(tag, &raw) {
+                Ok(record) => Found::Stands(Stood { record, digest: digest(&raw) }),
+                Err(error) => Found::Unreadable { why: chain(&error) },
+            }),
+            // Too large, of no kind that there is, or not what it says it is.
+            Err(RegistryError { failure: Failure::Untrusted { detail }, .. }) => {
+                Ok(Found::Unreadable { why: detail })
+            }
+            Err(RegistryError { failure: failure @ Failure::TooLong { .. }, .. }) => {
+                Ok(Found::Unreadable { why: failure.to_string() })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Looks at what a list names, which may be listed before it is served: it is waited for.
+    pub(crate) async fn look_listed<R: Record>(&self, tag: &Tag) -> Result<Found<R>, LedgerError> {
+        match self.look(tag).await? {
+            Found::Vanished if self.appears(tag).await?.is_some() => self.look(tag).await,
+            found => Ok(found),
+        }
+    }
+
+    /// Looks at several of a list at once, in their order.
+    pub(crate) async fn look_at<R: Record>(
+        &self,
+        tags: Vec<Tag>,
+    ) -> Result<Vec<(Tag, Found<R>)>, LedgerError> {
+        let looks = tags.into_iter().map(|tag| async move {
+            let look = self.look_listed(&tag).await?;
+            Ok::<_, LedgerError>((tag, look))
+        });
+        futures_util::stream::iter(looks).buffered(AT_ONCE).try_collect().await
+    }
+
+    /// Deletes a record by its digest, so that another one under its tag is not hit.
+    pub async fn delete(&self, digest: &Digest) -> Result<Deleted, LedgerError> {
+        Ok(self.registry.delete(self.repository, digest).await?)
+    }
+
+    /// Removes a record's tag alone, whatever it holds: it is given to a manifest made for that, which
+    /// is then deleted. Where nothing can be deleted it stays as it is.
+    pub async fn remove(&self, tag: &Tag) -> Result<Deleted, LedgerError> {
+        if self.registry.deleting(self.repository).await? == Deleting::Nothing {
+            return Ok(Deleted::Unsupported);
+        }
+        let stand_in = throwaway(&nonce());
+        self.write_manifest(tag, &stand_in).await?;
+        self.delete(stand_in.digest()).await
+    }
+
+    /// Returns the digest under a record's tag.
+    pub async fn digest(&self, tag: &Tag) -> Result<Option<Digest>, LedgerError> {
+        Ok(self.registry.head(self.repository, &tag.clone().into()).await?)
+    }
+
+    /// Takes a lease on `keys` for as long as the run's leases last. When this fails no lease is
+    /// left behind, as far as the registry lets us.
+    pub async fn lease(
+        &self,
+        setting: &Setting,
+        purpose: Purpose,
+        keys: Vec<Key>,
+        clock: &dyn Clock,
+    ) -> Result<Leased, LedgerError> {
+        let Setting { run, attempt, .. } = setting;
+        let lease = Lease {
+            taken: Timestamp::default(),
+            expiry: Timestamp::default(),
+            run: run.clone(),
+            attempt: *attempt,
+            nonce: Lease::nonce(&nonce(), &keys, purpose),
+            keys,
+            purpose,
+            turn: purpose.is_building().then_some(0),
+        };
+        self.take(lease, setting.lease, clock).await
+    }
+
+    /// Takes a lease again, with its name and place, for as long from now.
+    pub async fn renew(
+        &self,
+        setting: &Setting,
+        lease: &Lease,
+        clock: &dyn Clock,
+    ) -> Result<Leased, LedgerError> {
+        self.take(lease.clone(), setting.lease, clock).await
+    }
+
+    async fn take(&self, lease: Lease, span: Span, clock: &dyn Clock) -> Result<Leased, LedgerError> {
+        let asked = clock.elapsed();
+        let now = self.now().await?;
+        let taken = clock.elapsed();
+        let lease = Lease { taken: now, expiry: now.after(span), ..lease };
+        let tag = lease.tag().map_err(|error| self.bad_tag("lease", error))?;
+        let manifest = lease.to_manifest();
+        let written = match self.put(&tag, &manifest).await {
+            Ok(()) => self.read_back(&tag, &manifest).await,
+            Err(error) if error.failure.is_refusal() => return Ok(Leased::Refused(error)),
+            Err(error) => Err(error.into()),
+        };
+        let digest = manifest.digest().clone();
+        if let Err(error) = written {
+            // The answer may be lost, not the lease; others would wait for us. Should this
+            // fail as well, the first error is the one to tell.
+            let _ = self.delete(&digest).await;
+            return Err(error);
+        }
+        Ok(Leased::Held(Held { lease, digest, asked, taken, span }))
+    }
+
+    /// Writes a lease anew with its turn, under its tag: at no moment it is not there.
+    pub(crate) async fn take_turn(&self, held: &Held, turn: u32) -> Result<Held, LedgerError> {
+        let lease = Lease { turn: Some(turn), ..held.lease.clone() };
+        let tag = lease.tag().map_err(|error| self.bad_tag("lease", error))?;
+        let digest = self.write(&tag, &lease).await?;
+        Ok(Held { lease, digest, ..held.clone() })
+    }
+
+    /// Reads all leases that are live at `now`, for whoever wants to know whom to wait for.
+    /// One that cannot be read, a newer boxwright's perhaps, is nobody to wait for.
+    pub async fn live_leases(&self, now: Timestamp) -> Result<Vec<Lease>, LedgerError> {
+        let is_live = |record: &RecordTag| matches!(record, RecordTag::Lease { expiry, .. } if crate::protocol::is_live(*expiry, now));
+        let records = self.list().await?.into_iter();
+        let tags = records.filter(|(record, _)| is_live(record)).map(|(_, tag)| tag);
+        self.readable(tags.collect()).await
+    }
+
+    /// Reads those of these records that are there and can be read. One that is not was given up or
+    /// forgotten, and is not waited for: whoever is still writing a lease reads it back before he
+    /// looks at those of others, and so sees ours.
+    pub(crate) async fn readable<R: Record>(&self, tags: Vec<Tag>) -> Result<Vec<R>, LedgerError> {
+        let looks = tags.iter().map(|tag| self.look::<R>(tag));
+        let looks = futures_util::stream::iter(looks).buffered(AT_ONCE);
+        let readable = looks.try_filter_map(async |look| {
+            Ok(match look {
+                Found::Stands(stood) => Some(stood.record),
+                Found::Unreadable { .. } | Found::Vanished => None,
+            })
+        });
+        readable.try_collect().await
+    }
+
+    /// Reads what sweeps have claimed, of the leases in a list of the ledger.
+    pub(crate) async fn claims(&self, listed: &BTreeMap<RecordTag, Tag>) -> Result<Vec<Lease>, LedgerError> {
+        let now = self.now().await?;
+        let may_claim = |record: &RecordTag| matches!(record, RecordTag::Lease { expiry, .. } if *expiry > now && expiry.since(now) <= crate::protocol::CLAIM);
+        let tags = listed.iter().filter(|(record, _)| may_claim(record)).map(|(_, tag)| tag.clone());
+        let mut leases = self.readable::<Lease>(tags.collect()).await?;
+        leases.retain(|lease| lease.purpose == Purpose::Cleaning);
+        Ok(leases)
+    }
+
+    /// Tells whether the job that took a lease has ended, by its run's record.
+    pub async fn has_ended(&self, lease: &Lease) -> Result<bool, LedgerError> {
+        let tag = RecordTag::Run { run: lease.run.clone(), attempt: lease.attempt };
+        let tag = tag.tag().map_err(|error| self.bad_tag("run", error))?;
+        Ok(match self.look::<RunRecord>(&tag).await? {
+            Found::Stands(run) => run.record.leases.contains(&lease.nonce),
+            // A newer boxwright's: whether it has ended cannot be told.
+            Found::Unreadable { .. } | Found::Vanished => false,
+        })
+    }
+
+    pub(crate) fn bad(&self, tag: &Tag, source: RecordError) -> LedgerError {
+        LedgerError::Record { repository: self.repository.clone(), tag: tag.to_string(), source }
+    }
+
+    pub(crate) fn bad_tag(&self, tag: &str, error: crate::model::TagError) -> LedgerError {
+        LedgerError::Record { repository: self.repository.clone(), tag: tag.to_owned(), source: error.into() }
+    }
+}
+
+/// Eight hex digits that no other process of this moment has.
+pub(crate) fn nonce() -> String {
+    use std::hash::{BuildHasher, Hasher};
+    // The standard library seeds this from the system's random source, once a process.
+    let mut hasher = std::hash::RandomState::new().build_hasher();
+    hasher.write_u32(std::process::id());
+    format!("{:08x}", hasher.finish() as u32)
+}

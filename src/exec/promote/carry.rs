@@ -1,0 +1,332 @@
+//! Carries out what a [`Promoter`] asks for.
+//!
+//! Tags move by writing the very bytes of the manifest under another name: nothing is
+//! pulled, rebuilt or uploaded. All boxes' requests go out together; the client bounds how many
+//! are under way.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::exec::build::{release, take_lease};
+use crate::exec::clean::PATIENCE;
+use crate::exec::event::{Emit, Event};
+use crate::exec::ledger::{Held, Ledger, LedgerError};
+use crate::exec::promote::content::Content;
+use crate::exec::promote::{PromoteError, PromoteReport, Resolution};
+use crate::exec::{Ports, Setting};
+use crate::model::{Digest, PlanRecord, Purpose, RawManifest, Record, RecordTag, SetRecord, Tag, Timestamp};
+use crate::plan::{Promotion, Step};
+use crate::port::{Reference, RegistryError};
+use crate::protocol::{Promoter, PromoterAction, PromoterEnd, PromoterSaw, Put, Why, pause};
+
+/// A promotion at work.
+pub(crate) struct Carrier<'a> {
+    ports: Ports<'a>,
+    setting: &'a Setting,
+    ledger: Ledger<'a>,
+    tag: &'a Tag,
+    content: Content<'a>,
+    emit: Emit<'a>,
+    leases: Vec<Held>,
+    /// What the tags held while the lease was taken.
+    under: Option<Result<Vec<Option<Digest>>, PromoteError>>,
+    /// The bytes that the tags are to hold, by step.
+    manifests: Vec<RawManifest>,
+    /// The steps of which it was told that their tags stand.
+    told: BTreeSet<usize>,
+    /// The record that is written twice: as plan and as set.
+    record: Option<SetRecord>,
+    error: Option<PromoteError>,
+    /// Whether there was nothing to do when it began.
+    was_done: Option<bool>,
+}
+
+impl<'a> Carrier<'a> {
+    pub fn new(
+        ports: Ports<'a>,
+        setting: &'a Setting,
+        tag: &'a Tag,
+        content: Content<'a>,
+        emit: Emit<'a>,
+    ) -> Self {
+        let ledger = Ledger::new(ports.registry, &setting.ledger);
+        Self {
+            ports,
+            setting,
+            ledger,
+            tag,
+            content,
+            emit,
+            leases: Vec::new(),
+            under: None,
+            manifests: Vec::new(),
+            told: BTreeSet::new(),
+            record: None,
+            error: None,
+            was_done: None,
+        }
+    }
+
+    /// Promotes what `resolve` plans under the lease, writing what `record` makes of it.
+    pub async fn carry(
+        mut self,
+        resolve: impl AsyncFn(Vec<Option<Digest>>) -> Result<Resolution, PromoteError>,
+        record: impl Fn(&Promotion, Timestamp) -> SetRecord,
+        cancel: &CancellationToken,
+    ) -> Result<PromoteReport, PromoteError> {
+        let mut promoter = Promoter::default();
+        let mut is_interrupted = false;
+        let end = loop {
+            let action = promoter.next();
+            if let PromoterAction::End(end) = action {
+                break end;
+            }
+            let late = late(cancel, &action);
+            let work = async {
+                match action {
+                    PromoterAction::Resolve => {
+                        self.resolve(&resolve).await.map(|Resolution { promotion, begun, manifests }| {
+                            let now = self.leases.last().map(|held| held.now(self.ports.clock));
+                            self.record = Some(record(&promotion, now.unwrap_or_default()));
+                            self.was_done.get_or_insert(promotion.is_done());
+                            self.manifests = manifests;
+                            PromoterSaw::Planned(Arc::new(promotion), begun)
+                        })
+                    }
+                    action => self.act(action, promoter.plan().map_or(&[], |plan| &plan.steps)).await,
+                }
+            };
+            let saw = tokio::select! {
+                biased;
+                () = late => {
+                    is_interrupted = true;
+                    Err(PromoteError::stopped(self.tag))
+                }
+                saw = work => saw,
+            };
+            promoter = promoter.observe(saw.unwrap_or_else(|error| {
+                self.error = Some(error);
+                PromoterSaw::Failed
+            }));
+            self.tell(&promoter);
+        };
+        match (end, promoter.plan()) {
+            (PromoterEnd::Done { moved }, Some(plan)) => {
+                let name = |at: usize| plan.steps.get(at).map(|step| step.member.name.clone());
+                let moved = moved.into_iter().filter_map(name).collect();
+                let was_done = self.was_done == Some(true);
+                Ok(PromoteReport { seq: plan.seq, was_done, moved, promotion: plan.clone() })
+            }
+            (PromoterEnd::Stopped { partly, .. }, plan) if is_interrupted => {
+                let steps = plan.map_or(&[][..], |plan| &plan.steps);
+                let (moved, left) = parted(&partly.unwrap_or_else(|| (0..steps.len()).collect()), steps);
+                Err(PromoteError::Interrupted { tag: self.tag.clone(), moved, left })
+            }
+            (PromoterEnd::Stopped { why, partly }, plan) => {
+                let steps = plan.map_or(&[][..], |plan| &plan.steps);
+                let error = self.why(why, plan, steps);
+                Err(match partly {
+                    Some(left) => self.partly(&left, steps, &error),
+                    None => error,
+                })
+            }
+            (PromoterEnd::Done { .. }, None) => Err(PromoteError::Lapsed { tag: self.tag.clone() }),
+        }
+    }
+
+    /// Plans from what the tags held while the lease was taken; when it has to do so again, from
+    /// what they hold now.
+    async fn resolve(
+        &mut self,
+        resolve: impl AsyncFn(Vec<Option<Digest>>) -> Result<Resolution, PromoteError>,
+    ) -> Result<Resolution, PromoteError> {
+        let under = match self.under.take() {
+            Some(under) => under,
+            None => self.content.under(self.ports, self.setting, self.tag).await,
+        };
+        resolve(under?).await
+    }
+
+    async fn act(&mut self, action: PromoterAction, steps: &[Step]) -> Result<PromoterSaw, PromoteError> {
+        let Self { ports, setting, ledger, tag, content, emit, .. } = *self;
+        let registry = ports.registry;
+        let at = Reference::Tag(tag.clone());
+        let member = |index: usize| steps.get(index).map(|step| &step.member);
+        Ok(match action {
+            PromoterAction::Lease => {
+                // What the tags hold needs no lease; what is left of it counts from before.
+                let lease = take_lease(ports, setting, ledger, Purpose::Promoting, content.keys(), emit);
+                let (held, under) = tokio::join!(lease, content.under(ports, setting, tag));
+                self.under = Some(under);
+                let held = held?;
+                let is_held = held.is_some();
+                self.leases.extend(held);
+                PromoterSaw::Leased { is_held }
+            }
+            PromoterAction::Clock => {
+                let held = self.leases.last();
+                PromoterSaw::Clock { is_short: held.is_none_or(|held| held.is_short(ports.clock)) }
+            }
+            PromoterAction::WritePlan => {
+                let (tag, plan) = self.plan_record()?;
+                ledger.put(&tag, &plan).await?;
+                PromoterSaw::Written
+            }
+            PromoterAction::WriteSet => self.write_set().await?,
+            PromoterAction::Look { is_new } => {
+                let heads = steps.iter().map(|step| registry.head(&step.member.repository, &at));
+                let heads = async { Ok(futures_util::future::try_join_all(heads).await?) };
+                let (found, theirs) = futures_util::try_join!(heads, self.read_plan(is_new))?;
+                theirs.map_or(PromoterSaw::Looked(found), PromoterSaw::Taken)
+            }
+            PromoterAction::Put(puts) => {
+                let manifests = &self.manifests;
+                let puts = puts.iter().filter_map(|step| Some((member(*step)?, manifests.get(*step)?)));
+                let puts = puts.map(|(member, manifest)| registry.put(&member.repository, &at, manifest));
+                let done = futures_util::future::join_all(puts).await;
+                PromoterSaw::Put(done.into_iter().map(|done| self.put(done)).collect())
+            }
+            PromoterAction::ReadBack { steps, reads } => {
+                tokio::time::sleep(pause(reads)).await;
+                let reads = steps.iter().filter_map(|step| member(*step));
+                let reads = reads.map(|member| registry.get(&member.repository, &at));
+                let all: Vec<_> = futures_util::future::try_join_all(reads).await?;
+                let digest = |raw: Option<RawManifest>| raw.map(|raw| raw.digest().clone());
+                PromoterSaw::Holds(all.into_iter().map(digest).collect())
+            }
+            PromoterAction::Release => {
+                release(ledger, &self.leases, emit).await;
+                PromoterSaw::Done
+            }
+            PromoterAction::Resolve | PromoterAction::End(_) => PromoterSaw::Done,
+        })
+    }
+
+    /// Tells of the tags that stand, each once.
+    fn tell(&mut self, promoter: &Promoter) {
+        let steps = promoter.plan().map_or(&[][..], |plan| &plan.steps);
+        for &step in promoter.standing() {
+            if let Some(member) = steps.get(step).map(|step| &step.member).filter(|_| self.told.insert(step))
+            {
+                let (name, digest) = (member.name.clone(), member.digest.clone());
+                let reference = format!("{}:{}", member.repository, self.tag);
+                (self.emit)(Event::Tagged { name, reference, digest });
+            }
+        }
+    }
+
+    /// Says what came of a put, and keeps the first error.
+    fn put(&mut self, done: Result<(), RegistryError>) -> Put {
+        let Err(error) = done else { return Put::Written };
+        let put = if error.failure.is_refusal() { Put::Refused } else { Put::Unknown };
+        self.error.get_or_insert(error.into());
+        put
+    }
+
+    /// Returns the record that says what is wanted, which is written twice: as plan and as set.
+    fn record(&self) -> Result<&SetRecord, PromoteError> {
+        self.record.as_ref().ok_or_else(|| PromoteError::Lapsed { tag: self.tag.clone() })
+    }
+
+    fn plan_record(&self) -> Result<(Tag, RawManifest), PromoteError> {
+        let record = self.record()?;
+        let tag = self.ledger.tag(&RecordTag::Plan { tag: self.tag.clone(), seq: record.seq })?;
+        Ok((tag, PlanRecord(record.clone()).to_manifest()))
+    }
+
+    /// Reads our plan record back, if it `is_new`; returns somebody else's that stands in its place.
+    async fn read_plan(&self, is_new: bool) -> Result<Option<Digest>, PromoteError> {
+        if !is_new {
+            return Ok(None);
+        }
+        let (tag, plan) = self.plan_record()?;
+        match self.ledger.read_back(&tag, &plan).await {
+            Err(error @ LedgerError::NotOurs { .. }) => {
+                Ok(Some(self.ledger.digest(&tag).await?.ok_or(error)?))
+            }
+            done => Ok(done.map(|()| None)?),
+        }
+    }
+
+    /// Writes the set record. One of another promotion that says the same is as good as ours.
+    async fn write_set(&self) -> Result<PromoterSaw, PromoteError> {
+        let record = self.record()?;
+        let tag = self.ledger.tag(&RecordTag::Set { tag: self.tag.clone(), seq: record.seq })?;
+        let written = self.ledger.write(&tag, record).await;
+        let Err(error @ LedgerError::NotOurs { .. }) = written else {
+            return Ok(written.map(|_| PromoterSaw::Written)?);
+        };
+        match self.ledger.read::<SetRecord>(&tag).await? {
+            // An older source under our images would let what lies between move the tag back.
+            Some(theirs) if theirs.has_images_of(record) && !theirs.source.is_older_than(&record.source) => {
+                Ok(PromoterSaw::Written)
+            }
+            _ => Err(error.into()),
+        }
+    }
+
+    /// Says why it stopped.
+    fn why(&mut self, why: Why, plan: Option<&Promotion>, steps: &[Step]) -> PromoteError {
+        let words =
+            |digest: Option<Digest>| digest.map_or_else(|| "nothing".to_owned(), |one| one.to_string());
+        let name = |at: usize| steps.get(at).map_or_else(String::new, |step| step.member.name.clone());
+        let tag = self.tag.clone();
+        match why {
+            Why::Failed => self.error.take().unwrap_or(PromoteError::Lapsed { tag }),
+            Why::ReadOnly => PromoteError::ReadOnly,
+            Why::Lapsed => PromoteError::Lapsed { tag },
+            Why::Conflict { step, found, expected } => PromoteError::Conflict {
+                tag,
+                name: name(step),
+                found: words(found),
+                expected: words(expected),
+            },
+            Why::Taken(found) => {
+                let seq = plan.map_or(0, |plan| plan.seq);
+                let tag = self.ledger.tag(&RecordTag::Plan { tag: tag.clone(), seq }).unwrap_or(tag);
+                let (name, expected) = ("the ledger".to_owned(), "nothing".to_owned());
+                PromoteError::Conflict { tag, name, found: found.to_string(), expected }
+            }
+        }
+    }
+
+    /// Says that it stopped after some tags had moved or may have.
+    fn partly(&self, left: &[usize], steps: &[Step], error: &PromoteError) -> PromoteError {
+        let (moved, left) = parted(left, steps);
+        PromoteError::Partly {
+            tag: self.tag.clone(),
+            name: left.first().cloned().unwrap_or_else(|| "the set record".to_owned()),
+            why: error.to_string(),
+            moved,
+            left,
+        }
+    }
+}
+
+/// Names the boxes whose tags stand, and those of the steps that are left.
+fn parted(left: &[usize], steps: &[Step]) -> (Vec<String>, Vec<String>) {
+    let names = |is_left: bool| {
+        let steps = steps.iter().enumerate().filter(move |(index, _)| left.contains(index) == is_left);
+        steps.map(|(_, step)| step.member.name.clone()).collect()
+    };
+    (names(false), names(true))
+}
+
+/// Ends when a promotion that was stopped has to let go of this action. Of what was written one
+/// wants to know what came of it, and which tags stand.
+fn late<'a>(cancel: &'a CancellationToken, action: &PromoterAction) -> impl Future<Output = ()> + use<'a> {
+    use PromoterAction::{Clock, Lease, Put, ReadBack, Release, WritePlan, WriteSet};
+    let may_begin = matches!(action, Clock | ReadBack { reads: 0, .. } | Release);
+    let is_waited_for = may_begin || matches!(action, Lease | WritePlan | Put(_) | WriteSet);
+    async move {
+        if cancel.is_cancelled() && !may_begin {
+            return;
+        }
+        cancel.cancelled().await;
+        if is_waited_for {
+            tokio::time::sleep(PATIENCE).await;
+        }
+    }
+}
