@@ -1,7 +1,7 @@
 //! Real registries: processes of docker-registry, ended when their value is dropped.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::{Arc, Once};
 
 use boxwright::adapter::credentials::Credentials;
@@ -19,9 +19,7 @@ pub struct Server {
 impl Server {
     /// Starts a registry over a directory of its own.
     pub fn start(options: &[&str]) -> Self {
-        // In memory, where there is such a place: a registry syncs each file it writes.
-        let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-        Self::start_in(Arc::new(directory), "registry", options)
+        Self::start_in(Arc::new(storage()), "registry", options)
     }
 
     /// Starts another one over the same directory.
@@ -36,16 +34,13 @@ impl Server {
 
     /// Removes the blobs that no manifest needs; the process knows nothing of it.
     pub fn collect(&self) {
-        let output = script("collect", self.directory.path(), self.name, &[]);
-        assert!(output.status.success(), "scripts/registry collect fails: {}", output.status);
+        script("collect", self.directory.path(), self.name, &[]);
     }
 
     fn start_in(directory: Arc<TempDir>, name: &'static str, options: &[&str]) -> Self {
         // Made first: a start that fails half-way is stopped as well.
         let mut server = Self { host: String::new(), name, directory };
-        let output = script("start", server.directory.path(), name, options);
-        server.host = String::from_utf8(output.stdout).unwrap().trim().to_owned();
-        assert!(output.status.success(), "scripts/registry start fails: {}", output.status);
+        server.host = script("start", server.directory.path(), name, options);
         server
     }
 }
@@ -56,13 +51,24 @@ impl Drop for Server {
     }
 }
 
-fn script(verb: &str, directory: &Path, name: &str, options: &[&str]) -> Output {
-    let script = crate::root().join("scripts/registry");
-    let mut command = Command::new(script);
+/// A directory for what a registry keeps: in memory, where there is room, as a registry syncs each file it writes.
+pub(crate) fn storage() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let is_roomy = rustix::fs::statvfs(memory).is_ok_and(|about| about.f_bavail * about.f_frsize > 4 << 30);
+    let in_memory = is_roomy.then(|| tempfile::tempdir_in(memory).ok()).flatten();
+    in_memory.unwrap_or_else(|| tempfile::tempdir().unwrap())
+}
+
+/// Has scripts/registry do something; returns what it prints.
+pub(crate) fn script(verb: &str, directory: &Path, name: &str, options: &[&str]) -> String {
+    let mut command = Command::new(crate::root().join("scripts/registry"));
     command.arg(verb).arg(directory).args(["--name", name]).args(options);
     // Collecting garbage at every few megabytes costs more than all the rest.
     command.env("GOGC", "off").env("GOMEMLIMIT", "256MiB").env("GOMAXPROCS", "1");
-    command.stderr(std::process::Stdio::inherit()).output().expect("scripts/registry can be run")
+    let output = command.output().expect("scripts/registry can be run");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "scripts/registry {verb} {options:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 /// Returns an anonymous client.

@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::process::{script, storage};
+
 /// The image that most boxes here stand on, by digest; `scripts/setup` makes it.
 pub fn busybox() -> &'static str {
     static NAME: OnceLock<String> = OnceLock::new();
@@ -73,7 +75,7 @@ pub struct Registry {
 impl Registry {
     /// Starts one over a directory of its own.
     pub fn start(options: &[&str]) -> Self {
-        let own = TempDir::new().unwrap();
+        let own = storage();
         let mut registry = Self::start_in(own.path().to_owned(), "registry", options);
         registry._own = Some(own);
         registry
@@ -86,7 +88,7 @@ impl Registry {
 
     /// Starts one over a copy of what this one holds now.
     pub fn copy(&self) -> Self {
-        let own = TempDir::new().unwrap();
+        let own = storage();
         let from = self.directory.join("docker");
         tell("cp", &["-a", from.to_str().unwrap(), own.path().to_str().unwrap()]);
         let mut registry = Self::start_in(own.path().to_owned(), "registry", &[]);
@@ -98,7 +100,7 @@ impl Registry {
     pub fn restart(&self) {
         let (_, port) = self.host.rsplit_once(':').unwrap();
         let again = script("start", &self.directory, self.name, &["--port", port]);
-        assert_eq!(again.trim(), self.host);
+        assert_eq!(again, self.host);
     }
 
     fn start_in(directory: PathBuf, name: &'static str, options: &[&str]) -> Self {
@@ -106,7 +108,7 @@ impl Registry {
         let user = auth.map(|at| options[at + 1].to_owned());
         // Made first: a start that fails half-way is stopped as well.
         let mut registry = Self { host: String::new(), name, directory, user, _own: None };
-        registry.host = script("start", &registry.directory, name, options).trim().to_owned();
+        registry.host = script("start", &registry.directory, name, options);
         registry
     }
 
@@ -276,10 +278,4 @@ pub fn forget_images(host: &str) {
     if !names.is_empty() {
         attempt("docker", &[&["rmi", "--force"], &names[..]].concat());
     }
-}
-
-fn script(verb: &str, directory: &std::path::Path, name: &str, options: &[&str]) -> String {
-    let script = crate::root().join("scripts/registry");
-    let directory = directory.to_str().unwrap();
-    tell(script.to_str().unwrap(), &[&[verb, directory, "--name", name], options].concat())
 }
