@@ -135,7 +135,7 @@ impl CliError {
             },
             Self::Rebuild(error) => match error {
                 RebuildError::Ledger(error) => ledger(error),
-                RebuildError::Unknown(error) => build(error),
+                RebuildError::Unknown(_) => exit::UNREACHABLE,
             },
             Self::Revision(error) => match error {
                 RevisionError::Unknown { .. } | RevisionError::NoRepository { .. } => exit::USAGE,
@@ -151,7 +151,7 @@ impl CliError {
             Self::Embedded(_) | Self::Output(_) | Self::CutOff => exit::FAILED,
             Self::Build(error) => build(error),
             Self::Promote(error) => match error {
-                PromoteError::Build(error) => build(error),
+                PromoteError::Unknown(_) => exit::UNREACHABLE,
                 PromoteError::Ledger(error) => ledger(error),
                 PromoteError::Registry(error) => registry(error),
                 PromoteError::Lapsed { .. } => exit::UNREACHABLE,

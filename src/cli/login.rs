@@ -14,16 +14,15 @@ impl CliError {
     /// Tells whether the registry wants other credentials to be shown.
     pub(super) fn wants_login(&self) -> bool {
         match self {
-            Self::Build(error)
-            | Self::Promote(PromoteError::Build(error))
-            | Self::Rebuild(RebuildError::Unknown(error))
-            | Self::Import(ImportError::Build(error)) => match error {
-                BuildError::Unknown { wants_login, .. } => *wants_login,
+            Self::Build(error) | Self::Import(ImportError::Build(error)) => match error {
+                BuildError::Unknown(unanswered) => unanswered.wants_login,
                 BuildError::Ledger(error) => ledger_wants_login(error),
                 BuildError::Secret(_) | BuildError::Beyond(_) | BuildError::NoRoom(_) => false,
             },
-            Self::Run(RunError::Unknown { wants_login, .. })
-            | Self::Export(ExportError::Run(RunError::Unknown { wants_login, .. })) => *wants_login,
+            Self::Run(RunError::Unknown(unanswered))
+            | Self::Export(ExportError::Run(RunError::Unknown(unanswered)))
+            | Self::Promote(PromoteError::Unknown(unanswered))
+            | Self::Rebuild(RebuildError::Unknown(unanswered)) => unanswered.wants_login,
             Self::Promote(PromoteError::Ledger(error))
             | Self::Clean(CleanError::Ledger(error))
             | Self::Rebuild(RebuildError::Ledger(error)) => ledger_wants_login(error),

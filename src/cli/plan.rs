@@ -11,7 +11,7 @@ use super::session::{self, Computed, Session};
 use super::sources;
 use super::table::Table;
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal};
-use crate::exec::{Keyed, Ledger, Reason, all_known, observe_all, reasons};
+use crate::exec::{BuildError, Keyed, Ledger, Reason, all_known, observe_all, reasons};
 use crate::model::size;
 use crate::plan::{Decision, Seen, State, plan};
 
@@ -74,7 +74,7 @@ pub async fn ask(
     let wanted: Vec<_> =
         computed.boxes.iter().map(|keyed| (keyed.wanted.clone(), keyed.spec.platform.clone())).collect();
     let seen = observe_all(session.ports().registry, &session.setting.ledger, &wanted).await;
-    all_known(&seen)?;
+    all_known(&seen).map_err(BuildError::from)?;
     let wanted: Vec<_> = wanted.into_iter().map(|(want, _)| want).collect();
     let decisions = plan(&wanted, &seen, !session.is_read_only());
     let is_missing = |name: &str| seen.get(name).is_some_and(|seen| seen.state == State::Missing);

@@ -1,5 +1,21 @@
-//! The only callers of the ports: each file carries out one protocol step by step, tells
-//! what it does as events, and prints nothing.
+//! The only callers of the ports: what was decided is carried out here step by step and told as
+//! events; nothing is printed.
+//!
+//! The rooms, from the top down; a file imports only from what stands below it:
+//!
+//! | room | what it does |
+//! | --- | --- |
+//! | `promote/` | moves tags to images: [`promote()`], [`promote_to()`]; `resolve` plans, `carry` writes, `vet` says which earlier promotion is believed |
+//! | `archive/` | boxes as files: [`export()`], [`load()`], [`push()`] |
+//! | `build/` | a run: [`build()`]; `round` takes the boxes parents first, `job` makes one, `judge` says what an image is worth, `record` writes what was used |
+//! | `clean/` | a sweep: [`clean()`]; `survey` reads, `sweep` marks and deletes, `limits` hold it back |
+//! | `explain/`, `run`, `inventory` | what differs, what to run, what there is |
+//! | `image/` | one image: `probe` asks what stands, `labels` reads what it says of itself, `copy` takes it elsewhere |
+//! | `ledger/` | records and leases: [`Ledger`]; `lease` takes them, `past` and `history` read promotions, `marker` ends a generation |
+//! | `keys/` | from files to keys, offline: [`keys()`]; `analyse` reads a Dockerfile, `prepare` what else is known, `derive` writes the manifest |
+//! | `event`, `failure`, `setting` | what is told, why a box failed, what holds for a whole command |
+//!
+//! Each room's `error` says how it can fail. This file only says which names leave.
 
 mod archive;
 mod build;
@@ -13,70 +29,42 @@ mod keys;
 mod ledger;
 mod promote;
 mod run;
+mod setting;
 
+pub use crate::protocol::Deletion;
 pub use archive::export::{ExportError, export};
 pub use archive::import::{ImportError, load, push};
 pub use archive::pack::PackError;
+pub use build::build;
 pub use build::engine_needs::{Beyond, beyond};
+pub use build::error::{BuildError, BuildOptions, NoRoom};
 pub use build::local::build_local;
 pub use build::outcome::{BoxReport, BuildReport, Outcome};
-pub use build::preflight::NoRoom;
 pub use build::rebuild::{RebuildError, Replaced, replace};
 pub use build::secrets::NoSecret;
-pub use build::{BuildError, BuildOptions, all_known, build};
+pub use clean::clean;
+pub use clean::error::{CleanError, CleanOptions, CleanReport};
 pub use clean::protect::{ProtectError, protected, refs};
-pub use clean::{CleanError, CleanOptions, CleanReport, clean};
 pub use event::{Emit, Event};
 pub use explain::reasons::{Reason, Reasons, reasons};
 pub use explain::{Against, Compared, Difference, ExplainError, Parent, against, compare};
 pub use failure::{FailedStep, Failure};
 pub use image::copy::{CopyError, Place, copy};
-pub use image::probe::{observe, observe_all};
+pub use image::probe::{Unanswered, all_known, observe, observe_all};
 pub use inventory::{Stored, claims, resolve as resolve_tags, stored};
+pub use keys::directory::DirectoryError;
 pub use keys::findings::Remark;
 pub use keys::lock::{LockError, LockReport, Moved, resolve};
-pub use keys::sources::DirectoryError;
-pub use keys::{Keyed, KeysError, Tree, keys};
+pub use keys::tree::Tree;
+pub use keys::{Keyed, KeysError, keys};
 pub use ledger::history::{Aside, History, history};
 pub use ledger::inputs::InputsError;
-pub use ledger::{Held, Leased, Ledger, LedgerError};
+pub use ledger::lease::{Held, Leased};
+pub use ledger::{Ledger, LedgerError};
 pub use promote::content::Content;
 pub use promote::cross_registry::promote_to;
+pub use promote::error::{PromoteError, PromoteOptions, PromoteReport};
+pub use promote::promote;
 pub use promote::vet::vet;
-pub use promote::{PromoteError, PromoteOptions, PromoteReport, promote};
 pub use run::{RunError, prepare};
-
-pub use crate::protocol::Deletion;
-
-use crate::model::{Repository, RunId, Source, Span};
-use crate::port::{Clock, Engine, Registry, Secrets};
-
-/// What holds for a whole command: who runs it, from what, and where records go.
-#[derive(Debug, Clone)]
-pub struct Setting {
-    /// The registry as repositories are named below it: a host, perhaps with a path.
-    pub registry: String,
-    /// The ledger.
-    pub ledger: Repository,
-    /// The run.
-    pub run: RunId,
-    /// Its attempt, from 1.
-    pub attempt: u32,
-    /// How long leases last.
-    pub lease: Span,
-    /// Where the inputs come from.
-    pub source: Source,
-}
-
-/// The outside world, as the protocols reach it.
-#[derive(Clone, Copy)]
-pub struct Ports<'a> {
-    /// The registry.
-    pub registry: &'a dyn Registry,
-    /// The container engine.
-    pub engine: &'a dyn Engine,
-    /// Elapsed time.
-    pub clock: &'a dyn Clock,
-    /// Build secrets and the ssh agent.
-    pub secrets: &'a dyn Secrets,
-}
+pub use setting::{Ports, Setting};

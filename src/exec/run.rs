@@ -1,14 +1,14 @@
 //! Running a command in a box: which image, and that it is there.
 
-use crate::exec::image::probe::observe;
+use crate::exec::image::probe::{Unanswered, observe};
 use crate::exec::keys::Keyed;
-use crate::exec::{Ports, Setting};
+use crate::exec::setting::{Ports, Setting};
 use crate::model::Generation;
 use crate::plan::{Seen, State, Wanted};
 use crate::port::{EngineError, ImageId, RunImage};
 
 /// Where no registry is: an image of this name is in the engine or nowhere.
-pub(super) const NOWHERE: &str = "boxwright.invalid/local";
+pub(crate) const NOWHERE: &str = "boxwright.invalid/local";
 
 /// Why a box cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -22,15 +22,8 @@ pub enum RunError {
         why: String,
     },
     /// The registry did not say.
-    #[error("the registry did not say whether {name} is there: {why}")]
-    Unknown {
-        /// The box.
-        name: String,
-        /// The request that failed and how.
-        why: String,
-        /// Whether other credentials would help.
-        wants_login: bool,
-    },
+    #[error(transparent)]
+    Unknown(#[from] Unanswered),
     /// The engine did not say.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -41,7 +34,7 @@ impl RunError {
     pub(super) fn of(name: String, seen: Seen) -> Self {
         match seen.state {
             State::Broken { why } => Self::Missing { name, why },
-            State::Unknown { why, wants_login } => Self::Unknown { name, why, wants_login },
+            State::Unknown { why, wants_login } => Unanswered { name, why, wants_login }.into(),
             State::Missing | State::Present { .. } => {
                 Self::Missing { name, why: seen.generation.why_missing() }
             }
@@ -51,17 +44,17 @@ impl RunError {
 
 /// Names the image of a box that was built for this machine alone. What a stranger's run or another
 /// project's has built on the same engine has another name: each has a namespace of its own.
-pub(super) fn local_name(namespace: &str, wanted: &Wanted, generation: Generation) -> String {
+pub(crate) fn local_name(namespace: &str, wanted: &Wanted, generation: Generation) -> String {
     format!("{NOWHERE}/{}:{}", local_path(namespace, wanted), wanted.tag.with_generation(generation))
 }
 
 /// Names the repository of such images, of a host that is nowhere.
-pub(super) fn local_path(namespace: &str, wanted: &Wanted) -> String {
+pub(crate) fn local_path(namespace: &str, wanted: &Wanted) -> String {
     format!("{namespace}/{}", wanted.repository.name())
 }
 
 /// Finds what was built for this machine alone in the place of what is `missing`.
-pub(super) async fn local_image(
+pub(crate) async fn local_image(
     ports: Ports<'_>,
     keyed: &Keyed,
     generation: Generation,

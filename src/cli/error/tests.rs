@@ -3,7 +3,7 @@
 use super::*;
 use crate::adapter::git::{Refused, Unread};
 use crate::config::ConfigError;
-use crate::exec::{Beyond, NoRoom};
+use crate::exec::{Beyond, NoRoom, Unanswered};
 use crate::inputs::{At, DockerfileSource};
 use crate::model::{ArchiveError, Digest, Repository, SetName, Tag};
 use crate::plan::Refusal;
@@ -50,8 +50,8 @@ fn silent() -> RegistryError {
     failing(Failure::Unreachable { detail: text() })
 }
 
-fn unknown(wants_login: bool) -> BuildError {
-    BuildError::Unknown { name: text(), why: text(), wants_login }
+fn unknown(wants_login: bool) -> Unanswered {
+    Unanswered { name: text(), why: text(), wants_login }
 }
 
 fn remote() -> RemoteError {
@@ -147,8 +147,8 @@ fn builds_and_the_engine() {
     let no_room = || NoRoom { path: "x".into(), free: 1 };
     let beyond = || Beyond { version: text(), places: Vec::new() };
     let engine = || EngineError::Unreachable { address: text(), detail: text() };
-    check(unknown(false), 20, "nothing was built or pushed");
-    check(unknown(true), 20, "`docker login`");
+    check(BuildError::Unknown(unknown(false)), 20, "nothing was built or pushed");
+    check(BuildError::Unknown(unknown(true)), 20, "`docker login`");
     check(BuildError::Secret(no_secret(SecretError::Unset { variable: text() })), 2, "nothing was built");
     check(BuildError::Secret(no_secret(SecretError::Withheld { why: text() })), 21, "nothing was built");
     check(BuildError::Beyond(beyond()), 1, "build on a later engine");
@@ -162,8 +162,8 @@ fn builds_and_the_engine() {
     check(EngineError::Engine { action: "x", detail: text() }, 1, "");
     check(EngineError::Interrupted, 130, "");
     check(RunError::Missing { name: text(), why: text() }, 10, "run `boxwright build` first");
-    check(RunError::Unknown { name: text(), why: text(), wants_login: false }, 20, "`boxwright doctor`");
-    check(RunError::Unknown { name: text(), why: text(), wants_login: true }, 20, "`docker login`");
+    check(RunError::Unknown(unknown(false)), 20, "`boxwright doctor`");
+    check(RunError::Unknown(unknown(true)), 20, "`docker login`");
     check(RunError::Engine(EngineError::DiskFull { detail: text() }), 1, "`docker system df`");
     check(RebuildError::Ledger(LedgerError::Registry(unauthorized())), 20, "`docker login`");
     check(RebuildError::Unknown(unknown(false)), 20, "`boxwright doctor`");
@@ -202,7 +202,7 @@ fn promotions() {
         "`boxwright doctor`",
     );
     check(PromoteError::Ledger(LedgerError::Registry(unauthorized())), 20, "`docker login`");
-    check(PromoteError::Build(unknown(true)), 20, "`docker login`");
+    check(PromoteError::Unknown(unknown(true)), 20, "`docker login`");
     check(PromoteError::Lapsed { tag: tag() }, 20, "`boxwright doctor`");
     check(PromoteError::ReadOnly, 21, "need the right to push there");
     let conflict = PromoteError::Conflict { tag: tag(), name: text(), found: text(), expected: text() };
@@ -267,11 +267,7 @@ fn explaining_and_archives() {
         10,
         "run `boxwright build` first",
     );
-    check(
-        ExportError::Run(RunError::Unknown { name: text(), why: text(), wants_login: true }),
-        20,
-        "`docker login`",
-    );
+    check(ExportError::Run(RunError::Unknown(unknown(true))), 20, "`docker login`");
     check(ExportError::Registry(unauthorized()), 20, "`docker login`");
     check(ExportError::Image { name: text(), source: missing() }, 1, "");
     check(ExportError::Archive(missing()), 1, "");
@@ -286,7 +282,7 @@ fn explaining_and_archives() {
     let (archived, wanted) = (key(), key());
     check(ImportError::OtherKey { name: text(), archived, wanted }, 21, "boxes of this very revision");
     check(ImportError::ReadOnly { why: text() }, 21, "loaded into the engine");
-    check(ImportError::Build(unknown(true)), 20, "`docker login`");
+    check(ImportError::Build(unknown(true).into()), 20, "`docker login`");
     check(ImportError::Engine(EngineError::DiskFull { detail: text() }), 1, "`docker system df`");
 }
 

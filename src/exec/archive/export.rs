@@ -12,7 +12,7 @@ use crate::exec::event::{Emit, Event};
 use crate::exec::image::probe::observe;
 use crate::exec::keys::Keyed;
 use crate::exec::run::{NOWHERE, RunError, local_image, local_path};
-use crate::exec::{Ports, Setting};
+use crate::exec::setting::{Ports, Setting};
 use crate::model::{
     ArchiveError, ArchivedBox, Contents, Digest, MediaType, RawManifest, Repository, children,
 };

@@ -1,47 +1,35 @@
 //! One box of a build: carries out what [`Job`] asks for.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use tokio::sync::OnceCell;
 
-use crate::exec::archive::import::Upload;
 use crate::exec::build::engine_needs::beyond;
-use crate::exec::build::outcome::Outcome;
-use crate::exec::build::{BuildOptions, local, secrets};
+use crate::exec::build::error::BuildOptions;
+use crate::exec::build::from_archive::Upload;
+use crate::exec::build::judge::decided;
+use crate::exec::build::outcome::{Made, Outcome, Parents};
+use crate::exec::build::step_log::Tail;
+use crate::exec::build::{secrets, step_log};
 use crate::exec::event::{Emit, Event};
-use crate::exec::failure::{FailedStep, Failure, Tail};
-use crate::exec::image::probe::{self, observe};
+use crate::exec::failure::{FailedStep, Failure};
+use crate::exec::image::labels::{GENERATION_LABEL, KEY_LABEL, PARENTS_LABEL};
+use crate::exec::image::probe::observe;
 use crate::exec::keys::Keyed;
-use crate::exec::ledger::{Held, Ledger, LedgerError};
-use crate::exec::{Ports, Setting};
-use crate::model::{Digest, Generation, Key, Lease, Repository, chain};
-use crate::plan::{Decision, Parent, Reason, Recorded, Seen, decide};
+use crate::exec::ledger::Ledger;
+use crate::exec::ledger::lease::Held;
+use crate::exec::setting::{Ports, Setting};
+use crate::model::{Digest, Generation, Key, Lease, chain};
+use crate::plan::Decision;
 use crate::port::{Archive, BuildRequest, EngineError, ImageId};
 use crate::protocol::{Job, JobAction, JobEnd, JobSaw};
-
-/// A box that stands.
-#[derive(Debug, Clone)]
-pub(crate) struct Made {
-    pub repository: Repository,
-    pub digest: Digest,
-    pub generation: Generation,
-    /// Its name in this machine's engine, if it is in no registry.
-    pub local: Option<String>,
-    pub outcome: Outcome,
-    /// Whether the image is another run's.
-    pub adopted: bool,
-    pub reason: String,
-    pub seconds: f64,
-}
 
 /// Where the images of missing boxes come from.
 #[derive(Clone, Copy)]
 pub(crate) enum Origin<'a> {
     /// The engine builds them.
     Engine,
-    /// The engine builds them, and in it they stay.
-    Local,
     /// They were built elsewhere.
     Archive(&'a dyn Archive),
 }
@@ -54,17 +42,6 @@ enum Image<'a> {
     Sent(Upload<'a>),
 }
 
-impl Made {
-    /// What a `FROM` line calls it.
-    fn reference(&self) -> String {
-        let pushed = || format!("{}@{}", self.repository, self.digest);
-        self.local.clone().unwrap_or_else(pushed)
-    }
-}
-
-/// The boxes that one stands on, by name.
-pub(crate) type Parents = BTreeMap<String, Made>;
-
 /// Makes the boxes of one run.
 pub(crate) struct Maker<'a> {
     pub ports: Ports<'a>,
@@ -73,11 +50,11 @@ pub(crate) struct Maker<'a> {
     pub options: &'a BuildOptions,
     pub origin: Origin<'a>,
     /// The leases taken so far, each renewing the one before.
-    leases: Mutex<Vec<Held>>,
+    pub(super) leases: Mutex<Vec<Held>>,
     /// Who else wanted the same boxes when our turn stood.
-    pub(crate) rivals: OnceCell<Vec<Lease>>,
+    pub(super) rivals: OnceCell<Vec<Lease>>,
     /// Held while a lease is renewed, so that boxes made at once do it once.
-    renewing: tokio::sync::Mutex<()>,
+    pub(super) renewing: tokio::sync::Mutex<()>,
     engine: OnceCell<String>,
     pub emit: Emit<'a>,
 }
@@ -106,30 +83,9 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// Returns the leases taken so far, the one that is held now last; none without the
-    /// right to write.
-    pub fn leases(&self) -> Vec<Held> {
-        self.leases.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     /// Returns the engine's version, which is asked for once.
     pub async fn version(&self) -> Result<&str, EngineError> {
         self.engine.get_or_try_init(|| self.ports.engine.check()).await.map(String::as_str)
-    }
-
-    /// Returns whether too little is left of the lease that is held now.
-    pub fn is_short(&self) -> bool {
-        self.leases().last().is_some_and(|held| held.is_short(self.ports.clock))
-    }
-
-    /// Notes that these leases are held now, and no others.
-    pub fn holds(&self, leases: Vec<Held>) {
-        *self.leases.lock().unwrap_or_else(PoisonError::into_inner) = leases;
-    }
-
-    /// Tells whether what is built may get its tag: in the engine alone it may always.
-    pub fn may_push(&self) -> bool {
-        matches!(self.origin, Origin::Local) || !self.leases().is_empty()
     }
 
     /// Does what was decided about one box, whose parents stand.
@@ -140,9 +96,6 @@ impl<'a> Maker<'a> {
         decision: Decision,
         parents: &Parents,
     ) -> Result<Made, Outcome> {
-        if matches!(self.origin, Origin::Local) {
-            return local::make(self, keyed, generation, decision, parents).await;
-        }
         let mut job = Job::new(generation, decision);
         let (mut image, mut step) = (None, None);
         loop {
@@ -160,7 +113,7 @@ impl<'a> Maker<'a> {
                 }
                 JobAction::Build { generation, reason } => {
                     let built = match self.origin {
-                        Origin::Engine | Origin::Local => {
+                        Origin::Engine => {
                             let built = self.build(keyed, generation, parents, &reason).await;
                             built.map(Image::Built).map_err(|failure| {
                                 step = failure.step;
@@ -168,7 +121,9 @@ impl<'a> Maker<'a> {
                             })
                         }
                         Origin::Archive(archive) => {
-                            Upload::send(self, archive, keyed, generation, parents).await.map(Image::Sent)
+                            Upload::send(self.ports, archive, keyed, generation, parents, self.emit)
+                                .await
+                                .map(Image::Sent)
                         }
                     };
                     built.map(|built| {
@@ -211,7 +166,7 @@ impl<'a> Maker<'a> {
             emit(Event::Build { name: name.clone(), event });
         };
         let image = secrets::build(self.ports, keyed, request, &on_build).await;
-        let image = image.map_err(|error| Failure::of_build(&error, keyed, tail))?;
+        let image = image.map_err(|error| step_log::failure(&error, keyed, tail))?;
         if let Some(limit) = keyed.spec.max_size {
             let size = self.ports.engine.size(&image).await;
             let size = size.map_err(|error| chain(&error))?;
@@ -250,18 +205,6 @@ impl<'a> Maker<'a> {
         JobSaw::Looked { generation: seen.generation, decision: decided(&seen, parents, keyed, true) }
     }
 
-    /// Takes the lease again if too little of it is left for a visible write.
-    pub async fn renew(&self) -> Result<(), LedgerError> {
-        let _alone = self.renewing.lock().await;
-        let Some(held) = self.leases().pop().filter(|held| held.is_short(self.ports.clock)) else {
-            return Ok(());
-        };
-        let fresh = self.ledger.renew(self.setting, &held.lease, self.ports.clock).await?.held()?;
-        (self.emit)(Event::Leased { keys: fresh.lease.keys.len(), until: fresh.lease.expiry });
-        self.leases.lock().unwrap_or_else(PoisonError::into_inner).push(fresh);
-        Ok(())
-    }
-
     fn request(
         &self,
         keyed: &Keyed,
@@ -274,30 +217,15 @@ impl<'a> Maker<'a> {
             .collect();
         let images = parents.iter().map(|(name, made)| (name.clone(), made.reference())).collect();
         let mut labels = BTreeMap::from([
-            (probe::KEY_LABEL.to_owned(), keyed.wanted.key().to_string()),
-            (probe::GENERATION_LABEL.to_owned(), generation.0.to_string()),
-            (probe::PARENTS_LABEL.to_owned(), serde_json::json!(by_key).to_string()),
+            (KEY_LABEL.to_owned(), keyed.wanted.key().to_string()),
+            (GENERATION_LABEL.to_owned(), generation.0.to_string()),
+            (PARENTS_LABEL.to_owned(), serde_json::json!(by_key).to_string()),
         ]);
         if let Some(revision) = &self.setting.source.revision {
             labels.insert("org.opencontainers.image.revision".to_owned(), revision.clone());
         }
         keyed.request(&images, labels, self.options.no_cache)
     }
-}
-
-/// Decides by what was seen and the parents that stand.
-pub(crate) fn decided(seen: &Seen, parents: &Parents, keyed: &Keyed, may_push: bool) -> Decision {
-    let parents = parents
-        .iter()
-        .filter_map(|(name, made)| Some((&**name, keyed.parents.get(name)?, Parent::Stands(&made.digest))));
-    decide(seen, parents, may_push)
-}
-
-/// Says which parent an image was not made on, if there is one.
-pub(crate) fn disagrees(recorded: &Recorded, parents: &Parents, keyed: &Keyed) -> Option<Reason> {
-    parents
-        .iter()
-        .find_map(|(name, parent)| recorded.disagrees(name, keyed.parents.get(name)?, &parent.digest))
 }
 
 fn made(keyed: &Keyed, end: JobEnd, step: Option<FailedStep>) -> Result<Made, Outcome> {

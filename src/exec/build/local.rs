@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::exec::build::job::{Made, Maker, Origin, Parents};
-use crate::exec::build::outcome::{BuildReport, Outcome, interrupted, merge};
-use crate::exec::build::{BuildError, BuildOptions, preflight, probe, run_all};
+use crate::exec::build::error::{BuildError, BuildOptions};
+use crate::exec::build::job::{Maker, Origin};
+use crate::exec::build::outcome::{BuildReport, Made, Outcome, Parents, interrupted, merge};
+use crate::exec::build::preflight;
+use crate::exec::build::round::{probe, run_all};
 use crate::exec::event::Emit;
 use crate::exec::image::probe::sizes;
 use crate::exec::keys::Keyed;
 use crate::exec::run::local_name;
-use crate::exec::{Ports, Setting};
+use crate::exec::setting::{Ports, Setting};
 use crate::model::{Generation, chain};
 use crate::plan::Decision;
 use crate::port::EngineError;
@@ -26,15 +28,19 @@ pub async fn build_local(
     emit: Emit<'_>,
     cancel: &CancellationToken,
 ) -> Result<BuildReport, BuildError> {
-    let maker = Maker::new(ports, setting, options, Origin::Local, emit);
+    let maker = Maker::new(ports, setting, options, Origin::Engine, emit);
     let seen = tokio::select! {
         biased;
         () = cancel.cancelled() => interrupted(boxes),
         seen = probe(ports, setting, boxes) => seen?,
     };
-    preflight::check(&maker, boxes, &seen).await?;
+    preflight::check(ports, maker.version(), boxes, &seen, emit).await?;
     let mut reports = BTreeMap::new();
-    let finished = run_all(&maker, boxes, &seen, &reports, cancel).await;
+    let make = async |keyed: &Keyed, generation, decision, parents: &Parents| {
+        make(&maker, keyed, generation, decision, parents).await
+    };
+    // In the engine everything may have its name.
+    let finished = run_all(boxes, &seen, &reports, options, true, make, emit, cancel).await;
     merge(&mut reports, boxes, &seen, finished, cancel.is_cancelled());
     let namespace = ports.secrets.namespace();
     let (mut sizes, mut local) = (sizes(&seen), BTreeMap::new());
@@ -55,7 +61,7 @@ pub async fn build_local(
 }
 
 /// Makes one box, whose parents stand here or in the registry.
-pub(crate) async fn make(
+async fn make(
     maker: &Maker<'_>,
     keyed: &Keyed,
     generation: Generation,

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::exec::build::job::Made;
 use crate::exec::build::schedule::Finished;
 use crate::exec::failure::Failure;
 use crate::exec::keys::Keyed;
-use crate::model::{Digest, Generation, Timestamp};
+use crate::model::{Digest, Generation, Repository, Timestamp};
 use crate::plan::{Seen, State};
 
 /// What became of a box.
@@ -58,6 +57,35 @@ pub struct BuildReport {
     pub is_interrupted: bool,
 }
 
+/// A box that stands.
+#[derive(Debug, Clone)]
+pub(crate) struct Made {
+    pub repository: Repository,
+    pub digest: Digest,
+    pub generation: Generation,
+    /// Its name in this machine's engine, if it is in no registry.
+    pub local: Option<String>,
+    pub outcome: Outcome,
+    /// Whether the image is another run's.
+    pub adopted: bool,
+    pub reason: String,
+    pub seconds: f64,
+}
+
+impl Made {
+    /// What a `FROM` line calls it.
+    pub fn reference(&self) -> String {
+        let pushed = || format!("{}@{}", self.repository, self.digest);
+        self.local.clone().unwrap_or_else(pushed)
+    }
+}
+
+/// The boxes that one stands on, by name.
+pub(crate) type Parents = BTreeMap<String, Made>;
+
+/// How one box of a round ended; what failed did so after so many seconds.
+pub(crate) type Ended = Finished<Made, (Outcome, f64)>;
+
 /// What is known of the boxes when the run is stopped before they were probed.
 pub(crate) fn interrupted(boxes: &[Keyed]) -> BTreeMap<String, Seen> {
     let state = State::Unknown { why: "interrupted".to_owned(), wants_login: false };
@@ -70,7 +98,7 @@ pub(crate) fn merge(
     reports: &mut BTreeMap<String, BoxReport>,
     boxes: &[Keyed],
     seen: &BTreeMap<String, Seen>,
-    finished: BTreeMap<String, Finished<Made>>,
+    finished: BTreeMap<String, Ended>,
     is_cancelled: bool,
 ) {
     for keyed in boxes {
@@ -123,7 +151,7 @@ pub(crate) fn merge(
     }
 }
 
-impl Finished<Made> {
+impl Ended {
     /// Says because of what a box was not built, if another one is to blame.
     pub(crate) fn skipped(&self, all: &BTreeMap<String, Self>) -> Option<String> {
         let is_missing = |name| matches!(all.get(name), Some(Self::Failed((Outcome::Forbidden(_), _))));

@@ -4,33 +4,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::exec::build::engine_needs::beyond;
-use crate::exec::build::job::Maker;
-use crate::exec::build::{BuildError, secrets};
-use crate::exec::event::Event;
+use crate::exec::build::error::{BuildError, NoRoom};
+use crate::exec::build::secrets;
+use crate::exec::event::{Emit, Event};
 use crate::exec::keys::Keyed;
-use crate::model::{EntryKind, size};
+use crate::exec::setting::Ports;
+use crate::model::EntryKind;
 use crate::plan::{Seen, plan};
-use crate::port::Room;
+use crate::port::{EngineError, Room};
 
 /// Where less is free than this, in bytes, no build ends well.
 const LEAST: u64 = 16_000_000;
 
-/// The engine has no room to build anything.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the engine has no room to build in: {} free for {}", size(*free), path.display())]
-pub struct NoRoom {
-    /// The directory of the engine's data.
-    pub path: std::path::PathBuf,
-    /// What may still be written, in bytes.
-    pub free: u64,
-}
-
-/// Checks the boxes that are about to be built. An engine that does not answer is left to the
-/// first build to tell of.
-pub(crate) async fn check(
-    maker: &Maker<'_>,
+/// Checks the boxes that are about to be built; the engine is asked for its `version` only if there
+/// are some. One that does not answer is left to the first build to tell of.
+pub(super) async fn check(
+    ports: Ports<'_>,
+    version: impl Future<Output = Result<&str, EngineError>>,
     boxes: &[Keyed],
     seen: &BTreeMap<String, Seen>,
+    emit: Emit<'_>,
 ) -> Result<(), BuildError> {
     let wanted: Vec<_> = boxes.iter().map(|keyed| keyed.wanted.clone()).collect();
     let decisions = plan(&wanted, seen, true);
@@ -39,19 +32,19 @@ pub(crate) async fn check(
     if missing.is_empty() {
         return Ok(());
     }
-    secrets::check(maker.ports, &missing).await?;
-    let Ok(version) = maker.version().await else { return Ok(()) };
+    secrets::check(ports, &missing).await?;
+    let Ok(version) = version.await else { return Ok(()) };
     if let Some(beyond) = beyond(version, missing.iter().copied()) {
         return Err(beyond.into());
     }
-    let Ok(Some(room)) = maker.ports.engine.room().await else { return Ok(()) };
+    let Ok(Some(room)) = ports.engine.room().await else { return Ok(()) };
     if room.free < LEAST {
         let Room { path, free } = room;
         return Err(NoRoom { path, free }.into());
     }
     let brings = brings(&missing, seen);
     if room.free < brings {
-        (maker.emit)(Event::Cramped { room, brings });
+        emit(Event::Cramped { room, brings });
     }
     Ok(())
 }

@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 
-use crate::exec::build::job::{Maker, Parents};
+use crate::exec::build::job::Maker;
+use crate::exec::build::outcome::Parents;
 use crate::exec::event::Event;
 use crate::exec::keys::Keyed;
-use crate::exec::ledger::{Held, LedgerError};
+use crate::exec::ledger::LedgerError;
+use crate::exec::ledger::lease::Held;
 use crate::model::{Lease, Span};
 use crate::plan::Decision;
 use crate::protocol::{JobSaw, goes_before, is_live, rivals, turn_behind};

@@ -3,13 +3,12 @@
 //!
 //! What stood stays for as long as a lease, a promotion or the grace of the marker keeps it.
 
-use crate::exec::build::{BuildError, all_known};
 use crate::exec::event::{Emit, Event};
-use crate::exec::image::probe::observe_all;
+use crate::exec::image::probe::{Unanswered, all_known, observe_all};
 use crate::exec::keys::Keyed;
 use crate::exec::ledger::marker::mark;
 use crate::exec::ledger::{Ledger, LedgerError};
-use crate::exec::{Ports, Setting};
+use crate::exec::setting::{Ports, Setting};
 use crate::model::{Digest, Generation, Marked, Marker};
 use crate::plan::{Seen, State};
 
@@ -30,7 +29,7 @@ pub enum RebuildError {
     Ledger(#[from] LedgerError),
     /// The registry did not say what stands; nothing was marked.
     #[error(transparent)]
-    Unknown(#[from] BuildError),
+    Unknown(#[from] Unanswered),
 }
 
 /// Finds out which generations would be replaced, and with `apply` ends them. A key of which

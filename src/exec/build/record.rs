@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::{StreamExt, stream};
+
 use crate::exec::build::outcome::BuildReport;
-use crate::exec::build::release;
-use crate::exec::event::Emit;
+use crate::exec::event::{Emit, Event};
 use crate::exec::keys::Keyed;
-use crate::exec::ledger::{Held, Ledger, LedgerError};
-use crate::exec::{Ports, Setting};
+use crate::exec::ledger::inputs::{AT_ONCE, store};
+use crate::exec::ledger::lease::{Held, release};
+use crate::exec::ledger::{Ledger, LedgerError};
+use crate::exec::setting::{Ports, Setting};
 use crate::model::{Key, Purpose, RecordTag, RunBox, RunRecord, Timestamp};
 
 /// How often the run's record is written until it holds what parallel jobs wrote as well.
@@ -91,6 +94,21 @@ async fn record(
             // Another job wrote at the same moment: add ours to what it wrote.
             Err(LedgerError::NotOurs { .. }) if tries < TRIES => tries += 1,
             done => return done.map(drop),
+        }
+    }
+}
+
+/// Stores the inputs of boxes whose images stand, under the lease that covers them. What they
+/// are good for is explanations, so that a failure is a note and no failed build.
+pub(crate) async fn remember(ledger: Ledger<'_>, built: Vec<&Keyed>, emit: Emit<'_>) {
+    let stored = stream::iter(built).map(|keyed| async move { (keyed, store(ledger, keyed).await) });
+    let stored: Vec<_> = stored.buffered(AT_ONCE).collect().await;
+    for (keyed, result) in stored {
+        if let Err(error) = result {
+            let name = &keyed.wanted.name;
+            let text =
+                format!("{name}: its inputs were not stored, so `explain` cannot compare with it: {error}");
+            emit(Event::Note { text });
         }
     }
 }

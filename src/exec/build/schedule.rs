@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 /// How one node ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Finished<T, E = (crate::exec::Outcome, f64)> {
+pub enum Finished<T, E> {
     /// Its work was done.
     Done(T),
     /// Its work failed.

@@ -7,14 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, TryStreamExt};
 
-use crate::exec::clean::CleanError;
-use crate::exec::image::probe::{Unread, labels};
+use crate::exec::clean::error::CleanError;
+use crate::exec::image::labels::{Unread, labels};
+use crate::exec::setting::AT_ONCE;
 use crate::model::{Descriptor, Digest, Document, MediaType, RawManifest, Repository, is_throwaway};
 use crate::port::Registry;
 use crate::retention::Node;
-
-/// Requests in flight at once.
-pub(crate) const AT_ONCE: usize = 32;
 
 /// A digest to be read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,6 +1,6 @@
 //! What holds a sweep back although it was decided on: shares, floors, and what was planned.
 
-use crate::exec::clean::{CleanError, CleanOptions};
+use crate::exec::clean::error::{CleanError, CleanOptions};
 use crate::retention::{Action, Clean, Observed};
 
 /// Tells what became of something that was planned.

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::exec::clean::CleanError;
-use crate::exec::clean::survey::Survey;
+use crate::exec::clean::error::CleanError;
+use crate::exec::clean::survey::{Survey, tags_of};
 use crate::exec::ledger::{Found, Records, Stood};
 use crate::model::{
     Key, Lease, PlanRecord, Purpose, Record, RecordTag, SetName, SetRecord, Span, Tag, Timestamp,
@@ -168,14 +168,4 @@ impl Survey<'_> {
         }
         Ok(judge(read, plans, &seen, &there, self.policies, self.refs, self.now))
     }
-}
-
-/// A name in the ledger that is of no kind that we know.
-pub(crate) fn unknown(name: &str) -> Unreadable {
-    let why = "it is no record of a kind that this boxwright knows".to_owned();
-    Unreadable { tag: crate::model::printable(name, 128), why, stops: None }
-}
-
-pub(crate) fn tags_of(records: &Records, is_wanted: impl Fn(&RecordTag) -> bool) -> Vec<Tag> {
-    records.iter().filter(|(record, _)| is_wanted(record)).map(|(_, tag)| tag.clone()).collect()
 }

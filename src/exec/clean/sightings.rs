@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, TryStreamExt};
 
-use crate::exec::clean::CleanError;
+use crate::exec::clean::error::CleanError;
 use crate::exec::ledger::{Ledger, LedgerError};
 use crate::model::{Digest, Place, Record, RecordTag, Sighting, Timestamp};
 use crate::port::Deleted;

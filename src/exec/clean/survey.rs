@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, TryStreamExt};
 
-use crate::exec::clean::closure::{AT_ONCE, Reader, Wanted};
-use crate::exec::clean::recorded::{tags_of, unknown};
-use crate::exec::clean::{CleanError, sightings};
+use crate::exec::clean::closure::{Reader, Wanted};
+use crate::exec::clean::error::CleanError;
+use crate::exec::clean::sightings;
 use crate::exec::event::{Emit, Event};
-use crate::exec::ledger::Ledger;
+use crate::exec::ledger::{Ledger, Records};
+use crate::exec::setting::AT_ONCE;
 use crate::model::{ContentTag, Digest, Key, Part, RecordTag, Repository, Sighting, Tag, Timestamp};
 use crate::port::Registry;
 use crate::protocol::is_live;
@@ -21,6 +22,7 @@ use crate::retention::{Observed, Policies, Refs, Unreadable, candidates, leftove
 
 /// How many candidates are read for whoever only wants to know: beyond that their names must do.
 pub const READ_AT_MOST: usize = 256;
+
 /// Reads the ledger and the repositories.
 pub(crate) struct Survey<'a> {
     pub registry: &'a dyn Registry,
@@ -315,4 +317,14 @@ impl Survey<'_> {
 /// Lists tags with their repositories' names.
 fn pairs(tags: &BTreeMap<String, BTreeSet<Tag>>) -> impl Iterator<Item = (String, Tag)> {
     tags.iter().flat_map(|(name, tags)| tags.iter().map(move |tag| (name.clone(), tag.clone())))
+}
+
+pub(crate) fn tags_of(records: &Records, is_wanted: impl Fn(&RecordTag) -> bool) -> Vec<Tag> {
+    records.iter().filter(|(record, _)| is_wanted(record)).map(|(_, tag)| tag.clone()).collect()
+}
+
+/// A name in the ledger that is of no kind that we know.
+pub(crate) fn unknown(name: &str) -> Unreadable {
+    let why = "it is no record of a kind that this boxwright knows".to_owned();
+    Unreadable { tag: crate::model::printable(name, 128), why, stops: None }
 }

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::exec::clean::error::{CleanError, CleanOptions};
 use crate::exec::clean::limits::{moved, within};
+use crate::exec::clean::sightings;
 use crate::exec::clean::survey::{Leases, Survey};
 use crate::exec::clean::undo::Gone;
-use crate::exec::clean::{CleanError, CleanOptions, sightings};
 use crate::exec::event::{Emit, Event};
+use crate::exec::ledger::lease::Held;
 use crate::exec::ledger::marker::mark;
-use crate::exec::ledger::{Found, Held, Ledger, expire};
-use crate::exec::{Ports, Setting};
+use crate::exec::ledger::{Found, Ledger, expire};
+use crate::exec::setting::{Ports, Setting};
 use crate::model::{
     Ending, Key, Lease, Marked, Marker, Purpose, Record, RecordTag, Sighting, Span, Tag, Timestamp,
 };

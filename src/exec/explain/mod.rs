@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use crate::config::{BoxSpec, ContextSource};
-use crate::exec::image::probe::{Unread, inspect};
+use crate::exec::image::labels::{Unread, inspect};
 use crate::exec::keys::Keyed;
 use crate::exec::ledger::Ledger;
 use crate::exec::ledger::inputs::InputsError;

@@ -2,4 +2,5 @@
 
 pub(super) mod attached;
 pub(super) mod copy;
+pub(super) mod labels;
 pub(super) mod probe;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config::ConfigError;
-use crate::exec::keys::DirectoryError;
+use crate::exec::keys::directory::DirectoryError;
 use crate::inputs::{At, DockerfileError, DockerignoreError, RewriteError};
 use crate::model::{ImageNameError, RepositoryError, TagError};
 use crate::port::ContextError;

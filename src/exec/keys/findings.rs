@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::exec::keys::{Keyed, git};
+use crate::exec::keys::git;
+use crate::exec::keys::keyed::Keyed;
 use crate::inputs::FindingKind;
 use crate::model::printable;
 use crate::port::Special;

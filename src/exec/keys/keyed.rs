@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::config::{BoxSpec, ContextSource};
-use crate::exec::keys::{Directory, KeysError, joined};
+use crate::exec::keys::directory::{Directory, joined};
+use crate::exec::keys::error::KeysError;
 use crate::inputs::{
     Analysis, DockerfileSource, ImageOrigin, InputManifest, Need, NeedKind, Reads, is_docker_frontend,
     rewrite,

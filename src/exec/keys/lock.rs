@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{BoxSpec, Lock, LockedPin, Mirrors, Pin, PinSource};
+use crate::exec::keys::analyse::outside;
+use crate::exec::keys::error::KeysError;
 use crate::exec::keys::pins::read_pins;
-use crate::exec::keys::{KeysError, Tree, outside};
+use crate::exec::keys::tree::Tree;
 use crate::model::{Digest, ImageName, Tag};
 use crate::port::{Reference, Registry, RegistryError, Remote, RemoteError};
 

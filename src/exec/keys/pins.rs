@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::config::{Pin, PinError, PinFormat, PinSource, Place, extract};
-use crate::exec::keys::{FILE_LIMIT, KeysError, Tree};
+use crate::exec::keys::directory::FILE_LIMIT;
+use crate::exec::keys::error::KeysError;
+use crate::exec::keys::tree::Tree;
 
 /// Reads the values of the pins in `used`.
 pub fn read_pins(tree: Tree<'_>, used: &BTreeSet<&str>) -> Result<BTreeMap<String, String>, KeysError> {

@@ -3,7 +3,9 @@
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use crate::exec::keys::{KeysError, Prepared, Tree};
+use crate::exec::keys::error::KeysError;
+use crate::exec::keys::prepare::Prepared;
+use crate::exec::keys::tree::Tree;
 use crate::inputs::{Links, Missing, Reads, Selection};
 use crate::model::RelPath;
 use crate::port::{ContextError, ContextFilter, Scan};

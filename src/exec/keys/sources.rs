@@ -6,76 +6,21 @@
 //! `.dockerignore` is obeyed; `.git` is never part of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::config::{BoxSpec, ContextSource};
-use crate::exec::build::secrets;
-use crate::exec::keys::{Analysed, Keyed, KeysError, Tree};
-use crate::exec::ledger::nonce;
-use crate::inputs::{Dockerignore, DockerignoreError, ImageOrigin, Selection, entries_digest};
-use crate::model::{Digest, Entry, RelPath};
-use crate::port::{Context, ContextError, ContextImage, Scan, Special};
+use crate::exec::keys::analyse::Analysed;
+use crate::exec::keys::directory::{Directory, joined, read};
+use crate::exec::keys::error::KeysError;
+use crate::exec::keys::keyed::Keyed;
+use crate::exec::keys::secrets;
+use crate::exec::keys::tree::Tree;
+use crate::exec::setting::nonce;
+use crate::inputs::ImageOrigin;
+use crate::port::ContextImage;
 
-/// What is left out of a directory besides what its own `.dockerignore` names.
-const NEVER: &[u8] = b"\n**/.git\n";
 /// Where no registry is: an image of this name is in the engine or nowhere.
 const NOWHERE: &str = "boxwright.invalid/context";
-
-/// A directory, hashed.
-#[derive(Debug, Clone)]
-pub(crate) struct Directory {
-    pub root: PathBuf,
-    pub entries: Vec<Entry>,
-    pub special: Vec<Special>,
-    pub digest: Digest,
-}
-
-impl Directory {
-    /// The value of a pin that this working copy stands in for.
-    fn pin(&self) -> String {
-        let hex = self.digest.hex();
-        format!("local-{}", hex.get(..40).unwrap_or(hex))
-    }
-}
-
-/// Why a directory cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum DirectoryError {
-    /// It cannot be read.
-    #[error("{} cannot be read", path.display())]
-    Read {
-        /// The directory.
-        path: PathBuf,
-        /// What is wrong.
-        source: ContextError,
-    },
-    /// Its ignore file cannot be used.
-    #[error(transparent)]
-    Ignore(#[from] DockerignoreError),
-    /// There is nothing in it that could be copied.
-    #[error("{} holds nothing that its .dockerignore leaves", path.display())]
-    Empty {
-        /// The directory.
-        path: PathBuf,
-    },
-}
-
-/// Hashes a directory, whose ignore file lies below `root`.
-fn read(context: &dyn Context, root: &Path, path: &Path) -> Result<Directory, DirectoryError> {
-    let failed = |source| DirectoryError::Read { path: path.to_owned(), source };
-    let file = path.join(".dockerignore");
-    let mut patterns =
-        context.read(root, &file, crate::exec::keys::FILE_LIMIT).map_err(failed)?.unwrap_or_default();
-    patterns.extend_from_slice(NEVER);
-    let ignore = Dockerignore::parse(&file.display().to_string(), &patterns)?;
-    let selection = Selection::whole(ignore);
-    let Scan { entries, special } = context.scan(path, &selection).map_err(failed)?;
-    if entries.is_empty() {
-        return Err(DirectoryError::Empty { path: path.to_owned() });
-    }
-    let digest = entries_digest(&entries);
-    Ok(Directory { root: path.to_owned(), entries, special, digest })
-}
 
 /// The working copies that some boxes use, by the name of what each stands in for.
 pub(crate) type Local = BTreeMap<String, Directory>;
@@ -101,13 +46,6 @@ fn uses(spec: &BoxSpec, name: &str) -> bool {
 pub(crate) fn pins(tree: Tree<'_>, local: &Local) -> BTreeMap<String, String> {
     let is_pin = |name: &&String| tree.project.pins.contains_key(*name);
     local.iter().filter(|(name, _)| is_pin(name)).map(|(name, at)| (name.clone(), at.pin())).collect()
-}
-
-/// The names that a box's Dockerfile may use for something that is not in it.
-pub(crate) fn context_names(tree: &Tree<'_>, spec: &BoxSpec) -> BTreeSet<String> {
-    // A working copy takes the place of the stage that would fetch the pinned revision.
-    let local = spec.pins().filter(|pin| tree.sources.contains_key(*pin)).map(str::to_owned);
-    spec.contexts.keys().cloned().chain(local).collect()
 }
 
 /// Hashes the directories that a box's Dockerfile uses, by the names it gives them.
@@ -178,14 +116,5 @@ impl Keyed {
             directory.entries.iter().map(|entry| joined(root, &entry.path)).collect()
         };
         self.directories.values().flat_map(below).collect()
-    }
-}
-
-/// Joins a directory, which may be the empty path, and a path in it.
-pub(crate) fn joined(root: &Path, path: &RelPath) -> Vec<u8> {
-    use std::os::unix::ffi::OsStrExt;
-    match root.as_os_str().as_bytes() {
-        b"" => path.as_bytes().to_vec(),
-        root => [root, b"/", path.as_bytes()].concat(),
     }
 }

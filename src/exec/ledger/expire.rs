@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, TryStreamExt};
 
-use crate::exec::clean::closure::AT_ONCE;
 use crate::exec::ledger::{Found, Ledger, LedgerError};
+use crate::exec::setting::AT_ONCE;
 use crate::model::{Digest, PlanRecord, RecordTag, RunRecord, Span, Tag, Timestamp};
 use crate::port::Deleted;
 

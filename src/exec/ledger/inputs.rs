@@ -1,8 +1,5 @@
 //! Input manifests in the ledger: stored once an image stands, read to say what moved since.
 
-use futures_util::{StreamExt, stream};
-
-use crate::exec::event::{Emit, Event};
 use crate::exec::keys::Keyed;
 use crate::exec::ledger::{Ledger, LedgerError};
 use crate::inputs::{InputManifest, PACKED_LIMIT, PackError};
@@ -10,7 +7,7 @@ use crate::model::{Digest, Key, RecordTag, Repository, StoredInputs, Tag};
 use crate::port::RegistryError;
 
 /// How many are packed and sent at once: each may be large.
-const AT_ONCE: usize = 4;
+pub(crate) const AT_ONCE: usize = 4;
 
 /// Why inputs could not be stored or read.
 #[derive(Debug, thiserror::Error)]
@@ -49,23 +46,8 @@ pub enum InputsError {
     },
 }
 
-/// Stores the inputs of boxes whose images stand, under the lease that covers them. What they
-/// are good for is explanations, so that a failure is a note and no failed build.
-pub(crate) async fn remember(ledger: Ledger<'_>, built: Vec<&Keyed>, emit: Emit<'_>) {
-    let stored = stream::iter(built).map(|keyed| async move { (keyed, store(ledger, keyed).await) });
-    let stored: Vec<_> = stored.buffered(AT_ONCE).collect().await;
-    for (keyed, result) in stored {
-        if let Err(error) = result {
-            let name = &keyed.wanted.name;
-            let text =
-                format!("{name}: its inputs were not stored, so `explain` cannot compare with it: {error}");
-            emit(Event::Note { text });
-        }
-    }
-}
-
 /// Stores the inputs of a box unless they stand.
-async fn store(ledger: Ledger<'_>, keyed: &Keyed) -> Result<(), InputsError> {
+pub(crate) async fn store(ledger: Ledger<'_>, keyed: &Keyed) -> Result<(), InputsError> {
     let key = keyed.wanted.key();
     let tag = tag(ledger, key)?;
     if ledger.has(&tag).await? {

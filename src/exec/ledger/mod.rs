@@ -3,6 +3,7 @@
 pub(super) mod expire;
 pub(super) mod history;
 pub(super) mod inputs;
+pub(super) mod lease;
 pub(super) mod marker;
 pub(super) mod past;
 
@@ -12,12 +13,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 
-use crate::exec::Setting;
+use crate::exec::setting::nonce;
 use crate::model::{
-    Digest, EMPTY_BLOB, Key, Lease, Purpose, RawManifest, Record, RecordError, RecordTag, Repository,
-    RunRecord, Span, Tag, Timestamp, chain, throwaway,
+    Digest, EMPTY_BLOB, RawManifest, Record, RecordError, RecordTag, Repository, Tag, Timestamp, chain,
+    throwaway,
 };
-use crate::port::{Clock, Deleted, Deleting, Failure, Reference, Registry, RegistryError};
+use crate::port::{Deleted, Deleting, Failure, Reference, Registry, RegistryError};
 
 /// The ledger of one project.
 #[derive(Clone, Copy)]
@@ -62,65 +63,6 @@ pub enum LedgerError {
         /// What was read.
         found: String,
     },
-}
-
-/// A lease that this process holds.
-#[derive(Debug, Clone)]
-pub struct Held {
-    /// The lease as it was written.
-    pub lease: Lease,
-    /// Its record's digest.
-    pub digest: Digest,
-    /// Elapsed time when the registry was asked for its time: what is left counts from here, for
-    /// this machine may have been suspended before the answer was read.
-    asked: Duration,
-    /// Elapsed time when its answer was there.
-    taken: Duration,
-    span: Span,
-}
-
-/// What became of asking for a lease.
-#[derive(Debug)]
-pub enum Leased {
-    /// It stands.
-    Held(Held),
-    /// The registry takes no writes from us.
-    Refused(RegistryError),
-}
-
-impl Leased {
-    /// Returns the lease; a refusal is an error to whoever could write before.
-    pub fn held(self) -> Result<Held, LedgerError> {
-        match self {
-            Self::Held(held) => Ok(held),
-            Self::Refused(error) => Err(error.into()),
-        }
-    }
-}
-
-impl Held {
-    /// Returns `other` if it is this lease, written anew.
-    pub(crate) fn replaced_by(self, other: &Self) -> Self {
-        let name = |held: &Self| (held.lease.expiry, held.lease.nonce.clone());
-        if name(&self) == name(other) { other.clone() } else { self }
-    }
-
-    /// Tells whether too little of it is left for a visible write.
-    pub fn is_short(&self, clock: &dyn Clock) -> bool {
-        crate::protocol::is_short(self.left(clock), self.span)
-    }
-
-    /// Returns what is left of it, by a clock that counts suspended time.
-    pub fn left(&self, clock: &dyn Clock) -> Span {
-        let gone = clock.elapsed().saturating_sub(self.asked).as_secs();
-        Span::from_seconds(self.span.seconds().saturating_sub(gone))
-    }
-
-    /// Returns the registry's time now, counted on from when the lease was taken.
-    pub fn now(&self, clock: &dyn Clock) -> Timestamp {
-        let gone = clock.elapsed().saturating_sub(self.taken).as_secs();
-        self.lease.taken.after(Span::from_seconds(gone))
-    }
 }
 
 /// The records of a ledger by what their tags say.
@@ -332,78 +274,6 @@ impl<'a> Ledger<'a> {
         Ok(self.registry.head(self.repository, &tag.clone().into()).await?)
     }
 
-    /// Takes a lease on `keys` for as long as the run's leases last. When this fails no lease is
-    /// left behind, as far as the registry lets us.
-    pub async fn lease(
-        &self,
-        setting: &Setting,
-        purpose: Purpose,
-        keys: Vec<Key>,
-        clock: &dyn Clock,
-    ) -> Result<Leased, LedgerError> {
-        let Setting { run, attempt, .. } = setting;
-        let lease = Lease {
-            taken: Timestamp::default(),
-            expiry: Timestamp::default(),
-            run: run.clone(),
-            attempt: *attempt,
-            nonce: Lease::nonce(&nonce(), &keys, purpose),
-            keys,
-            purpose,
-            turn: purpose.is_building().then_some(0),
-        };
-        self.take(lease, setting.lease, clock).await
-    }
-
-    /// Takes a lease again, with its name and place, for as long from now.
-    pub async fn renew(
-        &self,
-        setting: &Setting,
-        lease: &Lease,
-        clock: &dyn Clock,
-    ) -> Result<Leased, LedgerError> {
-        self.take(lease.clone(), setting.lease, clock).await
-    }
-
-    async fn take(&self, lease: Lease, span: Span, clock: &dyn Clock) -> Result<Leased, LedgerError> {
-        let asked = clock.elapsed();
-        let now = self.now().await?;
-        let taken = clock.elapsed();
-        let lease = Lease { taken: now, expiry: now.after(span), ..lease };
-        let tag = lease.tag().map_err(|error| self.bad_tag("lease", error))?;
-        let manifest = lease.to_manifest();
-        let written = match self.put(&tag, &manifest).await {
-            Ok(()) => self.read_back(&tag, &manifest).await,
-            Err(error) if error.failure.is_refusal() => return Ok(Leased::Refused(error)),
-            Err(error) => Err(error.into()),
-        };
-        let digest = manifest.digest().clone();
-        if let Err(error) = written {
-            // The answer may be lost, not the lease; others would wait for us. Should this
-            // fail as well, the first error is the one to tell.
-            let _ = self.delete(&digest).await;
-            return Err(error);
-        }
-        Ok(Leased::Held(Held { lease, digest, asked, taken, span }))
-    }
-
-    /// Writes a lease anew with its turn, under its tag: at no moment it is not there.
-    pub(crate) async fn take_turn(&self, held: &Held, turn: u32) -> Result<Held, LedgerError> {
-        let lease = Lease { turn: Some(turn), ..held.lease.clone() };
-        let tag = lease.tag().map_err(|error| self.bad_tag("lease", error))?;
-        let digest = self.write(&tag, &lease).await?;
-        Ok(Held { lease, digest, ..held.clone() })
-    }
-
-    /// Reads all leases that are live at `now`, for whoever wants to know whom to wait for.
-    /// One that cannot be read, a newer boxwright's perhaps, is nobody to wait for.
-    pub async fn live_leases(&self, now: Timestamp) -> Result<Vec<Lease>, LedgerError> {
-        let is_live = |record: &RecordTag| matches!(record, RecordTag::Lease { expiry, .. } if crate::protocol::is_live(*expiry, now));
-        let records = self.list().await?.into_iter();
-        let tags = records.filter(|(record, _)| is_live(record)).map(|(_, tag)| tag);
-        self.readable(tags.collect()).await
-    }
-
     /// Reads those of these records that are there and can be read. One that is not was given up or
     /// forgotten, and is not waited for: whoever is still writing a lease reads it back before he
     /// looks at those of others, and so sees ours.
@@ -419,27 +289,6 @@ impl<'a> Ledger<'a> {
         readable.try_collect().await
     }
 
-    /// Reads what sweeps have claimed, of the leases in a list of the ledger.
-    pub(crate) async fn claims(&self, listed: &BTreeMap<RecordTag, Tag>) -> Result<Vec<Lease>, LedgerError> {
-        let now = self.now().await?;
-        let may_claim = |record: &RecordTag| matches!(record, RecordTag::Lease { expiry, .. } if *expiry > now && expiry.since(now) <= crate::protocol::CLAIM);
-        let tags = listed.iter().filter(|(record, _)| may_claim(record)).map(|(_, tag)| tag.clone());
-        let mut leases = self.readable::<Lease>(tags.collect()).await?;
-        leases.retain(|lease| lease.purpose == Purpose::Cleaning);
-        Ok(leases)
-    }
-
-    /// Tells whether the job that took a lease has ended, by its run's record.
-    pub async fn has_ended(&self, lease: &Lease) -> Result<bool, LedgerError> {
-        let tag = RecordTag::Run { run: lease.run.clone(), attempt: lease.attempt };
-        let tag = tag.tag().map_err(|error| self.bad_tag("run", error))?;
-        Ok(match self.look::<RunRecord>(&tag).await? {
-            Found::Stands(run) => run.record.leases.contains(&lease.nonce),
-            // A newer boxwright's: whether it has ended cannot be told.
-            Found::Unreadable { .. } | Found::Vanished => false,
-        })
-    }
-
     pub(crate) fn bad(&self, tag: &Tag, source: RecordError) -> LedgerError {
         LedgerError::Record { repository: self.repository.clone(), tag: tag.to_string(), source }
     }
@@ -447,13 +296,4 @@ impl<'a> Ledger<'a> {
     pub(crate) fn bad_tag(&self, tag: &str, error: crate::model::TagError) -> LedgerError {
         LedgerError::Record { repository: self.repository.clone(), tag: tag.to_owned(), source: error.into() }
     }
-}
-
-/// Eight hex digits that no other process of this moment has.
-pub(crate) fn nonce() -> String {
-    use std::hash::{BuildHasher, Hasher};
-    // The standard library seeds this from the system's random source, once a process.
-    let mut hasher = std::hash::RandomState::new().build_hasher();
-    hasher.write_u32(std::process::id());
-    format!("{:08x}", hasher.finish() as u32)
 }

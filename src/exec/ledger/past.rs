@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use crate::exec::ledger::{Found, Ledger, LedgerError};
-use crate::exec::promote::content::Resolved;
 use crate::model::{
     Digest, Ending, Generation, Key, PlanRecord, Record, RecordTag, SetRecord, Tag, last_count,
 };
@@ -33,9 +32,8 @@ impl PastRecords {
         Past { set: self.set.as_ref(), plan: self.plan.as_ref(), last }
     }
 
-    /// Tells whether the last finished promotion is one of these images.
-    pub(crate) fn is_last(&self, images: &[Resolved]) -> bool {
-        let digests = images.iter().map(|one| one.manifest.digest());
+    /// Tells whether the last finished promotion is of images with these digests.
+    pub(crate) fn is_last<'d>(&self, digests: impl Iterator<Item = &'d Digest>) -> bool {
         self.set.as_ref().is_some_and(|set| set.boxes.iter().map(|member| &member.digest).eq(digests))
     }
 

@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::exec::build::{release, take_lease};
-use crate::exec::clean::PATIENCE;
 use crate::exec::event::{Emit, Event};
-use crate::exec::ledger::{Held, Ledger, LedgerError};
+use crate::exec::ledger::lease::{Held, release, take_lease};
+use crate::exec::ledger::{Ledger, LedgerError};
 use crate::exec::promote::content::Content;
-use crate::exec::promote::{PromoteError, PromoteReport, Resolution};
-use crate::exec::{Ports, Setting};
+use crate::exec::promote::error::{PromoteError, PromoteReport};
+use crate::exec::promote::resolve::Resolution;
+use crate::exec::setting::{PATIENCE, Ports, Setting};
 use crate::model::{Digest, PlanRecord, Purpose, RawManifest, Record, RecordTag, SetRecord, Tag, Timestamp};
 use crate::plan::{Promotion, Step};
 use crate::port::{Reference, RegistryError};

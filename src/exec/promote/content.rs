@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::exec::build::all_known;
-use crate::exec::image::probe::find_all;
+use crate::exec::image::probe::{all_known, find_all};
 use crate::exec::keys::Keyed;
 use crate::exec::ledger::past::PastRecords;
 use crate::exec::ledger::{Ledger, LedgerError};
-use crate::exec::promote::PromoteError;
-use crate::exec::{Ports, Setting};
+use crate::exec::promote::error::PromoteError;
+use crate::exec::setting::{Ports, Setting};
 use crate::model::{
     ContentTag, Digest, Key, RawManifest, Repository, RepositoryError, SetBox, SetName, SetRecord, Source,
     Tag,
@@ -203,4 +202,19 @@ fn place(host: &str, member: &SetBox) -> Result<Repository, PromoteError> {
     let missing =
         |error: RepositoryError| PromoteError::missing(vec![member.name.clone()], error.to_string());
     Repository::new(host, &member.repository).map_err(missing)
+}
+
+impl PromoteError {
+    /// Names the channel, if what is missing is reserved for some: no other build makes it.
+    pub(crate) fn in_channel(self, content: Content<'_>, channel: &str) -> Self {
+        match (self, content) {
+            (Self::Missing { names, why, .. }, Content::Boxes(boxes)) => {
+                let reserved = boxes.iter().filter(|keyed| !keyed.spec.only.is_empty());
+                let is_reserved = reserved.into_iter().any(|keyed| names.contains(&keyed.wanted.name));
+                let channel = is_reserved.then(|| channel.to_owned());
+                Self::Missing { names, why, channel }
+            }
+            (error, _) => error,
+        }
+    }
 }

@@ -3,13 +3,15 @@
 
 use tokio_util::sync::CancellationToken;
 
-use crate::exec::build::{release, take_lease};
 use crate::exec::event::{Emit, Event};
 use crate::exec::image::attached::Copier;
 use crate::exec::ledger::Ledger;
+use crate::exec::ledger::lease::{release, take_lease};
 use crate::exec::promote::content::Content;
-use crate::exec::promote::{PromoteError, PromoteOptions, PromoteReport, planned, promote, record};
-use crate::exec::{Ports, Setting};
+use crate::exec::promote::error::{PromoteError, PromoteOptions, PromoteReport};
+use crate::exec::promote::promote;
+use crate::exec::promote::resolve::{planned, record};
+use crate::exec::setting::{Ports, Setting};
 use crate::model::{Purpose, Repository, Timestamp};
 use crate::plan::{Member, Promotion, Rollback, Step, StepState};
 

@@ -12,9 +12,9 @@
 use futures_util::future::try_join_all;
 
 use crate::config::BoxSpec;
-use crate::exec::Setting;
-use crate::exec::image::probe::{Inspected, Labels, Unread, inspect};
-use crate::exec::promote::PromoteError;
+use crate::exec::image::labels::{Inspected, Labels, Unread, inspect};
+use crate::exec::promote::error::PromoteError;
+use crate::exec::setting::Setting;
 use crate::model::{ContentTag, Digest, RecordTag, Repository, SetBox, SetRecord};
 use crate::port::{Reference, Registry};
 

@@ -1,0 +1,160 @@
+//! A box taken from an archive in the place of a build: what its tag does not show yet is sent.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use crate::exec::build::judge::disagrees;
+use crate::exec::build::outcome::Parents;
+use crate::exec::event::{Emit, Event};
+use crate::exec::image::labels::{CONFIG_LIMIT, Labels, Unread, read_labels};
+use crate::exec::keys::Keyed;
+use crate::exec::setting::Ports;
+use crate::model::{ArchivedBox, Digest, Generation, Image, Repository, children};
+use crate::plan::Recorded;
+use crate::port::{Archive, Failure, PushEvent, Reference, RegistryError};
+use crate::protocol::JobSaw;
+
+/// Blobs of one image that are sent at once.
+const AT_ONCE: usize = 4;
+
+/// Reads an image's labels, which have to hold the key and generation of its tag.
+pub(crate) async fn labels_of(
+    archive: &dyn Archive,
+    one: &ArchivedBox,
+    image: &Image,
+) -> Result<Labels, String> {
+    let digest = &image.config.digest;
+    if image.config.size > CONFIG_LIMIT as u64 {
+        return Err(format!("its configuration has {} bytes", image.config.size));
+    }
+    let blob = archive.blob(digest).ok_or_else(|| format!("its configuration {digest} is missing"))?;
+    let read = async {
+        let pieces: Vec<bytes::Bytes> = blob.open(0).await?.try_collect().await?;
+        Ok::<_, std::io::Error>(pieces.concat())
+    };
+    let bytes = read.await.map_err(|error| error.to_string())?;
+    if Digest::of(&bytes) != *digest {
+        return Err(format!("its configuration {digest} is no longer what it was"));
+    }
+    let labels = read_labels(digest, &bytes).map_err(|unread| match unread {
+        Unread::Broken(why) => why,
+        Unread::Registry(error) => error.to_string(),
+    })?;
+    if labels.key.as_ref() != Some(one.tag.key()) {
+        return Err("its labels hold another key than its tag".to_owned());
+    }
+    if labels.generation != Some(one.tag.generation()) {
+        return Err("its labels hold another generation than its tag".to_owned());
+    }
+    Ok(labels)
+}
+
+/// One box of an archive on its way into its repository.
+pub(crate) struct Upload<'a> {
+    ports: Ports<'a>,
+    archive: &'a dyn Archive,
+    one: &'a ArchivedBox,
+    repository: &'a Repository,
+    /// The repositories of the boxes it stands on, by name: their layers are there already.
+    parents: BTreeMap<String, Repository>,
+    emit: Emit<'a>,
+}
+
+impl<'a> Upload<'a> {
+    /// Sends everything of a box that no tag shows, if its image was made for these parents.
+    pub async fn send(
+        ports: Ports<'a>,
+        archive: &'a dyn Archive,
+        keyed: &'a Keyed,
+        generation: Generation,
+        parents: &Parents,
+        emit: Emit<'a>,
+    ) -> Result<Self, String> {
+        let found = archive.contents().images().find(|(one, _)| one.name == keyed.wanted.name);
+        let (one, image) = found.ok_or("it is neither in the archive nor in the registry")?;
+        let labels = labels_of(archive, one, image).await?;
+        let archived = one.tag.generation();
+        if archived != generation {
+            let (archived, current) = (archived.0, generation.0);
+            return Err(format!(
+                "the archive holds generation {archived} of its key, and {current} is current"
+            ));
+        }
+        let recorded = Recorded { parents: labels.parents, size: 0 };
+        if let Some(why) = disagrees(&recorded, parents, keyed) {
+            return Err(why.to_string());
+        }
+        let repository = &keyed.wanted.repository;
+        emit(Event::Pushing { name: one.name.clone(), reference: format!("{repository}:{}", one.tag) });
+        let parents = parents.iter().map(|(name, made)| (name.clone(), made.repository.clone())).collect();
+        let upload = Self { ports, archive, one, repository, parents, emit };
+        upload.content(false).await.map_err(|error| error.to_string())?;
+        Ok(upload)
+    }
+
+    /// Writes the tag, which makes the image visible. A registry that has lost a blob which it
+    /// said it has gets everything once more.
+    pub async fn show(&self) -> Result<JobSaw, String> {
+        match self.tag().await {
+            Ok(digest) => Ok(JobSaw::Pushed(digest)),
+            Err(error) if error.failure.is_passing() => Ok(JobSaw::Lost(error.to_string())),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    async fn tag(&self) -> Result<Digest, RegistryError> {
+        let root = &self.one.root.digest;
+        let Some(raw) = self.archive.contents().manifests().get(root) else { return Ok(root.clone()) };
+        let at = Reference::from(self.one.tag.tag());
+        match self.ports.registry.put(self.repository, &at, raw).await {
+            Err(RegistryError { failure: Failure::Status { status: 400 | 404, .. }, .. }) => {
+                self.content(true).await?;
+                self.ports.registry.put(self.repository, &at, raw).await?;
+            }
+            other => other?,
+        }
+        // One that it remembers, and has lost, is not taken in as a manifest; as a blob it is.
+        if self.ports.registry.get(self.repository, &root.clone().into()).await?.is_none() {
+            self.ports.registry.put_blob(self.repository, raw.bytes().clone()).await?;
+            self.ports.registry.put(self.repository, &at, raw).await?;
+        }
+        Ok(root.clone())
+    }
+
+    /// Sends what the registry says it lacks, or everything; then the children of an index.
+    async fn content(&self, everything: bool) -> Result<(), RegistryError> {
+        let contents = self.archive.contents();
+        let blobs: Vec<&Digest> = self.wanted().collect();
+        let sent = stream::iter(blobs).map(|digest| self.blob(digest, everything));
+        sent.buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
+        let Some(root) = contents.manifests().get(&self.one.root.digest) else { return Ok(()) };
+        for child in children(root).unwrap_or_default() {
+            if let Some(raw) = contents.manifests().get(&child.digest) {
+                self.ports.registry.put(self.repository, &child.digest.into(), raw).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The blobs of this box alone.
+    fn wanted(&self) -> impl Iterator<Item = &Digest> {
+        let contents = self.archive.contents();
+        contents.blobs_of(&self.one.name).filter(|digest| contents.blobs().contains_key(digest))
+    }
+
+    async fn blob(&self, digest: &Digest, everything: bool) -> Result<(), RegistryError> {
+        let registry = self.ports.registry;
+        let Some(blob) = self.archive.blob(digest) else { return Ok(()) };
+        if everything || !registry.has_blob(self.repository, digest).await? {
+            let contents = self.archive.contents();
+            let has = |name: &str| contents.blobs_of(name).any(|of_parent| of_parent == digest);
+            let from = self.parents.iter().find(|(name, _)| has(name)).map(|(_, repository)| repository);
+            registry.push_blob(self.repository, blob, from.filter(|_| !everything)).await?;
+        }
+        let (layer, sent) = (digest.short().to_owned(), blob.blob().size);
+        let event = PushEvent { layer, sent, total: Some(sent) };
+        (self.emit)(Event::Push { name: self.one.name.clone(), event });
+        Ok(())
+    }
+}

@@ -1,0 +1,102 @@
+//! One round of a run: what stands is looked up, and what is missing is made, parents first.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::exec::build::error::{BuildError, BuildOptions};
+use crate::exec::build::judge::decided;
+use crate::exec::build::outcome::{BoxReport, Ended, Made, Outcome, Parents};
+use crate::exec::build::schedule::in_order;
+use crate::exec::event::{Emit, Event};
+use crate::exec::image::probe::{all_known, observe_all};
+use crate::exec::keys::Keyed;
+use crate::exec::setting::{Ports, Setting};
+use crate::model::Generation;
+use crate::plan::{Decision, Seen, plan};
+
+/// Carries out by `make` what a plan of these boxes says, parents first; a box that waits for parents is
+/// decided about when they stand. `reports` holds what the rounds before came to.
+pub(super) async fn run_all<'k>(
+    boxes: &'k [Keyed],
+    seen: &BTreeMap<String, Seen>,
+    reports: &BTreeMap<String, BoxReport>,
+    options: &BuildOptions,
+    may_push: bool,
+    make: impl AsyncFn(&'k Keyed, Generation, Decision, &Parents) -> Result<Made, Outcome>,
+    emit: Emit<'_>,
+    cancel: &CancellationToken,
+) -> BTreeMap<String, Ended> {
+    let make = &make;
+    let nodes: Vec<(&str, Vec<&str>)> = boxes
+        .iter()
+        .map(|keyed| (keyed.wanted.name.as_str(), keyed.wanted.parents.iter().map(String::as_str).collect()))
+        .collect();
+    let wanted: Vec<_> = boxes.iter().map(|keyed| keyed.wanted.clone()).collect();
+    let decisions = plan(&wanted, seen, may_push);
+    let steps: BTreeMap<&str, (&Keyed, &Decision)> =
+        nodes.iter().zip(boxes.iter().zip(&decisions)).map(|((name, _), step)| (*name, step)).collect();
+    let steps = &steps;
+    let work = |name: String, parents: Parents| async move {
+        let (keyed, decision) = *steps.get(name.as_str())?;
+        let before = reports.get(&name);
+        if let Some(BoxReport { outcome, seconds, .. }) = before
+            && matches!(outcome, Outcome::Failed(_) | Outcome::Forbidden(_))
+        {
+            // What failed in an earlier round is not tried again, nor told again.
+            return Some(Err((outcome.clone(), *seconds)));
+        }
+        let began = Instant::now();
+        let first = seen.get(&name)?;
+        let decision = match decision {
+            Decision::Wait { .. } => decided(first, &parents, keyed, may_push),
+            decision => decision.clone(),
+        };
+        let made = make(keyed, first.generation, decision, &parents).await;
+        let seconds = began.elapsed().as_secs_f64();
+        let digest = made.as_ref().ok().map(|made| made.digest.clone());
+        if digest.is_none() || before.is_none_or(|before| before.digest != digest) {
+            tell(emit, name, made.as_ref(), seconds);
+        }
+        Some(made.map(|made| Made { seconds, ..made }).map_err(|outcome| (outcome, seconds)))
+    };
+    let finished = in_order(&nodes, options.jobs, options.fail_fast, work, cancel).await;
+    for (name, end) in &finished {
+        if let Some(why) = end.skipped(&finished)
+            && !reports.contains_key(name)
+        {
+            emit(Event::Skipped { name: name.clone(), why });
+        }
+    }
+    finished
+}
+
+fn tell(emit: Emit<'_>, name: String, made: Result<&Made, &Outcome>, seconds: f64) {
+    match made {
+        Ok(Made { outcome: Outcome::Used, digest, .. }) => emit(Event::Used { name, digest: digest.clone() }),
+        Ok(Made { digest, adopted, .. }) => {
+            emit(Event::Built { name, digest: digest.clone(), adopted: *adopted, seconds });
+        }
+        Err(Outcome::Failed(failure)) => emit(Event::Failed { name, failure: failure.clone() }),
+        Err(Outcome::Forbidden(why)) => emit(Event::Failed { name, failure: why.clone().into() }),
+        Err(Outcome::Used | Outcome::Built | Outcome::Skipped(_)) => {}
+    }
+}
+
+pub(super) async fn look(ports: Ports<'_>, setting: &Setting, boxes: &[Keyed]) -> BTreeMap<String, Seen> {
+    let wanted: Vec<_> =
+        boxes.iter().map(|keyed| (keyed.wanted.clone(), keyed.spec.platform.clone())).collect();
+    observe_all(ports.registry, &setting.ledger, &wanted).await
+}
+
+/// Probes all boxes; one that is unknown stops the run.
+pub(super) async fn probe(
+    ports: Ports<'_>,
+    setting: &Setting,
+    boxes: &[Keyed],
+) -> Result<BTreeMap<String, Seen>, BuildError> {
+    let seen = look(ports, setting, boxes).await;
+    all_known(&seen)?;
+    Ok(seen)
+}
