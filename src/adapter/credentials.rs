@@ -5,78 +5,33 @@
 //! to a part of one; `lending` says to whom they are shown.
 //! Nothing here is printed: a [`Secret`] hides itself.
 
+mod credential;
 mod helper;
 mod lending;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use self::lending::usual_name;
-pub use self::lending::{Lending, Place};
-use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential_from_reader};
+use docker_credential::{CredentialRetrievalError, get_credential_from_reader};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-use crate::adapter::locked::locked;
+use self::lending::usual_name;
+use super::locked::locked;
 use crate::model::printable;
 use crate::port::Failure;
 
+pub use self::credential::{Credential, Secret};
+pub use self::lending::{Lending, Place};
+
 /// The name that Docker keeps Docker Hub's credentials under.
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
-
 /// The variables that hold what is shown to a registry.
 pub const SECRET_VARIABLES: [&str; 2] = ["BOXWRIGHT_REGISTRY_TOKEN", "BOXWRIGHT_REGISTRY_PASSWORD"];
-
-/// A password or a token; it is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a secret.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// Returns the secret itself, to be sent and not to be shown.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl fmt::Display for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(secret)")
-    }
-}
-
-/// What a registry is shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Credential {
-    /// Nothing.
-    Anonymous,
-    /// A user and a password.
-    Basic {
-        /// The user's name.
-        user: String,
-        /// The password, or a token in its place.
-        password: Secret,
-    },
-    /// A refresh token, exchanged for access tokens (OAuth2).
-    IdentityToken(Secret),
-    /// An access token, sent as it is.
-    Bearer(Secret),
-}
 
 /// Where a credential came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -216,9 +171,9 @@ impl Credentials {
             None => named.and_then(Place::parse),
         };
         let given = match (token, pair) {
-            (Some(token), _) => Some(Credential::Bearer(Secret(token))),
+            (Some(token), _) => Some(Credential::Bearer(Secret::new(token))),
             (None, (Some(user), Some(password))) => {
-                Some(Credential::Basic { user, password: Secret(password) })
+                Some(Credential::Basic { user, password: Secret::new(password) })
             }
             (None, (None, None)) => None,
             (None, _) => return Err(SettingError::HalfAPair),
@@ -429,17 +384,6 @@ async fn read(file: &Path) -> Result<Option<Value>, String> {
 /// Returns a repository's name and the namespaces that it is in, the widest last.
 fn parts(repository: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(repository), |part| Some(part.rsplit_once('/')?.0))
-}
-
-impl From<DockerCredential> for Credential {
-    fn from(found: DockerCredential) -> Self {
-        match found {
-            DockerCredential::IdentityToken(token) => Self::IdentityToken(Secret(token)),
-            DockerCredential::UsernamePassword(user, password) => {
-                Self::Basic { user, password: Secret(password) }
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What to do about boxes that are missing where they may not be built.
 
-use super::session::{Computed, Session};
+use super::computed::Computed;
+use super::session::Session;
 use super::terminal::{BAD, NOTE, Terminal, paint};
 use crate::exec::{Keyed, Reason};
 use crate::model::Generation;

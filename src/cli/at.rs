@@ -8,9 +8,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::args::Global;
+use super::computed::hidden;
 use super::error::CliError;
 use super::hosts;
-use super::session::{self, FILE, Loaded, hidden};
+use super::loaded::FILE;
+use super::session::{self, Loaded};
 use super::terminal::{Terminal, ask};
 use crate::adapter::git::{Checkout, RevisionError};
 use crate::config::Project;

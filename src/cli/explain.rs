@@ -6,9 +6,10 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::args::{Boxes, Explain, Format, Global};
+use super::computed::compute_keys;
 use super::error::{CliError, exit};
 use super::json;
-use super::session::{self, Session, compute_keys};
+use super::session::{self, Session};
 use super::steps::short_digests;
 use super::terminal::{BOLD, DIM, Terminal, paint};
 use crate::exec::{Against, Compared, Difference, Keyed, Ledger, Parent, against, compare};

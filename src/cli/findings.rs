@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::session::Computed;
+use super::computed::Computed;
 use super::terminal::Terminal;
 use crate::exec::Remark;
 

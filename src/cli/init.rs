@@ -6,8 +6,7 @@ use walkdir::WalkDir;
 
 use super::args::{Global, Init};
 use super::error::{CliError, exit};
-use super::loaded::chosen;
-use super::session::{FILE, HOME};
+use super::loaded::{FILE, HOME, chosen};
 use super::terminal::{NOTE, Terminal, paint};
 use super::whole;
 use crate::adapter::beneath;

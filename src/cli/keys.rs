@@ -1,13 +1,12 @@
 //! `keys`: each box's key, offline.
 
 use super::args::{Boxes, Format, Global};
-use super::ci;
+use super::computed::compute_keys;
 use super::error::{CliError, exit};
 use super::json::{self, BoxRow, Report};
-use super::session::{self, compute_keys};
-use super::sources;
 use super::table::Table;
 use super::terminal::{BOLD, DIM, Terminal};
+use super::{ci, session, sources};
 
 pub async fn run(options: &Boxes, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
     let loaded = session::load(global)?;

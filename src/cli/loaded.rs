@@ -7,11 +7,16 @@ use rustix::io::Errno;
 
 use super::args::{Boxes, Global};
 use super::error::CliError;
-use super::session::FILE;
 use crate::adapter::beneath;
 use crate::adapter::git::Repository;
 use crate::config::{self, BoxSpec, Project, RegistryChoice};
 
+/// The name of the configuration.
+pub const FILE: &str = "boxwright.toml";
+/// What floating inputs were resolved to.
+pub const LOCK: &str = "boxwright.lock";
+/// The directory of everything that boxwright itself keeps beside the configuration.
+pub const HOME: &str = ".boxwright";
 /// The largest configuration, lock or list that is read, in bytes.
 const FILE_LIMIT: u64 = 16 * 1024 * 1024;
 

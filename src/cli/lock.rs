@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::args::{Format, Global, Lock};
+use super::computed::{extra_args, read_lock};
 use super::error::{CliError, exit};
-use super::session::{self, LOCK, Session, extra_args, read_lock};
+use super::loaded::LOCK;
+use super::session::{self, Session};
 use super::table::Table;
 use super::terminal::{BOLD, DIM, Terminal};
 use super::{json, whole};

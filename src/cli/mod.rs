@@ -8,6 +8,7 @@ mod build;
 mod buildlog;
 mod ci;
 mod clean;
+mod computed;
 mod doctor;
 mod error;
 mod explain;
@@ -49,13 +50,13 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches};
 
-pub use ci::{Ci, Trust, Variables, detect};
-
+use self::args::{Cli, Command};
+use self::error::{CliError, exit};
+use self::terminal::{BAD, NOTE, Terminal, paint};
 use crate::config;
 use crate::model::printable;
-use args::{Cli, Command};
-use error::{CliError, exit};
-use terminal::{BAD, NOTE, Terminal, paint};
+
+pub use ci::{Ci, Trust, Variables, detect};
 
 /// Runs a command line and returns the process's exit code.
 pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::args::{Format, Global, Plan, Tell};
 use super::ci::{self, BoxFact, Outputs, Trust};
+use super::computed::Computed;
 use super::error::{CliError, exit};
-use super::findings;
 use super::json::{self, BoxRow, Report, SourceRow};
-use super::session::{self, Computed, Session};
-use super::sources;
+use super::session::{self, Session};
 use super::table::Table;
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal};
+use super::{findings, sources};
 use crate::exec::{BuildError, Keyed, Ledger, Reason, all_known, observe_all, reasons};
 use crate::model::size;
 use crate::plan::{Decision, Seen, State, plan};

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::args::{Global, RegistryCommand};
 use super::error::{CliError, exit};
-use super::interrupt;
-use super::session::{self, HOME};
+use super::loaded::HOME;
 use super::terminal::Terminal;
+use super::{interrupt, session};
 use crate::adapter::embedded::{EmbeddedServer, OnRequest, PortChoice};
 
 /// Where the credentials of a registry that is served stand meanwhile, as a Docker configuration.

@@ -1,134 +1,37 @@
 //! What a command works with: the project, the keys of its boxes, and the adapters.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
 
 use super::args::{Global, Push};
 use super::buildlog::BuildLogs;
-use super::ci::{Ci, Trust};
+use super::ci::{self, Ci, Trust};
+use super::computed::{Computed, compute};
 use super::error::CliError;
+use super::progress::Progress;
 use super::terminal::{NOTE, Terminal, paint};
-use super::{ci, findings, hosts, progress::Progress, sources, undeclared};
-
-pub use super::loaded::{Loaded, beside, from_workspace, load, load_at};
-
+use super::{findings, hosts};
 use crate::adapter::clock::BootClock;
-use crate::adapter::context::DiskContext;
-use crate::adapter::credentials::{Credential, Credentials, Lending, SECRET_VARIABLES};
+use crate::adapter::credentials::{Credential, Credentials, Lending};
 use crate::adapter::embedded::{EmbeddedServer, PortChoice};
 use crate::adapter::engine::{AuthSource, DockerEngine, Login};
-use crate::adapter::git::{self, AllowedRemotes, Unread, Worktree};
+use crate::adapter::git::{self, AllowedRemotes, Unread};
 use crate::adapter::readonly::ReadOnly;
 use crate::adapter::registry::{AwsKeys, Guard, HttpRegistry, Limits};
 use crate::adapter::remote::Remotes;
 use crate::adapter::secrets::{LocalSecrets, Withheld};
-use crate::config::{BoxSpec, Lock, Project, RegistryChoice};
-use crate::exec::{Event, Keyed, Ports, Setting, Tree, keys};
+use crate::config::{BoxSpec, RegistryChoice};
+use crate::exec::{Event, Ports, Setting};
 use crate::model::{Repository, RunId, Span, is_loopback};
 use crate::port::Registry as _;
 
-/// The name of the configuration.
-pub const FILE: &str = "boxwright.toml";
-/// What floating inputs were resolved to.
-pub const LOCK: &str = "boxwright.lock";
-/// The directory of everything that boxwright itself keeps beside the configuration.
-pub const HOME: &str = ".boxwright";
+pub use super::computed::{cache, compute_keys, hidden, read_lock, worktree};
+pub use super::loaded::{HOME, LOCK, Loaded, beside, from_workspace, load, load_at};
 
 /// Why nobody knows whether files are as committed that a CI has put there without a repository.
 const NO_REPOSITORY: &str = "there is no git repository here, only a commit that the CI names";
-
-/// Where hashes and small blobs are remembered, and logs of failed builds kept:
-/// `$BOXWRIGHT_CACHE`, else the user's cache directory; `BOXWRIGHT_CACHE=off` remembers nothing.
-pub fn cache() -> Option<PathBuf> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    match variable("BOXWRIGHT_CACHE") {
-        Some(off) if off.as_os_str() == "off" => None,
-        Some(directory) => Some(directory),
-        None => {
-            let user = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
-            user.filter(|user| user.is_absolute()).map(|user| user.join("boxwright"))
-        }
-    }
-}
-
-/// The adapter that reads contexts.
-pub fn disk() -> DiskContext {
-    cache().map_or_else(DiskContext::default, |cache| DiskContext::with_cache(cache.join("stat")))
-}
-
-/// The keys of some boxes, and the commit they were computed on.
-pub struct Computed {
-    pub boxes: Vec<Keyed>,
-    pub tree: Worktree,
-    /// Why git could not say what it stands on.
-    pub unread: Option<Unread>,
-    /// Context entries that differ from the commit, by box.
-    pub differing: BTreeMap<String, Vec<String>>,
-}
-
-/// Computes the keys of the boxes that were asked for. Works offline.
-pub async fn compute_keys(
-    loaded: &Loaded,
-    specs: Vec<&BoxSpec>,
-    registry: &str,
-    global: &Global,
-) -> Result<Vec<Keyed>, CliError> {
-    let project = loaded.project.clone();
-    let specs: Vec<BoxSpec> = specs.into_iter().cloned().collect();
-    let (root, registry, args) = (loaded.root.clone(), registry.to_owned(), extra_args(global));
-    let sources = sources::sources(global, &project)?;
-    let work = move || {
-        let lock = read_lock(&root)?;
-        let context = &disk();
-        let on_disk =
-            Tree { context, root: &root, project: &project, lock: &lock, args: &args, sources: &sources };
-        Ok::<_, CliError>(keys(on_disk, &specs, &registry)?)
-    };
-    let boxes = tokio::task::spawn_blocking(work).await.map_err(|_| CliError::CutOff)??;
-    undeclared::lines(&boxes, &extra_args(global)).iter().for_each(|line| Terminal::new(global).warn(line));
-    Ok(boxes)
-}
-
-/// Computes the keys of the boxes that were asked for, and what differs from the commit.
-async fn compute(
-    loaded: &Loaded,
-    specs: Vec<&BoxSpec>,
-    registry: &str,
-    global: &Global,
-) -> Result<Computed, CliError> {
-    // Asking git takes about as long as the keys do, so it is asked at the same time.
-    let tree = worktree(loaded);
-    let (boxes, tree) = tokio::join!(compute_keys(loaded, specs, registry, global), tree);
-    let boxes = boxes?;
-    let (mut tree, unread) = match tree? {
-        Ok(tree) => (tree, None),
-        Err(unread) => {
-            let source = crate::model::Source { unread: Some(unread.to_string()), ..Default::default() };
-            (Worktree { source, ..Worktree::default() }, Some(unread))
-        }
-    };
-    let mut differing = BTreeMap::new();
-    if let Some(top) = &tree.root {
-        for keyed in &boxes {
-            let paths = keyed.paths_below(top);
-            let differ: Vec<String> = paths
-                .iter()
-                .filter(|path| tree.differs(path))
-                .map(|path| String::from_utf8_lossy(path).into_owned())
-                .collect();
-            if !differ.is_empty() {
-                differing.insert(keyed.wanted.name.clone(), differ);
-            }
-        }
-    }
-    tree.source.dirty = !differing.is_empty();
-    let local: BTreeSet<&String> = boxes.iter().flat_map(|keyed| &keyed.local).collect();
-    tree.source.local = local.into_iter().cloned().collect();
-    Ok(Computed { boxes, tree, unread, differing })
-}
 
 /// Says why the revision will be unknown to commands that need it, to those that do not.
 pub fn look(loaded: &Loaded, terminal: Terminal) {
@@ -140,39 +43,6 @@ pub fn look(loaded: &Loaded, terminal: Terminal) {
 fn say(unread: &Unread, terminal: Terminal) {
     let note = paint(NOTE, "note:");
     terminal.warn(&format!("{note} the revision is unknown: {unread}; {}", unread.remedy()));
-}
-
-/// Asks git about the working tree of a project.
-pub async fn worktree(loaded: &Loaded) -> Result<Result<Worktree, Unread>, CliError> {
-    let (root, known, hidden) = (loaded.root.clone(), loaded.repository.clone(), hidden(&loaded.project));
-    let work = move || match known {
-        Some(repository) => git::worktree_of(&repository, &hidden),
-        None => git::worktree(&root, &hidden),
-    };
-    tokio::task::spawn_blocking(work).await.map_err(|_| CliError::CutOff)
-}
-
-/// Reads the lock, which lies beside the configuration; there need not be one.
-pub fn read_lock(root: &Path) -> Result<Lock, CliError> {
-    match beside(root, Path::new(LOCK))? {
-        Some(text) => Ok(Lock::parse(LOCK, &text)?),
-        None => Ok(Lock::default()),
-    }
-}
-
-/// Variables that hold secrets; no process that is started here inherits them.
-pub fn hidden(project: &Project) -> Vec<String> {
-    let ours = SECRET_VARIABLES.map(str::to_owned);
-    project.secret_variables().into_iter().chain(ours).collect()
-}
-
-/// Arguments from `BOXWRIGHT_ARG_<NAME>` variables, and over them those of `--arg`.
-pub fn extra_args(global: &Global) -> BTreeMap<String, String> {
-    let from_environment = std::env::vars_os().filter_map(|(name, value)| {
-        let name = name.to_str()?.strip_prefix("BOXWRIGHT_ARG_")?.to_owned();
-        Some((name, value.into_string().ok()?))
-    });
-    from_environment.chain(global.args.iter().cloned()).collect()
 }
 
 /// The adapters of one command.

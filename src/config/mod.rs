@@ -12,6 +12,7 @@ mod lock;
 mod mirror;
 mod parse;
 mod pin;
+mod pin_error;
 mod project;
 mod template;
 mod yaml;
@@ -23,7 +24,8 @@ pub use lint::SECRET_HINT;
 pub use lock::{Lock, LockedPin};
 pub use mirror::Mirrors;
 pub use parse::{host_platform, parse};
-pub use pin::{PinError, PinFormat, extract};
+pub use pin::{PinFormat, extract};
+pub use pin_error::PinError;
 pub use project::{
     BoxSpec, Channel, ContextSource, Pin, PinSource, Project, Protect, RegistryChoice, Retention,
 };

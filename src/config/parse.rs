@@ -1,9 +1,16 @@
 //! The configuration's grammar: which keys there are, what they mean, what must agree.
 
-use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
+mod boxes;
+mod channel;
+mod fields;
+mod pin;
+mod protect;
+mod secrets;
 
-use super::document::{ConfigError, Field, Section, Source, nearest};
+use std::collections::BTreeMap;
+
+use self::fields::{Place, optional, place, text_or};
+use super::document::{ConfigError, Section, Source, nearest};
 use super::lint;
 use super::mirror::Mirrors;
 use super::project::{BoxSpec, Channel, Project, RegistryChoice};
@@ -84,14 +91,6 @@ const DEFAULT_LEASE: Span = Span::from_seconds(2 * 86_400);
 /// Longer leases are ignored by every sweep.
 const LONGEST_LEASE: Span = Span::from_seconds(30 * 86_400);
 
-fn optional<'a>(root: &Section<'a>, key: &str) -> Result<Option<Section<'a>>, ConfigError> {
-    root.field(key).map(|field| field.section()).transpose()
-}
-
-fn text_or(section: &Section<'_>, key: &str, default: &str) -> Result<String, ConfigError> {
-    section.field(key).map_or(Ok(default.to_owned()), |field| field.str().map(str::to_owned))
-}
-
 fn span(section: &Section<'_>, key: &str, default: &str) -> Result<Span, ConfigError> {
     let Some(field) = section.field(key) else {
         return default.parse().map_err(|_| section.error("default"));
@@ -110,53 +109,6 @@ fn registry(root: &Section<'_>) -> Result<RegistryChoice, ConfigError> {
         place.hint = Some("write a host with an optional path, without https://, or \"embedded\"".to_owned());
         place
     })
-}
-
-/// A path in or below the directory of the configuration.
-fn inside(field: &Field<'_>) -> Result<PathBuf, ConfigError> {
-    inside_at(field, field.str()?)
-}
-
-fn inside_at(field: &Field<'_>, path: &str) -> Result<PathBuf, ConfigError> {
-    let path = Path::new(path);
-    let mut clean = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::CurDir => {}
-            Component::Normal(part) => clean.push(part),
-            Component::ParentDir if clean.pop() => {}
-            Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
-                let mut error = field.error(format!("`{}` leads out of the repository", field.name));
-                error.hint = Some(
-                    "paths are relative to boxwright.toml and stay in or below its directory".to_owned(),
-                );
-                return Err(error);
-            }
-        }
-    }
-    Ok(clean)
-}
-
-fn place<'s, 'a>(section: &'s Section<'a>, key: &str) -> Place<'s, 'a> {
-    Place { field: section.field(key), section }
-}
-
-struct Place<'s, 'a> {
-    field: Option<Field<'a>>,
-    section: &'s Section<'a>,
-}
-
-impl Place<'_, '_> {
-    fn error(&self, message: String) -> ConfigError {
-        self.field
-            .as_ref()
-            .map_or_else(|| self.section.error(message.clone()), |field| field.error(message.clone()))
-    }
-}
-
-/// Compiles an expression of the configuration, which is held against documents of many megabytes.
-fn expression(text: &str) -> Result<regex::Regex, regex::Error> {
-    regex::RegexBuilder::new(text).size_limit(1 << 18).build()
 }
 
 /// Checks that every name that is used is declared, and that no two boxes would write one tag.
@@ -230,10 +182,5 @@ fn check_names(
     Ok(())
 }
 
-mod boxes;
-mod channel;
-mod pin;
-mod protect;
-mod secrets;
 #[cfg(test)]
 mod tests;

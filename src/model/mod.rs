@@ -21,6 +21,7 @@ mod run;
 mod secret;
 mod set;
 mod sighting;
+mod source;
 mod stored;
 mod tag;
 mod text;
@@ -51,8 +52,9 @@ pub use record::{
 pub use repository::{Repository, RepositoryError, is_loopback};
 pub use run::{RunId, RunIdError};
 pub use secret::{SecretSource, SecretValue};
-pub use set::{Ending, PlanRecord, SetBox, SetName, SetRecord, Source, last_count};
+pub use set::{Ending, PlanRecord, SetBox, SetName, SetRecord, last_count};
 pub use sighting::{Place, Sighting};
+pub use source::Source;
 pub use stored::StoredInputs;
 pub use tag::{ContentTag, Tag, TagError};
 pub use text::{chain, escape, excerpt, is_plain, output_line, printable, size, width};

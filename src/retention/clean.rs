@@ -2,19 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{ContentTag, Digest, Generation, Key, Marked, Marker, Part, Record as _, Tag};
+use crate::model::{ContentTag, Digest, Marked, Marker, Part, Record as _, Tag};
 use crate::retention::endings::Endings;
 use crate::retention::observed::{
-    Action, Clean, Condemned, Doomed, Goes, Held, Kept, Observed, Policy, Seen, Until, What,
+    Action, Clean, Condemned, Doomed, Goes, Group, Held, Kept, Observed, Policy, Seen, Until, What,
 };
 use crate::retention::parts::{below, free, leftovers, remembered};
 use crate::retention::roots::Roots;
 use crate::retention::settle::settle;
 use crate::retention::times::RETIRED;
-
-/// A generation of a key: what is condemned and deleted as a whole, for a marker ends it in
-/// every repository.
-pub(super) type Group = (Key, Generation);
 
 /// Decides. Nothing is both condemned and deleted, and nothing that is reachable from a
 /// root is either.

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    ContentTag, Digest, Ending, Generation, Key, Marked, Marker, Part, RecordTag, Span, Tag, Timestamp,
+    ContentTag, Digest, Ending, Generation, Key, Marked, Marker, Part, Record, RecordTag, Span, Tag,
+    Timestamp,
 };
 use crate::retention::policy::Judged;
 use crate::retention::sighted::Age;
@@ -324,5 +325,19 @@ impl Clean {
             *going.entry(name).or_default() += 1;
         }
         going
+    }
+}
+
+/// A generation of a key: what is condemned and deleted as a whole, for a marker ends it in
+/// every repository.
+pub(super) type Group = (Key, Generation);
+
+impl Observed {
+    /// Returns the age of a record that is dated `marked`.
+    pub(super) fn age<R: Record>(&self, record: &R, marked: Timestamp) -> Age {
+        match &self.ages {
+            None => Age { since: Some(marked), is_own: false },
+            Some(ages) => ages.get(&record.place()).copied().unwrap_or_default(),
+        }
     }
 }

@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::model::{ContentTag, Key, Marker, Record as _, Tag};
-use crate::retention::clean::Group;
-use crate::retention::observed::{Clean, Observed, Policy};
+use crate::retention::observed::{Clean, Group, Observed, Policy};
 use crate::retention::times::RETIRED;
 
 /// Decides which markers are to be retired and which are to be forgotten.

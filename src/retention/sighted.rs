@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Digest, Place, Record, RecordTag, Sighting, Timestamp};
-use crate::retention::observed::Observed;
+use crate::model::{Digest, Place, RecordTag, Sighting, Timestamp};
 
 /// The sightings that stand, by the place of what was seen.
 #[derive(Debug, Clone, Default)]
@@ -54,14 +53,4 @@ pub struct Age {
     pub since: Option<Timestamp>,
     /// Whether a sweep wrote it; where that is not noted, nobody can tell.
     pub is_own: bool,
-}
-
-impl Observed {
-    /// Returns the age of a record that is dated `marked`.
-    pub(super) fn age<R: Record>(&self, record: &R, marked: Timestamp) -> Age {
-        match &self.ages {
-            None => Age { since: Some(marked), is_own: false },
-            Some(ages) => ages.get(&record.place()).copied().unwrap_or_default(),
-        }
-    }
 }

@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::io::{self, BufRead, Read};
 
-use super::Limits;
 use super::error::Fault;
+use super::limits::Limits;
 
 pub(super) const BUFFER: usize = 256 * 1024;
 const GZIP: [u8; 2] = [0x1f, 0x8b];

@@ -2,26 +2,28 @@
 //! digests: an engine finds out only when it has taken in other images already.
 
 use std::collections::BTreeMap;
-use std::io::{BufReader, Read};
+use std::io::BufReader;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use oci_spec::image::ImageConfiguration;
 use sha2::{Digest as _, Sha256};
 
+use super::blobs::Blobs;
 use super::error::Fault;
 use super::expand::{BUFFER, expand};
-use super::{ArchiveFile, Limits};
-use crate::model::Digest;
+use super::limits::Limits;
+use crate::model::{Contents, Digest};
 
 /// The largest image configuration that is read, in bytes.
 const CONFIG: usize = 8 * 1024 * 1024;
+
 /// What one worker found of the layers it unpacked, by their place in the list.
 type Unpacked = Vec<(usize, Result<Digest, Fault>)>;
 
 /// Checks all images, layers in parallel; the first fault in the order of boxes is returned.
-pub(super) fn check(archive: &ArchiveFile, limits: &Limits) -> Result<(), Fault> {
+pub(super) fn check(contents: &Contents, blobs: &Blobs, limits: &Limits) -> Result<(), Fault> {
     let mut layers: BTreeMap<Digest, Option<Result<Digest, Fault>>> = BTreeMap::new();
-    for (_, image) in archive.contents.images() {
+    for (_, image) in contents.images() {
         layers.extend(image.layers.iter().map(|layer| (layer.digest.clone(), None)));
     }
     let wanted: Vec<Digest> = layers.keys().cloned().collect();
@@ -31,7 +33,7 @@ pub(super) fn check(archive: &ArchiveFile, limits: &Limits) -> Result<(), Fault>
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(digest) = wanted.get(index) else { return done };
-            done.push((index, unpacked(archive, digest, limits)));
+            done.push((index, unpacked(blobs, digest, limits)));
         }
     };
     let done: Vec<Unpacked> = std::thread::scope(|scope| {
@@ -43,9 +45,9 @@ pub(super) fn check(archive: &ArchiveFile, limits: &Limits) -> Result<(), Fault>
     for (index, result) in done.into_iter().flatten() {
         layers.insert(wanted[index].clone(), Some(result));
     }
-    for (one, image) in archive.contents.images() {
+    for (one, image) in contents.images() {
         let config = |detail: String| Fault::Config { name: one.name.clone(), detail };
-        let bytes = archive.read(&image.config.digest, CONFIG)?;
+        let bytes = blobs.read(&image.config.digest, CONFIG)?;
         let read = ImageConfiguration::from_reader(&bytes[..]).map_err(|error| config(error.to_string()))?;
         let named = read.rootfs().diff_ids();
         if named.len() != image.layers.len() {
@@ -75,8 +77,8 @@ pub(super) fn check(archive: &ArchiveFile, limits: &Limits) -> Result<(), Fault>
     Ok(())
 }
 
-fn unpacked(archive: &ArchiveFile, digest: &Digest, limits: &Limits) -> Result<Digest, Fault> {
-    let reader = archive.find(digest)?.section(0);
+fn unpacked(blobs: &Blobs, digest: &Digest, limits: &Limits) -> Result<Digest, Fault> {
+    let reader = blobs.find(digest)?.section(0);
     let mut hash = Sha256::new();
     let mut take = |piece: &[u8]| {
         hash.update(piece);
@@ -84,23 +86,4 @@ fn unpacked(archive: &ArchiveFile, digest: &Digest, limits: &Limits) -> Result<D
     };
     expand(BufReader::with_capacity(BUFFER, reader), limits, "the layer", &mut take)?;
     Ok(Digest::from_sha256(hash.finalize().into()))
-}
-
-impl ArchiveFile {
-    /// Reads a small blob whole.
-    pub(super) fn read(&self, digest: &Digest, limit: usize) -> Result<Vec<u8>, Fault> {
-        let mut reader = self.find(digest)?.section(0);
-        let size = usize::try_from(reader.left).unwrap_or(usize::MAX);
-        if size > limit {
-            let what = format!("the size of {digest}");
-            return Err(Fault::Limit { what, limit: format!("{limit} bytes") });
-        }
-        let mut bytes = vec![0; size];
-        reader.read_exact(&mut bytes).map_err(Fault::read)?;
-        if Digest::of(&bytes) == *digest {
-            Ok(bytes)
-        } else {
-            Err(Fault::Digest { digest: digest.clone(), found: Digest::of(&bytes) })
-        }
-    }
 }

@@ -7,9 +7,11 @@
 //! lends blobs.
 
 mod blob;
+mod blobs;
 mod error;
 mod expand;
 mod layers;
+mod limits;
 mod scan;
 
 use std::collections::BTreeMap;
@@ -18,9 +20,7 @@ use std::io::{self, BufReader, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
-pub use self::error::{BadArchive, Fault};
-
-pub(super) use self::blob::ArchivedBlob;
+use self::blobs::Blobs;
 use self::expand::{BUFFER, Packing, expand};
 use crate::model::{
     ArchiveError, Contents, Descriptor, Digest, INDEX_FILE, MANIFEST_LIMIT, MediaType, RawManifest, children,
@@ -28,28 +28,13 @@ use crate::model::{
 };
 use crate::port::{Archive, BlobSource};
 
-/// How much of an archive is read; tests lower it.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// The size of the archive, and of each layer, unpacked, in bytes.
-    pub bytes: u64,
-    /// The number of its entries.
-    pub entries: usize,
-    /// How many times its packed size anything may have unpacked, once it is larger than `free`.
-    pub ratio: u64,
-    /// The unpacked size, in bytes, from which on the ratio counts.
-    pub free: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { bytes: 1 << 40, entries: 100_000, ratio: 200, free: 1 << 28 }
-    }
-}
+pub(super) use self::blob::ArchivedBlob;
+pub use self::error::{BadArchive, Fault};
+pub use self::limits::Limits;
 
 /// An archive of boxes in a file.
 pub struct ArchiveFile {
-    blobs: BTreeMap<Digest, ArchivedBlob>,
+    blobs: Blobs,
     contents: Contents,
 }
 
@@ -70,7 +55,7 @@ impl ArchiveFile {
         });
         let index = found.documents.get(INDEX_FILE).ok_or(ArchiveError::Foreign { file: INDEX_FILE })?;
         let boxes = read_index(index)?;
-        let mut archive = Self { blobs: blobs.collect(), contents: Contents::default() };
+        let mut archive = Self { blobs: Blobs(blobs.collect()), contents: Contents::default() };
         let mut manifests = BTreeMap::new();
         for one in &boxes {
             let root = archive.manifest(&one.root)?;
@@ -82,13 +67,13 @@ impl ArchiveFile {
         archive.contents = Contents::new(boxes, &manifests)?;
         archive.contents.check(&found.documents)?;
         archive.is_complete()?;
-        layers::check(&archive, limits)?;
+        layers::check(&archive.contents, &archive.blobs, limits)?;
         Ok(archive)
     }
 
     fn manifest(&self, descriptor: &Descriptor) -> Result<RawManifest, Fault> {
         let media_type: MediaType = descriptor.media_type.parse().map_err(ArchiveError::from)?;
-        Ok(RawManifest::new(media_type, self.read(&descriptor.digest, MANIFEST_LIMIT)?))
+        Ok(RawManifest::new(media_type, self.blobs.read(&descriptor.digest, MANIFEST_LIMIT)?))
     }
 
     /// Checks that the archive has what its boxes refer to, in the sizes that they say, and
@@ -96,10 +81,10 @@ impl ArchiveFile {
     fn is_complete(&self) -> Result<(), Fault> {
         let contents = &self.contents;
         for digest in contents.manifests().keys() {
-            self.find(digest)?;
+            self.blobs.find(digest)?;
         }
         for (digest, size) in contents.blobs() {
-            let other = self.find(digest)?.blob().size;
+            let other = self.blobs.find(digest)?.blob().size;
             if other != *size {
                 return Err(ArchiveError::Size { digest: digest.clone(), said: *size, other }.into());
             }
@@ -107,14 +92,10 @@ impl ArchiveFile {
         let is_known = |digest: &Digest| {
             contents.blobs().contains_key(digest) || contents.manifests().contains_key(digest)
         };
-        match self.blobs.keys().find(|digest| !is_known(digest)) {
+        match self.blobs.0.keys().find(|digest| !is_known(digest)) {
             Some(digest) => Err(Fault::Stray { digest: digest.clone() }),
             None => Ok(()),
         }
-    }
-
-    fn find(&self, digest: &Digest) -> Result<&ArchivedBlob, Fault> {
-        self.blobs.get(digest).ok_or_else(|| ArchiveError::Missing { digest: digest.clone() }.into())
     }
 }
 
@@ -124,7 +105,7 @@ impl Archive for ArchiveFile {
     }
 
     fn blob(&self, digest: &Digest) -> Option<&dyn BlobSource> {
-        self.blobs.get(digest).map(|blob| blob as &dyn BlobSource)
+        self.blobs.0.get(digest).map(|blob| blob as &dyn BlobSource)
     }
 }
 

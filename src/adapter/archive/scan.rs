@@ -8,8 +8,8 @@ use std::io::{self, Read};
 
 use sha2::{Digest as _, Sha256};
 
-use super::Limits;
 use super::error::Fault;
+use super::limits::Limits;
 use crate::model::{BLOCK, Digest, Member, TarHeader, TarKind, blob_path, tar_padding};
 
 /// The longest of the documents at the top, in bytes.

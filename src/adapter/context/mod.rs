@@ -5,8 +5,12 @@
 //! opened beneath the context's root, without following links.
 
 mod cache;
+mod chunks;
+mod content;
 mod hash;
+mod large;
 mod names;
+mod node;
 mod queue;
 pub(super) mod root;
 mod scan;

@@ -7,8 +7,8 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::hash::Large;
-use super::walk::{Node, Open};
+use super::large::Large;
+use super::node::{Node, Open};
 use crate::adapter::locked::locked;
 use crate::model::RelPath;
 

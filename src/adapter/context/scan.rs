@@ -6,9 +6,10 @@ use std::thread;
 
 use super::cache::{Cache, Fresh};
 use super::hash::{self, BUFFER, Hashed};
+use super::node::{Node, Open};
 use super::queue::{Job, Queue};
 use super::root::{Found, Root};
-use super::walk::{self, Listed, Node, Open};
+use super::walk::{self, Listed};
 use crate::adapter::locked::locked;
 use crate::model::{Entry, EntryKind, RelPath};
 use crate::port::{ContextError, ContextFilter, Scan, Special};

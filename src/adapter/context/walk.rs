@@ -4,15 +4,15 @@ use std::ffi::OsStr;
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
-use super::cache::{Cache, Files};
+use super::cache::Cache;
 use super::names::Names;
+use super::node::{Node, Open};
 use super::queue::{Job, Queue};
-use super::root::{Directory, Root, io_error};
+use super::root::{Root, io_error};
 use crate::model::{Entry, EntryKind, RelPath};
 use crate::port::{ContextError, ContextFilter, Special, Visit};
 
@@ -20,51 +20,6 @@ use crate::port::{ContextError, ContextFilter, Special, Visit};
 const OWN_STATE: &[u8] = b".boxwright";
 /// How many files of one directory are held back before they are hashed.
 const BATCH: usize = 512;
-
-/// A directory of the walk.
-pub struct Node {
-    path: Option<RelPath>,
-    parent: Option<Arc<Node>>,
-    /// Whether it is an entry if nothing below it is.
-    counts: bool,
-    holds: AtomicBool,
-}
-
-impl Node {
-    /// The context itself, which is never an entry.
-    pub fn root() -> Arc<Self> {
-        Arc::new(Self { path: None, parent: None, counts: false, holds: AtomicBool::new(false) })
-    }
-
-    /// Returns its entry if it is one; known when the walk has ended.
-    pub fn entry(&self) -> Option<Entry> {
-        let is_entry = self.counts && !self.holds.load(Ordering::Relaxed);
-        is_entry.then(|| Some(Entry { path: self.path.clone()?, kind: EntryKind::Directory }))?
-    }
-
-    fn below(self: &Arc<Self>, path: RelPath, counts: bool) -> Arc<Self> {
-        let parent = Some(Arc::clone(self));
-        Arc::new(Self { path: Some(path), parent, counts, holds: AtomicBool::new(false) })
-    }
-
-    /// Notes that something at or below it is an entry.
-    fn hold(&self) {
-        let mut node = Some(self);
-        while let Some(this) = node {
-            if this.holds.swap(true, Ordering::Relaxed) {
-                return;
-            }
-            node = this.parent.as_deref();
-        }
-    }
-}
-
-/// An open directory, and what is remembered about its files.
-pub struct Open<'r> {
-    pub directory: Directory<'r>,
-    /// Nothing if nothing may be remembered.
-    pub known: Option<Files>,
-}
 
 /// What a directory holds besides files.
 #[derive(Default)]

@@ -16,7 +16,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::{Credential, Secret};
+use super::credential::{Credential, Secret};
 use crate::model::{Provider, printable};
 
 #[derive(Deserialize)]

@@ -4,8 +4,8 @@
 use bollard::Docker;
 use bollard::query_parameters::{RemoveImageOptionsBuilder, TagImageOptionsBuilder};
 
-use super::build::build_one;
 use super::connect::DockerEngine;
+use super::solve::build_one;
 use crate::port::{BuildEvent, BuildRequest, EngineError, ImageId};
 
 /// Makes an image hold exactly the entries of a context.

@@ -18,6 +18,7 @@ mod run;
 mod save;
 mod secret;
 mod session;
+mod solve;
 mod sync;
 mod terminal;
 mod trace;

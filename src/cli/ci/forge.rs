@@ -4,20 +4,17 @@
 
 use serde_json::Value;
 
-use super::{Ci, Trust, Variables, commit, number, run_id};
+use super::facts::{Ci, Trust, Variables, commit, number, run_id};
 use crate::model::printable;
 
 /// What only somebody with write access to the repository can cause, or the repository itself.
 const OURS: [&str; 7] =
     ["push", "create", "release", "schedule", "workflow_dispatch", "repository_dispatch", "merge_group"];
-
 /// What an app or a workflow causes for a ref, which may be a fork's.
 const DEPLOYMENTS: [&str; 2] = ["deployment", "deployment_status"];
-
 /// What a pull request causes; the payload says where it comes from.
 const CHANGES: [&str; 4] =
     ["pull_request", "pull_request_target", "pull_request_review", "pull_request_review_comment"];
-
 /// GitHub gives runs that this one causes a token that reads, as it does those of forks.
 const DEPENDABOT: &str = "dependabot[bot]";
 

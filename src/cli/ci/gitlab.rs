@@ -1,6 +1,6 @@
 //! GitLab CI (docs.gitlab.com, "Predefined CI/CD variables reference").
 
-use super::{Ci, Trust, Variables, commit, number, run_id};
+use super::facts::{Ci, Trust, Variables, commit, number, run_id};
 use crate::model::printable;
 
 /// What takes the Developer role in the project to cause.

@@ -1,6 +1,6 @@
 //! Jenkins (its "Global Variable Reference": core, git and multibranch plugins).
 
-use super::{Ci, Trust, Variables, commit, number};
+use super::facts::{Ci, Trust, Variables, commit, number};
 use crate::model::Digest;
 
 /// Variables of plugins that build changes in jobs of one branch, or from everybody, and do not

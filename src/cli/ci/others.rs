@@ -3,7 +3,7 @@
 //!
 //! Each is documented by its service ("predefined", "built-in" or "environment" variables).
 
-use super::{Ci, Trust, Variables};
+use super::facts::{Ci, Trust, Variables};
 
 /// One service.
 struct Service {

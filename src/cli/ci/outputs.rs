@@ -6,8 +6,8 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::Ci;
 use super::escape::{markdown, output};
+use super::facts::Ci;
 use crate::cli::error::CliError;
 use crate::cli::table::Table;
 use crate::cli::whole;

@@ -1,6 +1,7 @@
 //! Tables: for each service what its variables and event files say.
 
 use super::*;
+use crate::model::RunId;
 
 const SHA: &str = "5f3c0b1e8a7d4c2f9e6b1a0d3c5e7f9a1b2c3d4e";
 

@@ -1,6 +1,6 @@
 //! Woodpecker CI (woodpecker-ci.org, "Built-in environment variables").
 
-use super::{Ci, Trust, Variables, commit, number, run_id};
+use super::facts::{Ci, Trust, Variables, commit, number, run_id};
 use crate::model::printable;
 
 /// What takes push access to cause.

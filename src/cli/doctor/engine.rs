@@ -3,8 +3,8 @@
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
+use super::check::{Check, bounded};
 use super::settings::Found;
-use super::{Check, bounded};
 use crate::adapter::engine::DockerEngine;
 use crate::cli::error::exit;
 use crate::cli::session;

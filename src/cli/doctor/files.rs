@@ -4,8 +4,9 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::check::{Check, many};
+use super::engine;
 use super::settings::Found;
-use super::{Check, engine, many};
 use crate::adapter::room;
 use crate::cli::error::exit;
 use crate::cli::session;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::{StreamExt, stream};
 
+use super::check::{Check, State, bounded};
 use super::settings::Found;
-use super::{Check, State, bounded};
 use crate::adapter::credentials::{Credentials, Origin};
 use crate::adapter::embedded::{EmbeddedServer, PortChoice};
 use crate::adapter::registry::{AwsKeys, Declared, Greeting, HttpRegistry, Limits};

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Check, bounded, many};
+use super::check::{Check, bounded, many};
 use crate::adapter::credentials::Credentials;
 use crate::adapter::registry::Declared;
 use crate::cli::args::{Boxes, Global, Push};

@@ -1,15 +1,15 @@
 //! `report`: what stands where, what it takes, and what `clean` would do about it.
 
+mod facts;
 mod page;
 mod weight;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
-
-use self::weight::Weights;
 use tokio_util::sync::CancellationToken;
 
+use self::facts::{BoxFacts, Image, LeaseFacts, Member, Promotion, Report, Totals};
+use self::weight::Weights;
 use super::args::{Clean, Format, Global, Report as Options};
 use super::error::{CliError, exit};
 use super::promote::channel_of;
@@ -19,89 +19,6 @@ use super::terminal::{BOLD, DIM, NOTE, Terminal};
 use super::{clean, json, whole};
 use crate::exec::{self, CleanError, Ledger};
 use crate::model::{Digest, Lease, Repository, SetRecord, Span, Tag, size};
-
-/// Everything that is reported.
-#[derive(Debug, Serialize)]
-pub struct Report {
-    pub schema: u32,
-    pub registry: String,
-    pub now: String,
-    pub totals: Totals,
-    pub boxes: Vec<BoxFacts>,
-    pub images: Vec<Image>,
-    pub leases: Vec<LeaseFacts>,
-    pub promotions: Vec<Promotion>,
-}
-
-/// Figures of the whole registry; sizes in bytes, each blob counted once.
-#[derive(Debug, Serialize)]
-pub struct Totals {
-    pub tags: usize,
-    pub images: usize,
-    pub bytes: u64,
-    /// What would be free if everything that `clean` is to condemn or delete were gone.
-    pub freed: u64,
-}
-
-/// One box.
-#[derive(Debug, Serialize)]
-pub struct BoxFacts {
-    pub name: String,
-    pub repository: String,
-    pub parents: Vec<String>,
-    pub tags: usize,
-    pub images: usize,
-    pub bytes: u64,
-    /// Of those, what no other repository has.
-    pub own_bytes: u64,
-}
-
-/// One tag.
-#[derive(Debug, Serialize)]
-pub struct Image {
-    pub repository: String,
-    pub tag: String,
-    pub digest: Option<Digest>,
-    pub bytes: u64,
-    /// Of those, what no other image has.
-    pub own_bytes: u64,
-    /// What `clean` would do now.
-    pub action: &'static str,
-    pub reason: String,
-}
-
-/// One live lease.
-#[derive(Debug, Serialize)]
-pub struct LeaseFacts {
-    pub run: String,
-    pub attempt: u32,
-    pub taken: String,
-    pub until: String,
-    pub keys: Vec<String>,
-    /// How much of it is over, in hundredths.
-    #[serde(skip)]
-    pub gone: u64,
-}
-
-/// One promotion.
-#[derive(Debug, Serialize)]
-pub struct Promotion {
-    pub tag: String,
-    pub channel: Option<String>,
-    pub seq: u32,
-    pub promoted: String,
-    pub run: String,
-    pub revision: Option<String>,
-    pub boxes: Vec<Member>,
-}
-
-/// One box of a [`Promotion`].
-#[derive(Debug, Serialize)]
-pub struct Member {
-    pub name: String,
-    pub digest: Digest,
-    pub before: Option<Digest>,
-}
 
 pub async fn run(options: &Options, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
     let loaded = session::load(global)?;
@@ -305,13 +222,6 @@ fn human(report: &Report) -> String {
         }
     }
     out + &format!("\n{tags} tags, {images} images, {}; {} would be freed\n", size(*bytes), size(*freed))
-}
-
-impl Report {
-    /// Returns what `clean` would condemn or delete.
-    pub fn going(&self) -> impl Iterator<Item = &Image> {
-        self.images.iter().filter(|image| image.action != "keep")
-    }
 }
 
 #[cfg(test)]

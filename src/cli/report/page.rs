@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{BoxFacts, Image, Member, Promotion, Report};
+use super::facts::{BoxFacts, Image, Member, Promotion, Report};
 use crate::model::{Digest, escape, is_plain, size};
 
 const STYLE: &str = include_str!("page.css");

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::{inside, inside_at, lint, optional, place, secrets, text_or};
+use super::fields::{inside, inside_at, optional, place, text_or};
+use super::{lint, secrets};
 use crate::config::document::{ConfigError, Field, Section};
 use crate::config::project::{BoxSpec, ContextSource};
 use crate::config::template::Template;

@@ -2,8 +2,9 @@
 
 use regex::Regex;
 
+use super::fields::expression;
 use super::pin::{argument, regex as read_regex};
-use super::{ConfigError, Field, Section};
+use crate::config::document::{ConfigError, Field, Section};
 use crate::config::project::Channel;
 use crate::model::{Keep, Key, RefRule, Rules, Span, Tag};
 
@@ -32,7 +33,7 @@ pub(super) fn channel(name: &str, section: &Section<'_>) -> Result<(String, Chan
 }
 
 fn anchored(field: &Field<'_>) -> Result<Regex, ConfigError> {
-    super::expression(&format!("^(?:{})$", field.str()?)).map_err(|error| field.error(error.to_string()))
+    expression(&format!("^(?:{})$", field.str()?)).map_err(|error| field.error(error.to_string()))
 }
 
 /// Reads `"forever"`, `"30d"`, or a table of rules.

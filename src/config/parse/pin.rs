@@ -2,7 +2,7 @@
 
 use regex::Regex;
 
-use super::inside;
+use super::fields::{expression, inside};
 use crate::config::document::{ConfigError, Field, Section};
 use crate::config::pin::PinFormat;
 use crate::config::project::{Pin, PinSource};
@@ -91,7 +91,7 @@ fn files(section: &Section<'_>) -> Result<PinSource, ConfigError> {
 }
 
 pub(super) fn regex(field: &Field<'_>) -> Result<Regex, ConfigError> {
-    super::expression(field.str()?).map_err(|error| {
+    expression(field.str()?).map_err(|error| {
         let reason = error.to_string();
         field.error(format!("`{}`: {}", field.name, reason.lines().last().unwrap_or_default()))
     })

@@ -1,8 +1,9 @@
 //! `[protect]` and `[clean]`: what is never deleted, and how clean waits and stops.
 
-use super::{ConfigError, Repository, Section, inside};
+use super::fields::inside;
+use crate::config::document::{ConfigError, Section};
 use crate::config::project::{Protect, Retention};
-use crate::model::Span;
+use crate::model::{Repository, Span};
 
 const DAY: u64 = 86_400;
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::{ConfigError, Field, Section};
+use crate::config::document::{ConfigError, Field, Section};
 use crate::model::{SecretSource, printable};
 
 /// The id of an ssh mount that names none (Dockerfile reference, `RUN --mount=type=ssh`).

@@ -7,12 +7,14 @@ use futures_util::{StreamExt, stream};
 use crate::exec::build::outcome::BuildReport;
 use crate::exec::event::{Emit, Event};
 use crate::exec::keys::Keyed;
-use crate::exec::ledger::inputs::{AT_ONCE, store};
+use crate::exec::ledger::inputs::store;
 use crate::exec::ledger::lease::{Held, release};
 use crate::exec::ledger::{Ledger, LedgerError};
 use crate::exec::setting::{Ports, Setting};
 use crate::model::{Key, Purpose, RecordTag, RunBox, RunRecord, Timestamp};
 
+/// How many inputs are packed and sent at once: each may be large.
+const AT_ONCE: usize = 4;
 /// How often the run's record is written until it holds what parallel jobs wrote as well.
 const TRIES: usize = 5;
 

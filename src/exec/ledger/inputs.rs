@@ -6,9 +6,6 @@ use crate::inputs::{InputManifest, PACKED_LIMIT, PackError};
 use crate::model::{Digest, Key, RecordTag, Repository, StoredInputs, Tag};
 use crate::port::RegistryError;
 
-/// How many are packed and sent at once: each may be large.
-pub(crate) const AT_ONCE: usize = 4;
-
 /// Why inputs could not be stored or read.
 #[derive(Debug, thiserror::Error)]
 pub enum InputsError {

@@ -1,6 +1,6 @@
 //! Why a Dockerfile cannot be used.
 
-use super::source::At;
+use super::at::At;
 use crate::model::printable;
 
 /// How many characters of a Dockerfile's own text an error shows at a time.

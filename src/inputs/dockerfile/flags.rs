@@ -3,7 +3,7 @@
 //! What they are given is the frontend's to judge: it knows the values that it takes.
 
 use super::instruction::{Flag, Instruction};
-use super::needs::NeedKind;
+use super::need::NeedKind;
 
 /// A flag: its name, and what the engine must be able to do for it.
 type Known = (&'static str, Option<NeedKind>);

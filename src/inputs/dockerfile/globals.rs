@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::BoxInputs;
 use super::error::DockerfileError;
 use super::instruction::{Instruction, quoted_words};
-use super::shell::{Budget, Env, Lexer, Value};
+use super::modifier::Value;
+use super::shell::{Budget, Env, Lexer};
 use super::source::DockerfileSource;
+use crate::model::Platform;
 
 /// One name of an `ARG` instruction.
 #[derive(Debug, Clone)]
@@ -44,11 +45,13 @@ impl Globals {
     pub fn take(
         source: &DockerfileSource,
         instructions: &mut Vec<Instruction>,
-        inputs: &BoxInputs,
+        given: &BTreeMap<String, String>,
+        platform: &Platform,
         escape: char,
     ) -> Result<Self, DockerfileError> {
         let leading = instructions.iter().take_while(|instruction| instruction.keyword == "ARG").count();
-        let mut this = Self { values: predefined(inputs), declared: Vec::new(), budget: Budget::default() };
+        let mut this =
+            Self { values: predefined(given, platform), declared: Vec::new(), budget: Budget::default() };
         for instruction in instructions.drain(..leading) {
             for (name, default) in arguments(source, &instruction, escape)? {
                 let expansion = default
@@ -57,7 +60,7 @@ impl Globals {
                     .transpose()
                     .map_err(|reason| DockerfileError::Syntax { at: source.at(instruction.start), reason })?;
                 let uses = expansion.as_ref().map(|expansion| expansion.used.clone()).unwrap_or_default();
-                let given = inputs.args.get(&name).map(|value| Value::Known(value.clone()));
+                let given = given.get(&name).map(|value| Value::Known(value.clone()));
                 let value = given.or_else(|| {
                     let expansion = expansion?;
                     Some(if expansion.unknown.is_some() {
@@ -124,8 +127,7 @@ pub(super) fn arguments(
 
 /// Arguments that exist without being declared (Dockerfile reference, "Automatic platform
 /// ARGs in the global scope"). The builder's own platform is not known here.
-fn predefined(inputs: &BoxInputs) -> BTreeMap<String, Value> {
-    let platform = &inputs.platform;
+fn predefined(given: &BTreeMap<String, String>, platform: &Platform) -> BTreeMap<String, Value> {
     let mut values: BTreeMap<String, Value> = [
         ("TARGETPLATFORM", platform.as_str()),
         ("TARGETOS", platform.os()),
@@ -140,7 +142,7 @@ fn predefined(inputs: &BoxInputs) -> BTreeMap<String, Value> {
         values.insert(name.to_owned(), Value::Unknown);
     }
     for (name, value) in &mut values {
-        if let Some(given) = inputs.args.get(name) {
+        if let Some(given) = given.get(name) {
             *value = Value::Known(given.clone());
         }
     }

@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use super::error::DockerfileError;
-use super::lines::Heredoc;
 use super::source::{DockerfileSource, Logical};
 
 /// The instructions of a Dockerfile.
@@ -27,7 +26,6 @@ pub(super) const KEYWORDS: [&str; 18] = [
     "VOLUME",
     "WORKDIR",
 ];
-
 /// The keyword of an instruction that is none of these: another version of the frontend may know
 /// it. Its arguments are all of it.
 pub(super) const UNKNOWN: &str = "";
@@ -273,6 +271,14 @@ pub(super) fn quoted_words(text: &str, escape: char) -> Vec<String> {
         words.push(word);
     }
     words
+}
+
+/// A here-document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Heredoc {
+    pub name: String,
+    /// Its lines with their line ends, without the terminator.
+    pub body: String,
 }
 
 #[cfg(test)]

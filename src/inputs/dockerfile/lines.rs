@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::error::DockerfileError;
-use super::instruction::{self, Instruction};
+use super::instruction::{self, Heredoc, Instruction};
 use super::shell::{Lexer, NoEnv};
 use super::source::{DockerfileSource, Logical};
 
@@ -17,14 +17,6 @@ pub(super) struct Parsed {
     pub directives: BTreeMap<String, (String, u32)>,
     pub escape: char,
     pub instructions: Vec<Instruction>,
-}
-
-/// A here-document.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Heredoc {
-    pub name: String,
-    /// Its lines with their line ends, without the terminator.
-    pub body: String,
 }
 
 /// How many instructions a file may have. BuildKit has no limit; nobody has met it.

@@ -6,8 +6,10 @@
 //! context, and all stages before.
 
 mod analysis;
+mod at;
 mod canonical;
 mod error;
+mod facts;
 mod findings;
 mod flags;
 mod globals;
@@ -16,9 +18,11 @@ mod instruction;
 mod lines;
 mod modifier;
 mod mount;
+mod need;
 mod needs;
 mod outline;
 mod reads;
+mod rewrite;
 mod scope;
 mod shell;
 #[cfg(test)]
@@ -32,13 +36,16 @@ mod triggers;
 mod unknown;
 mod walk;
 
-pub use analysis::{Analysis, BoxInputs, Frontend, Secret, analyse, is_docker_frontend};
+pub use analysis::{analyse, is_docker_frontend};
+pub use at::At;
 pub use error::DockerfileError;
+pub use facts::{Analysis, BoxInputs, Frontend, Secret};
 pub use findings::{Finding, FindingKind, is_secret};
-pub use images::{Idle, ImageOrigin, ImageUse, RewriteError, rewrite};
-pub use needs::{Need, NeedKind};
+pub use images::{Idle, ImageOrigin, ImageUse};
+pub use need::{Need, NeedKind};
 pub use outline::{StageBase, StageOutline, outline};
 pub use reads::{Reads, Shape, Source};
-pub use source::{At, DockerfileSource};
+pub use rewrite::{RewriteError, rewrite};
+pub use source::DockerfileSource;
 pub use steps::step_at;
 pub use triggers::Handed;

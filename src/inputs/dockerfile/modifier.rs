@@ -4,8 +4,6 @@ use std::fmt::Write as _;
 
 use regex::Regex;
 
-use super::shell::Value;
-
 /// Applies `-`, `+`, `?`, `#` or `%`, with or without a colon before it.
 pub(super) fn apply(
     name: &str,
@@ -117,4 +115,12 @@ fn shell_pattern(pattern: &str, greedy: bool, anchored: bool) -> Result<Regex, S
         }
     }
     Regex::new(&out).map_err(|_| format!("invalid pattern ({pattern}) in substitution"))
+}
+
+/// What is known about a variable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Value {
+    Known(String),
+    Unset,
+    Unknown,
 }

@@ -42,7 +42,7 @@ pub fn outline(source: &DockerfileSource, platform: &Platform) -> Result<Vec<Sta
         parents: BTreeMap::new(),
     };
     let lines::Parsed { escape, mut instructions, .. } = lines::parse(source)?;
-    let globals = Globals::take(source, &mut instructions, &inputs, escape)?;
+    let globals = Globals::take(source, &mut instructions, &inputs.args, &inputs.platform, escape)?;
     let stages = Stages::new(source, instructions, &globals, &inputs, escape)?;
     let outline = stages.stages.iter().map(|stage| StageOutline {
         name: stage.name.clone(),

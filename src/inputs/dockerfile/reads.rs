@@ -1,12 +1,12 @@
 //! What an instruction can read from the build context.
 
+use super::at::At;
 use super::error::DockerfileError;
 use super::instruction::Instruction;
-use super::lines;
 use super::mount::{self, Kind};
 use super::scope::Scope;
-use super::source::{At, DockerfileSource};
-use super::unknown;
+use super::source::DockerfileSource;
+use super::{lines, unknown};
 use crate::inputs::golang;
 
 /// How many sources are told apart, and how many with wildcards: each is held against each file.

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::BoxInputs;
 use super::error::DockerfileError;
 use super::globals::{self, Globals};
 use super::instruction::{Instruction, quoted_words};
-use super::shell::{Budget, Env, Expansion, Lexer, Value};
+use super::modifier::Value;
+use super::shell::{Budget, Env, Expansion, Lexer};
 use super::source::DockerfileSource;
 
 /// The variables that an instruction sees.
@@ -120,14 +120,14 @@ impl Scope {
         source: &DockerfileSource,
         instruction: &Instruction,
         globals: &Globals,
-        inputs: &BoxInputs,
+        given: &BTreeMap<String, String>,
         escape: char,
     ) -> Result<(), DockerfileError> {
         let syntax = |reason: String| DockerfileError::Syntax { at: source.at(instruction.start), reason };
         match instruction.keyword {
             "ARG" => {
                 for (name, default) in globals::arguments(source, instruction, escape)? {
-                    let value = if let Some(given) = inputs.args.get(&name) {
+                    let value = if let Some(given) = given.get(&name) {
                         Value::Known(given.clone())
                     } else if let Some(default) = default {
                         known(self.expand(escape, &default).map_err(syntax)?)

@@ -7,15 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::modifier;
-
-/// What is known about a variable.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Value {
-    Known(String),
-    Unset,
-    Unknown,
-}
+use super::modifier::{self, Value};
 
 /// Looks variables up.
 pub(super) trait Env {

@@ -1,6 +1,7 @@
 //! Tables of expansions.
 
-use super::shell::{Env, Lexer, Value};
+use super::modifier::Value;
+use super::shell::{Env, Lexer};
 
 struct Table;
 

@@ -1,10 +1,9 @@
 //! A Dockerfile's text and places in it.
 
-use std::fmt;
 use std::ops::Range;
 
+use super::at::At;
 use super::error::DockerfileError;
-use crate::model::excerpt;
 
 /// A Dockerfile as it was read, with the name that errors call it by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,34 +65,6 @@ impl DockerfileSource {
 
 fn small(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
-}
-
-/// A place in a Dockerfile; prints as `file:line:column`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct At {
-    /// The file's name.
-    pub file: String,
-    /// From 1.
-    pub line: u32,
-    /// From 1, in characters.
-    pub column: u32,
-    /// The line's text, of a long line the part around the place.
-    text: String,
-    /// How many characters are before that part.
-    skipped: u32,
-}
-
-impl At {
-    /// Returns the line with a mark at the place, to stand below a message about it.
-    pub fn excerpt(&self) -> String {
-        format!("\n{}", excerpt(self.line as usize, (self.column - self.skipped) as usize, &self.text))
-    }
-}
-
-impl fmt::Display for At {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.file, self.line, self.column)
-    }
 }
 
 /// One instruction's text with its continuation lines joined, and where each byte came from.

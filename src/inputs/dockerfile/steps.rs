@@ -5,9 +5,10 @@
 //! stage (BuildKit, `dockerfile2llb`). Texts are not compared: they are sent with digests for
 //! names, and told with variables expanded.
 
+use super::at::At;
 use super::instruction::Instruction;
 use super::lines;
-use super::source::{At, DockerfileSource};
+use super::source::DockerfileSource;
 
 /// Returns the place of the instruction that the engine names `step`; nothing for steps that
 /// are none of the Dockerfile's. Stages are where they are in what is sent.

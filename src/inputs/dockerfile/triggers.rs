@@ -1,11 +1,12 @@
 //! What a box hands on to a build that stands on it: its environment, and its `ONBUILD`
 //! triggers, which run there once.
 
+use super::at::At;
 use super::error::DockerfileError;
 use super::instruction::Instruction;
 use super::mount;
 use super::scope::Scope;
-use super::source::{At, DockerfileSource};
+use super::source::DockerfileSource;
 
 /// What is known of a box when another one stands on it.
 #[derive(Debug, Clone)]

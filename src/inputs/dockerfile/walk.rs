@@ -4,21 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::analysis::{BoxInputs, Secret};
 use super::error::DockerfileError;
+use super::facts::{BoxInputs, Secret};
 use super::findings::{self, Finding, FindingKind};
 use super::globals::{self, Globals};
 use super::images::{ImageOrigin, ImageUse};
 use super::instruction::Instruction;
 use super::mount::{self, Kind};
-use super::needs::{self, Need};
+use super::need::Need;
 use super::reads::Collector;
 use super::scope::Scope;
 use super::shell::Lexer;
 use super::source::DockerfileSource;
 use super::stages::{Base, Stages};
 use super::triggers::Handed;
-use super::unknown;
+use super::{needs, unknown};
 use crate::inputs::manifest;
 
 /// Collects while it goes through the reachable stages in order.
@@ -95,7 +95,7 @@ impl<'a> Walk<'a> {
         for instruction in stages.effective(index) {
             self.unknown(instruction)?;
             self.instruction(instruction, index, &scope)?;
-            scope.apply(self.source, instruction, self.globals, self.inputs, self.escape)?;
+            scope.apply(self.source, instruction, self.globals, &self.inputs.args, self.escape)?;
         }
         for instruction in &stage.body {
             needs::instruction(self.source, instruction, &mut self.needs);
@@ -246,7 +246,7 @@ impl<'a> Walk<'a> {
             reads.add(source, trigger, scope, self.escape)?;
             self.reads.take(reads, line, &place);
             self.mounts(source, trigger)?;
-            scope.apply(source, trigger, self.globals, self.inputs, self.escape)?;
+            scope.apply(source, trigger, self.globals, &self.inputs.args, self.escape)?;
         }
         Ok(())
     }

@@ -21,8 +21,6 @@ pub use diff::{Change, Side, diff};
 pub use encode::entries_digest;
 pub use packed::{PACKED_LIMIT, PackError};
 
-use super::dockerfile::Analysis;
-
 /// All inputs of a box, for one platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputManifest {
@@ -30,7 +28,7 @@ pub struct InputManifest {
     pub epoch: String,
     /// The platform to build for.
     pub platform: Platform,
-    /// The stage to build, as in [`Analysis::target`].
+    /// The stage to build, as in [`super::Analysis::target`].
     pub target: String,
     /// Parser directives by lower-case name.
     pub directives: BTreeMap<String, String>,
@@ -74,26 +72,4 @@ pub struct BuildOptions {
     pub extra_hosts: BTreeSet<String>,
     /// The size of `/dev/shm` in bytes.
     pub shm_size: Option<u64>,
-}
-
-impl InputManifest {
-    /// Starts a manifest from an analysis: target, directives, instructions, arguments and
-    /// secrets. The rest is empty and for the caller to fill in.
-    pub fn from_analysis(analysis: &Analysis, platform: Platform) -> Self {
-        Self {
-            epoch: String::new(),
-            platform,
-            target: analysis.target.clone(),
-            directives: analysis.directives.clone(),
-            instructions: analysis.instructions.clone(),
-            arguments: analysis.arguments.clone(),
-            parents: BTreeMap::new(),
-            images: BTreeMap::new(),
-            contexts: BTreeMap::new(),
-            pins: BTreeMap::new(),
-            secrets: analysis.secrets.iter().map(|secret| secret.name.clone()).collect(),
-            options: BuildOptions::default(),
-            entries: Vec::new(),
-        }
-    }
 }

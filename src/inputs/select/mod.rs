@@ -11,7 +11,7 @@ mod tests;
 use std::sync::{Mutex, PoisonError};
 
 use self::follow::{TooMany, Way};
-use self::sources::{Pattern, Relation, Sources, split};
+use self::sources::{Pattern, Relation, Sources, is_below, split};
 use super::dockerfile::{Reads, Shape, Source};
 use super::dockerignore::{Dockerignore, Trail};
 use crate::model::{Entry, EntryKind, RelPath, printable};
@@ -185,11 +185,6 @@ impl Selection {
 fn take_nearest(trails: &mut Vec<Trail>, path: &[u8]) -> Option<Trail> {
     let nearest = (0..trails.len()).max_by_key(|index| trails[*index].common(path))?;
     Some(trails.swap_remove(nearest))
-}
-
-/// Whether `path` lies strictly below `directory`.
-fn is_below(path: &[u8], directory: &[u8]) -> bool {
-    path.strip_prefix(directory).is_some_and(|rest| rest.starts_with(b"/"))
 }
 
 impl ContextFilter for Selection {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use super::is_below;
 use crate::inputs::dockerfile::{Shape, Source};
 use crate::inputs::dockerignore::Dockerignore;
 use crate::inputs::golang;
@@ -184,4 +183,9 @@ impl Pattern {
             .all(|(part, name)| golang::glob(part, name) == Ok(true));
         if shorter && fits { Relation::Above } else { Relation::Outside }
     }
+}
+
+/// Whether `path` lies strictly below `directory`.
+pub(super) fn is_below(path: &[u8], directory: &[u8]) -> bool {
+    path.strip_prefix(directory).is_some_and(|rest| rest.starts_with(b"/"))
 }

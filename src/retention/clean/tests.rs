@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::observed::{Node, Observed, Policy};
 use super::*;
-use crate::model::{Marked, Span, Timestamp};
+use crate::model::{Generation, Key, Marked, Span, Timestamp};
 
 const DAY: Span = Span::from_seconds(86_400);
 

@@ -8,7 +8,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio_util::io::ReaderStream;
 
 use super::answer::{Answer, CONTENT_DIGEST, Refusal, answer};
-use super::{App, blocking};
+use super::app::{App, blocking};
 use crate::adapter::embedded::EmbeddedError;
 use crate::model::Digest;
 

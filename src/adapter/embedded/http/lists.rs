@@ -6,7 +6,7 @@ use axum::http::{HeaderName, StatusCode, header};
 use serde_json::json;
 
 use super::answer::{Answer, Refusal, answer};
-use super::{App, blocking};
+use super::app::{App, blocking};
 use crate::adapter::embedded::index::Name;
 use crate::model::{Digest, MediaType};
 

@@ -6,7 +6,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use futures_util::StreamExt as _;
 
 use super::answer::{Answer, CONTENT_DIGEST, Refusal, answer};
-use super::{App, blocking};
+use super::app::{App, blocking};
 use crate::adapter::embedded::index::Name;
 use crate::model::{ManifestError, MediaType, RawManifest};
 use crate::port::Reference;
@@ -14,7 +14,6 @@ use crate::port::Reference;
 /// The largest manifest that is taken, in bytes; the size that the distribution-spec asks
 /// for ("Pushing Manifests").
 const LIMIT: usize = 4 * 1024 * 1024;
-
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 
 /// Answers what is stored, whatever `Accept` says.

@@ -6,13 +6,13 @@
 //! turned away before that.
 
 mod answer;
+mod app;
 mod blobs;
 mod lists;
 mod manifests;
 mod route;
 mod uploads;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
@@ -20,23 +20,13 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
 use self::answer::{Answer, Refusal, answer};
+use self::app::{App, query};
 use self::route::{Route, route};
+use super::Store;
 use super::key::Key;
-use super::upload::Sessions;
-use super::{EmbeddedError, Store};
 use crate::model::is_loopback;
 
-/// Called with `METHOD path status` for each request that was answered.
-pub type OnRequest = Arc<dyn Fn(&str) + Send + Sync>;
-
-/// What requests share.
-#[derive(Clone)]
-struct App {
-    store: Store,
-    key: Key,
-    sessions: Arc<Sessions>,
-    on_request: Option<OnRequest>,
-}
+pub use self::app::OnRequest;
 
 /// Builds the service.
 pub fn app(store: Store, key: Key, on_request: Option<OnRequest>) -> Router {
@@ -108,24 +98,4 @@ fn check_origin(request: &Request) -> Result<(), Refusal> {
         return denied("this registry does not answer to web pages");
     }
     Ok(())
-}
-
-/// Reads the query; of a name given twice the last value counts.
-fn query(request: &Request) -> Result<BTreeMap<String, String>, Refusal> {
-    let query = request.uri().query().unwrap_or_default();
-    let url = reqwest::Url::parse(&format!("http://localhost/?{query}"))
-        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, "UNSUPPORTED", error.to_string()))?;
-    Ok(url.query_pairs().into_owned().collect())
-}
-
-/// Runs file work on a blocking thread.
-async fn blocking<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, Refusal>
-where
-    T: Send + 'static,
-    E: Into<Refusal> + Send + 'static,
-{
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result.map_err(Into::into),
-        Err(_) => Err(EmbeddedError::CutOff.into()),
-    }
 }

@@ -8,8 +8,8 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use futures_util::StreamExt as _;
 
 use super::answer::{Answer, CONTENT_DIGEST, Refusal, answer};
+use super::app::{App, blocking, query};
 use super::route::read_digest;
-use super::{App, blocking, query};
 use crate::adapter::embedded::EmbeddedError;
 use crate::adapter::embedded::index::Name;
 use crate::adapter::embedded::upload::{Held, Upload, held};
