@@ -29,7 +29,19 @@
 //! | [`adapter`] | registry over HTTP, embedded registry, engine, disk | port, model |
 //! | [`cli`] | commands, settings, output, exit codes | everything |
 //!
-//! `tests/layout.rs` holds these directions.
+//! `tests/layout` holds these directions, and that no file imports from one that imports from it,
+//! however far around. So each file can be read without those above it.
+//!
+//! # Where to look first
+//!
+//! | the question | where it is answered | and before that |
+//! | --- | --- | --- |
+//! | Where is a tag written? | a content tag: `Maker::push` in `exec/build/job.rs`; a promoted one: `Carrier::act` in `exec/promote/carry.rs`; a record's: `Ledger::put` in `exec/ledger/mod.rs` | when, and under which guards: [`protocol`] |
+//! | Where is a digest judged? | what stands under a tag: `exec/image/probe.rs`; whether it was made on the parents that stand: `exec/build/judge.rs`; whether it may be deleted: [`retention::decide`] | its labels: `exec/image/labels.rs` |
+//! | Where does an exit code come from? | `CliError::exit_code` in `cli/error.rs` | the error: `error.rs` of the room of [`exec`] that failed |
+//! | Where does a line of a Dockerfile enter a key? | its text: `inputs/dockerfile/canonical.rs`, for the stages that `analysis.rs` beside it finds in reach; its bytes: `inputs/manifest/encode.rs` | the files it reads: `inputs/select`; all together: `exec/keys/derive.rs` |
+//!
+//! The rooms of [`exec`] are told on its own page.
 //!
 //! # What must stay true
 //!

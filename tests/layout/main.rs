@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod imports;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,7 +38,7 @@ fn sources(directory: &Path, out: &mut Vec<PathBuf>) {
     }
 }
 
-/// Every source file with its module's name and its text, test modules left out.
+/// Every source file with its module's name and its text, tests left out.
 fn product() -> Vec<(String, PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
@@ -44,9 +46,9 @@ fn product() -> Vec<(String, PathBuf, String)> {
     let of_module = |path: PathBuf| {
         let relative = path.strip_prefix(&root).unwrap().to_owned();
         let module = relative.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned();
-        let is_test = relative.iter().any(|part| part == "tests" || part == "tests.rs");
-        let text = fs::read_to_string(&path).unwrap();
-        let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned();
+        let is_test = |part: &str| part.trim_end_matches(".rs").ends_with("tests");
+        let is_test = relative.iter().any(|part| is_test(part.to_str().unwrap()));
+        let text = imports::without_tests(&fs::read_to_string(&path).unwrap());
         (!is_test).then_some((module, relative, text))
     };
     files.into_iter().filter_map(of_module).collect()
@@ -102,8 +104,7 @@ fn the_core_has_no_outside() {
             continue;
         }
         for word in words {
-            let found =
-                text.lines().position(|line| line.contains(word) && !line.trim_start().starts_with("//"));
+            let found = text.lines().find(|line| line.contains(word) && !line.trim_start().starts_with("//"));
             assert_eq!(found, None, "{}: {word} does not belong in {module}", path.display());
         }
     }
@@ -127,50 +128,29 @@ fn every_file_says_what_it_is() {
     }
 }
 
-/// The files that a file imports from its own folder or below it, as paths within that folder.
-fn imported(own: &Path, text: &str, files: &BTreeMap<PathBuf, String>) -> BTreeSet<PathBuf> {
-    let mut found = BTreeSet::new();
-    for line in text.lines().map(|line| line.trim_start().trim_start_matches("pub ")) {
-        let Some(mut rest) = line.strip_prefix("use ") else { continue };
-        let mut base = own.to_owned();
-        rest = rest.strip_prefix("self::").unwrap_or(rest);
-        while let Some(further) = rest.strip_prefix("super::") {
-            base = base.parent().map(Path::to_owned).unwrap_or_default();
-            rest = further;
-        }
-        let below = |from: &Path, path: &str| {
-            path.split("::").fold(from.to_owned(), |at, name| {
-                let further = at.join(name.trim());
-                if files.contains_key(&further) { further } else { at }
-            })
-        };
-        let (path, names) = rest.trim_end_matches(';').split_once('{').unwrap_or((rest, ""));
-        let at = below(&base, path.trim_end_matches([';', ':']));
-        match names.trim_end_matches('}') {
-            "" => found.extend([at]),
-            names => found.extend(names.split(',').map(|name| below(&at, name))),
-        }
-    }
-    found.remove(own);
-    found
+#[test]
+fn no_file_is_below_itself() {
+    let module = |path: &Path| -> imports::Module {
+        let parts = path.with_extension("");
+        let parts = parts.iter().map(|part| part.to_str().unwrap().to_owned());
+        parts.filter(|part| !["mod", "lib"].contains(&part.as_str())).collect()
+    };
+    let files = product().into_iter().filter(|(name, ..)| name != "main");
+    let files = files.map(|(_, path, text)| (module(&path), text)).collect();
+    let imports = imports::imports(&files);
+    let count: usize = imports.values().map(BTreeSet::len).sum();
+    assert!(files.len() > 300 && count > 1500, "only {count} imports of {} files were seen", files.len());
+    let circles: Vec<String> =
+        imports::circles(&imports).iter().map(|circle| drawn(circle, &imports)).collect();
+    assert!(circles.is_empty(), "these import one another:\n{}", circles.join("\n"));
 }
 
-#[test]
-fn no_file_of_the_registry_is_below_itself() {
-    let module = |path: &Path| path.strip_prefix("adapter/registry").ok().map(|path| path.with_extension(""));
-    let named = |path: PathBuf| if path.ends_with("mod") { path.parent().unwrap().to_owned() } else { path };
-    let files: BTreeMap<PathBuf, String> =
-        product().into_iter().filter_map(|(_, path, text)| Some((named(module(&path)?), text))).collect();
-    let mut above: BTreeMap<PathBuf, BTreeSet<PathBuf>> =
-        files.iter().map(|(own, text)| (own.clone(), imported(own, text, &files))).collect();
-    let count: usize = above.values().map(BTreeSet::len).sum();
-    assert!(above.len() > 30 && count > 100, "only {count} imports of {} files were seen", above.len());
-    // What imports nothing that is left is at the bottom; a circle has no bottom.
-    while let Some(bottom) = above.iter().find(|(_, below)| below.is_empty()).map(|(own, _)| own.clone()) {
-        above.remove(&bottom);
-        for below in above.values_mut() {
-            below.remove(&bottom);
-        }
-    }
-    assert!(above.is_empty(), "these import one another: {above:#?}");
+/// A circle, each of its files with what it imports from the others.
+fn drawn(circle: &BTreeSet<&imports::Module>, imports: &imports::Imports) -> String {
+    let line = |own: &&imports::Module| {
+        let others = imports[*own].iter().filter(|other| circle.contains(other));
+        let others: Vec<String> = others.map(|other| other.join("::")).collect();
+        format!("  {} imports from {}\n", own.join("::"), others.join(", "))
+    };
+    circle.iter().map(line).collect()
 }
