@@ -12,7 +12,16 @@ pub struct DockerfileSource {
     text: String,
     /// Where each line starts, in bytes.
     starts: Vec<usize>,
+    /// How many characters begin before each piece of the text, so that a place is found without a look at all
+    /// that is before it: an instruction can have tens of thousands.
+    counts: Vec<usize>,
 }
+
+/// How many bytes a piece has.
+const PIECE: usize = 256;
+/// How many characters of a long line are shown, and how many of them before a place.
+const SHOWN: usize = 201;
+const BEFORE: usize = 80;
 
 impl DockerfileSource {
     /// Wraps a Dockerfile's bytes, which must be UTF-8; `name` is its path as people know it.
@@ -31,7 +40,11 @@ impl DockerfileSource {
     fn of_text(name: String, text: String) -> Self {
         let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         let starts = std::iter::once(0).chain(ends.map(|(end, _)| end + 1)).collect();
-        Self { name, text, starts }
+        let mut counts = vec![0];
+        for piece in text.as_bytes().chunks(PIECE) {
+            counts.push(counts.last().copied().unwrap_or_default() + beginning(piece));
+        }
+        Self { name, text, starts, counts }
     }
 
     /// Returns the name.
@@ -49,18 +62,34 @@ impl DockerfileSource {
         small(self.starts.partition_point(|start| *start <= offset))
     }
 
+    /// Returns how many characters begin before a byte offset.
+    fn characters(&self, offset: usize) -> usize {
+        let piece = offset / PIECE;
+        let rest = self.text.as_bytes().get(piece * PIECE..offset).unwrap_or_default();
+        self.counts.get(piece).copied().unwrap_or_default() + beginning(rest)
+    }
+
     /// Returns the line and column of a byte offset.
     pub fn at(&self, offset: usize) -> At {
         let line = self.line(offset);
         let start = self.starts.get(line as usize - 1).copied().unwrap_or_default();
         let before = self.text.get(start..offset).unwrap_or_default();
-        let text = self.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
-        let column = before.chars().count() + 1;
+        let column = self.characters(start + before.len()) - self.characters(start) + 1;
         // Of a long line the part around the place; an instruction can have many places.
-        let skipped = if column > 160 { column - 80 } else { 0 };
-        let text = text.chars().skip(skipped).take(201).collect();
+        let skipped = if column > 2 * BEFORE { column - BEFORE } else { 0 };
+        let shown = match skipped {
+            0 => start,
+            _ => start + before.char_indices().rev().nth(BEFORE - 2).map_or(0, |(at, _)| at),
+        };
+        let text = self.text.get(shown..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+        let text = text.chars().take(SHOWN).collect();
         At { file: self.name.clone(), line, column: small(column), text, skipped: small(skipped) }
     }
+}
+
+/// How many characters begin in a part of a text.
+fn beginning(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte & 0xC0 != 0x80).count()
 }
 
 fn small(number: usize) -> u32 {
