@@ -9,7 +9,7 @@ use crate::exec::build::error::{BuildError, BuildOptions};
 use crate::exec::build::job::{Maker, Origin};
 use crate::exec::build::outcome::{BuildReport, Made, Outcome, Parents, interrupted, merge};
 use crate::exec::build::preflight;
-use crate::exec::build::round::{probe, run_all};
+use crate::exec::build::round::{Round, probe, run_all};
 use crate::exec::event::Emit;
 use crate::exec::image::probe::sizes;
 use crate::exec::keys::Keyed;
@@ -40,7 +40,8 @@ pub async fn build_local(
         make(&maker, keyed, generation, decision, parents).await
     };
     // In the engine everything may have its name.
-    let finished = run_all(boxes, &seen, &reports, options, true, make, emit, cancel).await;
+    let round = Round { boxes, seen: &seen, reports: &reports, options, may_push: true, emit };
+    let finished = run_all(round, make, cancel).await;
     merge(&mut reports, boxes, &seen, finished, cancel.is_cancelled());
     let namespace = ports.secrets.namespace();
     let (mut sizes, mut local) = (sizes(&seen), BTreeMap::new());

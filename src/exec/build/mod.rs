@@ -30,7 +30,7 @@ use crate::exec::build::error::{BuildError, BuildOptions};
 use crate::exec::build::job::{Maker, Origin};
 use crate::exec::build::outcome::{BoxReport, BuildReport, Outcome, Parents, interrupted, merge};
 use crate::exec::build::record::{finish, remember};
-use crate::exec::build::round::{look, probe, run_all};
+use crate::exec::build::round::{Round, look, probe, run_all};
 use crate::exec::event::Emit;
 use crate::exec::image::probe::sizes;
 use crate::exec::keys::Keyed;
@@ -170,7 +170,8 @@ impl Work<'_> {
         };
         let may_push = !maker.leases().is_empty();
         let (options, emit) = (maker.options, maker.emit);
-        let finished = run_all(boxes, current, reports, options, may_push, make, emit, cancel).await;
+        let round = Round { boxes, seen: current, reports, options, may_push, emit };
+        let finished = run_all(round, make, cancel).await;
         merge(reports, boxes, &self.seen, finished, cancel.is_cancelled());
         if cancel.is_cancelled() {
             return RunSaw::Interrupted;

@@ -16,18 +16,27 @@ use crate::exec::setting::{Ports, Setting};
 use crate::model::Generation;
 use crate::plan::{Decision, Seen, plan};
 
-/// Carries out by `make` what a plan of these boxes says, parents first; a box that waits for parents is
-/// decided about when they stand. `reports` holds what the rounds before came to.
+/// What one round of a run works with.
+pub(super) struct Round<'a, 'k> {
+    pub boxes: &'k [Keyed],
+    /// What stands.
+    pub seen: &'a BTreeMap<String, Seen>,
+    /// What the rounds before came to.
+    pub reports: &'a BTreeMap<String, BoxReport>,
+    pub options: &'a BuildOptions,
+    /// Whether what is built may get its tag.
+    pub may_push: bool,
+    pub emit: Emit<'a>,
+}
+
+/// Carries out by `make` what a plan of the boxes says, parents first; a box that waits for parents is
+/// decided about when they stand.
 pub(super) async fn run_all<'k>(
-    boxes: &'k [Keyed],
-    seen: &BTreeMap<String, Seen>,
-    reports: &BTreeMap<String, BoxReport>,
-    options: &BuildOptions,
-    may_push: bool,
+    round: Round<'_, 'k>,
     make: impl AsyncFn(&'k Keyed, Generation, Decision, &Parents) -> Result<Made, Outcome>,
-    emit: Emit<'_>,
     cancel: &CancellationToken,
 ) -> BTreeMap<String, Ended> {
+    let Round { boxes, seen, reports, options, may_push, emit } = round;
     let make = &make;
     let nodes: Vec<(&str, Vec<&str>)> = boxes
         .iter()
