@@ -51,7 +51,7 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_whole_archive_is_read_plain_and_packed() {
-    let sample = Sample::new();
+    let sample = Sample::of_two_boxes();
     let plain = tar(&sample.entries());
     for bytes in [plain.clone(), gzip(&plain), zstd(&plain)] {
         let archive = accepted(&bytes);
@@ -74,7 +74,7 @@ async fn a_whole_archive_is_read_plain_and_packed() {
 
 #[test]
 fn what_tar_programs_add_without_meaning_is_taken() {
-    let entries = Sample::new().entries();
+    let entries = Sample::of_two_boxes().entries();
     // The fill of a last record, directories, any order.
     let mut filled = tar(&entries);
     filled.resize(filled.len().next_multiple_of(10_240), 0);
@@ -106,7 +106,7 @@ fn empty_cut_and_padded_archives_are_refused() {
     refused(b"", "it is empty");
     refused(&gzip(b""), "it is empty");
     refused(&[0; 1024], "index.json is not");
-    let whole = tar(&Sample::new().entries());
+    let whole = tar(&Sample::of_two_boxes().entries());
     refused(&whole[..whole.len() - 512], "cut off in its end mark");
     refused(&whole[..whole.len() - 1024], "without an end mark");
     for cut in (0..whole.len() - 1).step_by(97) {
@@ -144,7 +144,7 @@ fn with_entry(kind: tar::EntryType, name: &str, link: Option<&str>) -> Vec<u8> {
         header.set_link_name_literal(link).unwrap();
     }
     header.set_cksum();
-    [&header.as_bytes()[..], &tar(&Sample::new().entries())].concat()
+    [&header.as_bytes()[..], &tar(&Sample::of_two_boxes().entries())].concat()
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn entries_that_reach_elsewhere_are_refused() {
 
 #[test]
 fn headers_that_programs_read_differently_are_refused() {
-    let whole = tar(&Sample::new().entries());
+    let whole = tar(&Sample::of_two_boxes().entries());
     // A PAX size that differs from the header's: some programs see other entries than others.
     for (key, value) in [("size", "1024"), ("path", "index.json"), ("SCHILY.xattr.security.capability", "x")]
     {
@@ -201,7 +201,7 @@ fn bombs_are_refused_while_they_grow() {
     let zeros = vec![0; 7 << 20];
     refused(&gzip(&zeros), "times its packed size");
     refused(&zstd(&zeros), "times its packed size");
-    let mut sample = Sample::new();
+    let mut sample = Sample::of_two_boxes();
     let noise: Vec<u8> =
         (0..9_u64 << 17).flat_map(|n| Digest::of(&n.to_le_bytes()).hex().as_bytes()[..8].to_vec()).collect();
     refused(&gzip(&noise), "8388608 bytes");
@@ -209,13 +209,13 @@ fn bombs_are_refused_while_they_grow() {
     let bomb = sample.image(MediaType::OciManifest, KEYS[0], &[(gzip(&zeros), &zeros)]);
     sample.add("bomb", KEYS[0], &bomb);
     refused(&tar(&sample.entries()), "times its packed size");
-    let mut many = Sample::new();
+    let mut many = Sample::of_two_boxes();
     for number in 0..40_u8 {
         many.blob(vec![number]);
     }
     refused(&tar(&many.entries()), "number of its entries");
     let huge = vec![b' '; 5 << 20];
-    let mut entries = Sample::new().entries();
+    let mut entries = Sample::of_two_boxes().entries();
     entries[1].1 = huge;
     refused(&tar(&entries), "size of index.json");
 }
@@ -223,7 +223,7 @@ fn bombs_are_refused_while_they_grow() {
 /// Spoils the entries of a whole archive.
 #[track_caller]
 fn spoiled(spoil: impl Fn(&mut Vec<Entry>), expect: &str) {
-    let mut entries = Sample::new().entries();
+    let mut entries = Sample::of_two_boxes().entries();
     spoil(&mut entries);
     refused(&tar(&entries), expect);
 }
@@ -258,13 +258,13 @@ fn documents_that_disagree_are_refused() {
     );
     spoiled(|all| all[1].1 = b"{\"schemaVersion\":2,\"manifests\":[]}".to_vec(), "it holds no box");
     spoiled(|all| all[1].1 = b"[".to_vec(), "index.json cannot be read");
-    let digest = Sample::new().boxes[0].root.digest.to_string();
+    let digest = Sample::of_two_boxes().boxes[0].root.digest.to_string();
     for bad in ["sha256:../../../etc/passwd", "sha256:00", "md5:d41d8cd98f00b204e9800998ecf8427e"] {
         spoiled(|all| replace(all, "index.json", &digest, bad), "index.json cannot be read");
     }
     let other = Digest::of(b"elsewhere").to_string();
     spoiled(|all| replace(all, "index.json", &digest, &other), "is missing");
-    let size = format!("\"size\":{}", Sample::new().boxes[0].root.size);
+    let size = format!("\"size\":{}", Sample::of_two_boxes().boxes[0].root.size);
     spoiled(|all| replace(all, "index.json", &size, "\"size\":7"), "bytes, and to have");
     spoiled(|all| replace(all, "index.json", &size, "\"size\":-7"), "index.json cannot be read");
 }
@@ -275,13 +275,13 @@ fn blobs_that_are_not_what_is_said_are_refused() {
         let name = blob_path(&Digest::of(bytes));
         all.iter().position(|(found, _)| *found == name).unwrap()
     };
-    let at = at(&Sample::new().entries(), b"the second layer");
+    let at = at(&Sample::of_two_boxes().entries(), b"the second layer");
     spoiled(|all| all[at].1[0] ^= 1, "the content of sha256:");
     spoiled(|all| all[at].1.truncate(3), "the content of sha256:");
     spoiled(|all| drop(all.remove(at)), "is missing");
     spoiled(|all| all.push((blob_path(&Digest::of(b"stray")), b"stray".to_vec())), "belongs to no box");
     // A manifest that tells another size for a layer than the layer has.
-    let mut sample = Sample::new();
+    let mut sample = Sample::of_two_boxes();
     let base = sample.manifests[&sample.boxes[0].root.digest].clone();
     let text = String::from_utf8(base.bytes().to_vec()).unwrap();
     let mut document: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -294,11 +294,11 @@ fn blobs_that_are_not_what_is_said_are_refused() {
     refused(&tar(&sample.entries()), "bytes, and to have");
     // A layer that is not the one in the configuration, and too few of them.
     let (told, real) = (b"told".to_vec(), b"real".to_vec());
-    let mut sample = Sample::new();
+    let mut sample = Sample::of_two_boxes();
     let image = sample.image(MediaType::OciManifest, KEYS[0], &[(gzip(&real), &told)]);
     sample.add("lying", KEYS[0], &image);
     refused(&tar(&sample.entries()), "not what its configuration says");
-    let mut sample = Sample::new();
+    let mut sample = Sample::of_two_boxes();
     let image =
         sample.image(MediaType::OciManifest, KEYS[0], &[(told.clone(), &told), (real.clone(), &real)]);
     let mut document: serde_json::Value = serde_json::from_slice(image.bytes()).unwrap();
@@ -311,7 +311,7 @@ fn blobs_that_are_not_what_is_said_are_refused() {
     sample.manifests.insert(fewer.digest().clone(), fewer.clone());
     sample.add("fewer", KEYS[0], &fewer);
     refused(&tar(&sample.entries()), "it names 2 layers, and there are 1");
-    let mut sample = Sample::new();
+    let mut sample = Sample::of_two_boxes();
     let image = sample.image(MediaType::OciManifest, KEYS[0], &[(b"\x1f\x8b broken".to_vec(), &told)]);
     sample.add("broken", KEYS[0], &image);
     refused(&tar(&sample.entries()), "box broken: layer");
@@ -319,7 +319,7 @@ fn blobs_that_are_not_what_is_said_are_refused() {
 
 #[test]
 fn an_index_in_an_index_is_refused() {
-    let mut sample = Sample::new();
+    let mut sample = Sample::of_two_boxes();
     let inner = sample.index(&[json!(sample.boxes[0].root)]);
     let outer = sample.index(&[json!(inner.descriptor())]);
     let entries = sample.entries();
@@ -340,7 +340,7 @@ fn a_file_that_changed_after_it_was_checked_is_told_by_its_hash() {
     // The blob is lent by its place: what stands there then is hashed by whoever reads it.
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("boxes.tar");
-    fs::write(&path, tar(&Sample::new().entries())).unwrap();
+    fs::write(&path, tar(&Sample::of_two_boxes().entries())).unwrap();
     let archive = ArchiveFile::open(&path, &limits()).unwrap();
     fs::OpenOptions::new().write(true).truncate(true).open(&path).unwrap().write_all(b"gone").unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();

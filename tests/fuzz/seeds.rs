@@ -28,7 +28,7 @@ fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
 }
 
 pub fn archive() -> Vec<Vec<u8>> {
-    let entries = Sample::new().entries();
+    let entries = Sample::of_two_boxes().entries();
     let mut builder = tar::Builder::new(Vec::new());
     for (name, bytes) in &entries {
         let mut header = tar::Header::new_gnu();

@@ -30,7 +30,7 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 impl Sample {
-    pub fn new() -> Self {
+    pub fn of_two_boxes() -> Self {
         let mut sample = Self { blobs: BTreeMap::new(), boxes: Vec::new(), manifests: BTreeMap::new() };
         let (first, second) = (b"the unpacked first layer".to_vec(), b"the second layer".to_vec());
         let base = sample.image(MediaType::DockerManifest, KEYS[0], &[(gzip(&first), &first)]);
