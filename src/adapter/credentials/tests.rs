@@ -311,10 +311,10 @@ async fn a_helper_that_hangs_is_killed() {
     let start = Instant::now();
     let mut credentials = home.credentials(&[]).unwrap();
     assert_eq!(credentials.helper_limit, Duration::from_secs(10));
-    credentials.helper_limit = Duration::from_millis(500);
+    credentials.helper_limit = Duration::from_secs(2);
     let asked = tokio::spawn(async move { credentials.lookup("a.example", None).await });
     let text = detail(asked.await.unwrap());
-    assert!(text.contains("no answer within 500ms"), "{text}");
+    assert!(text.contains("no answer within 2s"), "{text}");
     assert!(start.elapsed().as_secs() < 10);
     let pid = std::fs::read_to_string(mark).unwrap();
     let gone = || {
