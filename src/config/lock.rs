@@ -41,18 +41,19 @@ impl Lock {
         root.allow(&["version", "pin", "image"])?;
         let mut lock = Self::default();
         for (name, section) in root.sections("pin")? {
-            section.allow(&["git", "ref", "commit", "image", "url", "digest"])?;
+            // What was asked says what it gave: of git a commit, of all else a digest.
+            let given = if section.field("git").is_some() { "commit" } else { "digest" };
+            section.allow(&["git", "ref", "image", "url", given])?;
             let mut asked = BTreeMap::new();
             for key in ["git", "ref", "image", "url"] {
                 if let Some(field) = section.field(key) {
                     asked.insert(key, field.str()?.to_owned());
                 }
             }
-            let value = match section.field("commit") {
-                Some(field) => {
-                    commit(field.str()?).ok_or_else(|| field.error("expected a commit in full"))?
-                }
-                None => section.need("digest")?.parse::<Digest>()?.to_string(),
+            let field = section.need(given)?;
+            let value = match given {
+                "commit" => commit(field.str()?).ok_or_else(|| field.error("expected a commit in full"))?,
+                _ => field.parse::<Digest>()?.to_string(),
             };
             lock.pins.insert(name.to_owned(), LockedPin { asked, value });
         }
@@ -150,6 +151,9 @@ digest = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015a
         assert_eq!(lock.pin(&pin("release")), None);
     }
 
+    const VALUE: &str =
+        "digest = \"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"";
+
     #[test]
     fn damage_is_named() {
         for (from, to, line) in [
@@ -158,6 +162,8 @@ digest = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015a
             ("sha256:ba", "sha256:xx", 11),
             ("debian:12", "Debian:12", 10),
             ("ref =", "reef =", 7),
+            ("commit = \"0123456789012345678901234567890123456789\"", VALUE, 8),
+            ("git = \"https://example.com/ec.git\"\nref", "url", 7),
         ] {
             let error = Lock::parse("boxwright.lock", &TEXT.replace(from, to)).unwrap_err();
             assert_eq!(error.line, line, "{error}");
