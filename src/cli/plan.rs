@@ -75,8 +75,7 @@ pub async fn ask(
         computed.boxes.iter().map(|keyed| (keyed.wanted.clone(), keyed.spec.platform.clone())).collect();
     let seen = observe_all(session.ports().registry, &session.setting.ledger, &wanted).await;
     all_known(&seen).map_err(BuildError::from)?;
-    let wanted: Vec<_> = wanted.into_iter().map(|(want, _)| want).collect();
-    let decisions = plan(&wanted, &seen, !session.is_read_only());
+    let decisions = plan(wanted.iter().map(|(want, _)| want), &seen, !session.is_read_only());
     let is_missing = |name: &str| seen.get(name).is_some_and(|seen| seen.state == State::Missing);
     let missing: Vec<&Keyed> = computed.boxes.iter().filter(|keyed| is_missing(&keyed.wanted.name)).collect();
     let mut moved = BTreeMap::new();

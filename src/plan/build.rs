@@ -207,21 +207,26 @@ pub enum Parent<'a> {
 
 /// Decides for each box, in the order given, which is parents first. `may_push` tells whether this
 /// run may push what it builds.
-pub fn plan(wanted: &[Wanted], seen: &BTreeMap<String, Seen>, may_push: bool) -> Vec<Decision> {
-    let mut decided: BTreeMap<&str, (&Key, Decision)> = BTreeMap::new();
+pub fn plan<'a>(
+    wanted: impl IntoIterator<Item = &'a Wanted>,
+    seen: &BTreeMap<String, Seen>,
+    may_push: bool,
+) -> Vec<Decision> {
+    let mut decisions: Vec<Decision> = Vec::new();
+    let mut places: BTreeMap<&str, (usize, &Key)> = BTreeMap::new();
     for want in wanted {
         let parents = want.parents.iter().filter_map(|name| {
-            let (key, decision) = decided.get(name.as_str())?;
-            Some((name.as_str(), *key, decision.as_parent()))
+            let (place, key) = places.get(name.as_str())?;
+            Some((name.as_str(), *key, decisions.get(*place)?.as_parent()))
         });
         let decision = match seen.get(&want.name) {
             Some(seen) => decide(seen, parents, may_push),
             None => Decision::Stop("was not asked for".to_owned()),
         };
-        decided.insert(&want.name, (want.key(), decision));
+        places.insert(&want.name, (decisions.len(), want.key()));
+        decisions.push(decision);
     }
-    let decision = |want: &Wanted| decided.remove(want.name.as_str()).map(|(_, decision)| decision);
-    wanted.iter().filter_map(decision).collect()
+    decisions
 }
 
 /// Decides about one box by what was seen of it, and its parents by name and key: the one place

@@ -25,8 +25,7 @@ pub(super) async fn check(
     seen: &BTreeMap<String, Seen>,
     emit: Emit<'_>,
 ) -> Result<(), BuildError> {
-    let wanted: Vec<_> = boxes.iter().map(|keyed| keyed.wanted.clone()).collect();
-    let decisions = plan(&wanted, seen, true);
+    let decisions = plan(boxes.iter().map(|keyed| &keyed.wanted), seen, true);
     let missing = boxes.iter().zip(decisions).filter(|(_, decision)| decision.is_build());
     let missing: Vec<&Keyed> = missing.map(|(keyed, _)| keyed).collect();
     if missing.is_empty() {

@@ -42,13 +42,11 @@ pub(super) async fn run_all<'k>(
         .iter()
         .map(|keyed| (keyed.wanted.name.as_str(), keyed.wanted.parents.iter().map(String::as_str).collect()))
         .collect();
-    let wanted: Vec<_> = boxes.iter().map(|keyed| keyed.wanted.clone()).collect();
-    let decisions = plan(&wanted, seen, may_push);
-    let steps: BTreeMap<&str, (&Keyed, &Decision)> =
-        nodes.iter().zip(boxes.iter().zip(&decisions)).map(|((name, _), step)| (*name, step)).collect();
-    let steps = &steps;
+    let decisions = plan(boxes.iter().map(|keyed| &keyed.wanted), seen, may_push);
+    let step = |step: (&'k Keyed, Decision)| (step.0.wanted.name.as_str(), step);
+    let steps: &BTreeMap<&str, (&Keyed, Decision)> = &boxes.iter().zip(decisions).map(step).collect();
     let work = |name: String, parents: Parents| async move {
-        let (keyed, decision) = *steps.get(name.as_str())?;
+        let (keyed, decision) = steps.get(name.as_str())?;
         let before = reports.get(&name);
         if let Some(BoxReport { outcome, seconds, .. }) = before
             && matches!(outcome, Outcome::Failed(_) | Outcome::Forbidden(_))
