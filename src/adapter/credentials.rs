@@ -11,7 +11,7 @@ mod lending;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::io::ErrorKind;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -22,7 +22,7 @@ use tokio::sync::OnceCell;
 
 use self::lending::usual_name;
 use super::locked::locked;
-use crate::model::printable;
+use crate::model::{ErrorKind, Explained, Explanation, printable};
 use crate::port::Failure;
 
 pub use self::credential::{Credential, Secret};
@@ -84,16 +84,10 @@ pub enum SettingError {
     HalfAPair,
     /// What credentials of the environment are for is no registry.
     #[error("BOXWRIGHT_REGISTRY_HOST: `{text}` is not HOST[/PATH]", text = printable(text, 120))]
-    NoPlace {
-        /// The text.
-        text: String,
-    },
+    NoPlace { text: String },
     /// A variable that is no text.
     #[error("{name} is not UTF-8")]
-    NotText {
-        /// Its name.
-        name: &'static str,
-    },
+    NotText { name: &'static str },
     /// A configuration path that depends on the current directory, which may be the
     /// repository under build.
     #[error("{name} must be an absolute path")]
@@ -101,6 +95,12 @@ pub enum SettingError {
         /// The variable's name.
         name: &'static str,
     },
+}
+
+impl Explained for SettingError {
+    fn explain(&self) -> Explanation<'_> {
+        ErrorKind::Usage.into()
+    }
 }
 
 impl Default for Credentials {
@@ -376,7 +376,9 @@ fn variables(given: &Credential) -> &'static str {
 async fn read(file: &Path) -> Result<Option<Value>, String> {
     match tokio::fs::read(file).await {
         Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| error.to_string()),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
         Err(error) => Err(error.to_string()),
     }
 }

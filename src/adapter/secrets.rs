@@ -82,6 +82,8 @@ fn opened(path: &Path, bounds: &Path, allowed: &[PathBuf]) -> Result<File, Secre
 pub struct Withheld {
     /// Why, a lower-case fragment.
     pub why: String,
+    /// What lends them, if whoever runs this can say so.
+    pub hint: Option<&'static str>,
     /// How far the run is believed, in a word.
     pub level: &'static str,
     /// The project, as whoever caused the run names it.
@@ -91,7 +93,7 @@ pub struct Withheld {
 #[async_trait]
 impl Secrets for Withheld {
     async fn check(&self, _: &SecretSource) -> Result<(), SecretError> {
-        Err(SecretError::Withheld { why: self.why.clone() })
+        self.lends()
     }
 
     async fn read(&self, source: &SecretSource) -> Result<SecretValue, SecretError> {
@@ -100,11 +102,11 @@ impl Secrets for Withheld {
     }
 
     async fn agent(&self) -> Result<PathBuf, SecretError> {
-        Err(SecretError::Withheld { why: self.why.clone() })
+        self.lends().map(|()| PathBuf::new())
     }
 
     fn lends(&self) -> Result<(), SecretError> {
-        Err(SecretError::Withheld { why: self.why.clone() })
+        Err(SecretError::Withheld { why: self.why.clone(), hint: self.hint })
     }
 
     fn namespace(&self) -> String {
@@ -254,7 +256,7 @@ mod tests {
     fn each_level_of_each_project_has_caches_of_its_own() {
         let of = |project: &str| LocalSecrets::new("/", Vec::new()).of_project(project).namespace();
         let withheld = |level, project: &str| {
-            Withheld { why: String::new(), level, project: project.to_owned() }.namespace()
+            Withheld { why: String::new(), hint: None, level, project: project.to_owned() }.namespace()
         };
         let all = [of("r/a"), of("r/b"), withheld("unknown", "r/a"), withheld("untrusted", "r/a")];
         let apart: std::collections::BTreeSet<&String> = all.iter().collect();

@@ -38,8 +38,11 @@ pub async fn load(global: &Global, revision: &str) -> Result<(Checkout, Loaded),
     Ok((checkout, there))
 }
 
-/// Why secrets are withheld from a revision.
-pub const LENDS_NONE: &str = "--at lends none";
+/// Why secrets are withheld from a revision, and what to do about it.
+pub const LENDS_NONE: (&str, &str) = (
+    "--at lends none",
+    "read what it changes, then `--lend-secrets` lends it secrets, ssh agent and host network",
+);
 
 /// Shows what a revision changes of what decides over secrets, and asks where somebody can answer.
 pub fn may_lend(

@@ -134,11 +134,11 @@ pub async fn show(
 }
 
 /// Marks a failure at the instruction that failed, with what it printed last.
-fn annotate(name: &str, Failure { why, step }: &Failure, global: &Global, terminal: Terminal) {
-    let last = step.iter().flat_map(|step| &step.last).map(String::as_str);
-    let text = std::iter::once(why.as_str()).chain(last).collect::<Vec<_>>().join("\n");
-    let at = step.as_ref().and_then(|step| step.at.as_ref());
-    let place = at.map(|at| (session::from_workspace(global, &at.file), at.line));
+fn annotate(name: &str, failure: &Failure, global: &Global, terminal: Terminal) {
+    let last = failure.step.iter().flat_map(|step| step.last.clone());
+    let text = std::iter::once(failure.why()).chain(last).collect::<Vec<_>>().join("\n");
+    let place =
+        failure.error.explain().place.map(|(file, line)| (session::from_workspace(global, file), line));
     let place = place.as_ref().map(|(file, line)| (file.as_str(), *line));
     terminal.annotate(&format!("box {name} failed"), place, &text);
 }
@@ -176,17 +176,11 @@ pub fn tell(report: &BuildReport, computed: &Computed, session: &Session, to: &T
 
 /// Closes the session; returns the exit code.
 pub async fn end(session: Session, report: BuildReport) -> Result<u8, CliError> {
-    // An engine that answered is not asked again; one that never did is why boxes failed.
-    let engine = match code(&report) {
-        exit::FAILED => session.ports().engine.check().await.map(drop),
-        _ => Ok(()),
-    };
     session.close(false).await?;
     if report.is_interrupted {
         return Err(CliError::Interrupted);
     }
-    engine?;
-    Ok(code(&report))
+    report.unreachable().map_or_else(|| Ok(code(&report)), |error| Err(error.clone().into()))
 }
 
 /// Returns the exit code for what became of the boxes.

@@ -146,6 +146,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::model::Digest;
+    use crate::port::EngineError;
 
     fn name() -> String {
         "a".to_owned()
@@ -179,7 +180,7 @@ mod tests {
             step("1", StepState::Failed { error: "exit code: 1".to_owned() }),
         ];
         feed(&logs, events);
-        logs.event(&Event::Failed { name: name(), failure: "it failed".to_owned().into() });
+        logs.event(&Event::Failed { name: name(), failure: EngineError::Interrupted.into() });
         let path = logs.path("a").unwrap();
         let expect = "== step 1\n== step 2\n== step 1\nhalf\n== step 2\nother\n== step 1\nrest\n\
             == step 1 failed: exit code: 1\n";

@@ -11,7 +11,7 @@ use super::table::Table;
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal};
 use super::{ci, interrupt, json};
 use crate::config::Channel;
-use crate::exec::{self, CleanOptions, CleanReport, LedgerError, clean};
+use crate::exec::{self, CleanError, CleanOptions, CleanReport, clean};
 use crate::model::{Digest, Marked, Share, Span, Tag, Timestamp};
 use crate::protocol::{Deletion, least_grace};
 use crate::retention::{ChannelPolicy, Goes, Held, Policies, Seen, UNKEPT};
@@ -194,7 +194,7 @@ async fn ahead(options: &Clean, session: &Session) -> Result<Span, CliError> {
         text.parse().map_err(|()| usage("expected +DURATION or a time such as 2026-11-24T00:00:00Z"))?;
     let host = session.setting.ledger.host();
     let now = session.ports().registry.now(host).await;
-    let now = now.map_err(|error| CliError::Clean(LedgerError::Registry(error).into()))?;
+    let now = now.map_err(CleanError::from)?;
     if time < now {
         return Err(usage("lies in the past; clean can only look ahead"));
     }

@@ -17,7 +17,6 @@ mod figures;
 mod findings;
 mod guard;
 mod help;
-mod hint;
 mod hosts;
 mod import;
 mod init;
@@ -27,7 +26,6 @@ mod keys;
 mod loaded;
 mod lock;
 mod log;
-mod login;
 mod plan;
 mod progress;
 mod promote;
@@ -54,7 +52,7 @@ use self::args::{Cli, Command};
 use self::error::{CliError, exit};
 use self::terminal::{BAD, NOTE, Terminal, paint};
 use crate::config;
-use crate::model::printable;
+use crate::model::{Explanation, printable};
 
 pub use ci::{Ci, Trust, Variables, detect};
 
@@ -135,9 +133,10 @@ fn one_line(mut error: clap::Error) -> clap::Error {
 fn report(error: &CliError, global: &args::Global, terminal: Terminal) {
     let text = error.text();
     terminal.warn_lines(&format!("{} {text}", paint(BAD, "error:")));
-    let place = error.place().map(|(file, line)| (session::from_workspace(global, &file), line));
+    let Explanation { place, hint, .. } = error.explain();
+    let place = place.map(|(file, line)| (session::from_workspace(global, file), line));
     terminal.annotate("boxwright", place.as_ref().map(|(file, line)| (file.as_str(), *line)), &text);
-    if let Some(hint) = error.hint() {
+    if let Some(hint) = hint {
         terminal.warn(&format!("{} {hint}", paint(NOTE, "hint:")));
     }
 }

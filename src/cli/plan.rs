@@ -191,7 +191,7 @@ fn table(planned: &Planned, has_tags: bool) -> Table {
         let style = match seen.state {
             State::Present { .. } => GOOD,
             State::Missing => NOTE,
-            State::Broken { .. } | State::Unknown { .. } => BAD,
+            State::Broken { .. } | State::Unknown(_) => BAD,
         };
         let reason = match decision {
             Decision::Use(digest) => digest.short().to_owned(),

@@ -177,12 +177,13 @@ impl Progress {
     }
 
     /// Words a failure, with the last lines of its step where they were not shown before.
-    fn failed(&self, name: &str, Failure { why, step }: &Failure) -> String {
-        let why: Vec<String> = why.lines().map(|line| printable(line, 2000)).collect();
+    fn failed(&self, name: &str, failure: &Failure) -> String {
+        let step = failure.step.as_ref();
+        let why: Vec<String> = failure.why().lines().map(|line| printable(line, 2000)).collect();
         let mut text = box_line(name, &paint(BAD, "failed"), &why.join("\n"));
         let dim = |line: String| format!("\n  {}", paint(DIM, line));
         let is_shown = self.terminal.verbose || self.is_whole(name);
-        if let Some(FailedStep { last, lines, .. }) = step.as_ref().filter(|_| !is_shown) {
+        if let Some(FailedStep { last, lines, .. }) = step.filter(|_| !is_shown) {
             if *lines > last.len() {
                 text += &dim(format!("… {} lines before these", lines - last.len()));
             }

@@ -204,15 +204,17 @@ impl Session {
             Trust::Trusted | Trust::Untrusted(_) => "untrusted",
         };
         let why = format!("this run is not trusted: {why}");
-        self.secrets = Box::new(Withheld { why, level, project: self.project.clone() });
+        self.secrets = Box::new(Withheld { why, hint: None, level, project: self.project.clone() });
     }
 
     /// Lends a stranger's revision nothing but the machine; or what is its owner's, where they say so,
     /// but for the cache mounts.
-    pub fn lend_revision(&mut self, loaded: &Loaded, refused: Option<&str>) {
+    pub fn lend_revision(&mut self, loaded: &Loaded, refused: Option<(&str, &'static str)>) {
         let project = format!("{} at a revision", self.project);
         self.secrets = match refused {
-            Some(why) => Box::new(Withheld { why: why.to_owned(), level: "untrusted", project }),
+            Some((why, hint)) => {
+                Box::new(Withheld { why: why.to_owned(), hint: Some(hint), level: "untrusted", project })
+            }
             None => Box::new(self.own(loaded, &project)),
         };
     }

@@ -55,6 +55,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::model::{Digest, Timestamp};
+    use crate::port::EngineError;
 
     #[test]
     fn every_box_is_counted_once() {
@@ -68,7 +69,10 @@ mod tests {
             (building(), "0 of 4 boxes, 2 building"),
             (Event::Pushing { name: name(), reference: name() }, "0 of 4 boxes, 1 building, 1 pushing"),
             (built(), "1 of 4 boxes, 1 building"),
-            (Event::Failed { name: name(), failure: name().into() }, "1 of 4 boxes, 1 failed"),
+            (
+                Event::Failed { name: name(), failure: EngineError::Interrupted.into() },
+                "1 of 4 boxes, 1 failed",
+            ),
             (Event::Skipped { name: name(), why: name() }, "1 of 4 boxes, 2 failed"),
             (Event::Used { name: name(), digest: Digest::of(b"") }, "2 of 4 boxes, 2 failed"),
         ] {

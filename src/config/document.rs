@@ -7,7 +7,7 @@ use std::str::FromStr;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::model::{excerpt, printable};
+use crate::model::{ErrorKind, Explained, Explanation, excerpt, printable};
 
 /// An error in a configuration file, with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,13 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+impl Explained for ConfigError {
+    fn explain(&self) -> Explanation<'_> {
+        let place = u32::try_from(self.line).ok().map(|line| (&*self.file, line));
+        Explanation { place, hint: self.hint.clone(), ..ErrorKind::Usage.into() }
+    }
+}
 
 /// A place in a file, for errors that are found out later.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

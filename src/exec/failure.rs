@@ -1,13 +1,14 @@
-//! Why a box failed, as far as its build told: the step, its place in the Dockerfile, and the
-//! last lines that it printed.
+//! Why a box failed, as far as its build told: the error, the step, its place in the Dockerfile, and
+//! the last lines that it printed.
 
 use crate::inputs::At;
+use crate::model::{AnyError, chain};
 
 /// Why a box failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// In words, with the place if there is one.
-    pub why: String,
+    /// What went wrong.
+    pub error: AnyError,
     /// The step that failed, or that ran when the build was stopped.
     pub step: Option<FailedStep>,
 }
@@ -25,8 +26,15 @@ pub struct FailedStep {
     pub lines: usize,
 }
 
-impl From<String> for Failure {
-    fn from(why: String) -> Self {
-        Self { why, step: None }
+impl Failure {
+    /// Words it, with the place if there is one.
+    pub fn why(&self) -> String {
+        chain(&self.error)
+    }
+}
+
+impl<E: Into<AnyError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), step: None }
     }
 }

@@ -37,7 +37,7 @@ pub use archive::import::{ImportError, load, push};
 pub use archive::pack::PackError;
 pub use build::build;
 pub use build::engine_needs::{Beyond, beyond};
-pub use build::error::{BuildError, BuildOptions, NoRoom};
+pub use build::error::{BuildError, BuildOptions};
 pub use build::local::build_local;
 pub use build::outcome::{BoxReport, BuildReport, Outcome};
 pub use build::rebuild::{RebuildError, Replaced, replace};

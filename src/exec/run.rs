@@ -3,7 +3,7 @@
 use crate::exec::image::probe::{Unanswered, observe};
 use crate::exec::keys::Keyed;
 use crate::exec::setting::{Ports, Setting};
-use crate::model::Generation;
+use crate::model::{ErrorKind, Explained, Explanation, Generation};
 use crate::plan::{Seen, State, Wanted};
 use crate::port::{EngineError, ImageId, RunImage};
 
@@ -15,12 +15,7 @@ pub(crate) const NOWHERE: &str = "boxwright.invalid/local";
 pub enum RunError {
     /// Its image is not there.
     #[error("box {name} cannot be used: {why}")]
-    Missing {
-        /// The box.
-        name: String,
-        /// What is wrong.
-        why: String,
-    },
+    Missing { name: String, why: String },
     /// The registry did not say.
     #[error(transparent)]
     Unknown(#[from] Unanswered),
@@ -29,12 +24,22 @@ pub enum RunError {
     Engine(#[from] EngineError),
 }
 
+impl Explained for RunError {
+    fn explain(&self) -> Explanation<'_> {
+        match self {
+            Self::Missing { .. } => ErrorKind::Missing.hint("run `boxwright build` first"),
+            Self::Unknown(error) => error.explain(),
+            Self::Engine(error) => error.explain(),
+        }
+    }
+}
+
 impl RunError {
     /// Says why a box that is not present cannot be used.
     pub(super) fn of(name: String, seen: Seen) -> Self {
         match seen.state {
             State::Broken { why } => Self::Missing { name, why },
-            State::Unknown { why, wants_login } => Unanswered { name, why, wants_login }.into(),
+            State::Unknown(error) => Unanswered { name, error }.into(),
             State::Missing | State::Present { .. } => {
                 Self::Missing { name, why: seen.generation.why_missing() }
             }

@@ -6,7 +6,7 @@
 
 use super::golang;
 use super::pattern::Pattern;
-use crate::model::printable;
+use crate::model::{ErrorKind, Explained, Explanation, printable};
 
 /// A parsed `.dockerignore`. The default one ignores nothing.
 #[derive(Debug, Clone, Default)]
@@ -36,7 +36,6 @@ pub enum DockerignoreError {
     /// A pattern that Docker refuses as well.
     #[error("{file}:{line}:{column}: `{pattern}` is not a valid pattern")]
     Pattern {
-        /// The file's name.
         file: String,
         /// Its line, from 1.
         line: u32,
@@ -48,13 +47,19 @@ pub enum DockerignoreError {
     /// More than is held against each path of a context.
     #[error("{file}:{line}: more than {limit}")]
     Limit {
-        /// The file's name.
         file: String,
         /// Its line, from 1.
         line: u32,
         /// How much, fit to follow "more than".
         limit: String,
     },
+}
+
+impl Explained for DockerignoreError {
+    fn explain(&self) -> Explanation<'_> {
+        let (Self::Pattern { file, line, .. } | Self::Limit { file, line, .. }) = self;
+        ErrorKind::Usage.at(file, *line)
+    }
 }
 
 /// How many patterns a file may have. Each is held against each path.

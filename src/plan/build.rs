@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{ContentTag, Digest, Generation, Key, Repository};
+use crate::model::{AnyError, ContentTag, Digest, Generation, Key, Repository};
 
 /// A box as its inputs want it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Seen {
     pub fn size(&self) -> Option<u64> {
         match &self.state {
             State::Present { recorded, .. } => Some(recorded.size),
-            State::Missing | State::Broken { .. } | State::Unknown { .. } => None,
+            State::Missing | State::Broken { .. } | State::Unknown(_) => None,
         }
     }
 }
@@ -61,12 +61,7 @@ pub enum State {
         why: String,
     },
     /// The registry did not say.
-    Unknown {
-        /// The request that failed and how.
-        why: String,
-        /// Whether other credentials would help.
-        wants_login: bool,
-    },
+    Unknown(AnyError),
 }
 
 impl State {
@@ -76,7 +71,7 @@ impl State {
             Self::Present { .. } => "present",
             Self::Missing => "missing",
             Self::Broken { .. } => "broken",
-            Self::Unknown { .. } => "unknown",
+            Self::Unknown(_) => "unknown",
         }
     }
 
@@ -84,7 +79,7 @@ impl State {
     pub fn digest(&self) -> Option<&Digest> {
         match self {
             Self::Present { digest, .. } => Some(digest),
-            Self::Missing | Self::Broken { .. } | Self::Unknown { .. } => None,
+            Self::Missing | Self::Broken { .. } | Self::Unknown(_) => None,
         }
     }
 }
@@ -113,8 +108,8 @@ pub enum Decision {
     },
     /// It is to be built, and this run may not push.
     Refuse(Reason),
-    /// Nothing can be decided: the registry did not say, by the request that failed and how.
-    Stop(String),
+    /// Nothing can be decided: the registry did not say what stands for it, or for a parent.
+    Stop,
 }
 
 /// Why a box is built.
@@ -131,7 +126,6 @@ pub enum Reason {
         "was built on another image of parent {parent}: {} is now {}", .recorded.short(), .now.short()
     )]
     OtherParent {
-        /// The parent.
         parent: String,
         /// What the image was built on.
         recorded: Digest,
@@ -140,16 +134,10 @@ pub enum Reason {
     },
     /// The image's labels do not tell the parent's image.
     #[error("does not say which image of parent {parent} it was built on")]
-    SilentParent {
-        /// The parent.
-        parent: String,
-    },
+    SilentParent { parent: String },
     /// A parent is missing, and cannot be built from here.
     #[error("parent {parent} is missing")]
-    NoParent {
-        /// The parent.
-        parent: String,
-    },
+    NoParent { parent: String },
 }
 
 impl Decision {
@@ -165,7 +153,7 @@ impl Decision {
             Self::Build(_) => "build",
             Self::Wait { .. } => "wait",
             Self::Refuse(_) => "refuse",
-            Self::Stop(_) => "skipped",
+            Self::Stop => "skipped",
         }
     }
 
@@ -177,7 +165,7 @@ impl Decision {
             Self::Wait { parent } => {
                 format!("parent {parent} is built first; used if that comes out as before")
             }
-            Self::Stop(why) => why.clone(),
+            Self::Stop => "the registry did not say what stands".to_owned(),
         }
     }
 
@@ -187,7 +175,7 @@ impl Decision {
             Self::Use(digest) => Parent::Stands(digest),
             Self::Build(_) | Self::Wait { .. } => Parent::Built,
             Self::Refuse(_) => Parent::Absent,
-            Self::Stop(_) => Parent::Unknown,
+            Self::Stop => Parent::Unknown,
         }
     }
 }
@@ -221,7 +209,7 @@ pub fn plan<'a>(
         });
         let decision = match seen.get(&want.name) {
             Some(seen) => decide(seen, parents, may_push),
-            None => Decision::Stop("was not asked for".to_owned()),
+            None => Decision::Stop,
         };
         places.insert(&want.name, (decisions.len(), want.key()));
         decisions.push(decision);
@@ -237,7 +225,7 @@ pub fn decide<'a>(
     may_push: bool,
 ) -> Decision {
     let (digest, recorded) = match &seen.state {
-        State::Unknown { why, .. } => return Decision::Stop(why.clone()),
+        State::Unknown(_) => return Decision::Stop,
         State::Missing => return build(Reason::Missing(seen.generation), may_push),
         State::Broken { why } => return build(Reason::Broken(why.clone()), may_push),
         State::Present { digest, recorded } => (digest, recorded),
@@ -257,7 +245,7 @@ pub fn decide<'a>(
             }
             Parent::Built => drop(waits.get_or_insert_with(parent_name)),
             Parent::Absent => return Decision::Refuse(Reason::NoParent { parent: parent_name() }),
-            Parent::Unknown => return Decision::Stop(format!("parent {name} is unknown")),
+            Parent::Unknown => return Decision::Stop,
         }
     }
     match waits {
@@ -285,6 +273,17 @@ impl Recorded {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{ErrorKind, Explained, Explanation};
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("no answer")]
+    struct Silent;
+
+    impl Explained for Silent {
+        fn explain(&self) -> Explanation<'_> {
+            ErrorKind::Unreachable.into()
+        }
+    }
 
     fn want(name: &str, parents: &[&str]) -> Wanted {
         let key = Key::of(name.as_bytes());
@@ -354,11 +353,11 @@ mod tests {
         let replaced = Seen { generation: Generation(1), state: missing() };
         let decisions = plan(&[want("base", &[])], &BTreeMap::from([("base".to_owned(), replaced)]), true);
         assert_eq!(decisions[0].why(), "generation 0 of this key was replaced or condemned");
-        let unknown = State::Unknown { why: "HEAD x: 503".to_owned(), wants_login: false };
+        let unknown = State::Unknown(Silent.into());
         check(
             true,
             [unknown, build(), missing()],
-            [("skipped", "503"), ("skipped", "base is unknown"), ("build", "no image")],
+            [("skipped", "did not say"), ("skipped", "did not say"), ("build", "no image")],
         );
     }
 }

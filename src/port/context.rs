@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::model::{Entry, RelPath};
+use crate::model::{Entry, ErrorKind, Explained, Explanation, RelPath};
 
 /// Reads build contexts. Its calls block; callers keep them off the async runtime.
 pub trait Context: Send + Sync {
@@ -68,35 +68,37 @@ pub enum ContextError {
     Io {
         /// What was tried: `read`, `list`, …
         action: &'static str,
-        /// On which path.
         path: PathBuf,
-        /// What the system said.
         source: io::Error,
     },
     /// A link leads it out of what may be read.
     #[error("`{path}` leads out of `{root}`")]
     Outside {
-        /// The path.
         path: PathBuf,
         /// What it leads out of.
         root: PathBuf,
     },
     /// It is git's own, which holds what a checkout logged in with.
     #[error("`{path}` is in a `.git`, of which nothing is read")]
-    InGit {
-        /// The path.
-        path: PathBuf,
-    },
+    InGit { path: PathBuf },
     /// Its bytes changed each time it was read.
     #[error("`{path}` keeps changing while it is read")]
-    Changing {
-        /// Where it stands.
-        path: PathBuf,
-    },
+    Changing { path: PathBuf },
     /// It is no longer what was hashed.
     #[error("`{path}` changed after it was hashed")]
-    Changed {
-        /// Where it stands.
-        path: PathBuf,
-    },
+    Changed { path: PathBuf },
+}
+
+impl Explained for ContextError {
+    fn explain(&self) -> Explanation<'_> {
+        match self {
+            Self::Outside { .. } => ErrorKind::Usage
+                .hint("files of a repository are read inside it only; put what it leads to there"),
+            Self::InGit { .. } => {
+                ErrorKind::Usage.hint("it holds what a checkout logged in with; name a file of the work tree")
+            }
+            Self::Io { .. } => ErrorKind::Usage.into(),
+            Self::Changing { .. } | Self::Changed { .. } => ErrorKind::Failed.into(),
+        }
+    }
 }

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::blob::{BlobSource, BlobStream};
-use crate::model::{Digest, Entry, Platform, Repository, SecretValue, Tag};
+use crate::model::{
+    Digest, Entry, ErrorKind, Explained, Explanation, Platform, Repository, SecretValue, Tag,
+};
 
 /// A container engine. Dropping the future of [`Engine::build`] or [`Engine::push`] cancels it.
 #[async_trait]
@@ -278,56 +280,64 @@ pub enum RunOutput {
 pub enum EngineError {
     /// No engine answers.
     #[error("no container engine answers at {address}: {detail}")]
-    Unreachable {
-        /// Where it was looked for.
-        address: String,
-        /// The chain of causes.
-        detail: String,
-    },
+    Unreachable { address: String, detail: String },
     /// It answers, but cannot do what is needed.
     #[error("the container engine {version} is too old: {need}")]
-    TooOld {
-        /// Its version.
-        version: String,
-        /// What it lacks.
-        need: String,
-    },
+    TooOld { version: String, need: String },
     /// A build step failed.
     #[error("build failed at {step}: {detail}")]
     BuildFailed {
         /// The step, as the engine names it.
         step: String,
-        /// What the engine said.
         detail: String,
     },
     /// The context could not be sent.
     #[error("failed to send the build context")]
     Context(#[from] super::ContextError),
-    /// The registry refused the push or pull.
+    /// A push or a pull failed.
     #[error("failed to {action} {reference}: {detail}")]
     Transfer {
         /// `push` or `pull`.
         action: &'static str,
-        /// What was to be moved.
         reference: String,
-        /// What the engine said.
         detail: String,
+        /// Whether the registry refused it for want of rights.
+        is_denied: bool,
     },
     /// The engine is out of disk space.
     #[error("the container engine has no space left: {detail}")]
-    DiskFull {
-        /// What the engine said.
-        detail: String,
-    },
+    DiskFull { detail: String },
     /// The engine refused, or answered what it should not.
     #[error("the container engine failed to {action}: {detail}")]
-    Engine {
-        /// What was asked of it.
-        action: &'static str,
-        /// What it said.
-        detail: String,
-    },
+    Engine { action: &'static str, detail: String },
     /// The caller asked to stop.
     #[error("interrupted")]
     Interrupted,
+}
+
+/// What to do about an engine whose disk is full.
+pub const ROOM_HINT: &str = "`docker system df` says what takes it, `docker system prune` frees some";
+
+impl EngineError {
+    /// Tells whether a push may work a little later: pushes of one layer at once can make a
+    /// registry lose sight of it, and the engine does not repeat what a registry answers with 5xx.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Transfer { is_denied: false, .. })
+    }
+}
+
+impl Explained for EngineError {
+    fn explain(&self) -> Explanation<'_> {
+        match self {
+            Self::Unreachable { .. } => ErrorKind::Unreachable.hint(
+                "is the engine running, and may you use its socket? `docker version` tells; DOCKER_HOST names another one",
+            ),
+            Self::TooOld { .. } => ErrorKind::Unreachable.into(),
+            Self::DiskFull { .. } => ErrorKind::Failed.hint(ROOM_HINT),
+            Self::BuildFailed { .. } | Self::Context(_) | Self::Transfer { .. } | Self::Engine { .. } => {
+                ErrorKind::Failed.into()
+            }
+            Self::Interrupted => ErrorKind::Interrupted.into(),
+        }
+    }
 }

@@ -17,8 +17,8 @@ pub use blob::{Blob, BlobSource, BlobStream, Whole};
 pub use clock::Clock;
 pub use context::{Context, ContextError, ContextFilter, Scan, Special, Visit};
 pub use engine::{
-    AgentForward, BuildEvent, BuildRequest, ContextImage, Engine, EngineError, ImageId, PushEvent, Room,
-    RunImage, RunOutput, RunRequest, SavedImage, StepState,
+    AgentForward, BuildEvent, BuildRequest, ContextImage, Engine, EngineError, ImageId, PushEvent, ROOM_HINT,
+    Room, RunImage, RunOutput, RunRequest, SavedImage, StepState,
 };
 pub use registry::{Deleted, Deleting, Failure, Pushed, Reference, Registry, RegistryError, TagList};
 pub use remote::{Remote, RemoteError};

@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::blob::{Blob, BlobSource, BlobStream, Whole};
-use crate::model::{Descriptor, Digest, RawManifest, Repository, Tag, Timestamp};
+use crate::model::{
+    Descriptor, Digest, ErrorKind, Explained, Explanation, RawManifest, Repository, Tag, Timestamp,
+};
 
 /// An OCI registry (distribution-spec 1.1).
 ///
@@ -200,7 +202,6 @@ pub enum Deleted {
 pub struct RegistryError {
     /// Method and URL, without credentials and query.
     pub request: String,
-    /// What went wrong.
     pub failure: Failure,
 }
 
@@ -209,42 +210,22 @@ pub struct RegistryError {
 pub enum Failure {
     /// 401: no credentials, or ones that the registry does not take.
     #[error("not logged in, or the credentials are not accepted ({detail})")]
-    Unauthorized {
-        /// What the registry said.
-        detail: String,
-    },
+    Unauthorized { detail: String },
     /// 403: the credentials lack a right.
     #[error("permission denied ({detail})")]
-    Denied {
-        /// What the registry said.
-        detail: String,
-    },
+    Denied { detail: String },
     /// 405: this registry, or this repository, cannot do that.
     #[error("the registry does not support this ({detail})")]
-    Unsupported {
-        /// What the registry said.
-        detail: String,
-    },
+    Unsupported { detail: String },
     /// Any other status that settles nothing: 429, 5xx, or one that the protocol does not foresee.
     #[error("the registry answered {status} ({detail})")]
-    Status {
-        /// The HTTP status.
-        status: u16,
-        /// What the registry said.
-        detail: String,
-    },
+    Status { status: u16, detail: String },
     /// No answer: refused, unresolved, reset, timed out, a bad certificate.
     #[error("no answer: {detail}")]
-    Unreachable {
-        /// The chain of causes.
-        detail: String,
-    },
+    Unreachable { detail: String },
     /// An answer that contradicts the protocol or itself; nothing in it is believed.
     #[error("the answer cannot be trusted: {detail}")]
-    Untrusted {
-        /// What is wrong with it.
-        detail: String,
-    },
+    Untrusted { detail: String },
     /// An answer that is longer than what was asked for may be.
     #[error("the answer cannot be trusted: longer than {limit} bytes")]
     TooLong {
@@ -253,17 +234,29 @@ pub enum Failure {
     },
     /// What was to be sent could not be read, or is not what it was said to be.
     #[error("the source of the upload fails: {detail}")]
-    Source {
-        /// What is wrong with it.
-        detail: String,
-    },
+    Source { detail: String },
     /// Credentials could not be obtained from the user's configuration or helper.
     #[error("credentials cannot be read: {detail}")]
-    Credentials {
-        /// What is wrong.
-        detail: String,
-    },
+    Credentials { detail: String },
 }
+
+impl Explained for RegistryError {
+    fn explain(&self) -> Explanation<'_> {
+        match &self.failure {
+            Failure::Denied { .. } => ErrorKind::Refused.hint(LOGIN),
+            Failure::Unsupported { .. } => ErrorKind::Refused.into(),
+            Failure::Unauthorized { .. } | Failure::Credentials { .. } => ErrorKind::Unreachable.hint(LOGIN),
+            Failure::Status { .. }
+            | Failure::Unreachable { .. }
+            | Failure::Untrusted { .. }
+            | Failure::TooLong { .. } => ErrorKind::Unreachable.into(),
+            Failure::Source { .. } => ErrorKind::Failed.into(),
+        }
+    }
+}
+
+/// What to do where other credentials would help: then it does not help to run it again.
+const LOGIN: &str = "log in to that registry with `docker login` or `podman login`, or set BOXWRIGHT_REGISTRY_USERNAME and BOXWRIGHT_REGISTRY_PASSWORD, and BOXWRIGHT_REGISTRY to the registry (and path) that they are for";
 
 impl Failure {
     /// Tells whether the same request may succeed a little later.
@@ -281,11 +274,6 @@ impl Failure {
             | Self::TooLong { .. }
             | Self::Credentials { .. } => false,
         }
-    }
-
-    /// Tells whether other credentials would help.
-    pub fn wants_login(&self) -> bool {
-        matches!(self, Self::Unauthorized { .. } | Self::Denied { .. } | Self::Credentials { .. })
     }
 
     /// Tells whether a write was refused for want of rights, as a fork's or a read-only

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 
-use crate::model::Digest;
+use crate::model::{Digest, ErrorKind, Explained, Explanation};
 
 /// Asks outside sources what they hold now.
 #[async_trait]
@@ -29,8 +29,13 @@ pub trait Remote: Send + Sync {
 pub struct RemoteError {
     /// The git remote or the address, without credentials.
     pub source_name: String,
-    /// What went wrong.
     pub detail: String,
     /// Whether it was not asked at all, because it may not be.
     pub is_refused: bool,
+}
+
+impl Explained for RemoteError {
+    fn explain(&self) -> Explanation<'_> {
+        if self.is_refused { ErrorKind::Refused.into() } else { ErrorKind::Unreachable.into() }
+    }
 }

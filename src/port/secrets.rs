@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 
-use crate::model::{SecretSource, SecretValue};
+use crate::model::{ErrorKind, Explained, Explanation, SecretSource, SecretValue};
 
 /// Reads secrets.
 #[async_trait]
@@ -35,50 +35,44 @@ pub trait Secrets: Send + Sync {
 pub enum SecretError {
     /// The variable is not there.
     #[error("the environment variable {variable} is not set")]
-    Unset {
-        /// Its name.
-        variable: String,
-    },
+    Unset { variable: String },
     /// The variable is there and empty, as CI systems hand over secrets that a run may not see.
     #[error("the environment variable {variable} is empty")]
-    Empty {
-        /// Its name.
-        variable: String,
-    },
+    Empty { variable: String },
     /// The file cannot be read.
     #[error("{} cannot be read: {source}", path.display())]
-    File {
-        /// Where it was looked for.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    File { path: PathBuf, source: io::Error },
     /// It is a file that no repository may name.
     #[error("{} is outside the repository, or git's own", path.display())]
-    Outside {
-        /// Where it was looked for.
-        path: PathBuf,
-    },
+    Outside { path: PathBuf },
     /// It is larger than an engine takes.
     #[error("{from} holds more than {limit} bytes")]
-    TooLarge {
-        /// Where it stands.
-        from: SecretSource,
-        /// The limit.
-        limit: usize,
-    },
+    TooLarge { from: SecretSource, limit: usize },
     /// This run is not given any.
     #[error("withheld: {why}")]
     Withheld {
-        /// Why not.
         why: String,
+        /// What lends it, if whoever runs this can say so.
+        hint: Option<&'static str>,
     },
     /// No ssh agent takes connections.
     #[error("no ssh agent answers at {}: {source}", socket.display())]
-    Agent {
-        /// Where it was looked for.
-        socket: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    Agent { socket: PathBuf, source: io::Error },
+}
+
+impl Explained for SecretError {
+    fn explain(&self) -> Explanation<'_> {
+        match self {
+            Self::Withheld { hint: Some(hint), .. } => ErrorKind::Refused.hint(*hint),
+            Self::Withheld { hint: None, .. } => ErrorKind::Refused.into(),
+            Self::Outside { .. } => ErrorKind::Usage.hint(
+                "your own configuration allows files of this machine, `[secrets] files = […]` in hosts.toml",
+            ),
+            Self::Unset { .. }
+            | Self::Empty { .. }
+            | Self::File { .. }
+            | Self::TooLarge { .. }
+            | Self::Agent { .. } => ErrorKind::Usage.into(),
+        }
+    }
 }

@@ -19,8 +19,6 @@ use std::time::Duration;
 use crate::model::{Digest, Generation};
 use crate::plan::{Decision, Reason};
 
-/// How often a box is begun anew because something moved while it was made.
-const TRIES: u8 = 4;
 /// How often an image is pushed before the push has failed.
 const PUSHES: u8 = 3;
 /// How often what was just written is read until it shows.
@@ -103,9 +101,9 @@ pub enum JobSaw {
     /// The engine pushed this.
     Pushed(Digest),
     /// A push ended without an answer that settles it: it may have taken effect.
-    Lost(String),
-    /// It failed for good.
-    Failed(String),
+    Lost,
+    /// It failed for good; whoever carried it out knows why.
+    Failed,
 }
 
 /// How a box ended.
@@ -133,11 +131,16 @@ pub enum JobEnd {
     },
     /// It is missing, and may not be pushed from here.
     Forbidden(String),
-    /// It failed.
-    Failed(String),
+    /// What was carried out last failed.
+    Failed,
+    /// Something moved each time that it was begun; what did so last.
+    GaveUp(String),
 }
 
 impl Job {
+    /// How often a box is begun anew because something moved while it was made.
+    pub const TRIES: u8 = 4;
+
     /// Begins with what is to be done by the run's look.
     pub fn new(generation: Generation, decision: Decision) -> Self {
         let reason = decision.why();
@@ -151,7 +154,7 @@ impl Job {
                 At::Ended(JobEnd::Forbidden(why))
             }
             // What an earlier look could not tell is looked at again.
-            Decision::Build(_) | Decision::Wait { .. } | Decision::Stop(_) => At::Waiting,
+            Decision::Build(_) | Decision::Wait { .. } | Decision::Stop => At::Waiting,
         };
         Self { at, tries: 0, pushes: 0, reason }
     }
@@ -176,8 +179,9 @@ impl Job {
     /// Takes in what came of it.
     pub fn observe(mut self, saw: JobSaw) -> Self {
         self.at = match (self.at.clone(), saw) {
-            (_, JobSaw::Failed(why)) => At::Ended(JobEnd::Failed(why)),
-            (_, JobSaw::Looked { decision: Decision::Stop(why), .. }) => At::Ended(JobEnd::Failed(why)),
+            (_, JobSaw::Failed | JobSaw::Looked { decision: Decision::Stop, .. }) => {
+                At::Ended(JobEnd::Failed)
+            }
             (At::Waiting, JobSaw::Waited) => At::Looking,
             (At::Looking, JobSaw::Looked { generation, decision: Decision::Use(digest) }) => {
                 let reason = "another run has built it".to_owned();
@@ -197,9 +201,9 @@ impl Job {
             // Whatever happened while the lease was short is looked at before the push.
             (At::Leasing(generation), JobSaw::Leased) => At::Checking(generation),
             (At::Pushing(_), JobSaw::Pushed(pushed)) => At::ReadingBack { pushed, reads: 0 },
-            (At::Pushing(generation), JobSaw::Lost(why)) => {
+            (At::Pushing(generation), JobSaw::Lost) => {
                 self.pushes += 1;
-                if self.pushes < PUSHES { At::Checking(generation) } else { At::Ended(JobEnd::Failed(why)) }
+                if self.pushes < PUSHES { At::Checking(generation) } else { At::Ended(JobEnd::Failed) }
             }
             (At::ReadingBack { pushed, reads }, JobSaw::Looked { generation, decision }) => match decision {
                 Decision::Use(digest) => {
@@ -211,7 +215,8 @@ impl Job {
                 }
                 decision => return self.again(format!("after the push: {}", decision.why())),
             },
-            (at, saw) => At::Ended(JobEnd::Failed(format!("{saw:?} does not belong to {at:?}"))),
+            // Whatever that is, it does not belong there.
+            _ => At::Ended(JobEnd::Failed),
         };
         self
     }
@@ -219,11 +224,8 @@ impl Job {
     fn again(mut self, reason: String) -> Self {
         self.tries += 1;
         self.pushes = 0;
-        self.at = if self.tries < TRIES {
-            At::Waiting
-        } else {
-            At::Ended(JobEnd::Failed(format!("gave up after {TRIES} tries: {reason}")))
-        };
+        self.at =
+            if self.tries < Self::TRIES { At::Waiting } else { At::Ended(JobEnd::GaveUp(reason.clone())) };
         self.reason = reason;
         self
     }
@@ -398,7 +400,7 @@ mod tests {
                     Decision::Refuse(_) => {
                         prop_assert!(!has_built && matches!(end, JobEnd::Forbidden(_)), "{end:?}");
                     }
-                    Decision::Stop(why) => prop_assert!(false, "{why}"),
+                    Decision::Stop => prop_assert!(false, "nothing is unknown here"),
                 }
                 if let JobEnd::Used { digest, .. } | JobEnd::Built { digest, .. } = end {
                     made.insert(at, digest);

@@ -46,7 +46,7 @@ async fn a_refused_push_tells_why() {
     let (image, _) = build(&labelled(root.path())).await;
     let repository = format!("{}/box", registry.address).parse().unwrap();
     match engine().push(&image.unwrap(), &repository, &"t".parse().unwrap(), &|_| {}).await {
-        Err(EngineError::Transfer { action: "push", reference, detail }) => {
+        Err(EngineError::Transfer { action: "push", reference, detail, .. }) => {
             assert_eq!(reference, format!("{repository}:t"));
             // Engine 20.10 names the status, later ones its meaning.
             assert!(detail.contains("405") || detail.contains("Method not allowed"), "{detail}");

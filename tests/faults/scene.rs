@@ -191,7 +191,7 @@ impl<'a> Run<'a> {
         let seen = observe_all(&*self.registry, &self.setting.ledger, &wanted).await;
         let seen: BTreeMap<_, _> = seen.into_iter().map(|(name, seen)| (name, seen.state)).collect();
         let unknown = seen.values().find_map(|state| match state {
-            State::Unknown { why, .. } => Some(why.clone()),
+            State::Unknown(error) => Some(error.to_string()),
             _ => None,
         });
         Ending { seen, ..self.ending(unknown.map_or(Ok(()), Err)) }
@@ -327,7 +327,7 @@ pub fn judge(
         Scenario::Probe => {
             let stands = before["base"].get(&contents.tag(false, "base"));
             let is_right = |(name, state): (&String, &State)| match state {
-                State::Unknown { .. } => true,
+                State::Unknown(_) => true,
                 State::Present { digest, .. } => name == "base" && Some(digest) == stands,
                 State::Missing => name == "build",
                 State::Broken { .. } => false,

@@ -98,7 +98,7 @@ async fn a_failed_box_stops_only_what_stands_on_it() {
     assert!(report.boxes["build"].reason.contains("RUN make"));
     // It is tried once: what fails is not tried again when the run looks at all anew.
     assert_eq!(run.engine.built().iter().filter(|name| *name == "build").count(), 1);
-    assert_eq!(run.told().matches("Failed {").count(), 1);
+    assert_eq!(run.told().matches("Failed { name").count(), 1);
     assert_eq!(run.told().matches("Skipped {").count(), 1);
     // The claim on what does not stand is given up.
     let [lease] = world.leases().try_into().unwrap();
@@ -348,7 +348,7 @@ async fn what_failed_is_not_tried_again_when_a_parent_moved() {
     let built = run.engine.built();
     let count = |name: &str| built.iter().filter(|built| *built == name).count();
     assert_eq!((count("base"), count("build"), count("lint")), (1, 2, 1));
-    assert_eq!(run.told().matches("Failed {").count(), 1);
+    assert_eq!(run.told().matches("Failed { name").count(), 1);
 }
 
 #[tokio::test(start_paused = true)]

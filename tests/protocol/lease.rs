@@ -180,7 +180,7 @@ async fn a_registry_that_does_not_answer_gives_the_lease_up() {
     let run = world.run("one");
     let error = run.build().await.unwrap_err();
     assert!(
-        matches!(&error, BuildError::Unknown(one) if one.name == "base" && one.why.contains("Get r.example/base k-")),
+        matches!(&error, BuildError::Unknown(one) if one.name == "base" && one.error.to_string().contains("Get r.example/base k-")),
         "{error}"
     );
     assert_eq!(world.leases(), []);

@@ -76,7 +76,7 @@ async fn no_failed_request_of_a_build_is_taken_for_missing() {
                 }
                 Err(BuildError::Secret(error)) => panic!("no box has secrets: {error}"),
                 Err(BuildError::Beyond(error)) => panic!("no box needs anything: {error}"),
-                Err(BuildError::NoRoom(error)) => panic!("no engine told of its room: {error}"),
+                Err(error @ BuildError::NoRoom { .. }) => panic!("no engine told of its room: {error}"),
                 Ok(report) => {
                     for (name, one) in &report.boxes {
                         assert_eq!(one.digest.is_some(), matches!(one.outcome, Outcome::Built), "{failed:?}");

@@ -3,16 +3,27 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::model::{ArchiveError, Digest, TarError, printable};
+use crate::model::{ArchiveError, Digest, ErrorKind, Explained, Explanation, TarError, printable};
 
 /// An archive that cannot be used; nothing of it was.
 #[derive(Debug, thiserror::Error)]
 #[error("archive {}", path.display())]
 pub struct BadArchive {
-    /// The archive.
     pub path: PathBuf,
-    /// What is wrong with it.
     pub source: Fault,
+}
+
+impl Explained for BadArchive {
+    fn explain(&self) -> Explanation<'_> {
+        let nothing = "nothing of the archive was used";
+        match &self.source {
+            Fault::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => ErrorKind::Failed.hint(
+                "standard input and compressed archives are unpacked to temporary files; TMPDIR names a disk with more room",
+            ),
+            Fault::Io { action: "open", .. } => ErrorKind::Usage.hint(nothing),
+            _ => ErrorKind::Failed.hint(nothing),
+        }
+    }
 }
 
 /// What is wrong with an archive.
@@ -23,7 +34,6 @@ pub enum Fault {
     Io {
         /// What was tried.
         action: &'static str,
-        /// What the system said.
         source: io::Error,
     },
     /// It has no bytes at all.
@@ -31,16 +41,12 @@ pub enum Fault {
     Empty,
     /// It ends too early.
     #[error("it is cut off {place}")]
-    Truncated {
-        /// Where.
-        place: String,
-    },
+    Truncated { place: String },
     /// What it is compressed with breaks.
     #[error("its {format} data are damaged")]
     Compressed {
         /// `gzip` or `zstd`.
         format: &'static str,
-        /// What the decompressor said.
         source: io::Error,
     },
     /// A header that is not read.
@@ -48,7 +54,6 @@ pub enum Fault {
     Header {
         /// The entry's number, from 1.
         number: usize,
-        /// What is wrong.
         source: TarError,
     },
     /// An entry that does not belong there.
@@ -59,24 +64,17 @@ pub enum Fault {
     },
     /// An entry that is there twice.
     #[error("it holds `{name}` twice")]
-    Duplicate {
-        /// Its name.
-        name: String,
-    },
+    Duplicate { name: String },
     /// A blob that is not what its name says.
     #[error("the content of {digest} is that of {found}")]
     Digest {
-        /// Its name.
         digest: Digest,
         /// What its bytes are.
         found: Digest,
     },
     /// Something behind its end, or between its entries.
     #[error("there are bytes {place}, where nothing belongs")]
-    Padding {
-        /// Where.
-        place: &'static str,
-    },
+    Padding { place: &'static str },
     /// More than is read.
     #[error("{what} exceeds the limit of {limit}")]
     Limit {
@@ -87,31 +85,16 @@ pub enum Fault {
     },
     /// A blob that no box refers to.
     #[error("{digest} belongs to no box in it")]
-    Stray {
-        /// Its digest.
-        digest: Digest,
-    },
+    Stray { digest: Digest },
     /// What its documents say.
     #[error(transparent)]
     Contents(#[from] ArchiveError),
     /// A configuration that cannot be read.
     #[error("box {name}: its configuration cannot be used: {detail}")]
-    Config {
-        /// The box.
-        name: String,
-        /// What is wrong.
-        detail: String,
-    },
+    Config { name: String, detail: String },
     /// A layer that is not what the configuration says.
     #[error("box {name}: layer {digest} cannot be used: {detail}")]
-    Layer {
-        /// The box.
-        name: String,
-        /// The layer.
-        digest: Digest,
-        /// What is wrong.
-        detail: String,
-    },
+    Layer { name: String, digest: Digest, detail: String },
 }
 
 impl Fault {

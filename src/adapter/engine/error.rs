@@ -26,11 +26,17 @@ pub fn engine(address: &str, action: &'static str, error: &Bollard) -> EngineErr
 pub fn transfer(address: &str, action: &'static str, reference: &str, error: &Bollard) -> EngineError {
     let told = matches!(error, Bollard::DockerStreamError { .. } | Bollard::DockerResponseServerError { .. });
     match engine(address, action, error) {
-        EngineError::Engine { detail, .. } if told => {
-            EngineError::Transfer { action, reference: reference.to_owned(), detail }
-        }
+        EngineError::Engine { detail, .. } if told => failed(action, reference, detail),
         other => other,
     }
+}
+
+/// Says that a push or a pull failed. Whether it was refused is in the engine's words alone.
+pub fn failed(action: &'static str, reference: &str, detail: String) -> EngineError {
+    let words = detail.to_lowercase();
+    let is_denied =
+        ["denied", "unauthorized", "forbidden", "not allowed"].iter().any(|word| words.contains(word));
+    EngineError::Transfer { action, reference: reference.to_owned(), detail, is_denied }
 }
 
 /// Returns what the engine itself said, or else the chain of causes.

@@ -22,11 +22,8 @@ pub async fn ensure(
         Err(Bollard::DockerResponseServerError { status_code: 404, .. }) => {}
         Err(cause) => return Err(engine.error("look for the image", &cause)),
     }
-    let login = engine.login(repository).await.map_err(|detail| EngineError::Transfer {
-        action: "pull",
-        reference: reference.clone(),
-        detail,
-    })?;
+    let login = engine.login(repository).await;
+    let login = login.map_err(|detail| error::failed("pull", &reference, detail))?;
     let options = CreateImageOptionsBuilder::default()
         .from_image(&repository.to_string())
         .tag(digest.as_str())

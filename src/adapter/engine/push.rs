@@ -17,15 +17,14 @@ pub async fn push(
     events: &(dyn Fn(PushEvent) + Send + Sync),
 ) -> Result<Digest, EngineError> {
     let reference = format!("{repository}:{tag}");
-    let transfer =
-        |detail: String| EngineError::Transfer { action: "push", reference: reference.clone(), detail };
+    let failed = |detail: String| error::failed("push", &reference, detail);
     let docker = engine.patient().await?;
     let options = TagImageOptionsBuilder::default().repo(&repository.to_string()).tag(tag.as_str()).build();
     docker
         .tag_image(image.0.as_str(), Some(options))
         .await
         .map_err(|cause| engine.error("tag the image", &cause))?;
-    let login = engine.login(repository).await.map_err(transfer)?;
+    let login = engine.login(repository).await.map_err(failed)?;
 
     // bollard's own push drops the names of layers from the answer; its pull keeps them,
     // and the two answers are alike.
@@ -53,7 +52,7 @@ pub async fn push(
             }
         }
     }
-    digest.ok_or_else(|| transfer("the engine's answer ended without a digest".to_owned()))
+    digest.ok_or_else(|| failed("the engine's answer ended without a digest".to_owned()))
 }
 
 /// Reads the digest from a line such as `1.0: digest: sha256:… size: 528`.

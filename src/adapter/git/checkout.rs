@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::address::{Refused, Remotes};
 use super::lent::Lent;
 use super::{Git, Origin, Repository, Unread, find};
-use crate::model::printable;
+use crate::model::{ErrorKind, Explained, Explanation, printable};
 
 /// The remote that is asked for what is not here.
 const ORIGIN: &str = "origin";
@@ -20,20 +20,10 @@ const ORIGIN: &str = "origin";
 pub enum RevisionError {
     /// It does not say which.
     #[error("`{revision}` names no commit here, nor one that `origin` gives out: {detail}")]
-    Unknown {
-        /// What was asked for.
-        revision: String,
-        /// What git said.
-        detail: String,
-    },
+    Unknown { revision: String, detail: String },
     /// What it would be asked of may not be.
     #[error("`{revision}` names no commit here, and `origin` is not asked: {source}")]
-    Refused {
-        /// What was asked for.
-        revision: String,
-        /// Why not.
-        source: Refused,
-    },
+    Refused { revision: String, source: Refused },
     /// There is no repository.
     #[error("{} is in no git repository", directory.display())]
     NoRepository {
@@ -46,6 +36,19 @@ pub enum RevisionError {
     /// The temporary directory could not be made.
     #[error("failed to make a temporary directory")]
     Directory(#[from] std::io::Error),
+}
+
+impl Explained for RevisionError {
+    fn explain(&self) -> Explanation<'_> {
+        match self {
+            Self::Unknown { .. } => ErrorKind::Usage
+                .hint("a shallow clone has few commits; `git fetch --unshallow` brings the rest"),
+            Self::NoRepository { .. } => ErrorKind::Usage.into(),
+            Self::Unread(error) => ErrorKind::Refused.hint(error.remedy()),
+            Self::Refused { .. } => ErrorKind::Refused.into(),
+            Self::Directory(_) => ErrorKind::Failed.into(),
+        }
+    }
 }
 
 /// A checked-out revision, gone when it is dropped.

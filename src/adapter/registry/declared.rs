@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::Provider;
+use crate::model::{ErrorKind, Explained, Explanation, Provider};
 
 /// What a user has declared about hosts, in a place that is trusted.
 #[derive(Debug, Clone, Default)]
@@ -34,7 +34,12 @@ pub struct HostSettings {
 #[derive(Debug, thiserror::Error)]
 #[error("the certificates or the key declared for {host} cannot be used")]
 pub struct StartError {
-    /// The host.
     pub(super) host: String,
     pub(super) source: reqwest::Error,
+}
+
+impl Explained for StartError {
+    fn explain(&self) -> Explanation<'_> {
+        ErrorKind::Usage.into()
+    }
 }

@@ -118,7 +118,7 @@ async fn revision(loaded: &session::Loaded) -> Check {
 }
 
 fn problem(check: &'static str, error: &CliError) -> Check {
-    let remedy = error.hint();
+    let remedy = error.explain().hint;
     let problem = Check::problem(check, error.exit_code(), error.text(), "");
     Check { remedy, ..problem }
 }

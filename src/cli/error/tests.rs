@@ -1,13 +1,19 @@
 //! Tables: how each error ends the process, by the table of codes, and what it says to do next.
 
 use super::*;
-use crate::adapter::git::{Refused, Unread};
+use crate::adapter::archive::{BadArchive, Fault};
+use crate::adapter::credentials::SettingError;
+use crate::adapter::git::{Refused, RevisionError, Unread};
 use crate::config::ConfigError;
-use crate::exec::{Beyond, NoRoom, Unanswered};
+use crate::exec::{
+    Beyond, BuildError, CleanError, CopyError, ExplainError, ExportError, ImportError, KeysError,
+    LedgerError, LockError, NoSecret, PackError, PromoteError, ProtectError, RebuildError, RunError,
+    Unanswered,
+};
 use crate::inputs::{At, DockerfileSource};
 use crate::model::{ArchiveError, Digest, Repository, SetName, Tag};
 use crate::plan::Refusal;
-use crate::port::{ContextError, RemoteError};
+use crate::port::{ContextError, EngineError, Failure, RegistryError, RemoteError, SecretError};
 
 fn text() -> String {
     "x".to_owned()
@@ -51,7 +57,8 @@ fn silent() -> RegistryError {
 }
 
 fn unknown(wants_login: bool) -> Unanswered {
-    Unanswered { name: text(), why: text(), wants_login }
+    let error = if wants_login { unauthorized() } else { silent() };
+    Unanswered { name: text(), error: error.into() }
 }
 
 fn remote() -> RemoteError {
@@ -71,7 +78,7 @@ fn archive(source: Fault) -> BadArchive {
 fn check(error: impl Into<CliError>, code: u8, hint: &str) {
     let error = error.into();
     assert_eq!(error.exit_code(), code, "{error:?}");
-    let said = error.hint().unwrap_or_default();
+    let said = error.explain().hint.unwrap_or_default();
     assert_eq!(said.is_empty(), hint.is_empty(), "{error:?}: {said}");
     assert!(said.contains(hint), "{error:?}: {said}");
 }
@@ -144,15 +151,19 @@ fn keys_and_the_lock() {
 
 #[test]
 fn builds_and_the_engine() {
-    let no_room = || NoRoom { path: "x".into(), free: 1 };
+    let no_room = || BuildError::NoRoom { path: "x".into(), free: 1 };
     let beyond = || Beyond { version: text(), places: Vec::new() };
     let engine = || EngineError::Unreachable { address: text(), detail: text() };
     check(BuildError::Unknown(unknown(false)), 20, "nothing was built or pushed");
     check(BuildError::Unknown(unknown(true)), 20, "`docker login`");
     check(BuildError::Secret(no_secret(SecretError::Unset { variable: text() })), 2, "nothing was built");
-    check(BuildError::Secret(no_secret(SecretError::Withheld { why: text() })), 21, "nothing was built");
+    check(
+        BuildError::Secret(no_secret(SecretError::Withheld { why: text(), hint: None })),
+        21,
+        "nothing was built",
+    );
     check(BuildError::Beyond(beyond()), 1, "build on a later engine");
-    check(BuildError::NoRoom(no_room()), 1, "`docker system prune`");
+    check(no_room(), 1, "`docker system prune`");
     check(BuildError::Ledger(LedgerError::Registry(unauthorized())), 20, "`docker login`");
     check(BuildError::Ledger(LedgerError::Registry(denied())), 21, "`docker login`");
     check(BuildError::Ledger(LedgerError::Registry(silent())), 20, "`boxwright doctor`");
@@ -208,7 +219,8 @@ fn promotions() {
     let conflict = PromoteError::Conflict { tag: tag(), name: text(), found: text(), expected: text() };
     check(conflict, 21, "to plan from what stands now");
     let (moved, left) = (names(), names());
-    let partly = PromoteError::Partly { tag: tag(), name: text(), why: text(), moved, left };
+    let error = Box::new(PromoteError::ReadOnly);
+    let partly = PromoteError::Partly { tag: tag(), name: text(), error, moved, left };
     check(partly, 22, "it goes on where it stopped");
     let (moved, left) = (names(), names());
     check(PromoteError::Interrupted { tag: tag(), moved, left }, 130, "it goes on where it stopped");

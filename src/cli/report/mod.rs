@@ -55,8 +55,7 @@ async fn gather(loaded: &Loaded, session: &Session, terminal: Terminal) -> Resul
         Some(((*repositories.get(row.repository.as_str())?).clone(), tag))
     };
     let unresolved = rows.iter().filter(|row| row.digest.is_none()).filter_map(place).collect();
-    let registry = |error| CliError::Clean(CleanError::Registry(error));
-    let resolved = exec::resolve_tags(ports.registry, unresolved).await.map_err(registry)?;
+    let resolved = exec::resolve_tags(ports.registry, unresolved).await.map_err(CleanError::from)?;
     for row in &mut rows {
         if let (None, Some((repository, tag))) = (&row.digest, place(row)) {
             row.digest = resolved.get(&(repository.name().to_owned(), tag)).cloned();
@@ -64,10 +63,9 @@ async fn gather(loaded: &Loaded, session: &Session, terminal: Terminal) -> Resul
     }
     let images: BTreeSet<(Repository, Digest)> =
         rows.iter().filter_map(|row| Some((place(row)?.0, row.digest.clone()?))).collect();
-    let stored = exec::stored(ports.registry, images).await.map_err(registry)?;
+    let stored = exec::stored(ports.registry, images).await.map_err(CleanError::from)?;
     let ledger = Ledger::new(ports.registry, &session.setting.ledger);
-    let claims = exec::claims(ledger, swept.now).await;
-    let (leases, sets) = claims.map_err(|error| CliError::Clean(CleanError::Ledger(error)))?;
+    let (leases, sets) = exec::claims(ledger, swept.now).await.map_err(CleanError::from)?;
     let held = rows
         .iter()
         .filter_map(|row| Some((row.repository.as_str(), row.digest.as_ref()?, row.action == "keep")));

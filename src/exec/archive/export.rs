@@ -14,7 +14,8 @@ use crate::exec::keys::Keyed;
 use crate::exec::run::{NOWHERE, RunError, local_image, local_path};
 use crate::exec::setting::{Ports, Setting};
 use crate::model::{
-    ArchiveError, ArchivedBox, Contents, Digest, MediaType, RawManifest, Repository, children,
+    ArchiveError, ArchivedBox, Contents, Digest, ErrorKind, Explained, Explanation, MediaType, RawManifest,
+    Repository, children,
 };
 use crate::port::{Blob, BlobSource, BlobStream, Registry, RegistryError, SavedImage, Whole};
 
@@ -29,18 +30,24 @@ pub enum ExportError {
     Registry(#[from] RegistryError),
     /// An image that an archive does not hold.
     #[error("box {name} cannot be exported: {source}")]
-    Image {
-        /// The box.
-        name: String,
-        /// What is wrong with it.
-        source: ArchiveError,
-    },
+    Image { name: String, source: ArchiveError },
     /// The images together make no archive.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     /// Its bytes could not be read or written.
     #[error(transparent)]
     Pack(#[from] PackError),
+}
+
+impl Explained for ExportError {
+    fn explain(&self) -> Explanation<'_> {
+        match self {
+            Self::Run(error) => error.explain(),
+            Self::Registry(error) => error.explain(),
+            Self::Pack(error) => error.explain(),
+            Self::Image { .. } | Self::Archive(_) => ErrorKind::Failed.into(),
+        }
+    }
 }
 
 /// Writes the images of `boxes` to `sink`: those that stand, and in the place of those that do

@@ -17,7 +17,7 @@ use crate::exec::build::outcome::{BuildReport, Outcome};
 use crate::exec::event::{Emit, Event};
 use crate::exec::keys::Keyed;
 use crate::exec::setting::{Ports, Setting};
-use crate::model::{ArchivedBox, Key, Span};
+use crate::model::{ArchivedBox, ErrorKind, Explained, Explanation, Key, Span};
 use crate::port::{Archive, BlobStream, Engine, EngineError};
 
 /// Why an archive was not imported.
@@ -25,28 +25,13 @@ use crate::port::{Archive, BlobStream, Engine, EngineError};
 pub enum ImportError {
     /// An image is not what its tag says.
     #[error("box {name} of the archive cannot be used: {why}")]
-    Image {
-        /// The box.
-        name: String,
-        /// What is wrong.
-        why: String,
-    },
+    Image { name: String, why: String },
     /// The archive holds a box that the configuration does not have.
     #[error("the archive holds a box `{name}`, and no such box is declared here")]
-    Undeclared {
-        /// The box.
-        name: String,
-    },
+    Undeclared { name: String },
     /// The archive holds an image for other inputs than those that are here.
     #[error("the archive holds {name} with key {archived}, and the inputs here have key {wanted}")]
-    OtherKey {
-        /// The box.
-        name: String,
-        /// The archive's key.
-        archived: Key,
-        /// The key here.
-        wanted: Key,
-    },
+    OtherKey { name: String, archived: Key, wanted: Key },
     /// The registry takes no writes from here; nothing was pushed.
     #[error("this registry takes no push from here: {why}")]
     ReadOnly {
@@ -62,6 +47,25 @@ pub enum ImportError {
     /// The archive could not be read again.
     #[error(transparent)]
     Pack(#[from] PackError),
+}
+
+impl Explained for ImportError {
+    fn explain(&self) -> Explanation<'_> {
+        let nothing = "nothing of the archive was used";
+        match self {
+            Self::Build(error) => error.explain(),
+            Self::Engine(error) => error.explain(),
+            Self::Pack(error) => Explanation { hint: Some(nothing.to_owned()), ..error.explain() },
+            Self::Image { .. } => ErrorKind::Failed.hint(nothing),
+            Self::Undeclared { .. } => ErrorKind::Refused.into(),
+            Self::OtherKey { .. } => ErrorKind::Refused.hint(
+                "`import --push` takes boxes of this very revision; without --push they are loaded into the engine",
+            ),
+            Self::ReadOnly { .. } => {
+                ErrorKind::Refused.hint("without --push the images are loaded into the engine")
+            }
+        }
+    }
 }
 
 /// Loads all images into the engine under the names they were exported by.

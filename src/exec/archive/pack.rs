@@ -9,7 +9,10 @@ use futures_util::{StreamExt, TryStreamExt};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc::Sender;
 
-use crate::model::{BLOCK, Contents, Digest, RawManifest, TarHeader, blob_path, tar_padding};
+use crate::model::{
+    BLOCK, Contents, Digest, ErrorKind, Explained, Explanation, RawManifest, TarHeader, blob_path,
+    tar_padding,
+};
 use crate::port::{Archive, Blob, BlobStream, RegistryError};
 
 /// Where the bytes of an archive go. An error that is put in says that no more will come.
@@ -23,27 +26,27 @@ pub enum PackError {
     Registry(#[from] RegistryError),
     /// A blob could not be read from another archive.
     #[error("failed to read {digest}")]
-    Read {
-        /// The blob.
-        digest: Digest,
-        /// What the system said.
-        source: io::Error,
-    },
+    Read { digest: Digest, source: io::Error },
     /// A blob that an image refers to is not there.
     #[error("{digest} is missing")]
-    Missing {
-        /// The blob.
-        digest: Digest,
-    },
+    Missing { digest: Digest },
     /// Other bytes came than those that were asked for.
     #[error("{digest} is no longer what it was")]
-    Changed {
-        /// The blob.
-        digest: Digest,
-    },
+    Changed { digest: Digest },
     /// Nobody takes the bytes any more; whoever took them knows why.
     #[error("the archive is not taken any more")]
     Closed,
+}
+
+impl Explained for PackError {
+    fn explain(&self) -> Explanation<'_> {
+        match self {
+            Self::Registry(error) => error.explain(),
+            Self::Read { .. } | Self::Missing { .. } | Self::Changed { .. } | Self::Closed => {
+                ErrorKind::Failed.into()
+            }
+        }
+    }
 }
 
 /// Where the blobs of an archive come from.

@@ -2,15 +2,23 @@
 
 use crate::exec::keys::Keyed;
 use crate::inputs::{Need, NeedKind};
+use crate::model::{ErrorKind, Explained, Explanation};
 
 /// The engine's own frontend cannot read what the boxes to be built need.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("this engine is Docker Engine {version}, which is too old for {}", list(places))]
 pub struct Beyond {
-    /// The engine's version.
     pub version: String,
     /// The boxes, each with a place in its Dockerfile.
     pub places: Vec<(String, Need)>,
+}
+
+impl Explained for Beyond {
+    fn explain(&self) -> Explanation<'_> {
+        ErrorKind::Failed.hint(
+            "build on a later engine, or begin the Dockerfile with a line such as `# syntax=docker/dockerfile:1`, which fetches a frontend",
+        )
+    }
 }
 
 fn list(places: &[(String, Need)]) -> String {

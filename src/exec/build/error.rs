@@ -1,10 +1,14 @@
 //! How a build goes about it, and why one did not begin.
 
+use std::path::PathBuf;
+
 use crate::exec::build::engine_needs::Beyond;
 use crate::exec::build::secrets::NoSecret;
 use crate::exec::image::probe::Unanswered;
 use crate::exec::ledger::LedgerError;
-use crate::model::{Span, size};
+use crate::model::{ErrorKind, Explained, Explanation, Span, size};
+use crate::port::ROOM_HINT;
+use crate::protocol::Job;
 
 /// How a build goes about it.
 #[derive(Debug, Clone)]
@@ -35,16 +39,61 @@ pub enum BuildError {
     #[error(transparent)]
     Beyond(#[from] Beyond),
     /// The engine has no room; nothing was built.
-    #[error(transparent)]
-    NoRoom(#[from] NoRoom),
+    #[error("the engine has no room to build in: {} free for {}", size(*free), path.display())]
+    NoRoom {
+        /// The directory of the engine's data.
+        path: PathBuf,
+        /// What may still be written, in bytes.
+        free: u64,
+    },
 }
 
-/// The engine has no room to build anything.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the engine has no room to build in: {} free for {}", size(*free), path.display())]
-pub struct NoRoom {
-    /// The directory of the engine's data.
-    pub path: std::path::PathBuf,
-    /// What may still be written, in bytes.
-    pub free: u64,
+impl Explained for BuildError {
+    fn explain(&self) -> Explanation<'_> {
+        let nothing = "nothing was built";
+        match self {
+            Self::Ledger(error) => error.explain(),
+            Self::Unknown(error) => match error.explain() {
+                Explanation { kind, hint: None, .. } => {
+                    kind.hint("nothing was built or pushed; run the command again when the registry answers")
+                }
+                login => login,
+            },
+            Self::Secret(error) => error.explain().undone(nothing),
+            Self::Beyond(error) => error.explain().undone(nothing),
+            Self::NoRoom { .. } => ErrorKind::Failed.hint(ROOM_HINT).undone(nothing),
+        }
+    }
+}
+
+/// Why a box was not made, beside what failed that was asked to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BoxError {
+    /// It is missing, and may not be pushed from here.
+    #[error("{0}")]
+    Forbidden(String),
+    #[error("its image has {size} bytes, and max-size allows {limit}; it was not pushed")]
+    TooLarge { size: u64, limit: u64 },
+    #[error("gave up after {tries} tries: {0}", tries = Job::TRIES)]
+    GaveUp(String),
+    #[error("it was moved or removed again and again")]
+    Moved,
+    /// Nothing told what is to be done.
+    #[error("what is to be done about it is unknown")]
+    Undecided,
+    /// The run was stopped before it was looked at.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Explained for BoxError {
+    fn explain(&self) -> Explanation<'_> {
+        match self {
+            Self::Forbidden(_) => ErrorKind::Missing.into(),
+            Self::TooLarge { .. } | Self::GaveUp(_) | Self::Moved | Self::Undecided => {
+                ErrorKind::Failed.into()
+            }
+            Self::Interrupted => ErrorKind::Interrupted.into(),
+        }
+    }
 }

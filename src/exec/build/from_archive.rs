@@ -10,13 +10,44 @@ use crate::exec::event::{Emit, Event};
 use crate::exec::image::labels::{CONFIG_LIMIT, Labels, Unread, read_labels};
 use crate::exec::keys::Keyed;
 use crate::exec::setting::Ports;
-use crate::model::{ArchivedBox, Digest, Generation, Image, Repository, children};
-use crate::plan::Recorded;
+use crate::model::{
+    ArchivedBox, Digest, ErrorKind, Explained, Explanation, Generation, Image, Repository, children,
+};
+use crate::plan::{Reason, Recorded};
 use crate::port::{Archive, Failure, PushEvent, Reference, RegistryError};
-use crate::protocol::JobSaw;
 
 /// Blobs of one image that are sent at once.
 const AT_ONCE: usize = 4;
+
+/// Why a box was not taken from an archive.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UploadError {
+    /// The archive has no such box.
+    #[error("it is neither in the archive nor in the registry")]
+    Absent,
+    /// Its image is not what its tag says.
+    #[error("{0}")]
+    Unfit(String),
+    /// Its image was replaced meanwhile.
+    #[error("the archive holds generation {} of its key, and {} is current", archived.0, current.0)]
+    OtherGeneration { archived: Generation, current: Generation },
+    /// Its image was made on other parents.
+    #[error(transparent)]
+    OtherParent(#[from] Reason),
+    /// The registry did not take it.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+impl Explained for UploadError {
+    fn explain(&self) -> Explanation<'_> {
+        match self {
+            Self::Absent => ErrorKind::Missing.into(),
+            Self::Unfit(_) | Self::OtherGeneration { .. } | Self::OtherParent(_) => ErrorKind::Failed.into(),
+            Self::Registry(error) => error.explain(),
+        }
+    }
+}
 
 /// Reads an image's labels, which have to hold the key and generation of its tag.
 pub(crate) async fn labels_of(
@@ -70,40 +101,29 @@ impl<'a> Upload<'a> {
         generation: Generation,
         parents: &Parents,
         emit: Emit<'a>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, UploadError> {
         let found = archive.contents().images().find(|(one, _)| one.name == keyed.wanted.name);
-        let (one, image) = found.ok_or("it is neither in the archive nor in the registry")?;
-        let labels = labels_of(archive, one, image).await?;
+        let (one, image) = found.ok_or(UploadError::Absent)?;
+        let labels = labels_of(archive, one, image).await.map_err(UploadError::Unfit)?;
         let archived = one.tag.generation();
         if archived != generation {
-            let (archived, current) = (archived.0, generation.0);
-            return Err(format!(
-                "the archive holds generation {archived} of its key, and {current} is current"
-            ));
+            return Err(UploadError::OtherGeneration { archived, current: generation });
         }
         let recorded = Recorded { parents: labels.parents, size: 0 };
-        if let Some(why) = disagrees(&recorded, parents, keyed) {
-            return Err(why.to_string());
+        if let Some(reason) = disagrees(&recorded, parents, keyed) {
+            return Err(reason.into());
         }
         let repository = &keyed.wanted.repository;
         emit(Event::Pushing { name: one.name.clone(), reference: format!("{repository}:{}", one.tag) });
         let parents = parents.iter().map(|(name, made)| (name.clone(), made.repository.clone())).collect();
         let upload = Self { ports, archive, one, repository, parents, emit };
-        upload.content(false).await.map_err(|error| error.to_string())?;
+        upload.content(false).await?;
         Ok(upload)
     }
 
     /// Writes the tag, which makes the image visible. A registry that has lost a blob which it
     /// said it has gets everything once more.
-    pub async fn show(&self) -> Result<JobSaw, String> {
-        match self.tag().await {
-            Ok(digest) => Ok(JobSaw::Pushed(digest)),
-            Err(error) if error.failure.is_passing() => Ok(JobSaw::Lost(error.to_string())),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-
-    async fn tag(&self) -> Result<Digest, RegistryError> {
+    pub async fn show(&self) -> Result<Digest, RegistryError> {
         let root = &self.one.root.digest;
         let Some(raw) = self.archive.contents().manifests().get(root) else { return Ok(root.clone()) };
         let at = Reference::from(self.one.tag.tag());

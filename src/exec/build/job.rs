@@ -6,14 +6,14 @@ use std::sync::Mutex;
 use tokio::sync::OnceCell;
 
 use crate::exec::build::engine_needs::beyond;
-use crate::exec::build::error::BuildOptions;
+use crate::exec::build::error::{BoxError, BuildOptions};
 use crate::exec::build::from_archive::Upload;
 use crate::exec::build::judge::decided;
 use crate::exec::build::outcome::{Made, Outcome, Parents};
 use crate::exec::build::step_log::Tail;
 use crate::exec::build::{secrets, step_log};
 use crate::exec::event::{Emit, Event};
-use crate::exec::failure::{FailedStep, Failure};
+use crate::exec::failure::Failure;
 use crate::exec::image::labels::{GENERATION_LABEL, KEY_LABEL, PARENTS_LABEL};
 use crate::exec::image::probe::observe;
 use crate::exec::keys::Keyed;
@@ -21,7 +21,7 @@ use crate::exec::ledger::Ledger;
 use crate::exec::ledger::lease::Held;
 use crate::exec::setting::{Ports, Setting};
 use crate::model::{Digest, Generation, Key, Lease, chain};
-use crate::plan::Decision;
+use crate::plan::{Decision, State};
 use crate::port::{Archive, BuildRequest, EngineError, ImageId};
 use crate::protocol::{Job, JobAction, JobEnd, JobSaw};
 
@@ -97,50 +97,52 @@ impl<'a> Maker<'a> {
         parents: &Parents,
     ) -> Result<Made, Outcome> {
         let mut job = Job::new(generation, decision);
-        let (mut image, mut step) = (None, None);
+        let (mut image, mut failure) = (None, None);
         loop {
             let saw = match job.next() {
-                JobAction::Wait => self
-                    .wait_for_others(keyed, parents)
-                    .await
-                    .map(|()| JobSaw::Waited)
-                    .map_err(|e| e.to_string()),
+                JobAction::Wait => {
+                    self.wait_for_others(keyed, parents).await.map(|()| JobSaw::Waited).map_err(failed)
+                }
                 JobAction::Look { pause } => {
                     if !pause.is_zero() {
                         tokio::time::sleep(pause).await;
                     }
-                    Ok(self.look(keyed, parents).await)
+                    self.look(keyed, parents).await.map_err(failed)
                 }
                 JobAction::Build { generation, reason } => {
                     let built = match self.origin {
                         Origin::Engine => {
-                            let built = self.build(keyed, generation, parents, &reason).await;
-                            built.map(Image::Built).map_err(|failure| {
-                                step = failure.step;
-                                failure.why
-                            })
+                            self.build(keyed, generation, parents, &reason).await.map(Image::Built)
                         }
                         Origin::Archive(archive) => {
                             Upload::send(self.ports, archive, keyed, generation, parents, self.emit)
                                 .await
                                 .map(Image::Sent)
+                                .map_err(Failure::from)
                         }
                     };
-                    built.map(|built| {
+                    let built = built.map(|built| {
                         image = Some(built);
                         JobSaw::Built
-                    })
+                    });
+                    built.map_err(failed)
                 }
                 JobAction::Clock => Ok(JobSaw::Clock { is_short: self.is_short() }),
-                JobAction::Lease => self.renew().await.map(|()| JobSaw::Leased).map_err(|e| e.to_string()),
+                JobAction::Lease => self.renew().await.map(|()| JobSaw::Leased).map_err(failed),
                 JobAction::Push { generation } => match &image {
                     Some(Image::Built(image)) => self.push(keyed, image, generation).await,
-                    Some(Image::Sent(upload)) => upload.show().await,
-                    None => Err("nothing was built".to_owned()),
-                },
-                JobAction::End(end) => return made(keyed, end, step),
+                    Some(Image::Sent(upload)) => {
+                        upload.show().await.map_err(|error| lost(error.failure.is_passing(), error))
+                    }
+                    None => Err(failed(BoxError::Undecided)),
+                }
+                .map(JobSaw::Pushed),
+                JobAction::End(end) => return made(keyed, end, failure),
             };
-            job = job.observe(saw.unwrap_or_else(JobSaw::Failed));
+            job = job.observe(saw.unwrap_or_else(|(saw, error)| {
+                failure = Some(error);
+                saw
+            }));
         }
     }
 
@@ -151,12 +153,12 @@ impl<'a> Maker<'a> {
         parents: &Parents,
         reason: &str,
     ) -> Result<ImageId, Failure> {
-        let version = self.version().await.map_err(|error| chain(&error))?;
+        let version = self.version().await?;
         // A box that stood when the run began can still have to be built.
         if let Some(beyond) = beyond(version, std::iter::once(keyed)) {
-            return Err(beyond.to_string().into());
+            return Err(beyond.into());
         }
-        let request = self.request(keyed, generation, parents).map_err(|error| chain(&error))?;
+        let request = self.request(keyed, generation, parents)?;
         let (emit, name) = (self.emit, keyed.wanted.name.clone());
         let entries = request.entries.len();
         emit(Event::Building { name: name.clone(), reason: reason.to_owned(), entries });
@@ -166,20 +168,22 @@ impl<'a> Maker<'a> {
             emit(Event::Build { name: name.clone(), event });
         };
         let image = secrets::build(self.ports, keyed, request, &on_build).await;
-        let image = image.map_err(|error| step_log::failure(&error, keyed, tail))?;
+        let image = image.map_err(|error| step_log::failure(error, keyed, tail))?;
         if let Some(limit) = keyed.spec.max_size {
-            let size = self.ports.engine.size(&image).await;
-            let size = size.map_err(|error| chain(&error))?;
+            let size = self.ports.engine.size(&image).await?;
             if size > limit {
-                let why =
-                    format!("its image has {size} bytes, and max-size allows {limit}; it was not pushed");
-                return Err(why.into());
+                return Err(BoxError::TooLarge { size, limit }.into());
             }
         }
         Ok(image)
     }
 
-    async fn push(&self, keyed: &Keyed, image: &ImageId, generation: Generation) -> Result<JobSaw, String> {
+    async fn push(
+        &self,
+        keyed: &Keyed,
+        image: &ImageId,
+        generation: Generation,
+    ) -> Result<Digest, (JobSaw, Failure)> {
         let tag = keyed.wanted.tag.with_generation(generation).tag();
         let repository = &keyed.wanted.repository;
         let (emit, name) = (self.emit, keyed.wanted.name.clone());
@@ -188,21 +192,25 @@ impl<'a> Maker<'a> {
             let name = name.clone();
             move |event| emit(Event::Push { name: name.clone(), event })
         };
-        match self.ports.engine.push(image, repository, &tag, &on_push).await {
-            Ok(digest) => Ok(JobSaw::Pushed(digest)),
-            Err(error) if is_passing(&error) => {
+        let pushed = self.ports.engine.push(image, repository, &tag, &on_push).await;
+        pushed.map_err(|error| {
+            let is_passing = error.is_passing();
+            if is_passing {
                 emit(Event::Note { text: format!("{name}: {}; looking again", chain(&error)) });
-                Ok(JobSaw::Lost(chain(&error)))
             }
-            Err(error) => Err(chain(&error)),
-        }
+            lost(is_passing, error)
+        })
     }
 
     /// Looks at what stands, for a box that may be pushed.
-    pub async fn look(&self, keyed: &Keyed, parents: &Parents) -> JobSaw {
+    pub async fn look(&self, keyed: &Keyed, parents: &Parents) -> Result<JobSaw, Failure> {
         let (wanted, platform) = (&keyed.wanted, &keyed.spec.platform);
         let seen = observe(self.ports.registry, &self.setting.ledger, wanted, platform).await;
-        JobSaw::Looked { generation: seen.generation, decision: decided(&seen, parents, keyed, true) }
+        let decision = decided(&seen, parents, keyed, true);
+        match seen.state {
+            State::Unknown(error) => Err(error.into()),
+            _ => Ok(JobSaw::Looked { generation: seen.generation, decision }),
+        }
     }
 
     fn request(
@@ -228,25 +236,29 @@ impl<'a> Maker<'a> {
     }
 }
 
-fn made(keyed: &Keyed, end: JobEnd, step: Option<FailedStep>) -> Result<Made, Outcome> {
+/// What the protocol hears of an error, which is kept beside it.
+fn failed(error: impl Into<Failure>) -> (JobSaw, Failure) {
+    (JobSaw::Failed, error.into())
+}
+
+/// As [`failed`], of a push that may be tried again if it `is_passing`.
+fn lost(is_passing: bool, error: impl Into<Failure>) -> (JobSaw, Failure) {
+    (if is_passing { JobSaw::Lost } else { JobSaw::Failed }, error.into())
+}
+
+/// Says how a box ended; `failure` is what went wrong last.
+fn made(keyed: &Keyed, end: JobEnd, failure: Option<Failure>) -> Result<Made, Outcome> {
     let (digest, generation, outcome, adopted, reason) = match end {
         JobEnd::Used { digest, generation, reason } => (digest, generation, Outcome::Used, false, reason),
         JobEnd::Built { digest, generation, adopted, reason } => {
             (digest, generation, Outcome::Built, adopted, reason)
         }
         JobEnd::Forbidden(why) => return Err(Outcome::Forbidden(why)),
-        JobEnd::Failed(why) => return Err(Outcome::Failed(Failure { why, step })),
+        JobEnd::Failed => {
+            return Err(Outcome::Failed(failure.unwrap_or_else(|| BoxError::Undecided.into())));
+        }
+        JobEnd::GaveUp(reason) => return Err(Outcome::Failed(BoxError::GaveUp(reason).into())),
     };
     let repository = keyed.wanted.repository.clone();
     Ok(Made { repository, digest, generation, local: None, outcome, adopted, reason, seconds: 0.0 })
-}
-
-/// Tells whether a push may work a little later: pushes of one layer at once can make a
-/// registry lose sight of it, and the engine does not repeat what a registry answers with 5xx.
-fn is_passing(error: &EngineError) -> bool {
-    let EngineError::Transfer { detail, .. } = error else { return false };
-    let detail = detail.to_lowercase();
-    let is_refused =
-        ["denied", "unauthorized", "forbidden", "not allowed"].iter().any(|word| detail.contains(word));
-    !is_refused
 }

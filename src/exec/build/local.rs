@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::exec::build::error::{BuildError, BuildOptions};
+use crate::exec::build::error::{BoxError, BuildError, BuildOptions};
 use crate::exec::build::job::{Maker, Origin};
 use crate::exec::build::outcome::{BuildReport, Made, Outcome, Parents, interrupted, merge};
 use crate::exec::build::preflight;
@@ -15,7 +15,7 @@ use crate::exec::image::probe::sizes;
 use crate::exec::keys::Keyed;
 use crate::exec::run::local_name;
 use crate::exec::setting::{Ports, Setting};
-use crate::model::{Generation, chain};
+use crate::model::Generation;
 use crate::plan::Decision;
 use crate::port::EngineError;
 
@@ -69,7 +69,7 @@ async fn make(
     decision: Decision,
     parents: &Parents,
 ) -> Result<Made, Outcome> {
-    let failed = |error: EngineError| Outcome::Failed(chain(&error).into());
+    let failed = |error: EngineError| Outcome::Failed(error.into());
     let made = |digest, local: Option<String>, reason| Made {
         repository: keyed.wanted.repository.clone(),
         digest,
@@ -82,7 +82,7 @@ async fn make(
     };
     let reason = match decision {
         Decision::Use(digest) => return Ok(made(digest, None, "present".to_owned())),
-        Decision::Stop(why) => return Err(Outcome::Failed(why.into())),
+        Decision::Stop => return Err(Outcome::Failed(BoxError::Undecided.into())),
         decision => decision.why(),
     };
     let image = maker.build(keyed, generation, parents, &reason).await.map_err(Outcome::Failed)?;

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::exec::build::error::{BuildError, BuildOptions};
+use crate::exec::build::error::{BoxError, BuildError, BuildOptions};
 use crate::exec::build::job::{Maker, Origin};
 use crate::exec::build::outcome::{BoxReport, BuildReport, Outcome, Parents, interrupted, merge};
 use crate::exec::build::record::{finish, remember};
@@ -193,8 +193,8 @@ impl Work<'_> {
             let lost: Vec<String> = self.reports.iter().filter_map(lost).collect();
             for name in lost {
                 if let Some(report) = self.reports.get_mut(&name) {
-                    report.reason = "it was moved or removed again and again".to_owned();
-                    report.outcome = Outcome::Failed(report.reason.clone().into());
+                    report.reason = BoxError::Moved.to_string();
+                    report.outcome = Outcome::Failed(BoxError::Moved.into());
                     report.digest = None;
                 }
             }

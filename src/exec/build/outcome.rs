@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::exec::build::error::BoxError;
 use crate::exec::build::schedule::Finished;
 use crate::exec::failure::Failure;
 use crate::exec::keys::Keyed;
-use crate::model::{Digest, Generation, Repository, Timestamp};
+use crate::model::{AnyError, Digest, ErrorKind, Generation, Repository, Timestamp};
 use crate::plan::{Seen, State};
 
 /// What became of a box.
@@ -88,7 +89,7 @@ pub(crate) type Ended = Finished<Made, (Outcome, f64)>;
 
 /// What is known of the boxes when the run is stopped before they were probed.
 pub(crate) fn interrupted(boxes: &[Keyed]) -> BTreeMap<String, Seen> {
-    let state = State::Unknown { why: "interrupted".to_owned(), wants_login: false };
+    let state = State::Unknown(BoxError::Interrupted.into());
     let seen = Seen { generation: Generation(0), state };
     boxes.iter().map(|keyed| (keyed.wanted.name.clone(), seen.clone())).collect()
 }
@@ -128,7 +129,7 @@ pub(crate) fn merge(
             }
             Some(Finished::Failed((outcome, seconds))) => {
                 report.reason = match &outcome {
-                    Outcome::Failed(Failure { why, .. }) => why.clone(),
+                    Outcome::Failed(failure) => failure.why(),
                     Outcome::Forbidden(why) | Outcome::Skipped(why) => why.clone(),
                     Outcome::Used | Outcome::Built => String::new(),
                 };
@@ -177,6 +178,17 @@ impl Outcome {
 }
 
 impl BuildReport {
+    /// Returns what did not answer, if no box failed for another reason.
+    pub fn unreachable(&self) -> Option<&AnyError> {
+        let mut failed = self.boxes.values().filter_map(|one| match &one.outcome {
+            Outcome::Failed(failure) => Some(&failure.error),
+            _ => None,
+        });
+        let first = failed.next()?;
+        let is_silent = |error: &AnyError| error.explain().kind == ErrorKind::Unreachable;
+        (is_silent(first) && failed.all(is_silent)).then_some(first)
+    }
+
     /// Returns the boxes that could not be built and are not there.
     pub fn missing(&self) -> impl Iterator<Item = (&String, &BoxReport)> {
         self.boxes.iter().filter(|(name, one)| one.digest.is_none() && !self.local.contains_key(*name))

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::exec::build::engine_needs::beyond;
-use crate::exec::build::error::{BuildError, NoRoom};
+use crate::exec::build::error::BuildError;
 use crate::exec::build::secrets;
 use crate::exec::event::{Emit, Event};
 use crate::exec::keys::Keyed;
@@ -39,7 +39,7 @@ pub(super) async fn check(
     let Ok(Some(room)) = ports.engine.room().await else { return Ok(()) };
     if room.free < LEAST {
         let Room { path, free } = room;
-        return Err(NoRoom { path, free }.into());
+        return Err(BuildError::NoRoom { path, free });
     }
     let brings = brings(&missing, seen);
     if room.free < brings {

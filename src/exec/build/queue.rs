@@ -54,7 +54,7 @@ impl Maker<'_> {
             tokio::time::sleep(poll).await;
             poll = (poll * 2).min(POLL.1);
             let looked = self.look(keyed, parents).await;
-            if matches!(looked, JobSaw::Looked { decision: Decision::Use(_), .. }) {
+            if matches!(looked, Ok(JobSaw::Looked { decision: Decision::Use(_), .. })) {
                 return Ok(());
             }
             before = self.again(before).await;

@@ -9,7 +9,7 @@ use crate::exec::keys::Keyed;
 use crate::exec::ledger::marker::mark;
 use crate::exec::ledger::{Ledger, LedgerError};
 use crate::exec::setting::{Ports, Setting};
-use crate::model::{Digest, Generation, Marked, Marker};
+use crate::model::{Digest, Explained, Explanation, Generation, Marked, Marker};
 use crate::plan::{Seen, State};
 
 /// A generation that is over.
@@ -30,6 +30,15 @@ pub enum RebuildError {
     /// The registry did not say what stands; nothing was marked.
     #[error(transparent)]
     Unknown(#[from] Unanswered),
+}
+
+impl Explained for RebuildError {
+    fn explain(&self) -> Explanation<'_> {
+        match self {
+            Self::Ledger(error) => error.explain(),
+            Self::Unknown(error) => error.explain(),
+        }
+    }
 }
 
 /// Finds out which generations would be replaced, and with `apply` ends them. A key of which

@@ -83,8 +83,8 @@ impl Redactor {
             EngineError::BuildFailed { step, detail } => {
                 EngineError::BuildFailed { step: self.text(&step), detail: self.text(&detail) }
             }
-            EngineError::Transfer { action, reference, detail } => {
-                EngineError::Transfer { action, reference, detail: self.text(&detail) }
+            EngineError::Transfer { action, reference, detail, is_denied } => {
+                EngineError::Transfer { action, reference, detail: self.text(&detail), is_denied }
             }
             EngineError::DiskFull { detail } => EngineError::DiskFull { detail: self.text(&detail) },
             EngineError::Engine { action, detail } => {
@@ -265,7 +265,12 @@ mod tests {
         let word = || "say hunter2".to_owned();
         let errors = [
             EngineError::BuildFailed { step: word(), detail: word() },
-            EngineError::Transfer { action: "push", reference: String::new(), detail: word() },
+            EngineError::Transfer {
+                action: "push",
+                reference: String::new(),
+                detail: word(),
+                is_denied: false,
+            },
             EngineError::DiskFull { detail: word() },
             EngineError::Engine { action: "build", detail: word() },
         ]

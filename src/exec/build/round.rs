@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::exec::build::error::{BuildError, BuildOptions};
+use crate::exec::build::error::{BoxError, BuildError, BuildOptions};
 use crate::exec::build::judge::decided;
 use crate::exec::build::outcome::{BoxReport, Ended, Made, Outcome, Parents};
 use crate::exec::build::schedule::in_order;
@@ -86,7 +86,9 @@ fn tell(emit: Emit<'_>, name: String, made: Result<&Made, &Outcome>, seconds: f6
             emit(Event::Built { name, digest: digest.clone(), adopted: *adopted, seconds });
         }
         Err(Outcome::Failed(failure)) => emit(Event::Failed { name, failure: failure.clone() }),
-        Err(Outcome::Forbidden(why)) => emit(Event::Failed { name, failure: why.clone().into() }),
+        Err(Outcome::Forbidden(why)) => {
+            emit(Event::Failed { name, failure: BoxError::Forbidden(why.clone()).into() });
+        }
         Err(Outcome::Used | Outcome::Built | Outcome::Skipped(_)) => {}
     }
 }

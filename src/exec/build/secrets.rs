@@ -6,19 +6,23 @@ use tokio::time::timeout;
 use crate::exec::build::redact::Redactor;
 use crate::exec::keys::Keyed;
 use crate::exec::setting::Ports;
-use crate::model::Span;
+use crate::model::{ErrorKind, Explained, Explanation, Span};
 use crate::port::{AgentForward, BuildEvent, BuildRequest, EngineError, ImageId, SecretError};
 
 /// Why a build cannot have what it mounts.
 #[derive(Debug, thiserror::Error)]
 #[error("box {name}: {what}")]
 pub struct NoSecret {
-    /// The box.
     pub name: String,
     /// `secret ID`, `ssh agent`, `the host's network` or `the frontend NAME`.
     pub what: String,
-    /// Why not.
     pub source: SecretError,
+}
+
+impl Explained for NoSecret {
+    fn explain(&self) -> Explanation<'_> {
+        self.source.explain()
+    }
 }
 
 /// Why an image was not built.
@@ -36,6 +40,16 @@ pub(crate) enum MakeError {
         /// How long it may take.
         limit: Span,
     },
+}
+
+impl Explained for MakeError {
+    fn explain(&self) -> Explanation<'_> {
+        match self {
+            Self::Secret(error) => error.explain(),
+            Self::Engine(error) => error.explain(),
+            Self::Late { .. } => ErrorKind::Failed.into(),
+        }
+    }
 }
 
 /// Checks that all secrets of the boxes that are about to be built can be read.

@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use crate::exec::build::secrets::MakeError;
 use crate::exec::failure::{FailedStep, Failure};
 use crate::exec::keys::Keyed;
-use crate::inputs::step_at;
-use crate::model::{chain, output_line, printable};
+use crate::inputs::{At, step_at};
+use crate::model::{Explained, Explanation, chain, output_line, printable};
 use crate::port::{BuildEvent, EngineError, StepState};
 
 /// How many lines of a step are kept.
@@ -17,24 +17,44 @@ const LINE: usize = 2000;
 /// How much of an instruction a message holds, in characters.
 const INSTRUCTION: usize = 100;
 
-/// Words an error of a build that told `tail` what it did.
-pub(super) fn failure(error: &MakeError, keyed: &Keyed, tail: Tail) -> Failure {
-    let why = chain(error);
-    let Some(Step { name, last, lines, .. }) = tail.end() else { return why.into() };
-    let at = step_at(&keyed.source, &name);
-    let instruction = name.split_once("] ").map_or(&*name, |(_, instruction)| instruction);
+/// A build that ended at a step.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", words(name, at.as_ref(), error))]
+struct AtStep {
+    /// The step, as the engine names it.
+    name: String,
+    at: Option<At>,
+    error: MakeError,
+}
+
+impl Explained for AtStep {
+    fn explain(&self) -> Explanation<'_> {
+        let place = self.at.as_ref().map(|at| (&*at.file, at.line));
+        Explanation { place, ..self.error.explain() }
+    }
+}
+
+fn words(name: &str, at: Option<&At>, error: &MakeError) -> String {
+    let instruction = name.split_once("] ").map_or(name, |(_, instruction)| instruction);
     let instruction = printable(instruction, INSTRUCTION);
-    let why = match (error, &at) {
+    match (error, at) {
         (MakeError::Engine(EngineError::BuildFailed { detail, .. }), Some(at)) => {
             format!("{at}: {instruction}: {}", code(detail))
         }
         (MakeError::Engine(EngineError::DiskFull { .. }), _) => {
-            format!("{why}; `docker system df` says what takes it")
+            format!("{}; `docker system df` says what takes it", chain(error))
         }
-        (MakeError::Late { .. }, Some(at)) => format!("{at}: {instruction}: {why}"),
-        _ => why,
-    };
-    Failure { why, step: Some(FailedStep { name, at, last: last.into(), lines }) }
+        (MakeError::Late { .. }, Some(at)) => format!("{at}: {instruction}: {}", chain(error)),
+        _ => chain(error),
+    }
+}
+
+/// Places an error of a build that told `tail` what it did.
+pub(super) fn failure(error: MakeError, keyed: &Keyed, tail: Tail) -> Failure {
+    let Some(Step { name, last, lines, .. }) = tail.end() else { return error.into() };
+    let at = step_at(&keyed.source, &name);
+    let error = AtStep { name: name.clone(), at: at.clone(), error }.into();
+    Failure { error, step: Some(FailedStep { name, at, last: last.into(), lines }) }
 }
 
 /// What a failed command's error says beside the command itself.

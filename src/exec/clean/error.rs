@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::exec::ledger::LedgerError;
-use crate::model::{Digest, Repository, Share, Span, Tag, Timestamp};
+use crate::model::{Digest, ErrorKind, Explained, Explanation, Repository, Share, Span, Tag, Timestamp};
 use crate::port::RegistryError;
 use crate::protocol::Deletion;
 use crate::retention::{Action, Clean, Policies, Refs};
@@ -80,68 +80,30 @@ pub enum CleanError {
     Registry(#[from] RegistryError),
     /// A manifest could not be understood, so what it needs is unknown.
     #[error("{repository}@{digest} cannot be understood: {why}")]
-    Unreadable {
-        /// Its repository.
-        repository: Repository,
-        /// Its digest.
-        digest: Digest,
-        /// Why.
-        why: String,
-    },
+    Unreadable { repository: Repository, digest: Digest, why: String },
     /// A repository lists a name that cannot be asked for.
     #[error("{repository} lists `{name}`, which is no valid tag; what it keeps is unknown")]
-    InvalidTag {
-        /// The repository.
-        repository: Repository,
-        /// The name.
-        name: String,
-    },
+    InvalidTag { repository: Repository, name: String },
     /// A tag was listed but does not resolve.
     #[error("{repository}:{tag} is listed but does not resolve; what it keeps is unknown")]
-    Dangling {
-        /// The repository.
-        repository: Repository,
-        /// The tag.
-        tag: Tag,
-    },
+    Dangling { repository: Repository, tag: Tag },
     /// A repository that is to protect digests holds none, so it is probably not the one meant.
     #[error("{repository} holds no tags; what it was to protect is unknown")]
-    NoProtector {
-        /// The repository.
-        repository: Repository,
-    },
+    NoProtector { repository: Repository },
     /// More would go than is allowed.
     #[error("{going} of {all} tags would go, which is more than {share}")]
     TooMany {
-        /// How many would go.
         going: usize,
-        /// How many there are.
         all: usize,
         /// The share that may go.
         share: Share,
     },
     /// More would go of one repository than goes by itself.
     #[error("{going} of {all} tags of {repository} would be deleted: more than half, and more than is usual")]
-    TooMuch {
-        /// The repository's name.
-        repository: String,
-        /// How many would go.
-        going: usize,
-        /// How many there are.
-        all: usize,
-    },
+    TooMuch { repository: String, going: usize, all: usize },
     /// Less would be left than is allowed.
     #[error("{left} of {all} tags of {repository} would be left, which is less than {min}")]
-    TooFew {
-        /// The repository's name.
-        repository: String,
-        /// How many would be left.
-        left: usize,
-        /// How many there are.
-        all: usize,
-        /// How many must be left.
-        min: u32,
-    },
+    TooFew { repository: String, left: usize, all: usize, min: u32 },
     /// What was planned is no longer what would be done.
     #[error("the registry has moved since the plan was made: {what}")]
     Moved {
@@ -151,4 +113,29 @@ pub enum CleanError {
     /// It was suspended, so that what it had read is no longer true.
     #[error("it is too long since everything was read")]
     Late,
+}
+
+impl Explained for CleanError {
+    fn explain(&self) -> Explanation<'_> {
+        let meaning = match self {
+            Self::Ledger(error) => error.explain(),
+            Self::Registry(error) => error.explain(),
+            Self::TooMuch { .. } => ErrorKind::Refused.hint(
+                "look at what `boxwright clean --max-delete 100%` would do, and add --yes if it is meant",
+            ),
+            Self::TooMany { .. } => ErrorKind::Refused.hint("if this is meant, --max-delete allows more"),
+            Self::TooFew { .. } => {
+                ErrorKind::Refused.hint("`min` of [clean] in boxwright.toml says how many must be left")
+            }
+            Self::Moved { .. } => ErrorKind::Refused.hint("make a new plan"),
+            Self::NoProtector { .. } => ErrorKind::Refused.into(),
+            Self::Unreadable { .. } | Self::InvalidTag { .. } | Self::Dangling { .. } => {
+                return ErrorKind::Unreachable.hint(
+                    "nothing was deleted, for what it keeps is not known; push something readable over its tag, or remove that with your registry's own tools",
+                );
+            }
+            Self::Late => ErrorKind::Unreachable.into(),
+        };
+        meaning.undone("nothing was deleted")
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Digest, Keep};
+use crate::model::{Digest, ErrorKind, Explained, Explanation, Keep};
 use crate::port::{Remote, RemoteError};
 use crate::retention::{Policies, Refs};
 
@@ -22,6 +22,15 @@ pub enum ProtectError {
         /// The file or address.
         name: String,
     },
+}
+
+impl Explained for ProtectError {
+    fn explain(&self) -> Explanation<'_> {
+        match self {
+            Self::Unreadable(error) => error.explain().undone("nothing was deleted"),
+            Self::Empty { .. } => ErrorKind::Refused.hint("nothing was deleted"),
+        }
+    }
 }
 
 /// Reads the digests that texts and addresses name, with the reason why each is kept. Whatever

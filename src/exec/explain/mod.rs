@@ -14,7 +14,7 @@ use crate::exec::keys::Keyed;
 use crate::exec::ledger::Ledger;
 use crate::exec::ledger::inputs::InputsError;
 use crate::inputs::{Change, InputManifest, Side, diff};
-use crate::model::{ContentTag, Digest, Key, Platform, Repository, Tag};
+use crate::model::{ContentTag, Digest, ErrorKind, Explained, Explanation, Key, Platform, Repository, Tag};
 use crate::port::{Reference, Registry, RegistryError};
 
 /// What a box is compared with.
@@ -74,36 +74,33 @@ pub enum ExplainError {
     Inputs(#[from] InputsError),
     /// What was asked for is neither a key nor a tag nor a digest.
     #[error("`{text}` is not a tag, a key or a digest")]
-    Name {
-        /// The text.
-        text: String,
-    },
+    Name { text: String },
     /// No image stands there.
     #[error("there is no image {repository} {at}")]
-    NoImage {
-        /// The repository.
-        repository: Repository,
-        /// The tag or digest.
-        at: String,
-    },
+    NoImage { repository: Repository, at: String },
     /// The image does not say which key it was built for.
     #[error("image {repository} {at} does not tell its inputs: {why}")]
-    NotOurs {
-        /// The repository.
-        repository: Repository,
-        /// The tag or digest.
-        at: String,
-        /// Why.
-        why: String,
-    },
+    NotOurs { repository: Repository, at: String, why: String },
     /// Its inputs were never stored.
     #[error("ledger {ledger} holds no inputs of key {key}")]
-    NoInputs {
-        /// The ledger.
-        ledger: Repository,
-        /// The key.
-        key: Key,
-    },
+    NoInputs { ledger: Repository, key: Key },
+}
+
+impl Explained for ExplainError {
+    fn explain(&self) -> Explanation<'_> {
+        let against =
+            "--against takes a promoted tag such as main, a content tag, a key of 32 hex digits, or a digest";
+        match self {
+            Self::Registry(error) => error.explain(),
+            Self::Inputs(error) => error.explain(),
+            Self::Name { .. } => ErrorKind::Usage.hint(against),
+            Self::NoImage { .. } => ErrorKind::Missing.hint(against),
+            Self::NoInputs { .. } => ErrorKind::Missing.hint(
+                "inputs are stored with each image that boxwright builds; this one is older, or they could not be written then",
+            ),
+            Self::NotOurs { .. } => ErrorKind::Failed.into(),
+        }
+    }
 }
 
 /// Finds out what key is meant by a key, a content tag, or another tag or the digest of an

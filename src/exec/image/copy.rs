@@ -10,7 +10,9 @@ use async_trait::async_trait;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use crate::model::{Digest, Document, ManifestError, RawManifest, Repository, Tag};
+use crate::model::{
+    Digest, Document, ErrorKind, Explained, Explanation, ManifestError, RawManifest, Repository, Tag,
+};
 use crate::port::{Blob, BlobSource, BlobStream, Failure, Reference, Registry, RegistryError};
 
 /// Blobs that are moved at once.
@@ -37,7 +39,6 @@ pub enum CopyError {
     /// There is no such image, or a part of it is missing.
     #[error("{repository} has no {what}")]
     Missing {
-        /// Where.
         repository: Repository,
         /// What: a manifest, or a blob.
         what: String,
@@ -47,18 +48,24 @@ pub enum CopyError {
     Manifest(#[from] ManifestError),
     /// The list of what refers to an image is written over by others, again and again.
     #[error("{repository}:{tag} is written over by others again and again")]
-    Contended {
-        /// Where.
-        repository: Repository,
-        /// The list's tag.
-        tag: Tag,
-    },
+    Contended { repository: Repository, tag: Tag },
     /// Indexes lie in indexes.
     #[error("index {digest} lies deeper than {DEEPEST} indexes")]
     TooDeep {
         /// The one that does.
         digest: Digest,
     },
+}
+
+impl Explained for CopyError {
+    fn explain(&self) -> Explanation<'_> {
+        match self {
+            Self::Registry(error) => error.explain(),
+            Self::Missing { .. } => ErrorKind::Missing.into(),
+            Self::Manifest(_) | Self::TooDeep { .. } => ErrorKind::Unreachable.into(),
+            Self::Contended { .. } => ErrorKind::Refused.into(),
+        }
+    }
 }
 
 /// Copies the image at `at`, and gives it `tag`; returns its digest.

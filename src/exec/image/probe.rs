@@ -8,10 +8,13 @@ use tokio::sync::OnceCell;
 
 use crate::exec::image::labels::{Inspected, Unread, inspect};
 use crate::exec::keys::Keyed;
-use crate::exec::ledger::Ledger;
 use crate::exec::ledger::past::PastRecords;
+use crate::exec::ledger::{Ledger, LedgerError};
 use crate::exec::setting::AT_ONCE;
-use crate::model::{Generation, Key, Platform, RawManifest, RecordTag, Repository};
+use crate::model::{
+    AnyError, ErrorKind, Explained, Explanation, Generation, Key, Platform, RawManifest, RecordTag,
+    Repository,
+};
 use crate::plan::{Recorded, Seen, State, Wanted};
 use crate::port::{Registry, RegistryError};
 
@@ -94,18 +97,15 @@ async fn observe_beside(
             // A key is rebuilt a few times; where somebody wrote more markers one list tells of all.
             Ok(true) if looks == LOOKS => match markers.get_or_try_init(|| list.markers()).await {
                 Ok(past) => generation = past.generation(want.key()).max(generation.next()),
-                Err(error) => {
-                    let state = State::Unknown { why: error.to_string(), wants_login: false };
-                    return Seen { generation, state };
-                }
+                Err(error) => return Seen { generation, state: State::Unknown(error.into()) },
             },
             Ok(true) => generation = generation.next(),
             Ok(false) => return found.seen,
-            Err(error) => return Seen { generation, state: unknown(&error) },
+            Err(error) => return Seen { generation, state: State::Unknown(error.into()) },
         }
     }
-    let why = format!("markers of key {} are being written faster than they are read", want.key());
-    Seen { generation, state: State::Unknown { why, wants_login: false } }
+    let outrun = LedgerError::Outrun { key: want.key().clone() };
+    Seen { generation, state: State::Unknown(outrun.into()) }
 }
 
 /// Returns the sizes of what stands, in bytes.
@@ -133,7 +133,7 @@ async fn find(registry: &dyn Registry, want: &Wanted, generation: Generation, pl
     let broken = |why: &str| absent(State::Broken { why: why.to_owned() });
     match inspected {
         Ok(None) => absent(State::Missing),
-        Err(Unread::Registry(error)) => absent(unknown(&error)),
+        Err(Unread::Registry(error)) => absent(State::Unknown(error.into())),
         Err(Unread::Broken(why)) => absent(State::Broken { why }),
         Ok(Some(Inspected { labels, .. })) if labels.key.as_ref() != Some(want.key()) => {
             broken("its labels hold another key")
@@ -149,28 +149,26 @@ async fn find(registry: &dyn Registry, want: &Wanted, generation: Generation, pl
     }
 }
 
-fn unknown(error: &RegistryError) -> State {
-    State::Unknown { why: error.to_string(), wants_login: error.failure.wants_login() }
-}
-
 /// The registry did not say whether a box is there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the registry did not say whether {name} is there: {why}")]
+#[error("the registry did not say whether {name} is there: {error}")]
 pub struct Unanswered {
-    /// The box.
     pub name: String,
     /// The request that failed and how.
-    pub why: String,
-    /// Whether other credentials would help.
-    pub wants_login: bool,
+    pub error: AnyError,
+}
+
+impl Explained for Unanswered {
+    fn explain(&self) -> Explanation<'_> {
+        Explanation { kind: ErrorKind::Unreachable, ..self.error.explain() }
+    }
 }
 
 /// Checks that the registry said of each box what stands.
 pub fn all_known(seen: &BTreeMap<String, Seen>) -> Result<(), Unanswered> {
     for (name, seen) in seen {
-        if let State::Unknown { why, wants_login } = &seen.state {
-            let (name, why) = (name.clone(), why.clone());
-            return Err(Unanswered { name, why, wants_login: *wants_login });
+        if let State::Unknown(error) = &seen.state {
+            return Err(Unanswered { name: name.clone(), error: error.clone() });
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ use crate::exec::keys::analyse::outside;
 use crate::exec::keys::error::KeysError;
 use crate::exec::keys::pins::read_pins;
 use crate::exec::keys::tree::Tree;
-use crate::model::{Digest, ImageName, Tag};
+use crate::model::{Digest, ErrorKind, Explained, Explanation, ImageName, Tag};
 use crate::port::{Reference, Registry, RegistryError, Remote, RemoteError};
 
 /// A new lock, and how it differs from the one before.
@@ -39,36 +39,29 @@ pub enum LockError {
     Keys(#[from] KeysError),
     /// A registry did not answer.
     #[error("image {image} cannot be resolved: {source}")]
-    Registry {
-        /// The image.
-        image: ImageName,
-        /// What went wrong.
-        source: RegistryError,
-    },
+    Registry { image: ImageName, source: RegistryError },
     /// A registry said that there is no such image.
     #[error("there is no image {image}: its registry knows no such tag")]
-    NoImage {
-        /// The image.
-        image: ImageName,
-    },
+    NoImage { image: ImageName },
     /// A git remote or an address did not answer.
     #[error("pin {pin} cannot be resolved: {source}")]
-    Remote {
-        /// The pin.
-        pin: String,
-        /// What went wrong.
-        source: RemoteError,
-    },
+    Remote { pin: String, source: RemoteError },
     /// A git remote has no such ref.
     #[error("pin {pin}: {url} has no ref {reference}")]
-    NoRef {
-        /// The pin.
-        pin: String,
-        /// The remote.
-        url: String,
-        /// The ref.
-        reference: String,
-    },
+    NoRef { pin: String, url: String, reference: String },
+}
+
+impl Explained for LockError {
+    fn explain(&self) -> Explanation<'_> {
+        let nothing = "nothing was written";
+        match self {
+            Self::Keys(error) => Explanation { hint: None, ..error.explain() },
+            Self::Registry { .. } => ErrorKind::Unreachable.hint(nothing),
+            Self::Remote { source, .. } => source.explain().undone(nothing),
+            Self::NoImage { .. } => ErrorKind::Failed.into(),
+            Self::NoRef { .. } => ErrorKind::Failed.hint(nothing),
+        }
+    }
 }
 
 /// Resolves what floats in a project. Entries of `tree.lock` that are still asked for stay as

@@ -3,7 +3,9 @@
 use crate::exec::keys::Keyed;
 use crate::exec::ledger::{Ledger, LedgerError};
 use crate::inputs::{InputManifest, PACKED_LIMIT, PackError};
-use crate::model::{Digest, Key, RecordTag, Repository, StoredInputs, Tag};
+use crate::model::{
+    Digest, ErrorKind, Explained, Explanation, Key, RecordTag, Repository, StoredInputs, Tag,
+};
 use crate::port::RegistryError;
 
 /// Why inputs could not be stored or read.
@@ -17,30 +19,23 @@ pub enum InputsError {
     Registry(#[from] RegistryError),
     /// What was to be stored or is stored cannot be used.
     #[error("ledger {repository}: the inputs of key {key} are unusable: {source}")]
-    Unusable {
-        /// The ledger.
-        repository: Repository,
-        /// The key.
-        key: Key,
-        /// Why.
-        source: PackError,
-    },
+    Unusable { repository: Repository, key: Key, source: PackError },
     /// The record's layer is gone.
     #[error("ledger {repository}: the inputs of key {key} are damaged: blob {digest} is missing")]
-    NoLayer {
-        /// The ledger.
-        repository: Repository,
-        /// The key.
-        key: Key,
-        /// The layer.
-        digest: Digest,
-    },
+    NoLayer { repository: Repository, key: Key, digest: Digest },
     /// The worker that packed or unpacked them ended without a result.
     #[error("the inputs of key {key} were not worked through")]
-    CutOff {
-        /// The key.
-        key: Key,
-    },
+    CutOff { key: Key },
+}
+
+impl Explained for InputsError {
+    fn explain(&self) -> Explanation<'_> {
+        match self {
+            Self::Ledger(error) => error.explain(),
+            Self::Registry(error) => error.explain(),
+            Self::Unusable { .. } | Self::NoLayer { .. } | Self::CutOff { .. } => ErrorKind::Failed.into(),
+        }
+    }
 }
 
 /// Stores the inputs of a box unless they stand.

@@ -15,8 +15,8 @@ use futures_util::{StreamExt, TryStreamExt};
 
 use crate::exec::setting::nonce;
 use crate::model::{
-    Digest, EMPTY_BLOB, RawManifest, Record, RecordError, RecordTag, Repository, Tag, Timestamp, chain,
-    throwaway,
+    Digest, EMPTY_BLOB, ErrorKind, Explained, Explanation, Key, RawManifest, Record, RecordError, RecordTag,
+    Repository, Tag, Timestamp, chain, throwaway,
 };
 use crate::port::{Deleted, Deleting, Failure, Reference, Registry, RegistryError};
 
@@ -35,34 +35,33 @@ pub enum LedgerError {
     Registry(#[from] RegistryError),
     /// A record cannot be made or read.
     #[error("ledger {repository}, tag {tag}: {source}")]
-    Record {
-        /// The ledger.
-        repository: Repository,
-        /// The record's tag.
-        tag: String,
-        /// What is wrong with it.
-        source: RecordError,
-    },
+    Record { repository: Repository, tag: String, source: RecordError },
     /// So many of a tag's newest promotions cannot be read that what they were is not known.
     #[error("ledger {repository}: none of the {count} newest records down to {tag} can be read")]
     Drowned {
-        /// The ledger.
         repository: Repository,
         /// How many were tried.
         count: usize,
         /// The last one that was.
         tag: Tag,
     },
+    /// Somebody ends generations of a key for ever.
+    #[error("markers of key {key} are being written faster than they are read")]
+    Outrun { key: Key },
     /// Another record stands where ours was just written.
     #[error("ledger {repository}: {tag} was written, but reads back as {found}")]
-    NotOurs {
-        /// The ledger.
-        repository: Repository,
-        /// The record's tag.
-        tag: Tag,
-        /// What was read.
-        found: String,
-    },
+    NotOurs { repository: Repository, tag: Tag, found: String },
+}
+
+impl Explained for LedgerError {
+    fn explain(&self) -> Explanation<'_> {
+        match self {
+            Self::Registry(error) => error.explain(),
+            Self::Record { .. } | Self::Drowned { .. } | Self::Outrun { .. } | Self::NotOurs { .. } => {
+                ErrorKind::Unreachable.into()
+            }
+        }
+    }
 }
 
 /// The records of a ledger by what their tags say.

@@ -128,7 +128,7 @@ impl<'a> Carrier<'a> {
                 let steps = plan.map_or(&[][..], |plan| &plan.steps);
                 let error = self.why(why, plan, steps);
                 Err(match partly {
-                    Some(left) => self.partly(&left, steps, &error),
+                    Some(left) => self.partly(&left, steps, error),
                     None => error,
                 })
             }
@@ -293,12 +293,12 @@ impl<'a> Carrier<'a> {
     }
 
     /// Says that it stopped after some tags had moved or may have.
-    fn partly(&self, left: &[usize], steps: &[Step], error: &PromoteError) -> PromoteError {
+    fn partly(&self, left: &[usize], steps: &[Step], error: PromoteError) -> PromoteError {
         let (moved, left) = parted(left, steps);
         PromoteError::Partly {
             tag: self.tag.clone(),
             name: left.first().cloned().unwrap_or_else(|| "the set record".to_owned()),
-            why: error.to_string(),
+            error: Box::new(error),
             moved,
             left,
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::exec::image::copy::CopyError;
 use crate::exec::image::probe::Unanswered;
 use crate::exec::ledger::LedgerError;
-use crate::model::{Digest, Keep, Repository, Tag};
+use crate::model::{Digest, ErrorKind, Explained, Explanation, Keep, Repository, Tag};
 use crate::plan::{Promotion, Refusal, StepState};
 use crate::port::RegistryError;
 
@@ -74,7 +74,6 @@ pub enum PromoteError {
     /// Boxes of the set are not there.
     #[error("{} cannot be promoted: {why}", names.join(", "))]
     Missing {
-        /// The boxes.
         names: Vec<String>,
         /// Why the first of them is not there.
         why: String,
@@ -83,30 +82,14 @@ pub enum PromoteError {
     },
     /// An image of an earlier promotion is not there any more.
     #[error("{name} cannot be promoted: {digest} is gone from {repository}")]
-    Gone {
-        /// The box.
-        name: String,
-        /// Where it was.
-        repository: Repository,
-        /// Its image.
-        digest: Digest,
-    },
+    Gone { name: String, repository: Repository, digest: Digest },
     /// A promotion's record names what it cannot have promoted.
     #[error("{record} in the ledger is not believed: {name}: {why}")]
-    Doubtful {
-        /// The record's tag.
-        record: String,
-        /// The box.
-        name: String,
-        /// Why.
-        why: String,
-    },
+    Doubtful { record: String, name: String, why: String },
     /// A sweep is about to delete an image of the set.
     #[error("{name} cannot be promoted: clean is about to delete {digest}, and may be until {until}")]
     Going {
-        /// The box.
         name: String,
-        /// Its image.
         digest: Digest,
         /// When it must have ended.
         until: String,
@@ -116,17 +99,11 @@ pub enum PromoteError {
     NoSet {
         /// The tag, or one of its promotions.
         name: String,
-        /// Why.
         why: &'static str,
     },
     /// An image could not be copied; no tag was moved.
     #[error("failed to copy {name}")]
-    Copy {
-        /// The box.
-        name: String,
-        /// Why.
-        source: CopyError,
-    },
+    Copy { name: String, source: CopyError },
     /// The rules of the channel forbid it.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -134,14 +111,12 @@ pub enum PromoteError {
     #[error("this registry takes no writes from here")]
     ReadOnly,
     /// It stopped after some tags had moved.
-    #[error("promotion to {tag} stopped at {name}: {why}; moved: {}; left: {}", list(moved), list(left))]
+    #[error("promotion to {tag} stopped at {name}: {error}; moved: {}; left: {}", list(moved), list(left))]
     Partly {
-        /// The tag.
         tag: Tag,
         /// The box at which it stopped.
         name: String,
-        /// Why.
-        why: String,
+        error: Box<PromoteError>,
         /// The boxes whose tags point to their wanted digest.
         moved: Vec<String>,
         /// The boxes whose tags do not.
@@ -150,7 +125,6 @@ pub enum PromoteError {
     /// It was stopped; what had begun was waited for, for a moment.
     #[error("promotion to {tag} was interrupted; {}", how_far(moved, left))]
     Interrupted {
-        /// The tag.
         tag: Tag,
         /// The boxes whose tags point to their wanted digest.
         moved: Vec<String>,
@@ -159,18 +133,12 @@ pub enum PromoteError {
     },
     /// The lease ended again and again before the next write.
     #[error("the lease ended again and again before promotion to {tag} was done")]
-    Lapsed {
-        /// The tag.
-        tag: Tag,
-    },
+    Lapsed { tag: Tag },
     /// A tag holds neither the wanted digest nor the one that was planned from.
     #[error("tag {tag} of {name} was moved by somebody else: it holds {found}, not {expected}")]
     Conflict {
-        /// The tag.
         tag: Tag,
-        /// The box.
         name: String,
-        /// What it holds.
         found: String,
         /// What it held when the promotion was planned.
         expected: String,
@@ -185,5 +153,41 @@ impl PromoteError {
     /// It was stopped before any tag moved.
     pub(crate) fn stopped(tag: &Tag) -> Self {
         Self::Interrupted { tag: tag.clone(), moved: Vec::new(), left: Vec::new() }
+    }
+}
+
+impl Explained for PromoteError {
+    fn explain(&self) -> Explanation<'_> {
+        let again = "run the same command again: it goes on where it stopped";
+        match self {
+            Self::Ledger(LedgerError::Drowned { .. }) => ErrorKind::Unreachable.hint(
+                "nothing was moved; `boxwright clean --forget TAG` takes away a record that no promotion wrote",
+            ),
+            Self::Ledger(error) => error.explain(),
+            Self::Unknown(error) => error.explain(),
+            Self::Registry(error) => error.explain(),
+            Self::Refused(error) => error.explain(),
+            Self::Copy { source, .. } => source.explain().kind.hint(again),
+            Self::Missing { channel: Some(channel), .. } => ErrorKind::Missing
+                .hint(format!("run `boxwright build --channel {channel}` on this revision first")),
+            Self::Missing { .. } => ErrorKind::Missing.hint("run `boxwright build` on this revision first"),
+            Self::Gone { .. } => ErrorKind::Missing.hint(
+                "`boxwright log TAG` names the promotions before, and --from TAG@N promotes one of them",
+            ),
+            Self::NoSet { .. } => ErrorKind::Missing.into(),
+            Self::Doubtful { .. } => ErrorKind::Refused.hint(
+                "nothing was moved; whoever may push can write such a record. `boxwright log TAG` names the others; delete its tag from the ledger if it is not yours",
+            ),
+            Self::Going { .. } => ErrorKind::Refused
+                .hint("run the command again when clean has ended: what it left can be promoted"),
+            Self::ReadOnly => ErrorKind::Refused
+                .hint("nothing was moved; the credentials need the right to push there"),
+            Self::Conflict { .. } => {
+                ErrorKind::Refused.hint("run the command again to plan from what stands now")
+            }
+            Self::Partly { .. } => ErrorKind::Partly.hint(again),
+            Self::Interrupted { .. } => ErrorKind::Interrupted.hint(again),
+            Self::Lapsed { .. } => ErrorKind::Unreachable.into(),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Why a Dockerfile cannot be used.
 
 use super::at::At;
-use crate::model::printable;
+use crate::model::{ErrorKind, Explained, Explanation, printable};
 
 /// How many characters of a Dockerfile's own text an error shows at a time.
 const SHOWN: usize = 300;
@@ -18,7 +18,6 @@ pub enum DockerfileError {
     /// BuildKit would refuse it as well.
     #[error("{at}: {}{}", printable(reason, SHOWN), at.excerpt())]
     Syntax {
-        /// Where.
         at: At,
         /// A lower-case fragment.
         reason: String,
@@ -28,7 +27,6 @@ pub enum DockerfileError {
     Stage {
         /// Where it is used.
         at: At,
-        /// As written.
         name: String,
         /// A lower-case fragment.
         reason: String,
@@ -57,25 +55,17 @@ pub enum DockerfileError {
         printable(variable, SHOWN),
         at.excerpt()
     )]
-    UndecidableImage {
-        /// Where.
-        at: At,
-        /// As written.
-        text: String,
-        /// The variable.
-        variable: String,
-    },
+    UndecidableImage { at: At, text: String, variable: String },
 }
 
-impl DockerfileError {
-    /// Returns the file and the line, where there is one.
-    pub fn place(&self) -> Option<(&str, u32)> {
+impl Explained for DockerfileError {
+    fn explain(&self) -> Explanation<'_> {
         match self {
             Self::NotText { at, .. }
             | Self::Syntax { at, .. }
             | Self::Stage { at, .. }
-            | Self::UndecidableImage { at, .. } => Some((&at.file, at.line)),
-            Self::UnknownTarget { .. } => None,
+            | Self::UndecidableImage { at, .. } => ErrorKind::Usage.at(&at.file, at.line),
+            Self::UnknownTarget { .. } => ErrorKind::Usage.into(),
         }
     }
 }

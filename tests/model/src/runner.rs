@@ -284,7 +284,7 @@ fn make(config: &Config, state: &mut State, me: usize) {
                     run.has_adopted |= adopted;
                     Some(Made { generation: generation.0 as u8, id: NAMES.id(&digest) })
                 }
-                JobEnd::Forbidden(_) | JobEnd::Failed(_) => None,
+                JobEnd::Forbidden(_) | JobEnd::Failed | JobEnd::GaveUp(_) => None,
             };
             run.job = None;
             run.built = None;

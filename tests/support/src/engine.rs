@@ -224,6 +224,7 @@ impl<R: Registry> Engine for FakeEngine<R> {
             action: "push",
             reference: reference.clone(),
             detail: error.to_string(),
+            is_denied: error.failure.is_refusal(),
         };
         let (config, layer, manifest) = image(&labels, &nonce);
         self.registry.put_blob(repository, config).await.map_err(lost)?;

@@ -82,7 +82,7 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
             if config.is_failing && run.at + 1 == run.keys.len() {
                 let mut next = state.clone();
                 next.runs[me].op = Op::Idle;
-                next.runs[me].job = Some(job.clone().observe(JobSaw::Failed(String::new())));
+                next.runs[me].job = Some(job.clone().observe(JobSaw::Failed));
                 push("build fails", next);
             }
             let JobAction::Build { generation, .. } = job.next() else { return };
@@ -157,7 +157,7 @@ fn leased(state: &mut State, me: usize, read: Option<u8>) {
     match action {
         RunAction::Make => {
             run.is_lapsed = true;
-            let saw = if is_held { JobSaw::Leased } else { JobSaw::Failed(String::new()) };
+            let saw = if is_held { JobSaw::Leased } else { JobSaw::Failed };
             run.job = run.job.take().map(|job| job.observe(saw));
         }
         RunAction::Settle { .. } if is_held && run.standing() != run.mask() && run.slots.len() > 1 => {
