@@ -13,7 +13,7 @@ use std::sync::Arc;
 use boxwright::adapter::credentials::Credentials;
 use boxwright::adapter::files::{FileBlob, save};
 use boxwright::adapter::registry::{Declared, HttpRegistry, Limits};
-use boxwright::port::{Blob, Registry};
+use boxwright::port::{Blob, RegistryWriter};
 
 #[tokio::main]
 async fn main() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use boxwright::adapter::engine::DockerEngine;
 use boxwright::model::Digest;
-use boxwright::port::{BuildRequest, Engine, EngineError, ImageId};
+use boxwright::port::{BuildRequest, Builder as _, EngineError, ImageId, ImageStore as _};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

@@ -12,7 +12,7 @@ use boxwright::adapter::memory::MemoryRegistry;
 use boxwright::config::{self, Lock};
 use boxwright::exec::{Keyed, KeysError, LockError, LockReport, Tree, keys, resolve};
 use boxwright::model::{Digest, MediaType, RawManifest, Repository, Tag};
-use boxwright::port::{Reference, Registry, Remote, RemoteError};
+use boxwright::port::{Reference, RegistryWriter, Remote, RemoteError};
 
 /// Reads from disk, and remembers nothing.
 static CONTEXT: std::sync::LazyLock<DiskContext> = std::sync::LazyLock::new(DiskContext::default);

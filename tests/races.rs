@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 use boxwright::adapter::clock::BootClock;
 use boxwright::adapter::registry::HttpRegistry;
 use boxwright::exec::{
-    BuildOptions, BuildReport, CleanOptions, Content, Deletion, Keyed, Outcome, Ports, PromoteError,
-    PromoteOptions, Setting, build, clean, promote,
+    BuildOptions, BuildReport, CleanOptions, Content, Deletion, Keyed, Outcome, PromoteError, PromoteOptions,
+    RegistryPorts, Setting, build, clean, promote,
 };
 use boxwright::model::{Digest, Keep, Repository, Rules, Source, Span, Tag};
-use boxwright::port::Registry;
+use boxwright::port::{Registry, RegistryReader};
 use boxwright_testing::engine::{FakeEngine, image, push};
 use boxwright_testing::figure::figure;
 use boxwright_testing::process::{Server, client};
-use boxwright_testing::project::{SECRETS, boxes};
+use boxwright_testing::project::boxes;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -90,17 +90,18 @@ impl Scene {
         engine
     }
 
+    fn ports(&self) -> RegistryPorts<'_> {
+        RegistryPorts::new(&*self.registry, &BootClock)
+    }
+
     async fn build(&self, run: String, boxes: &[Keyed]) -> BuildReport {
         let engine = self.engine(boxes);
         let options = BuildOptions { jobs: 2, wait: Span::default(), no_cache: false, fail_fast: false };
-        let ports =
-            Ports { registry: &*self.registry, engine: &engine, clock: &BootClock, secrets: &*SECRETS };
         let (setting, cancel) = (self.setting(run), CancellationToken::new());
-        build(ports, &setting, boxes, &options, &|_| {}, &cancel).await.unwrap()
+        build(self.ports(), engine.ports(), &setting, boxes, &options, &|_| {}, &cancel).await.unwrap()
     }
 
     async fn promote(&self, run: String, boxes: &[Keyed]) -> Result<(), PromoteError> {
-        let engine = self.engine(boxes);
         let options = PromoteOptions {
             keep: None,
             tag: "main".parse().unwrap(),
@@ -109,10 +110,8 @@ impl Scene {
             allow_older: true,
             apply: true,
         };
-        let ports =
-            Ports { registry: &*self.registry, engine: &engine, clock: &BootClock, secrets: &*SECRETS };
         promote(
-            ports,
+            self.ports(),
             &self.setting(run),
             Content::Boxes(boxes),
             &options,
@@ -142,14 +141,9 @@ impl Scene {
                 apply: true,
                 ..CleanOptions::default()
             };
-            let engine = self.engine(&[]);
-            let ports =
-                Ports { registry: &*self.registry, engine: &engine, clock: &BootClock, secrets: &*SECRETS };
             // A sweep that meets something half written stops, and the next one goes on.
-            if let Ok(report) =
-                clean(ports, &self.setting("sweep".to_owned()), &options, &|_| {}, &CancellationToken::new())
-                    .await
-            {
+            let (setting, cancel) = (self.setting("sweep".to_owned()), CancellationToken::new());
+            if let Ok(report) = clean(self.ports(), &setting, &options, &|_| {}, &cancel).await {
                 deleted += report.deletions.iter().filter(|one| **one == Deletion::Done).count();
             }
         }

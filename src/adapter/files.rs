@@ -12,7 +12,7 @@ use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio_util::io::ReaderStream;
 
 use crate::model::{Digest, Repository};
-use crate::port::{Blob, BlobSource, BlobStream, Failure, Registry, RegistryError};
+use crate::port::{Blob, BlobSource, BlobStream, Failure, RegistryError, RegistryReader};
 
 /// How much of a file is in memory at once, in bytes.
 const WINDOW: usize = 256 * 1024;
@@ -91,7 +91,7 @@ pub enum SaveError {
 /// Downloads a blob into a file. Bytes that are not the blob's are thrown away and asked for
 /// once more.
 pub async fn save(
-    registry: &dyn Registry,
+    registry: &dyn RegistryReader,
     repository: &Repository,
     blob: &Blob,
     path: &Path,
@@ -118,7 +118,7 @@ pub async fn save(
 }
 
 async fn write(
-    registry: &dyn Registry,
+    registry: &dyn RegistryReader,
     repository: &Repository,
     blob: &Blob,
     mut file: tokio::fs::File,
@@ -139,7 +139,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::adapter::memory::{Fault, MemoryRegistry, Verb};
-    use crate::port::Pushed;
+    use crate::port::{Pushed, RegistryWriter as _};
 
     fn untrusted() -> Failure {
         Failure::Untrusted { detail: "not it".to_owned() }

@@ -10,13 +10,14 @@
 mod serves;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::adapter::locked::locked;
-use crate::model::{Digest, Document, RawManifest, Repository, Span, Tag, Timestamp};
-use crate::port::{Failure, Reference, RegistryError};
+use crate::model::{Descriptor, Digest, Document, RawManifest, Repository, Span, Tag, Timestamp};
+use crate::port::{Failure, Reference, RegistryError, RegistryResult};
 
 /// The methods of [`Registry`](crate::port::Registry).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,9 +59,17 @@ pub enum Fault {
 
 type Rule = Box<dyn FnMut(&Asked) -> Option<Fault> + Send>;
 
+/// What lies between a registry and whoever asks it.
+#[async_trait]
+pub trait Passage: Send + Sync {
+    /// Has a request carried out by `act`, once at most; who asks `beneath` passes nothing.
+    async fn pass(&self, asked: &Asked, beneath: &MemoryRegistry, act: &mut (dyn FnMut() + Send));
+}
+
 /// A registry in memory, any number of hosts in one.
 pub struct MemoryRegistry {
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+    passage: Option<Arc<dyn Passage>>,
 }
 
 struct State {
@@ -71,6 +80,12 @@ struct State {
     rule: Option<Rule>,
     read_only: bool,
     deletes: bool,
+    /// What is listed as referring to something, beside what tags list.
+    referring: Vec<(Digest, Descriptor)>,
+    /// What is never deleted.
+    refused: Option<Digest>,
+    /// What was deleted, with its tags, where that can be brought back.
+    deleted: Option<Vec<(Repository, RawManifest, Vec<Tag>)>>,
 }
 
 #[derive(Clone, Default)]
@@ -120,8 +135,16 @@ impl MemoryRegistry {
             rule: None,
             read_only: false,
             deletes: true,
+            referring: Vec::new(),
+            refused: None,
+            deleted: None,
         };
-        Self { state: Mutex::new(state) }
+        Self { state: Arc::new(Mutex::new(state)), passage: None }
+    }
+
+    /// Puts the same registry behind a passage.
+    pub fn behind(&self, passage: Arc<dyn Passage>) -> Self {
+        Self { state: Arc::clone(&self.state), passage: Some(passage) }
     }
 
     /// Makes another registry that holds the same at the same time, without log and faults.
@@ -132,6 +155,7 @@ impl MemoryRegistry {
             let mut other = copy.state();
             (other.now, other.stores) = (state.now, state.stores.clone());
             (other.read_only, other.deletes) = (state.read_only, state.deletes);
+            other.referring.clone_from(&state.referring);
         }
         copy
     }
@@ -155,6 +179,21 @@ impl MemoryRegistry {
     /// Switches deletion on or off.
     pub fn set_deletes(&self, deletes: bool) {
         self.state().deletes = deletes;
+    }
+
+    /// Lists this from now on as referring to `subject`, as a registry that keeps such lists does.
+    pub fn refer(&self, subject: &Digest, referrer: Descriptor) {
+        self.state().referring.push((subject.clone(), referrer));
+    }
+
+    /// Deletes this one never.
+    pub fn refuse(&self, digest: Digest) {
+        self.state().refused = Some(digest);
+    }
+
+    /// Keeps what is deleted from now on, so that it can be brought back.
+    pub fn keep_deleted(&self) {
+        self.state().deleted = Some(Vec::new());
     }
 
     /// Loses a blob, as a registry's own garbage collection may.
@@ -218,26 +257,51 @@ impl MemoryRegistry {
         locked(&self.state)
     }
 
-    /// Logs a request, carries it out by `act` and breaks it where a fault says so.
-    fn serve<T>(
+    /// Lets a request pass, and has it answered.
+    async fn serve<T: Send>(
         &self,
         verb: Verb,
         repository: Option<&Repository>,
         reference: Option<String>,
-        act: impl FnOnce(&mut State) -> Result<T, Failure>,
-    ) -> Result<T, RegistryError> {
-        let mut state = self.state();
+        act: impl FnOnce(&mut State) -> Result<T, Failure> + Send,
+    ) -> RegistryResult<T> {
         let asked = Asked { verb, repository: repository.cloned(), reference };
-        let at = repository.map(Repository::to_string).unwrap_or_default();
-        let request = format!("{verb:?} {at} {}", asked.reference.as_deref().unwrap_or_default());
-        let fault = state.fault(&asked);
-        state.log.push(asked);
+        let Some(passage) = &self.passage else { return self.answer(&asked, act) };
+        let (mut act, mut outcome) = (Some(act), None);
+        let mut once = || {
+            if let Some(act) = act.take() {
+                outcome = Some(self.answer(&asked, act));
+            }
+        };
+        let beneath = Self { state: Arc::clone(&self.state), passage: None };
+        passage.pass(&asked, &beneath, &mut once).await;
+        let lost = || Failure::Unreachable { detail: "it did not pass".to_owned() };
+        outcome.unwrap_or_else(|| Err(RegistryError { request: asked.request(), failure: lost() }))
+    }
+
+    /// Logs a request, carries it out by `act` and breaks it where a fault says so.
+    fn answer<T>(
+        &self,
+        asked: &Asked,
+        act: impl FnOnce(&mut State) -> Result<T, Failure>,
+    ) -> RegistryResult<T> {
+        let mut state = self.state();
+        let fault = state.fault(asked);
+        state.log.push(asked.clone());
         let outcome = match fault {
             Some(Fault::Before(failure)) => Err(failure),
             Some(Fault::After(failure)) => act(&mut state).and(Err(failure)),
             None => act(&mut state),
         };
-        outcome.map_err(|failure| RegistryError { request: request.trim_end().to_owned(), failure })
+        outcome.map_err(|failure| RegistryError { request: asked.request(), failure })
+    }
+}
+
+impl Asked {
+    fn request(&self) -> String {
+        let at = self.repository.as_ref().map(Repository::to_string).unwrap_or_default();
+        let request = format!("{:?} {at} {}", self.verb, self.reference.as_deref().unwrap_or_default());
+        request.trim_end().to_owned()
     }
 }
 
@@ -268,7 +332,7 @@ fn unsupported() -> Failure {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::port::{Registry, TagList};
+    use crate::port::{RegistryReader as _, RegistryWriter as _, TagList};
 
     fn lost() -> Failure {
         Failure::Unreachable { detail: "lost".to_owned() }

@@ -11,7 +11,6 @@ pub mod files;
 pub mod git;
 mod locked;
 pub mod memory;
-pub mod readonly;
 pub mod registry;
 pub mod remote;
 pub mod room;

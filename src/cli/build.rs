@@ -61,12 +61,13 @@ pub async fn run(options: &Build, global: &Global, terminal: Terminal) -> Result
         no_cache: options.no_cache,
         fail_fast: options.failing.fail_fast,
     };
-    let (ports, setting, boxes) = (session.ports(), &session.setting, &computed.boxes);
+    let (ports, engine) = (session.ports(), session.engine());
+    let (setting, boxes) = (&session.setting, &computed.boxes);
     let progress = session.progress();
     let emit = |event| progress.event(event);
     let report = match options.local {
-        true => build_local(ports, setting, boxes, &build_options, &emit, &cancel).await?,
-        false => build(ports, setting, boxes, &build_options, &emit, &cancel).await?,
+        true => build_local(ports.registry, engine, setting, boxes, &build_options, &emit, &cancel).await?,
+        false => build(ports, engine, setting, boxes, &build_options, &emit, &cancel).await?,
     };
     show(&report, &session, &loaded, &computed, global, terminal).await?;
     tell(&report, &computed, &session, &options.tell)?;

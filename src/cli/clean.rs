@@ -12,9 +12,9 @@ use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal};
 use super::{ci, interrupt, json};
 use crate::config::Channel;
 use crate::exec::{self, CleanError, CleanOptions, CleanReport, clean};
-use crate::model::{Digest, Marked, Share, Span, Tag, Timestamp};
+use crate::model::{Digest, Share, Span, Tag, TaggedDigest, Timestamp};
 use crate::protocol::{Deletion, least_grace};
-use crate::retention::{ChannelPolicy, Goes, Held, Policies, Seen, UNKEPT};
+use crate::retention::{ChannelPolicy, Goes, Held, Policies, UNKEPT};
 
 mod forget;
 mod plan;
@@ -213,7 +213,7 @@ pub fn rows(report: &CleanReport) -> Vec<Row> {
     let held =
         |held: &Held, action, reason| row(&held.repository, &held.tag, held.digest.as_ref(), action, reason);
     let condemn = if report.is_applied { "condemned" } else { "condemn" };
-    let marked = |image: &Marked, reason: &str| {
+    let marked = |image: &TaggedDigest, reason: &str| {
         row(&image.repository, &image.tag, Some(&image.digest), condemn, reason.to_owned())
     };
     let clean = &report.clean;
@@ -239,7 +239,7 @@ pub fn rows(report: &CleanReport) -> Vec<Row> {
             Some(Deletion::Refused(why)) => ("keep", format!("cannot be deleted: {why}")),
             Some(Deletion::Failed(why)) => ("failed", why.clone()),
         };
-        let Seen { repository, tag, digest } = &doomed.seen;
+        let TaggedDigest { repository, tag, digest } = &doomed.seen;
         let row = row(repository, tag, Some(digest), action, reason);
         let tag = row.tag.filter(|_| doomed.goes != Goes::Part);
         rows.push(Row { tag, ..row });
@@ -318,7 +318,8 @@ mod tests {
 
     #[test]
     fn what_is_refused_is_kept_with_its_reason_and_fails_only_a_strict_call() {
-        let seen = Seen { repository: "a".to_owned(), tag: "k".parse().unwrap(), digest: Digest::of(b"a") };
+        let seen =
+            TaggedDigest { repository: "a".to_owned(), tag: "k".parse().unwrap(), digest: Digest::of(b"a") };
         let doomed = Doomed {
             seen,
             marked: Timestamp::default(),

@@ -76,8 +76,9 @@ pub async fn run(options: &Export, global: &Global, terminal: Terminal) -> Resul
     let (sink, pieces) = mpsc::channel(8);
     let (output, compress) = (options.output.clone(), options.compress);
     let writing = tokio::task::spawn_blocking(move || write(&output, compress, pieces));
+    let registry = session.ports().registry;
     let exported = tokio::select! {
-        exported = export(session.ports(), &session.setting, &boxes, sink, &emit) => exported,
+        exported = export(registry, session.engine(), &session.setting, &boxes, sink, &emit) => exported,
         () = cancel.cancelled() => return Err(CliError::Interrupted),
     };
     progress.end();

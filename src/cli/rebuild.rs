@@ -47,7 +47,7 @@ pub async fn run(options: &Rebuild, global: &Global, terminal: Terminal) -> Resu
         return Ok(exit::DONE);
     }
     // A marker without a build makes everybody else build.
-    session.ports().engine.check().await?;
+    session.engine().builder.check().await?;
     replace(session.ports(), &session.setting, &chosen, true, &emit).await?;
     let build_options = BuildOptions {
         jobs: usize::from(options.jobs),
@@ -56,8 +56,8 @@ pub async fn run(options: &Rebuild, global: &Global, terminal: Terminal) -> Resu
         no_cache: true,
         fail_fast: options.failing.fail_fast,
     };
-    let boxes = &computed.boxes;
-    let report = build(session.ports(), &session.setting, boxes, &build_options, &emit, &cancel).await?;
+    let (ports, engine, boxes) = (session.ports(), session.engine(), &computed.boxes);
+    let report = build(ports, engine, &session.setting, boxes, &build_options, &emit, &cancel).await?;
     show(&report, &session, &loaded, &computed, global, terminal).await?;
     tell(&report, &computed, &session, &options.tell)?;
     end(session, report).await

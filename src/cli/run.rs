@@ -15,7 +15,7 @@ use super::session::{self, Session};
 use super::terminal::Terminal;
 use crate::exec::prepare;
 use crate::model::printable;
-use crate::port::{Engine, EngineError, RunOutput, RunRequest};
+use crate::port::{EngineError, RunOutput, RunRequest};
 
 /// The code by which shells tell of a program that SIGPIPE ended.
 const BROKEN_PIPE: u8 = 128 + 13;
@@ -40,7 +40,7 @@ pub async fn run(options: &Run, global: &Global, terminal: Terminal) -> Result<u
     let computed = session.compute(&loaded, loaded.choose(&names)?, global, terminal.hushed()).await?;
     let keyed = computed.boxes.iter().find(|keyed| keyed.wanted.name == options.name);
     let keyed = keyed.ok_or_else(|| CliError::Usage(format!("there is no box `{}`", options.name)))?;
-    let image = prepare(session.ports(), &session.setting, keyed).await?;
+    let image = prepare(session.ports().registry, session.engine(), &session.setting, keyed).await?;
     let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let user = format!("{}:{}", rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let request = RunRequest {
@@ -74,8 +74,7 @@ pub async fn run(options: &Run, global: &Global, terminal: Terminal) -> Result<u
             }
         }
     };
-    let engine: &dyn Engine = session.ports().engine;
-    let code = engine.run(&request, &output, &both).await;
+    let code = session.runtime().run(&request, &output, &both).await;
     session.close(false).await?;
     match lost.into_inner() {
         Some((error, _)) if error.kind() != ErrorKind::BrokenPipe => return Err(CliError::Output(error)),

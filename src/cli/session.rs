@@ -18,14 +18,13 @@ use crate::adapter::credentials::{Credential, Credentials, Lending};
 use crate::adapter::embedded::{EmbeddedServer, PortChoice};
 use crate::adapter::engine::{AuthSource, DockerEngine, Login};
 use crate::adapter::git::{self, AllowedRemotes, Unread};
-use crate::adapter::readonly::ReadOnly;
 use crate::adapter::registry::{AwsKeys, Guard, HttpRegistry, Limits};
 use crate::adapter::remote::Remotes;
 use crate::adapter::secrets::{LocalSecrets, Withheld};
 use crate::config::{BoxSpec, RegistryChoice};
-use crate::exec::{Event, Ports, Setting};
+use crate::exec::{EnginePorts, Event, RegistryPorts, Setting};
 use crate::model::{Repository, RunId, Span, is_loopback};
-use crate::port::Registry as _;
+use crate::port::{RegistryReader as _, Runtime};
 
 pub use super::computed::{cache, compute_keys, hidden, read_lock, worktree};
 pub use super::loaded::{HOME, LOCK, Loaded, beside, from_workspace, load, load_at};
@@ -53,8 +52,8 @@ pub struct Session {
     /// Where the repository's addresses may lead.
     pub guard: Guard,
     push: Push,
-    /// The registry with its writing half shut, where nothing may be written.
-    shut: Option<ReadOnly>,
+    /// Why nothing is written to the registry, where nothing may be.
+    shut: Option<String>,
     registry: Arc<HttpRegistry>,
     engine: DockerEngine,
     embedded: Option<EmbeddedServer>,
@@ -187,8 +186,7 @@ impl Session {
 
     /// Sees to it that nothing is written to the registry from here on.
     pub fn shut(&mut self, why: String) {
-        let registry: Arc<dyn crate::port::Registry> = self.registry.clone();
-        self.shut = Some(ReadOnly::new(registry, why));
+        self.shut = Some(why);
     }
 
     /// Tells whether nothing is written to the registry from here, whatever it would take.
@@ -243,13 +241,23 @@ impl Session {
         }
     }
 
-    /// Lends the adapters to the protocols.
-    pub fn ports(&self) -> Ports<'_> {
-        let registry: &dyn crate::port::Registry = match &self.shut {
-            Some(shut) => shut,
-            None => &*self.registry,
-        };
-        Ports { registry, engine: &self.engine, clock: &BootClock, secrets: &*self.secrets }
+    /// Lends the registry to the protocols: all of it, unless this run writes nothing.
+    pub fn ports(&self) -> RegistryPorts<'_> {
+        let ports = RegistryPorts::new(&*self.registry, &BootClock);
+        match &self.shut {
+            Some(why) => RegistryPorts { writer: Err(why), ..ports },
+            None => ports,
+        }
+    }
+
+    /// Lends the engine, and what builds are lent.
+    pub fn engine(&self) -> EnginePorts<'_> {
+        EnginePorts { builder: &self.engine, store: &self.engine, secrets: &*self.secrets }
+    }
+
+    /// Lends what runs commands.
+    pub fn runtime(&self) -> &dyn Runtime {
+        &self.engine
     }
 
     /// Computes the keys of the boxes that were asked for, and notes the commit.

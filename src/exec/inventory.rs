@@ -6,18 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::{StreamExt, TryStreamExt};
 
 use crate::exec::ledger::{Ledger, LedgerError};
+use crate::exec::pace;
 use crate::model::{Digest, Document, Lease, MediaType, RecordTag, Repository, SetRecord, Tag, Timestamp};
-use crate::port::{Reference, Registry, RegistryError};
+use crate::port::{Reference, RegistryError, RegistryReader};
 use crate::protocol::is_live;
-
-const AT_ONCE: usize = 32;
 
 /// What is stored for one manifest, itself included, with sizes in bytes.
 pub type Stored = BTreeMap<Digest, u64>;
 
 /// Resolves tags whose digest is not known; one that has vanished meanwhile is left out.
 pub async fn resolve(
-    registry: &dyn Registry,
+    registry: &dyn RegistryReader,
     tags: Vec<(Repository, Tag)>,
 ) -> Result<BTreeMap<(String, Tag), Digest>, RegistryError> {
     let found: Vec<Option<((String, Tag), Digest)>> = futures_util::stream::iter(tags)
@@ -25,7 +24,7 @@ pub async fn resolve(
             let digest = registry.head(&repository, &tag.clone().into()).await?;
             Ok::<_, RegistryError>(digest.map(|digest| ((repository.name().to_owned(), tag), digest)))
         })
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(pace::REQUESTS)
         .try_collect()
         .await?;
     Ok(found.into_iter().flatten().collect())
@@ -33,7 +32,7 @@ pub async fn resolve(
 
 /// Reads what each manifest refers to. What is not there has no size.
 pub async fn stored(
-    registry: &dyn Registry,
+    registry: &dyn RegistryReader,
     images: BTreeSet<(Repository, Digest)>,
 ) -> Result<BTreeMap<Digest, Stored>, RegistryError> {
     futures_util::stream::iter(images)
@@ -61,7 +60,7 @@ pub async fn stored(
             }
             Ok((digest, stored))
         })
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(pace::REQUESTS)
         .try_collect()
         .await
 }

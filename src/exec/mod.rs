@@ -13,7 +13,8 @@
 //! | `image/` | one image: `probe` asks what stands, `labels` reads what it says of itself, `copy` takes it elsewhere |
 //! | `ledger/` | records and leases: [`Ledger`]; `lease` takes them, `past` and `history` read promotions, `marker` ends a generation |
 //! | `keys/` | from files to keys, offline: [`keys()`]; `analyse` reads a Dockerfile, `prepare` what else is known, `derive` writes the manifest |
-//! | `event`, `failure`, `setting` | what is told, why a box failed, what holds for a whole command |
+//! | `heal` | a manifest whose blobs are lost is written with them |
+//! | `event`, `failure`, `pace`, `setting` | what is told, why a box failed, how much at once and how long, what holds for a whole command |
 //!
 //! Each room's `error` says how it can fail. This file only says which names leave.
 
@@ -23,10 +24,12 @@ mod clean;
 mod event;
 mod explain;
 mod failure;
+mod heal;
 mod image;
 mod inventory;
 mod keys;
 mod ledger;
+mod pace;
 mod promote;
 mod run;
 mod setting;
@@ -49,7 +52,7 @@ pub use event::{Emit, Event};
 pub use explain::reasons::{Reason, Reasons, reasons};
 pub use explain::{Against, Compared, Difference, ExplainError, Parent, against, compare};
 pub use failure::{FailedStep, Failure};
-pub use image::copy::{CopyError, Place, copy};
+pub use image::copy::{CopyError, Place, Target, copy};
 pub use image::probe::{Unanswered, all_known, observe, observe_all};
 pub use inventory::{Stored, claims, resolve as resolve_tags, stored};
 pub use keys::directory::DirectoryError;
@@ -60,6 +63,7 @@ pub use keys::{Keyed, KeysError, keys};
 pub use ledger::history::{Aside, History, history};
 pub use ledger::inputs::InputsError;
 pub use ledger::lease::{Held, Leased};
+pub use ledger::write::LedgerWriter;
 pub use ledger::{Ledger, LedgerError};
 pub use promote::content::Content;
 pub use promote::cross_registry::promote_to;
@@ -67,4 +71,4 @@ pub use promote::error::{PromoteError, PromoteOptions, PromoteReport};
 pub use promote::promote;
 pub use promote::vet::vet;
 pub use run::{RunError, prepare};
-pub use setting::{Ports, Setting};
+pub use setting::{EnginePorts, RegistryPorts, Setting};

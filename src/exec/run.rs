@@ -2,10 +2,10 @@
 
 use crate::exec::image::probe::{Unanswered, observe};
 use crate::exec::keys::Keyed;
-use crate::exec::setting::{Ports, Setting};
+use crate::exec::setting::{EnginePorts, Setting};
 use crate::model::{ErrorKind, Explained, Explanation, Generation};
 use crate::plan::{Seen, State, Wanted};
-use crate::port::{EngineError, ImageId, RunImage};
+use crate::port::{EngineError, ImageId, RegistryReader, RunImage};
 
 /// Where no registry is: an image of this name is in the engine or nowhere.
 pub(crate) const NOWHERE: &str = "boxwright.invalid/local";
@@ -60,7 +60,7 @@ pub(crate) fn local_path(namespace: &str, wanted: &Wanted) -> String {
 
 /// Finds what was built for this machine alone in the place of what is `missing`.
 pub(crate) async fn local_image(
-    ports: Ports<'_>,
+    ports: EnginePorts<'_>,
     keyed: &Keyed,
     generation: Generation,
     missing: &RunError,
@@ -69,7 +69,7 @@ pub(crate) async fn local_image(
         return Ok(None);
     }
     let name = local_name(&ports.secrets.namespace(), &keyed.wanted, generation);
-    match ports.engine.find(&name).await {
+    match ports.store.find(&name).await {
         // Without an engine nothing was built here.
         Err(EngineError::Unreachable { .. }) => Ok(None),
         found => Ok(found?),
@@ -77,9 +77,14 @@ pub(crate) async fn local_image(
 }
 
 /// Returns the box's image: the one that stands, else one that was built for this machine.
-pub async fn prepare(ports: Ports<'_>, setting: &Setting, keyed: &Keyed) -> Result<RunImage, RunError> {
+pub async fn prepare(
+    registry: &dyn RegistryReader,
+    ports: EnginePorts<'_>,
+    setting: &Setting,
+    keyed: &Keyed,
+) -> Result<RunImage, RunError> {
     let name = keyed.wanted.name.clone();
-    let seen = observe(ports.registry, &setting.ledger, &keyed.wanted, &keyed.spec.platform).await;
+    let seen = observe(registry, &setting.ledger, &keyed.wanted, &keyed.spec.platform).await;
     if let State::Present { digest, .. } = seen.state {
         return Ok(RunImage::Pushed { repository: keyed.wanted.repository.clone(), digest });
     }

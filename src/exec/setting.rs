@@ -1,14 +1,9 @@
 //! What holds for a whole command: who runs it, and through which ports.
 
-use std::time::Duration;
-
 use crate::model::{Repository, RunId, Source, Span};
-use crate::port::{Clock, Engine, Registry, Secrets};
-
-/// Requests in flight at once.
-pub(crate) const AT_ONCE: usize = 32;
-/// How long the answer to a write is waited for once a sweep is to stop.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
+use crate::port::{
+    Builder, Clock, Failure, ImageStore, Registry, RegistryError, RegistryReader, RegistryResult, Secrets,
+};
 
 /// What holds for a whole command: who runs it, from what, and where records go.
 #[derive(Debug, Clone)]
@@ -27,15 +22,40 @@ pub struct Setting {
     pub source: Source,
 }
 
-/// The outside world, as the protocols reach it.
+/// What promotions and sweeps work with: a registry, and the time that passes on this machine.
 #[derive(Clone, Copy)]
-pub struct Ports<'a> {
-    /// The registry.
-    pub registry: &'a dyn Registry,
-    /// The container engine.
-    pub engine: &'a dyn Engine,
+pub struct RegistryPorts<'a> {
+    /// The registry, as everybody reads it.
+    pub registry: &'a dyn RegistryReader,
+    /// All of it; in a run that writes nothing, why it does not.
+    pub writer: Result<&'a dyn Registry, &'a str>,
     /// Elapsed time.
     pub clock: &'a dyn Clock,
+}
+
+impl<'a> RegistryPorts<'a> {
+    /// Gives a run all of a registry.
+    pub fn new(registry: &'a dyn Registry, clock: &'a dyn Clock) -> Self {
+        Self { registry, writer: Ok(registry), clock }
+    }
+
+    /// Returns what writes; none in a run that may not, which is told as a registry would.
+    pub(crate) fn writer(&self) -> RegistryResult<&'a dyn Registry> {
+        self.writer.map_err(|why| RegistryError {
+            request: "a write, which was not sent".to_owned(),
+            failure: Failure::Denied { detail: why.to_owned() },
+        })
+    }
+}
+
+/// What builds work with beside a registry: who builds, where images are kept on this machine, and
+/// what builds are lent.
+#[derive(Clone, Copy)]
+pub struct EnginePorts<'a> {
+    /// What builds images.
+    pub builder: &'a dyn Builder,
+    /// What keeps them on this machine, and pushes them.
+    pub store: &'a dyn ImageStore,
     /// Build secrets and the ssh agent.
     pub secrets: &'a dyn Secrets,
 }

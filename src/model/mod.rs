@@ -48,8 +48,8 @@ pub use manifest::{
 pub use platform::{Platform, PlatformError};
 pub use provider::{Provider, ecr_account};
 pub use record::{
-    EMPTY_BLOB, Lease, Marked, Marker, Part, Purpose, Record, RecordError, RecordTag, RunBox, RunRecord,
-    empty_digest,
+    EMPTY_BLOB, Lease, Marker, Part, Purpose, Record, RecordError, RecordTag, RunBox, RunRecord,
+    TaggedDigest, empty_digest,
 };
 pub use repository::{Repository, RepositoryError, is_loopback};
 pub use run::{RunId, RunIdError};

@@ -272,21 +272,21 @@ pub struct Marker {
     #[serde(deserialize_with = "grammar::line")]
     pub reason: String,
     /// What stood under this key and generation when it was marked.
-    pub images: Vec<Marked>,
+    pub images: Vec<TaggedDigest>,
     /// What has no tag and goes with them: children of an index, and what refers to an image.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub parts: BTreeSet<Part>,
 }
 
-/// One condemned image.
+/// A tag with what it points to, or pointed to when it was marked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Marked {
+pub struct TaggedDigest {
     /// The repository's name, without its host.
     #[serde(deserialize_with = "grammar::repository")]
     pub repository: String,
-    /// The content tag.
+    /// The tag.
     pub tag: Tag,
-    /// The digest that stood there.
+    /// The digest.
     pub digest: Digest,
 }
 

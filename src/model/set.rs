@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::source::Source;
-use super::{Digest, Key, Marked, Record, RecordTag, RunId, Tag, Timestamp, grammar};
+use super::{Digest, Key, Record, RecordTag, RunId, Tag, TaggedDigest, Timestamp, grammar};
 
 /// One promotion: written as `plan.<tag>.<seq>` before the first tag moves and as
 /// `set.<tag>.<seq>` after the last one was read back.
@@ -115,7 +115,7 @@ pub struct Ending {
     #[serde(deserialize_with = "grammar::line")]
     pub reason: String,
     /// What stood under the tag then.
-    pub images: Vec<Marked>,
+    pub images: Vec<TaggedDigest>,
 }
 
 impl Ending {

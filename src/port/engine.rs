@@ -1,4 +1,4 @@
-//! The container engine: builds, pushes, runs.
+//! The container engine, by what it is: it builds, keeps images, and runs commands in them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -14,17 +14,11 @@ use crate::model::{
     Digest, Entry, ErrorKind, Explained, Explanation, Platform, Repository, SecretValue, Tag,
 };
 
-/// A container engine. Dropping the future of [`Engine::build`] or [`Engine::push`] cancels it.
+/// What builds images. Dropping the future of [`Builder::build`] cancels it.
 #[async_trait]
-pub trait Engine: Send + Sync {
+pub trait Builder: Send + Sync {
     /// Asks whether an engine answers that can build; returns its version.
     async fn check(&self) -> Result<String, EngineError>;
-
-    /// Tells how much room there is for what it builds and pulls; nothing if it keeps that
-    /// where this machine cannot look.
-    async fn room(&self) -> Result<Option<Room>, EngineError> {
-        Ok(None)
-    }
 
     /// Builds an image without giving it a name.
     async fn build(
@@ -32,14 +26,24 @@ pub trait Engine: Send + Sync {
         request: &BuildRequest,
         events: &(dyn Fn(BuildEvent) + Send + Sync),
     ) -> Result<ImageId, EngineError>;
+}
 
-    /// Returns the size of an image's layers in the engine, in bytes.
+/// Where an engine keeps its images. Dropping the future of [`ImageStore::push`] cancels it.
+#[async_trait]
+pub trait ImageStore: Send + Sync {
+    /// Tells how much room there is for what is built and pulled; nothing if that is kept where
+    /// this machine cannot look.
+    async fn room(&self) -> Result<Option<Room>, EngineError> {
+        Ok(None)
+    }
+
+    /// Returns the size of an image's layers as they are kept, in bytes.
     async fn size(&self, image: &ImageId) -> Result<u64, EngineError>;
 
-    /// Gives an image a name, `NAME:TAG`, in the engine's own store.
+    /// Gives an image a name, `NAME:TAG`.
     async fn name(&self, image: &ImageId, reference: &str) -> Result<(), EngineError>;
 
-    /// Looks for an image by a name that [`Engine::name`] gave.
+    /// Looks for an image by a name that [`ImageStore::name`] gave.
     async fn find(&self, reference: &str) -> Result<Option<ImageId>, EngineError>;
 
     /// Pushes an image; returns the digest that the engine says the registry now holds.
@@ -51,7 +55,7 @@ pub trait Engine: Send + Sync {
         events: &(dyn Fn(PushEvent) + Send + Sync),
     ) -> Result<Digest, EngineError>;
 
-    /// Hands out an image of the engine's own store.
+    /// Hands out an image.
     async fn save(&self, _: &ImageId) -> Result<SavedImage, EngineError> {
         let detail = "this engine hands out none".to_owned();
         Err(EngineError::Engine { action: "save an image", detail })
@@ -64,7 +68,11 @@ pub trait Engine: Send + Sync {
         references: &[String],
         tar: BlobStream<'static, io::Error>,
     ) -> Result<(), EngineError>;
+}
 
+/// What runs commands in images.
+#[async_trait]
+pub trait Runtime: Send + Sync {
     /// Runs a command in a container and returns its exit code. The container is gone
     /// when this returns, also after `cancel`.
     async fn run(

@@ -1,4 +1,4 @@
-//! The registry, as boxwright needs it.
+//! The registry, as boxwright needs it: who only reads holds a [`RegistryReader`], and cannot write.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,43 +11,30 @@ use crate::model::{
     Descriptor, Digest, ErrorKind, Explained, Explanation, RawManifest, Repository, Tag, Timestamp,
 };
 
-/// An OCI registry (distribution-spec 1.1).
+/// What a registry says to a request.
+pub type RegistryResult<T> = Result<T, RegistryError>;
+
+/// An OCI registry (distribution-spec 1.1), of which only the reading half can be reached.
 ///
 /// `None` and an empty list mean that the registry said so; whatever it did not say is an
 /// error. All bytes that are returned were hashed and match the digest they were asked by.
 #[async_trait]
-pub trait Registry: Send + Sync {
+pub trait RegistryReader: Send + Sync {
     /// Returns the time by the registry's own `Date`.
-    async fn now(&self, host: &str) -> Result<Timestamp, RegistryError>;
+    async fn now(&self, host: &str) -> RegistryResult<Timestamp>;
 
     /// Asks what digest stands at `at`.
-    async fn head(&self, repository: &Repository, at: &Reference) -> Result<Option<Digest>, RegistryError>;
+    async fn head(&self, repository: &Repository, at: &Reference) -> RegistryResult<Option<Digest>>;
 
     /// Reads the manifest at `at`, raw.
-    async fn get(
-        &self,
-        repository: &Repository,
-        at: &Reference,
-    ) -> Result<Option<RawManifest>, RegistryError>;
-
-    /// Writes a manifest's raw bytes under `at`; children, config and layers must be there.
-    async fn put(
-        &self,
-        repository: &Repository,
-        at: &Reference,
-        manifest: &RawManifest,
-    ) -> Result<(), RegistryError>;
+    async fn get(&self, repository: &Repository, at: &Reference) -> RegistryResult<Option<RawManifest>>;
 
     /// Lists all tags, completely or not at all.
-    async fn tags(&self, repository: &Repository) -> Result<TagList, RegistryError>;
+    async fn tags(&self, repository: &Repository) -> RegistryResult<TagList>;
 
     /// Lists the manifests that name `subject` as their subject (distribution-spec, "Listing
     /// Referrers"): by the registry's own list, else by the tag that stands in for it.
-    async fn referrers(
-        &self,
-        repository: &Repository,
-        subject: &Digest,
-    ) -> Result<Vec<Descriptor>, RegistryError>;
+    async fn referrers(&self, repository: &Repository, subject: &Digest) -> RegistryResult<Vec<Descriptor>>;
 
     /// Tells whether the registry keeps such lists itself, or may do so: one that was asked and has
     /// none does not. What refers to something is then named in the list of tags.
@@ -55,47 +42,9 @@ pub trait Registry: Send + Sync {
         true
     }
 
-    /// Asks what can be deleted here. Nothing is deleted to find out.
-    async fn deleting(&self, repository: &Repository) -> Result<Deleting, RegistryError>;
-
-    /// Deletes a manifest and with it every tag that points to it.
-    async fn delete(&self, repository: &Repository, digest: &Digest) -> Result<Deleted, RegistryError>;
-
-    /// Tells whether what was deleted can be brought back, for a while.
-    fn restores(&self, _: &Repository) -> bool {
-        false
-    }
-
-    /// Brings back a manifest that was deleted through this very port, with all the tags it had;
-    /// `false` if that cannot be done.
-    async fn restore(&self, _: &Repository, _: &Digest) -> Result<bool, RegistryError> {
-        Ok(false)
-    }
-
-    /// Removes one tag; what it points to and all its other tags stay. Where a tag cannot be
-    /// removed alone this is `Unsupported` and nothing has changed.
-    async fn untag(&self, repository: &Repository, tag: &Tag) -> Result<Deleted, RegistryError>;
-
     /// Asks whether a blob is there, by its first byte. The others may still be lost, so a yes is
     /// good for skipping an upload and for nothing else.
-    async fn has_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, RegistryError>;
-
-    /// Uploads a blob of any size; one that is there is uploaded again. With `mount`, a
-    /// repository of the same registry that holds it, the registry is first asked to take it
-    /// from there.
-    async fn push_blob(
-        &self,
-        repository: &Repository,
-        blob: &dyn BlobSource,
-        mount: Option<&Repository>,
-    ) -> Result<Pushed, RegistryError>;
-
-    /// Uploads a small blob and returns its digest.
-    async fn put_blob(&self, repository: &Repository, bytes: Bytes) -> Result<Digest, RegistryError> {
-        let whole = Whole::new(bytes);
-        self.push_blob(repository, &whole, None).await?;
-        Ok(whole.blob().digest.clone())
-    }
+    async fn has_blob(&self, repository: &Repository, digest: &Digest) -> RegistryResult<bool>;
 
     /// Opens a blob of any size for reading from byte `from` on.
     ///
@@ -106,7 +55,7 @@ pub trait Registry: Send + Sync {
         repository: &Repository,
         blob: &Blob,
         from: u64,
-    ) -> Result<Option<BlobStream<'_, RegistryError>>, RegistryError>;
+    ) -> RegistryResult<Option<BlobStream<'_, RegistryError>>>;
 
     /// Reads a blob of at most `limit` bytes.
     async fn get_blob(
@@ -114,7 +63,61 @@ pub trait Registry: Send + Sync {
         repository: &Repository,
         digest: &Digest,
         limit: usize,
-    ) -> Result<Option<Bytes>, RegistryError>;
+    ) -> RegistryResult<Option<Bytes>>;
+}
+
+/// A registry that is added to: nothing that stands goes, but for what a tag held.
+#[async_trait]
+pub trait RegistryWriter: RegistryReader {
+    /// Writes a manifest's raw bytes under `at`; children, config and layers must be there.
+    async fn put(
+        &self,
+        repository: &Repository,
+        at: &Reference,
+        manifest: &RawManifest,
+    ) -> RegistryResult<()>;
+
+    /// Uploads a blob of any size; one that is there is uploaded again. With `mount`, a
+    /// repository of the same registry that holds it, the registry is first asked to take it
+    /// from there.
+    async fn push_blob(
+        &self,
+        repository: &Repository,
+        blob: &dyn BlobSource,
+        mount: Option<&Repository>,
+    ) -> RegistryResult<Pushed>;
+
+    /// Uploads a small blob and returns its digest.
+    async fn put_blob(&self, repository: &Repository, bytes: Bytes) -> RegistryResult<Digest> {
+        let whole = Whole::new(bytes);
+        self.push_blob(repository, &whole, None).await?;
+        Ok(whole.blob().digest.clone())
+    }
+}
+
+/// All of a registry: what is read and written, and housekeeping.
+#[async_trait]
+pub trait Registry: RegistryWriter {
+    /// Asks what can be deleted here. Nothing is deleted to find out.
+    async fn deleting(&self, repository: &Repository) -> RegistryResult<Deleting>;
+
+    /// Deletes a manifest and with it every tag that points to it.
+    async fn delete(&self, repository: &Repository, digest: &Digest) -> RegistryResult<Deleted>;
+
+    /// Removes one tag; what it points to and all its other tags stay. Where a tag cannot be
+    /// removed alone this is `Unsupported` and nothing has changed.
+    async fn untag(&self, repository: &Repository, tag: &Tag) -> RegistryResult<Deleted>;
+
+    /// Tells whether what was deleted can be brought back, for a while.
+    fn restores(&self, _: &Repository) -> bool {
+        false
+    }
+
+    /// Brings back a manifest that was deleted through this very port, with all the tags it had;
+    /// `false` if that cannot be done.
+    async fn restore(&self, _: &Repository, _: &Digest) -> RegistryResult<bool> {
+        Ok(false)
+    }
 }
 
 /// What a manifest is asked for by.

@@ -422,7 +422,7 @@ fn hold_back(clean: &mut Clean, claimed: &BTreeSet<Key>) {
         if !goes {
             needed.extend(doomed.needs.iter().cloned());
             let reason = "goes with the next sweep: this one had not claimed it".to_owned();
-            kept.push(Kept { seen: doomed.seen.held(), reason });
+            kept.push(Kept { seen: doomed.seen.clone().into(), reason });
         }
         goes
     });

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{ContentTag, Digest, Marked, Marker, Part, Record as _, Tag};
+use crate::model::{ContentTag, Digest, Marker, Part, Record as _, Tag, TaggedDigest};
 use crate::retention::endings::Endings;
 use crate::retention::observed::{
-    Action, Clean, Condemned, Doomed, Goes, Group, Held, Kept, Observed, Policy, Seen, Until, What,
+    Action, Clean, Condemned, Doomed, Goes, Group, Held, Kept, Observed, Policy, Until, What,
 };
 use crate::retention::parts::{below, free, leftovers, remembered};
 use crate::retention::roots::Roots;
@@ -23,11 +23,12 @@ pub fn decide(observed: &Observed, policy: Policy) -> Clean {
     let mut sorting = Sorting::new(observed, &roots);
     for (repository, tags) in &observed.repositories {
         for (tag, digest) in tags {
-            let seen = Seen { repository: repository.clone(), tag: tag.clone(), digest: digest.clone() };
+            let seen =
+                TaggedDigest { repository: repository.clone(), tag: tag.clone(), digest: digest.clone() };
             match endings.holds(&seen) {
                 Some(None) => {}
-                Some(Some(reason)) => sorting.keep(seen.held(), reason.to_owned()),
-                None => sorting.sort(seen.held()),
+                Some(Some(reason)) => sorting.keep(seen.into(), reason.to_owned()),
+                None => sorting.sort(seen.into()),
             }
         }
     }
@@ -67,7 +68,7 @@ fn stop(clean: &mut Clean) {
     clean.forget.clear();
     clean.settled.clear();
     let stays = std::mem::take(&mut clean.delete).into_iter().filter(|one| one.goes != Goes::Part);
-    let stays = stays.map(|one| Kept { seen: one.seen.held(), reason: reason.clone() });
+    let stays = stays.map(|one| Kept { seen: one.seen.clone().into(), reason: reason.clone() });
     clean.kept.extend(stays);
 }
 
@@ -92,7 +93,7 @@ pub fn candidates(observed: &Observed) -> Vec<(String, Tag)> {
 /// What a marker lets go.
 struct Going<'a> {
     /// The images; none if they are gone and only parts of them are left.
-    images: Vec<Seen>,
+    images: Vec<TaggedDigest>,
     /// What has no tag and goes with them.
     parts: BTreeSet<Part>,
     marker: &'a Marker,
@@ -231,7 +232,7 @@ impl<'a> Sorting<'a> {
             // What appeared after its key was condemned is condemned anew, with a grace of its own. So is
             // what has parts, by a marker that is not ours: of a marker that is they are remembered.
             let marker = markers.get(&group).filter(|marker| {
-                let is_named = |seen: &Seen| marker.images.iter().any(|image| seen.is(image));
+                let is_named = |seen: &TaggedDigest| marker.images.contains(seen);
                 let is_ours = marker.parts.is_empty()
                     || self.observed.ages.is_none()
                     || self.observed.age(**marker, marker.marked).is_own;
@@ -242,8 +243,7 @@ impl<'a> Sorting<'a> {
             match marker {
                 None => {
                     let (key, generation) = group;
-                    let images = seen.into_iter().map(Seen::into_marked).collect();
-                    clean.condemn.push(Condemned { key, generation, images, parts });
+                    clean.condemn.push(Condemned { key, generation, images: seen, parts });
                 }
                 Some(marker) => {
                     let since = self.observed.age(*marker, marker.marked).since;
@@ -302,7 +302,7 @@ impl<'a> Sorting<'a> {
             }
             if let Some(tag) = marker.images.first().map(|image| &image.tag) {
                 doomed.extend(theirs.into_iter().map(|Part { repository, digest }| {
-                    let seen = Seen { repository, tag: tag.clone(), digest };
+                    let seen = TaggedDigest { repository, tag: tag.clone(), digest };
                     self.doomed(seen, Goes::Part, images, marker)
                 }));
             }
@@ -310,7 +310,7 @@ impl<'a> Sorting<'a> {
         (doomed, unfinished)
     }
 
-    fn doomed(&self, seen: Seen, goes: Goes, images: &[Seen], marker: &Marker) -> Doomed {
+    fn doomed(&self, seen: TaggedDigest, goes: Goes, images: &[TaggedDigest], marker: &Marker) -> Doomed {
         let node = |digest: &Digest| self.observed.nodes.get(digest);
         let mut needs: BTreeSet<Digest> = node(&seen.digest)
             .into_iter()
@@ -322,7 +322,7 @@ impl<'a> Sorting<'a> {
             if let Some(subject) = seen.tag.subject() {
                 needs.remove(&subject);
             }
-            let follows = |one: &&Seen| one.tag.subject().as_ref() == Some(&seen.digest);
+            let follows = |one: &&TaggedDigest| one.tag.subject().as_ref() == Some(&seen.digest);
             needs.extend(images.iter().filter(follows).map(|one| one.digest.clone()));
         }
         needs.remove(&seen.digest);
@@ -335,18 +335,18 @@ impl<'a> Sorting<'a> {
     }
 }
 
-fn resolved(images: &[Held]) -> Option<Vec<Seen>> {
+fn resolved(images: &[Held]) -> Option<Vec<TaggedDigest>> {
     let seen = |held: &Held| {
         let Held { repository, tag, digest } = held.clone();
-        digest.map(|digest| Seen { repository, tag, digest })
+        digest.map(|digest| TaggedDigest { repository, tag, digest })
     };
     images.iter().map(seen).collect()
 }
 
 /// Leaves what was not planned as it is. A generation is marked as a whole or not at all.
 fn restrict(clean: &mut Clean, only: &BTreeSet<Action>) {
-    let is_planned = |what: What, image: &Marked| {
-        let Marked { repository, tag, digest } = image.clone();
+    let is_planned = |what: What, image: &TaggedDigest| {
+        let TaggedDigest { repository, tag, digest } = image.clone();
         only.contains(&Action { what, repository, tag, digest })
     };
     let (kept, mut left) = (&mut clean.kept, Vec::new());
@@ -362,14 +362,12 @@ fn restrict(clean: &mut Clean, only: &BTreeSet<Action>) {
     });
     clean.delete.retain(|one| {
         let stays = only.contains(&one.action());
-        let image = one.seen.clone().into_marked();
-        left.extend(Some(image).filter(|_| !stays && one.goes != Goes::Part));
+        left.extend(Some(one.seen.clone()).filter(|_| !stays && one.goes != Goes::Part));
         stays
     });
-    kept.extend(left.into_iter().map(|Marked { repository, tag, digest }| Kept {
-        seen: Held { repository, tag, digest: Some(digest) },
-        reason: "was not planned".to_owned(),
-    }));
+    kept.extend(
+        left.into_iter().map(|seen| Kept { seen: seen.into(), reason: "was not planned".to_owned() }),
+    );
 }
 
 /// Orders deletions so that nothing is deleted before what needs it.

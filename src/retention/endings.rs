@@ -7,8 +7,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Digest, Ending, Keep, Marked, Record as _, RecordTag, SetName, Span, Tag, Timestamp};
-use crate::retention::observed::{Clean, Doomed, Goes, Observed, Policy, Seen};
+use crate::model::{
+    Digest, Ending, Keep, Record as _, RecordTag, SetName, Span, Tag, TaggedDigest, Timestamp,
+};
+use crate::retention::observed::{Clean, Doomed, Goes, Observed, Policy};
 use crate::retention::policy::Judged;
 use crate::retention::times::{DEADLINE, RETIRED};
 
@@ -22,7 +24,7 @@ enum State {
 
 /// What becomes of promotions that stand and whose tags may go.
 pub(super) struct Endings {
-    tags: BTreeMap<Seen, State>,
+    tags: BTreeMap<TaggedDigest, State>,
     names: BTreeMap<(String, Tag), String>,
     announce: Vec<Ending>,
     doomed: Vec<Doomed>,
@@ -70,18 +72,18 @@ impl Endings {
         let set = &judged.set;
         let names = set.boxes.iter().map(|member| (member.repository.clone(), set.tag.clone()));
         self.names.extend(names.map(|name| (name, judged.reason.clone())));
-        let seen = set.boxes.iter().map(|member| Seen {
+        let seen = set.boxes.iter().map(|member| TaggedDigest {
             repository: member.repository.clone(),
             tag: set.tag.clone(),
             digest: member.digest.clone(),
         });
-        let standing = |seen: Seen| {
+        let standing = |seen: TaggedDigest| {
             let found = observed.repositories.get(&seen.repository)?.get(&seen.tag)?.clone();
             // A sweep that was killed between giving the tag away and deleting it is gone on with.
             let is_given_away = observed.nodes.get(&found).is_some_and(|node| node.is_throwaway);
-            (found == seen.digest || is_given_away).then_some(Seen { digest: found, ..seen })
+            (found == seen.digest || is_given_away).then_some(TaggedDigest { digest: found, ..seen })
         };
-        let images: Vec<Seen> = seen.filter_map(standing).collect();
+        let images: Vec<TaggedDigest> = seen.filter_map(standing).collect();
         let is_going = !judged.is_kept && !images.is_empty();
         let is_leased = set.boxes.iter().any(|member| observed.leased.contains(&member.key));
         let found = observed.endings.iter().find(|ending| ending.name() == set.name());
@@ -107,7 +109,7 @@ impl Endings {
                         seq: set.seq,
                         marked: policy.today,
                         reason: judged.reason.clone(),
-                        images: images.into_iter().map(Seen::into_marked).collect(),
+                        images,
                     }),
                 }
                 return is_going;
@@ -127,9 +129,9 @@ impl Endings {
     }
 
     /// Lets the tags go: of what stands on others first.
-    fn doom(&mut self, judged: &Judged, ending: &Ending, images: Vec<Seen>) {
-        let is_announced = |seen: &Seen| {
-            let is_same = |image: &Marked| image.repository == seen.repository && image.tag == seen.tag;
+    fn doom(&mut self, judged: &Judged, ending: &Ending, images: Vec<TaggedDigest>) {
+        let is_announced = |seen: &TaggedDigest| {
+            let is_same = |image: &TaggedDigest| image.repository == seen.repository && image.tag == seen.tag;
             ending.images.iter().any(is_same)
         };
         for seen in images.into_iter().rev() {
@@ -150,7 +152,7 @@ impl Endings {
     }
 
     /// Returns what is said of a tag: nothing if it is none of these, no reason if it goes.
-    pub fn holds(&self, seen: &Seen) -> Option<Option<&str>> {
+    pub fn holds(&self, seen: &TaggedDigest) -> Option<Option<&str>> {
         self.tags.get(seen).map(|state| match state {
             State::Kept(reason) => Some(reason.as_str()),
             State::Going => None,
@@ -191,12 +193,12 @@ mod tests {
     fn an_announcement_holds_up_only_what_may_go_and_until_it_is_over() {
         let now = Timestamp::default().after(Span::from_seconds(1_000_000_000));
         let wait = Span::from_seconds(2 * DEADLINE.as_secs());
-        let image = Marked {
+        let image = TaggedDigest {
             repository: "test".to_owned(),
             tag: "pr-1".parse().unwrap(),
             digest: Digest::of(b"image"),
         };
-        let ending = |images: &[Marked], marked| Ending {
+        let ending = |images: &[TaggedDigest], marked| Ending {
             tag: "pr-1".parse().unwrap(),
             seq: 1,
             marked,

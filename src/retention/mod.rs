@@ -15,8 +15,8 @@ mod times;
 pub use clean::{candidates, decide};
 pub use endings::holds_up;
 pub use observed::{
-    Action, Clean, Condemned, Doomed, Goes, Held, Kept, Node, Observed, Policy, Seen, UNKEPT, Unreadable,
-    Until, What,
+    Action, Clean, Condemned, Doomed, Goes, Held, Kept, Node, Observed, Policy, UNKEPT, Unreadable, Until,
+    What,
 };
 pub use parts::leftovers;
 pub use policy::{ChannelPolicy, Judged as JudgedSet, Policies, Refs, judge};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    ContentTag, Digest, Ending, Generation, Key, Marked, Marker, Part, Record, RecordTag, Span, Tag,
+    ContentTag, Digest, Ending, Generation, Key, Marker, Part, Record, RecordTag, Span, Tag, TaggedDigest,
     Timestamp,
 };
 use crate::retention::policy::Judged;
@@ -158,32 +158,6 @@ impl Clean {
     }
 }
 
-/// A tag with what it points to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Seen {
-    /// The repository's name, without host.
-    pub repository: String,
-    /// The tag.
-    pub tag: Tag,
-    /// The digest.
-    pub digest: Digest,
-}
-
-impl Seen {
-    pub(super) fn is(&self, image: &Marked) -> bool {
-        image.repository == self.repository && image.tag == self.tag && image.digest == self.digest
-    }
-
-    pub(super) fn into_marked(self) -> Marked {
-        Marked { repository: self.repository, tag: self.tag, digest: self.digest }
-    }
-
-    pub(crate) fn held(&self) -> Held {
-        let Self { repository, tag, digest } = self.clone();
-        Held { repository, tag, digest: Some(digest) }
-    }
-}
-
 /// A tag with what it points to, if that was read.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Held {
@@ -193,6 +167,12 @@ pub struct Held {
     pub tag: Tag,
     /// The digest.
     pub digest: Option<Digest>,
+}
+
+impl From<TaggedDigest> for Held {
+    fn from(TaggedDigest { repository, tag, digest }: TaggedDigest) -> Self {
+        Self { repository, tag, digest: Some(digest) }
+    }
 }
 
 /// Something that stays.
@@ -215,7 +195,7 @@ pub struct Condemned {
     /// The generation.
     pub generation: Generation,
     /// What stands there.
-    pub images: Vec<Marked>,
+    pub images: Vec<TaggedDigest>,
     /// What has no tag and goes with them.
     pub parts: BTreeSet<Part>,
 }
@@ -235,7 +215,7 @@ pub enum Goes {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Doomed {
     /// What.
-    pub seen: Seen,
+    pub seen: TaggedDigest,
     /// When it was marked.
     pub marked: Timestamp,
     /// Why.
@@ -251,7 +231,7 @@ pub struct Doomed {
 impl Doomed {
     /// Returns this as something to be planned.
     pub fn action(&self) -> Action {
-        let Seen { repository, tag, digest } = self.seen.clone();
+        let TaggedDigest { repository, tag, digest } = self.seen.clone();
         let what = match self.goes {
             Goes::Image => What::Delete,
             Goes::Tag => What::Untag,

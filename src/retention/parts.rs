@@ -6,12 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{ContentTag, Digest, Generation, Key, Marker, Part};
-use crate::retention::observed::{Node, Observed, Seen};
+use crate::model::{ContentTag, Digest, Generation, Key, Marker, Part, TaggedDigest};
+use crate::retention::observed::{Node, Observed};
 use crate::retention::roots::Roots;
 
 /// Returns what goes with these images by what was read about them, to the end.
-pub(super) fn below(nodes: &BTreeMap<Digest, Node>, images: &[Seen]) -> BTreeSet<Part> {
+pub(super) fn below(nodes: &BTreeMap<Digest, Node>, images: &[TaggedDigest]) -> BTreeSet<Part> {
     let mut parts = BTreeSet::new();
     let mut waiting: Vec<(&str, &Digest)> =
         images.iter().map(|seen| (seen.repository.as_str(), &seen.digest)).collect();

@@ -1,7 +1,7 @@
 //! What every registry does.
 
 use boxwright::model::{Digest, MediaType, RawManifest, Repository, Tag};
-use boxwright::port::{Deleted, Failure, Reference, Registry, RegistryError};
+use boxwright::port::{Deleted, Failure, Reference, Registry, RegistryError, RegistryReader};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 
@@ -70,7 +70,7 @@ async fn push_image(
     registry.put(to, at, image).await.unwrap();
 }
 
-pub async fn tags(registry: &dyn Registry, repository: &Repository) -> Vec<String> {
+pub async fn tags(registry: &dyn RegistryReader, repository: &Repository) -> Vec<String> {
     let list = registry.tags(repository).await.unwrap();
     assert_eq!(list.invalid, [""; 0]);
     list.tags.iter().map(Tag::to_string).collect()

@@ -1,9 +1,9 @@
 //! Images that are copied within a registry and from one to another.
 
 use boxwright::adapter::memory::{Fault, MemoryRegistry, Verb};
-use boxwright::exec::{CopyError, Place, copy};
+use boxwright::exec::{CopyError, Place, Target, copy};
 use boxwright::model::{Digest, MediaType};
-use boxwright::port::{Failure, Registry};
+use boxwright::port::{Failure, Registry, RegistryReader, RegistryWriter};
 use bytes::Bytes;
 
 use crate::cases::{by_digest, index, push, repository, tag, tags};
@@ -17,9 +17,11 @@ pub async fn an_image_is_copied_with_all_it_needs(registry: &dyn Registry, host:
     let elsewhere = MemoryRegistry::new();
     let (near, other) = (repository(host, "copies/near"), repository("elsewhere.example", "a"));
     let place = |repository| Place { registry, repository };
+    let target = |repository| Target { registry, repository };
     let far = Place { registry: &elsewhere, repository: &other };
+    let to_far = Target { registry: &elsewhere, repository: &other };
     let v2 = "v2".parse().unwrap();
-    for (source, target) in [(place(&from), place(&near)), (place(&near), far), (far, place(&to))] {
+    for (source, target) in [(place(&from), target(&near)), (place(&near), to_far), (far, target(&to))] {
         let at = if source.repository == &from { tag("v1") } else { tag("v2") };
         assert_eq!(&copy(source, &at, target, Some(&v2)).await.unwrap(), whole.digest());
         assert_eq!(tags(target.registry, target.repository).await, ["v2"]);
@@ -31,7 +33,7 @@ pub async fn an_image_is_copied_with_all_it_needs(registry: &dyn Registry, host:
         let layer = target.registry.get_blob(target.repository, &Digest::of(b"layer"), 100).await.unwrap();
         assert_eq!(layer, Some(Bytes::from_static(b"layer")));
     }
-    let absent = copy(place(&from), &tag("v9"), place(&to), None).await.unwrap_err();
+    let absent = copy(place(&from), &tag("v9"), target(&to), None).await.unwrap_err();
     assert!(matches!(absent, CopyError::Missing { .. }), "{absent}");
 }
 
@@ -46,10 +48,11 @@ async fn what_a_registry_wrongly_says_it_has_is_sent() {
         registry.put_blob(&to, Bytes::from(blob)).await.unwrap();
     }
     let place = |repository| Place { registry: &registry, repository };
+    let target = |repository| Target { registry: &registry, repository };
     let refused = |code: &str| Fault::Before(Failure::Status { status: 400, detail: format!("{code}: no") });
     registry.break_next(Verb::Put, Some(&to), refused("MANIFEST_BLOB_UNKNOWN"));
     registry.clear_log();
-    copy(place(&from), &tag("v1"), place(&to), Some(&"v1".parse().unwrap())).await.unwrap();
+    copy(place(&from), &tag("v1"), target(&to), Some(&"v1".parse().unwrap())).await.unwrap();
     let verbs: Vec<_> = registry
         .log()
         .iter()
@@ -62,10 +65,10 @@ async fn what_a_registry_wrongly_says_it_has_is_sent() {
     // It is done once, and for nothing else.
     registry.break_next(Verb::Put, Some(&to), refused("MANIFEST_BLOB_UNKNOWN"));
     registry.break_next(Verb::Put, Some(&to), refused("MANIFEST_BLOB_UNKNOWN"));
-    copy(place(&from), &tag("v1"), place(&to), None).await.unwrap_err();
+    copy(place(&from), &tag("v1"), target(&to), None).await.unwrap_err();
     registry.break_next(Verb::Put, Some(&to), refused("MANIFEST_INVALID"));
     registry.clear_log();
-    copy(place(&from), &tag("v1"), place(&to), None).await.unwrap_err();
+    copy(place(&from), &tag("v1"), target(&to), None).await.unwrap_err();
     assert!(!registry.log().iter().any(|asked| asked.verb == PutBlob));
 }
 
@@ -76,10 +79,11 @@ async fn indexes_lie_only_so_deep() {
     let (from, to) = (repository("memory.example", "from"), repository("memory.example", "to"));
     let mut whole = push(&registry, &from, &tag("image"), "layer").await;
     let place = |repository| Place { registry: &registry, repository };
+    let target = |repository| Target { registry: &registry, repository };
     for depth in 1..=5 {
         whole = index(MediaType::OciIndex, &[&whole]);
         registry.put(&from, &tag("v1"), &whole).await.unwrap();
-        let copied = copy(place(&from), &tag("v1"), place(&to), Some(&"v1".parse().unwrap())).await;
+        let copied = copy(place(&from), &tag("v1"), target(&to), Some(&"v1".parse().unwrap())).await;
         match depth {
             5 => assert!(matches!(copied, Err(CopyError::TooDeep { .. })), "{copied:?}"),
             _ => assert_eq!(&copied.unwrap(), whole.digest()),

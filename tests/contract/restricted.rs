@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use boxwright::adapter::credentials::{Credential, Credentials, Secret};
 use boxwright::adapter::memory::{Fault, MemoryRegistry, Verb};
 use boxwright::model::{RawManifest, Span, Timestamp};
-use boxwright::port::{Deleted, Failure, Registry, RegistryError, TagList};
+use boxwright::port::{Deleted, Failure, Registry, RegistryError, RegistryReader, RegistryWriter, TagList};
 use boxwright_testing::process::{Server, client, client_with};
 use bytes::Bytes;
 

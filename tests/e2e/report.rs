@@ -9,7 +9,7 @@ use std::process::Command;
 use boxwright::adapter::credentials::Credentials;
 use boxwright::adapter::registry::{Declared, HttpRegistry, Limits};
 use boxwright::model::{Digest, Key, MediaType, RawManifest, Repository, Tag};
-use boxwright::port::Registry as _;
+use boxwright::port::RegistryWriter as _;
 use boxwright_testing::witness::{Registry, attempt, tell};
 use boxwright_testing::world::World;
 use futures_util::StreamExt as _;

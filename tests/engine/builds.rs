@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use boxwright::adapter::engine::{AuthSource, Login};
 use boxwright::model::{Digest, Repository};
-use boxwright::port::{ContextError, Engine, EngineError, StepState};
+use boxwright::port::{Builder as _, ContextError, EngineError, ImageStore as _, StepState};
 use tempfile::TempDir;
 
 use crate::{Registry, build, docker, engine, engine_with, printed, request, runs, soon, states, unique};

@@ -17,7 +17,8 @@ use boxwright::adapter::context::DiskContext;
 use boxwright::adapter::engine::{AuthSource, DockerEngine};
 use boxwright::model::{Digest, Entry, RelPath, Repository};
 use boxwright::port::{
-    BuildEvent, BuildRequest, Context, ContextFilter, Engine, EngineError, ImageId, StepState, Visit,
+    BuildEvent, BuildRequest, Builder as _, Context, ContextFilter, EngineError, ImageId, ImageStore as _,
+    StepState, Visit,
 };
 use tempfile::TempDir;
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use boxwright::adapter::engine::{AuthSource, Login};
 use boxwright::model::{Digest, Repository};
-use boxwright::port::{BuildRequest, Engine, EngineError};
+use boxwright::port::{BuildRequest, EngineError, ImageStore as _};
 use tempfile::TempDir;
 
 use crate::{Registry, build, engine, engine_with, pushed, request, unique};

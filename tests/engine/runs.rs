@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use boxwright::model::{Digest, Repository};
-use boxwright::port::{Engine, EngineError, RunImage, RunOutput, RunRequest};
+use boxwright::port::{EngineError, RunImage, RunOutput, RunRequest, Runtime as _};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 

@@ -4,7 +4,7 @@ use boxwright::adapter::memory::{Fault, Verb};
 use boxwright::config;
 use boxwright::exec::{ExplainError, Parent};
 use boxwright::model::{Key, Repository, Span, Tag};
-use boxwright::port::{Failure, Registry};
+use boxwright::port::{Failure, Registry, RegistryReader, RegistryWriter};
 
 use crate::{CONFIG, DOCKERFILE, World, image_manifest, lines};
 
@@ -51,7 +51,7 @@ async fn a_comparison_names_what_moved_down_to_the_parents() {
     }
     let record: Tag = format!("inputs.{}", before[0].wanted.key()).parse().unwrap();
     let digest = world.ledger().digest(&record).await.unwrap().unwrap();
-    world.ledger().delete(&digest).await.unwrap();
+    world.registry.delete(&world.setting.ledger, &digest).await.unwrap();
     let test = world.compare("test", "main").await.unwrap();
     let untold = format!("  (its inputs of key {} were not stored)", before[0].wanted.key());
     assert_eq!(lines(&test, 0)[4], untold);

@@ -15,13 +15,13 @@ use boxwright::adapter::context::DiskContext;
 use boxwright::adapter::memory::MemoryRegistry;
 use boxwright::config::{self, Lock, Project};
 use boxwright::exec::{
-    self, BuildOptions, BuildReport, Compared, Event, ExplainError, Keyed, KeysError, Ledger, Parent, Ports,
-    PromoteOptions, Setting, Tree,
+    self, BuildOptions, BuildReport, Compared, EnginePorts, Event, ExplainError, Keyed, KeysError, Ledger,
+    Parent, PromoteOptions, RegistryPorts, Setting, Tree,
 };
 use boxwright::model::{Digest, Key, MediaType, RawManifest, Repository, Source, Span, StoredInputs, Tag};
 use boxwright::port::{
-    BlobStream, BuildEvent, BuildRequest, Engine, EngineError, ImageId, PushEvent, Reference, Registry,
-    RunOutput, RunRequest,
+    BlobStream, BuildEvent, BuildRequest, Builder, EngineError, ImageId, ImageStore, PushEvent, Reference,
+    RegistryWriter,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -77,7 +77,7 @@ struct Labeller {
 }
 
 #[async_trait]
-impl Engine for Labeller {
+impl Builder for Labeller {
     async fn check(&self) -> Result<String, EngineError> {
         Ok("28.0.0".to_owned())
     }
@@ -96,7 +96,10 @@ impl Engine for Labeller {
         self.built.lock().unwrap().insert(digest.clone(), text);
         Ok(ImageId(digest))
     }
+}
 
+#[async_trait]
+impl ImageStore for Labeller {
     async fn size(&self, _: &ImageId) -> Result<u64, EngineError> {
         Ok(0)
     }
@@ -125,15 +128,6 @@ impl Engine for Labeller {
 
     async fn load(&self, _: &[String], _: BlobStream<'static, std::io::Error>) -> Result<(), EngineError> {
         panic!("nothing is loaded here")
-    }
-
-    async fn run(
-        &self,
-        _: &RunRequest,
-        _: &(dyn Fn(RunOutput) + Send + Sync),
-        _: &CancellationToken,
-    ) -> Result<i64, EngineError> {
-        panic!("nothing is run here")
     }
 }
 
@@ -212,8 +206,8 @@ impl World {
         self.try_keys().unwrap()
     }
 
-    fn ports(&self) -> Ports<'_> {
-        Ports { registry: &*self.registry, engine: &self.engine, clock: &BootClock, secrets: &*SECRETS }
+    fn ports(&self) -> RegistryPorts<'_> {
+        RegistryPorts::new(&*self.registry, &BootClock)
     }
 
     fn ledger(&self) -> Ledger<'_> {
@@ -225,8 +219,9 @@ impl World {
         let options = BuildOptions { jobs: 2, wait: Span::default(), no_cache: false, fail_fast: false };
         let emit = |event| self.events.lock().unwrap().push(event);
         let cancel = CancellationToken::new();
-        let report =
-            exec::build(self.ports(), &self.setting, &boxes, &options, &emit, &cancel).await.unwrap();
+        let engine = EnginePorts { builder: &self.engine, store: &self.engine, secrets: &*SECRETS };
+        let report = exec::build(self.ports(), engine, &self.setting, &boxes, &options, &emit, &cancel);
+        let report = report.await.unwrap();
         (boxes, report)
     }
 

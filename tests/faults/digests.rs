@@ -1,7 +1,7 @@
 //! Bytes and digests that do not fit, and bodies that are not what they should be.
 
 use boxwright::model::{Digest, MediaType, RawManifest};
-use boxwright::port::{Failure, Reference, Registry};
+use boxwright::port::{Failure, Reference, Registry, RegistryReader, RegistryWriter};
 use boxwright_testing::peer::{Peer, Reply, client, manifest, status, tag, untrusted};
 use bytes::Bytes;
 

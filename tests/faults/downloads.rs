@@ -1,7 +1,7 @@
 //! Downloads that are cut, too long, too short, or of something else.
 
 use boxwright::model::Digest;
-use boxwright::port::{Blob, Registry, RegistryError};
+use boxwright::port::{Blob, RegistryError, RegistryReader};
 use boxwright_testing::peer::{Peer, Reply, client, client_with, limits, status, unreachable, untrusted};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};

@@ -1,7 +1,7 @@
 //! Tag lists: complete, or an error.
 
 use boxwright::adapter::registry::Limits;
-use boxwright::port::{Registry, TagList};
+use boxwright::port::{RegistryReader, TagList};
 use boxwright_testing::peer::{Peer, Reply, client, client_with, limits, status, untrusted};
 
 fn page(tags: &[String]) -> Reply {

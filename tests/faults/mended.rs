@@ -6,7 +6,7 @@ use std::time::Duration;
 use boxwright::adapter::credentials::{Credential, Credentials, Secret};
 use boxwright::adapter::registry::Limits;
 use boxwright::model::{Digest, MediaType, RawManifest, Repository};
-use boxwright::port::{Deleted, Failure, Registry, Whole};
+use boxwright::port::{Deleted, Failure, Registry, RegistryReader, RegistryWriter, Whole};
 use boxwright_testing::engine::{image, push};
 use boxwright_testing::peer::{ANN, Reply, Seen, client, client_with, limits, tag, unreachable, untrusted};
 use boxwright_testing::process::Server;

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use boxwright::adapter::registry::{Declared, HostSettings};
 use boxwright::model::Digest;
-use boxwright::port::{Failure, Registry};
+use boxwright::port::{Failure, Registry, RegistryReader, RegistryWriter};
 use boxwright_testing::peer::{
     ANN, Peer, Reply, client, client_of_ann, declared_client, limits, status, tag, unreachable, untrusted,
 };

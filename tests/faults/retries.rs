@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use boxwright::adapter::registry::Limits;
 use boxwright::model::{Digest, MediaType, RawManifest, Repository};
-use boxwright::port::{Deleted, Failure, Registry};
+use boxwright::port::{Deleted, Failure, Registry, RegistryReader, RegistryWriter};
 use boxwright_testing::peer::{
     LATE, Peer, Reply, client, client_with, limits, manifest, status, tag, unreachable, untrusted,
 };

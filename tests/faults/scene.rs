@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use boxwright::adapter::registry::HttpRegistry;
 use boxwright::exec::{
-    BuildOptions, CleanOptions, Content, Deletion, Event, Keyed, Ledger, Outcome, Ports, PromoteError,
-    PromoteOptions, Setting, build, clean, observe_all, promote,
+    BuildOptions, CleanOptions, Content, Deletion, Event, Keyed, LedgerWriter, Outcome, PromoteError,
+    PromoteOptions, RegistryPorts, Setting, build, clean, observe_all, promote,
 };
 use boxwright::model::{Digest, Keep, Purpose, Repository, Rules, Source, Span, Tag};
 use boxwright::plan::State;
-use boxwright::port::{Clock, Registry};
+use boxwright::port::{Clock, Registry, RegistryReader};
 use boxwright_testing::engine::FakeEngine;
-use boxwright_testing::project::{SECRETS, boxes};
+use boxwright_testing::project::boxes;
 use tokio_util::sync::CancellationToken;
 
 use crate::disk::Tags;
@@ -165,8 +165,8 @@ impl<'a> Run<'a> {
         engine
     }
 
-    fn ports<'p>(&'p self, engine: &'p FakeEngine<HttpRegistry>) -> Ports<'p> {
-        Ports { registry: &*self.registry, engine, clock: &self.clock, secrets: &*SECRETS }
+    fn ports(&self) -> RegistryPorts<'_> {
+        RegistryPorts::new(&*self.registry, &self.clock)
     }
 
     fn emit(&self, event: Event) {
@@ -202,8 +202,8 @@ impl<'a> Run<'a> {
         let options =
             BuildOptions { jobs: 2, wait: Span::from_seconds(1), no_cache: false, fail_fast: false };
         let emit = |event| self.emit(event);
-        let (ports, cancel) = (self.ports(&engine), CancellationToken::new());
-        let result = build(ports, &self.setting, &boxes, &options, &emit, &cancel).await;
+        let (ports, cancel) = (self.ports(), CancellationToken::new());
+        let result = build(ports, engine.ports(), &self.setting, &boxes, &options, &emit, &cancel).await;
         let built = engine.built();
         match result {
             Err(error) => Ending { built, ..self.ending(Err(chain(&error))) },
@@ -220,7 +220,6 @@ impl<'a> Run<'a> {
 
     async fn promote(&self, is_second: bool) -> Ending {
         let boxes = self.boxes(is_second);
-        let engine = self.engine(&boxes);
         let options = PromoteOptions {
             tag: "main".parse().unwrap(),
             channel: "main".to_owned(),
@@ -231,7 +230,7 @@ impl<'a> Run<'a> {
         };
         let emit = |event| self.emit(event);
         let result = promote(
-            self.ports(&engine),
+            self.ports(),
             &self.setting,
             Content::Boxes(&boxes),
             &options,
@@ -259,9 +258,8 @@ impl<'a> Run<'a> {
             apply: true,
             ..CleanOptions::default()
         };
-        let engine = self.engine(&[]);
         let emit = |event| self.emit(event);
-        match clean(self.ports(&engine), &self.setting, &options, &emit, &CancellationToken::new()).await {
+        match clean(self.ports(), &self.setting, &options, &emit, &CancellationToken::new()).await {
             Err(error) => self.ending(Err(chain(&error))),
             Ok(report) => {
                 let all = report.clean.delete.iter().zip(&report.deletions);
@@ -272,7 +270,8 @@ impl<'a> Run<'a> {
                 let done =
                     if aside.is_empty() { done } else { done.and(Err(format!("set aside: {aside:?}"))) };
                 let gone = all.filter(|(_, ending)| **ending == Deletion::Done);
-                let name = |seen: &boxwright::retention::Seen| format!("{}:{}", seen.repository, seen.tag);
+                let name =
+                    |seen: &boxwright::model::TaggedDigest| format!("{}:{}", seen.repository, seen.tag);
                 let deleted = gone.map(|(doomed, _)| name(&doomed.seen)).collect();
                 Ending { deleted, ..self.ending(done) }
             }
@@ -282,7 +281,7 @@ impl<'a> Run<'a> {
     /// Takes a lease on the boxes of a content; returns its tag.
     pub async fn lease(&self, is_second: bool) -> String {
         let keys = self.boxes(is_second).iter().map(|keyed| keyed.wanted.key().clone()).collect();
-        let ledger = Ledger::new(&*self.registry, &self.setting.ledger);
+        let ledger = LedgerWriter::new(self.ports(), &self.setting.ledger).unwrap();
         let held = ledger.lease(&self.setting, Purpose::Building, keys, &self.clock).await;
         let held = held.unwrap().held().unwrap();
         held.lease.tag().unwrap().to_string()

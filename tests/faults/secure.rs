@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use boxwright::adapter::credentials::{Credential, Credentials, Secret};
 use boxwright::adapter::registry::{Declared, HostSettings, HttpRegistry, Limits};
 use boxwright::model::{Digest, Repository};
-use boxwright::port::{Failure, Registry, RegistryError};
+use boxwright::port::{Failure, RegistryError, RegistryReader};
 use boxwright_testing::peer::{
     ANN, Reply, Seen, declared_client, limits, manifest, tag, unreachable, untrusted,
 };

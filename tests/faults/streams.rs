@@ -7,7 +7,7 @@ use axum::http::{Method, Request, Response};
 use boxwright::adapter::credentials::Credentials;
 use boxwright::adapter::registry::HttpRegistry;
 use boxwright::model::{Digest, Repository};
-use boxwright::port::Registry;
+use boxwright::port::{Registry, RegistryReader, RegistryWriter};
 use boxwright_testing::peer::{declared_client, limits, manifest, tag};
 use bytes::Bytes;
 use h2::Reason;

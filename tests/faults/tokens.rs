@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use boxwright::adapter::credentials::{Credential, Credentials, Secret};
 use boxwright::model::Digest;
-use boxwright::port::{Failure, Registry, RegistryError};
+use boxwright::port::{Failure, Registry, RegistryError, RegistryReader, RegistryWriter};
 use boxwright_testing::peer::{
     ANN, Peer, Reply, Seen, client, client_of_ann, client_with, limits, manifest, status, tag, untrusted,
 };

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use boxwright::adapter::registry::Limits;
 use boxwright::model::{Digest, Repository};
-use boxwright::port::{Blob, BlobSource, BlobStream, Failure, Pushed, Registry, Whole};
+use boxwright::port::{Blob, BlobSource, BlobStream, Failure, Pushed, RegistryWriter, Whole};
 use boxwright_testing::peer::{
     ANN, Peer, Reply, Seen, client, client_of_ann, client_with, limits, status, unreachable, untrusted,
 };

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use boxwright::model::{
-    Digest, Generation, Key, Lease, Marked, Marker, Record, RunBox, RunId, RunRecord, SetBox, SetRecord,
-    Source, StoredInputs, Tag, Timestamp,
+    Digest, Generation, Key, Lease, Marker, Record, RunBox, RunId, RunRecord, SetBox, SetRecord, Source,
+    StoredInputs, Tag, TaggedDigest, Timestamp,
 };
 use boxwright_testing::sample::{self, Sample};
 
@@ -199,7 +199,7 @@ pub fn record() -> Vec<Vec<u8>> {
                 generation: Generation(1),
                 marked: now,
                 reason: "why \"quoted\"".to_owned(),
-                images: vec![Marked {
+                images: vec![TaggedDigest {
                     repository: "a/b".to_owned(),
                     tag: "k".parse().unwrap(),
                     digest: digest.clone(),

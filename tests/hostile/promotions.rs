@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use boxwright::model::{MediaType, RawManifest, Repository};
-use boxwright::port::Registry as _;
+use boxwright::port::RegistryWriter as _;
 use boxwright_testing::process::client;
 use boxwright_testing::witness::{Registry, busybox, skopeo, tell};
 use boxwright_testing::world::{BOXES, World, unique};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use boxwright::adapter::memory::{Fault, Verb};
 use boxwright::exec::Deletion;
 use boxwright::model::{Digest, MediaType, RawManifest, Tag};
-use boxwright::port::Registry;
+use boxwright::port::{Registry, RegistryReader, RegistryWriter};
 use boxwright_testing::engine::{image, push};
 
 use super::clean::{check_stands, sweep_twice, tags, unleased};
@@ -228,8 +228,8 @@ async fn what_the_registry_lists_follows_its_image() {
         let lint = world.stands("lint").unwrap();
         let signature = attach(&world, &lint, "signature", None);
         let of_signature = attach(&world, signature.digest(), "of signature", None);
-        world.net.refer(&lint, &signature);
-        world.net.refer(signature.digest(), &of_signature);
+        world.net.memory.refer(&lint, signature.descriptor());
+        world.net.memory.refer(signature.digest(), of_signature.descriptor());
         (world, lint, [signature.digest().clone(), of_signature.digest().clone()])
     };
     let (world, _, attached) = prepare().await;
@@ -258,7 +258,7 @@ async fn what_the_registry_lists_follows_its_image() {
     world.run("sweep").clean().await.unwrap();
     world.pass(DAY).await;
     let late = attach(&world, &lint, "late", None);
-    world.net.refer(&lint, &late);
+    world.net.memory.refer(&lint, late.descriptor());
     world.run("sweep").clean().await.unwrap();
     assert!(there(&world, &lint));
     sweep_twice(&world).await;

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use boxwright::adapter::memory::{Fault, Verb};
-use boxwright::exec::{Outcome, RunError, prepare};
+use boxwright::adapter::memory::{Asked, Fault, Verb};
+use boxwright::exec::{Outcome, PromoteError, RunError, prepare, replace};
 use boxwright::model::{Digest, Key, MediaType, RawManifest, RunRecord};
-use boxwright::port::{Registry, RunImage};
+use boxwright::port::{Registry, RegistryReader, RegistryWriter, RunImage};
 use boxwright_testing::engine::{image, push};
 
 use super::net::{done, is, tag, unavailable};
-use super::world::{World, digests, outcome, repository, writes};
+use super::world::{DAY, World, digests, outcome, repository, writes};
 
 const ALL_BUILT: [(&str, &str); 4] =
     [("base", "built"), ("build", "built"), ("lint", "built"), ("test", "built")];
@@ -140,6 +140,35 @@ async fn a_read_only_registry_with_something_missing_says_so() {
     assert_eq!(run.engine.script.lock().unwrap().checks, 0);
     // One lease was tried for, nothing else.
     assert_eq!(writes(&world.log()).len(), 1);
+}
+
+/// Who may only read gets what stands, and sends no write whatever is asked for.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_writes_nothing_sends_no_write() {
+    let world = World::new();
+    let mut fork = world.run("fork");
+    fork.shut = Some("a fork's run");
+    let report = fork.build().await.unwrap();
+    assert!(matches!(report.boxes["base"].outcome, Outcome::Forbidden(_)));
+    assert!(fork.told().contains("a fork's run"), "{}", fork.told());
+    assert_eq!(writes(&world.log()), Vec::<&Asked>::new());
+    world.run("one").build().await.unwrap();
+    // Nothing keeps what was built.
+    world.pass(3 * DAY).await;
+    world.net.memory.clear_log();
+    assert_eq!(outcome(&fork.build().await.unwrap()), ALL_USED);
+    assert!(matches!(fork.promote("main").await, Err(PromoteError::ReadOnly)));
+    let errors = [
+        fork.clean().await.unwrap_err().to_string(),
+        replace(fork.ports(), &fork.setting, &[world.keyed("base")], true, &|_| {})
+            .await
+            .unwrap_err()
+            .to_string(),
+    ];
+    for error in errors {
+        assert!(error.contains("permission denied (a fork's run)"), "{error}");
+    }
+    assert_eq!(writes(&world.log()), Vec::<&Asked>::new());
 }
 
 /// Puts something unusable under a box's tag and checks that it is built anew.
@@ -355,15 +384,16 @@ async fn what_failed_is_not_tried_again_when_a_parent_moved() {
 async fn a_command_runs_in_what_stands_or_not_at_all() {
     let world = World::of(&["base"]);
     let run = world.run("one");
-    let missing = prepare(run.ports(), &run.setting, world.keyed("base")).await;
+    let missing = prepare(&*world.net.far, run.engine.ports(), &run.setting, world.keyed("base")).await;
     assert!(matches!(missing, Err(RunError::Missing { .. })));
     run.build().await.unwrap();
-    let image = prepare(run.ports(), &run.setting, world.keyed("base")).await.unwrap();
+    let image =
+        prepare(&*world.net.far, run.engine.ports(), &run.setting, world.keyed("base")).await.unwrap();
     let RunImage::Pushed { digest, .. } = image else { panic!("{image:?}") };
     assert_eq!(Some(digest), world.stands("base"));
     for verb in [Verb::Head, Verb::Get, Verb::GetBlob] {
         world.net.memory.break_next(verb, None, Fault::Before(unavailable()));
-        let unknown = prepare(run.ports(), &run.setting, world.keyed("base")).await;
+        let unknown = prepare(&*world.net.far, run.engine.ports(), &run.setting, world.keyed("base")).await;
         assert!(matches!(unknown, Err(RunError::Unknown { .. })), "{verb:?}");
     }
 }

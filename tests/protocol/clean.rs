@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use boxwright::adapter::memory::{Asked, Verb};
 use boxwright::exec::{CleanOptions, CleanReport, Deletion};
 use boxwright::model::{Digest, Document, Key, Lease, Marker, MediaType, RawManifest, Span, Tag};
-use boxwright::port::Registry;
+use boxwright::port::{RegistryReader, RegistryWriter};
 use boxwright_testing::engine::{image, push};
 
 use super::net::{done, tag};

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use boxwright::adapter::memory::{Asked, Fault, Verb};
-use boxwright::exec::{CleanError, Deletion, Ports, clean};
+use boxwright::exec::{CleanError, Deletion, RegistryPorts, clean};
 use boxwright::model::{Lease, MediaType, RawManifest, Span};
-use boxwright::port::{Clock, Registry};
+use boxwright::port::{Clock, Registry, RegistryReader, RegistryWriter};
 use tokio_util::sync::CancellationToken;
 
 use super::clean::{BOXES, check_stands, check_whole, unleased};
@@ -155,7 +155,7 @@ async fn a_lease_that_lasts_too_long_keeps_nothing() {
 #[tokio::test(start_paused = true)]
 async fn where_one_image_is_refused_the_others_go() {
     let world = unleased().await;
-    world.net.refuse(world.stands("lint").unwrap());
+    world.net.memory.refuse(world.stands("lint").unwrap());
     world.run("sweep").clean().await.unwrap();
     world.pass(DAY).await;
     for _ in 0..2 {
@@ -237,7 +237,7 @@ async fn a_sweep_that_was_suspended_deletes_no_more() {
         asked.verb == Verb::Tags && asked.repository == Some(repository("test"))
     }
     let clock = SleepyClock { world: &world, is_time: |log| log.iter().filter(is_list).count() >= 2 };
-    let ports = Ports { clock: &clock, ..run.ports() };
+    let ports = RegistryPorts { clock: &clock, ..run.ports() };
     let report = clean(ports, &run.setting, &sweeping(), &|_| {}, &CancellationToken::new()).await.unwrap();
     assert!(matches!(&report.deletions[..], [Deletion::Failed(why)] if why.contains("too long")));
     assert!(world.stands("lint").is_some());

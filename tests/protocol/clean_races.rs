@@ -5,7 +5,7 @@ use std::time::Duration;
 use boxwright::adapter::memory::Verb;
 use boxwright::exec::Deletion;
 use boxwright::model::{Lease, Record, Span};
-use boxwright::port::Registry;
+use boxwright::port::{Registry, RegistryReader, RegistryWriter};
 
 use super::clean::{BOXES, check_stands, check_whole, unleased};
 use super::net::{done, is};
@@ -255,7 +255,7 @@ async fn a_tag_that_is_moved_onto_what_is_deleted_is_brought_back() {
         world.run("sweep").clean().await.unwrap();
         world.pass(DAY).await;
         if can_restore {
-            world.net.keep_deleted();
+            world.net.memory.keep_deleted();
         }
         let (moved, text) = (nightly.clone(), lint.to_string());
         world.net.before(

@@ -6,7 +6,7 @@ use boxwright::adapter::memory::Verb;
 use boxwright::exec::{Content, PromoteError, PromoteReport, Setting, promote_to};
 use boxwright::model::{Digest, MediaType, RawManifest, Record, Repository, SetRecord, Tag};
 use boxwright::plan::{Refusal, Rollback, rollback};
-use boxwright::port::{Reference, Registry};
+use boxwright::port::{Reference, RegistryReader, RegistryWriter};
 use boxwright_testing::engine::{image, push};
 use tokio_util::sync::CancellationToken;
 
@@ -122,7 +122,7 @@ async fn a_set_is_promoted_elsewhere_with_what_belongs_to_it() {
     let sent = world.log().iter().filter(|asked| asked.verb == Verb::PutBlob).count();
     assert_eq!(sent, 0, "{:?}", world.log());
     // A rollback there does not take the count here for one of its own.
-    let there = boxwright::exec::Ledger::new(&*world.net, &ledger);
+    let there = boxwright::exec::Ledger::new(&*world.net.far, &ledger);
     let past = boxwright::exec::history(there, &tag("main")).await.unwrap();
     assert_eq!(rollback(&past.sets, &past.unfinished), None);
 }

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use boxwright::exec::{BuildReport, Ports, build};
+use boxwright::exec::{BuildReport, build};
 use boxwright::model::{PlanRecord, SetRecord};
-use boxwright::port::Registry;
+use boxwright::port::RegistryReader;
 use boxwright_testing::engine::FakeEngine;
 use boxwright_testing::figure::figure;
 use tokio_util::sync::CancellationToken;
@@ -44,11 +44,12 @@ async fn killed_everywhere(
 
 /// Builds with an engine whose pushes are writes like any other.
 async fn build_all(world: &World, id: &str) -> BuildReport {
-    let engine = FakeEngine::new(Arc::clone(&world.net), &world.boxes);
+    let engine = FakeEngine::new(Arc::clone(&world.net.far), &world.boxes);
     let run = world.run(id);
-    let ports = Ports { engine: &engine, ..run.ports() };
     let cancel = CancellationToken::new();
-    build(ports, &run.setting, &world.boxes, &run.build, &|_| {}, &cancel).await.unwrap()
+    build(run.ports(), engine.ports(), &run.setting, &world.boxes, &run.build, &|_| {}, &cancel)
+        .await
+        .unwrap()
 }
 
 /// No tag is seen before its content.

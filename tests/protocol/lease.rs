@@ -122,7 +122,7 @@ async fn a_lease_that_lapsed_while_children_were_built_is_no_success() {
     let (key, at) = (world.key("base"), world.marker_tag("base", 0));
     run.engine.script.lock().unwrap().on_build = Some(Box::new(move |name, memory| {
         use boxwright::model::{Generation, Marker, Record, Timestamp};
-        use boxwright::port::Registry;
+        use boxwright::port::RegistryWriter;
         if name == "build" {
             let marker = Marker {
                 key: key.clone(),

@@ -2,7 +2,7 @@
 
 use boxwright::adapter::memory::{Fault, Verb};
 use boxwright::model::{Record, RunRecord};
-use boxwright::port::Registry;
+use boxwright::port::RegistryWriter;
 
 use super::net::{done, is, tag, unavailable};
 use super::world::{World, repository};

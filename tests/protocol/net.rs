@@ -6,19 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use boxwright::adapter::memory::{Asked, Fault, MemoryRegistry, Verb};
-use boxwright::adapter::untag::by_throwaway;
-use boxwright::model::{Descriptor, Digest, RawManifest, Repository, Span, Tag, Timestamp};
-use boxwright::port::{
-    Blob, BlobSource, BlobStream, Clock, Deleted, Deleting, Failure, Pushed, Reference, Registry,
-    RegistryError, TagList,
-};
-use bytes::Bytes;
+use boxwright::adapter::memory::{Asked, Fault, MemoryRegistry, Passage, Verb};
+use boxwright::model::{Span, Tag, Timestamp};
+use boxwright::port::{Clock, Failure, RegistryReader};
 use futures_util::FutureExt;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-type Deletions = Vec<(Repository, RawManifest, Vec<Tag>)>;
 type Hook = Box<dyn FnMut(&Asked, &MemoryRegistry) + Send>;
 
 /// Where a process is killed: before or after the effect of one of its writes.
@@ -78,16 +72,19 @@ impl Gates {
 /// A registry and the time that passes on it.
 pub struct Net {
     pub gates: Gates,
+    /// The registry as nothing lies before it.
     pub memory: Arc<MemoryRegistry>,
+    /// The same, behind the network.
+    pub far: Arc<MemoryRegistry>,
+    wire: Arc<Wire>,
+}
+
+/// The network between.
+struct Wire {
+    gates: Gates,
     began: Instant,
     base: Timestamp,
     hook: Mutex<Option<Hook>>,
-    /// What the registry lists as referring to something.
-    referring: Mutex<Vec<(Digest, Descriptor)>>,
-    /// What is never deleted.
-    refused: Mutex<Option<Digest>>,
-    /// What was deleted, with its tags, where that can be brought back.
-    deleted: Mutex<Option<Deletions>>,
     /// How long each request takes, one after the other and then from the start.
     latency: Mutex<(Vec<Duration>, usize)>,
 }
@@ -99,62 +96,27 @@ impl Net {
 
     /// The same registry on its own, as it is after the last request.
     pub fn copy(&self) -> Self {
-        let copy = Self::over(self.memory.copy());
-        copy.referring.lock().unwrap().clone_from(&self.referring.lock().unwrap());
-        copy
+        Self::over(self.memory.copy())
     }
 
     fn over(memory: MemoryRegistry) -> Self {
-        let memory = Arc::new(memory);
         let base = done(memory.now("r.example")).unwrap();
         memory.clear_log();
-        let (hook, latency) = (Mutex::new(None), Mutex::new((vec![Duration::ZERO], 0)));
-        let (refused, deleted) = (Mutex::new(None), Mutex::new(None));
-        Self {
-            gates: Gates::default(),
-            memory,
+        let gates = Gates::default();
+        let wire = Arc::new(Wire {
+            gates: gates.clone(),
             began: Instant::now(),
             base,
-            hook,
-            referring: Mutex::default(),
-            refused,
-            deleted,
-            latency,
-        }
-    }
-
-    /// Keeps what is deleted from now on, so that it can be brought back.
-    pub fn keep_deleted(&self) {
-        *self.deleted.lock().unwrap() = Some(Vec::new());
-    }
-
-    /// Lists this from now on as referring to `subject`, as a registry that keeps such lists does.
-    pub fn refer(&self, subject: &Digest, raw: &RawManifest) {
-        let entry = serde_json::json!({
-            "mediaType": raw.media_type().as_str(), "digest": raw.digest(), "size": raw.bytes().len(),
+            hook: Mutex::new(None),
+            latency: Mutex::new((vec![Duration::ZERO], 0)),
         });
-        let entry = serde_json::from_value(entry).unwrap();
-        self.referring.lock().unwrap().push((subject.clone(), entry));
-    }
-
-    /// Deletes this one never.
-    pub fn refuse(&self, digest: Digest) {
-        *self.refused.lock().unwrap() = Some(digest);
-    }
-
-    fn note_deleted(&self, repository: &Repository, digest: &Digest) {
-        let Some(deleted) = &mut *self.deleted.lock().unwrap() else { return };
-        let Ok(Some(raw)) = done(self.memory.get(repository, &digest.clone().into())) else { return };
-        let mut tags: Vec<Tag> = done(self.memory.tags(repository)).unwrap().tags.into_iter().collect();
-        tags.retain(|tag| {
-            done(self.memory.head(repository, &tag.clone().into())).unwrap().as_ref() == Some(digest)
-        });
-        deleted.push((repository.clone(), raw, tags));
+        let far = Arc::new(memory.behind(wire.clone()));
+        Self { gates, memory: Arc::new(memory), far, wire }
     }
 
     /// Calls `hook` before each request from now on; what it does itself goes unseen.
     pub fn before_each(&self, hook: impl FnMut(&Asked, &MemoryRegistry) + Send + 'static) {
-        *self.hook.lock().unwrap() = Some(Box::new(hook));
+        *self.wire.hook.lock().unwrap() = Some(Box::new(hook));
     }
 
     /// Calls `act` before the request that `is_wanted` names, once.
@@ -176,7 +138,7 @@ impl Net {
     /// Lets requests take these times in turn.
     pub fn set_latency(&self, milliseconds: &[u64]) {
         let times = milliseconds.iter().map(|time| Duration::from_millis(*time)).collect();
-        *self.latency.lock().unwrap() = (times, 0);
+        *self.wire.latency.lock().unwrap() = (times, 0);
     }
 
     /// Fails the request of this number, from 0, counted from now.
@@ -204,22 +166,36 @@ impl Net {
 
     /// Returns the registry's time.
     pub fn today(&self) -> Timestamp {
+        self.wire.today()
+    }
+}
+
+impl Wire {
+    fn today(&self) -> Timestamp {
         self.base.after(Span::from_seconds(self.began.elapsed().as_secs()))
     }
+}
 
-    async fn pass(&self, verb: Verb, repository: Option<&Repository>, reference: Option<String>) {
+#[async_trait]
+impl Passage for Wire {
+    async fn pass(&self, asked: &Asked, beneath: &MemoryRegistry, act: &mut (dyn FnMut() + Send)) {
         let time = {
             let (times, next) = &mut *self.latency.lock().unwrap();
             *next += 1;
             times[*next % times.len()]
         };
         tokio::time::sleep(time).await;
-        self.memory.set_now(self.today());
-        let asked = Asked { verb, repository: repository.cloned(), reference };
+        beneath.set_now(self.today());
         // The hook may set another one; it is put back only if it did not.
-        let Some(mut hook) = self.hook.lock().unwrap().take() else { return };
-        hook(&asked, &self.memory);
-        self.hook.lock().unwrap().get_or_insert(hook);
+        let hook = self.hook.lock().unwrap().take();
+        if let Some(mut hook) = hook {
+            hook(asked, beneath);
+            self.hook.lock().unwrap().get_or_insert(hook);
+        }
+        match asked.verb {
+            Verb::Put | Verb::PutBlob | Verb::Delete => self.gates.pass(async { act() }).await,
+            _ => act(),
+        }
     }
 }
 
@@ -250,133 +226,6 @@ pub struct FakeClock(pub Instant);
 impl Clock for FakeClock {
     fn elapsed(&self) -> Duration {
         self.0.elapsed()
-    }
-}
-
-#[async_trait]
-impl Registry for Net {
-    async fn now(&self, host: &str) -> Result<Timestamp, RegistryError> {
-        self.pass(Verb::Now, None, None).await;
-        self.memory.now(host).await
-    }
-
-    async fn head(&self, repository: &Repository, at: &Reference) -> Result<Option<Digest>, RegistryError> {
-        self.pass(Verb::Head, Some(repository), Some(at.to_string())).await;
-        self.memory.head(repository, at).await
-    }
-
-    async fn get(
-        &self,
-        repository: &Repository,
-        at: &Reference,
-    ) -> Result<Option<RawManifest>, RegistryError> {
-        self.pass(Verb::Get, Some(repository), Some(at.to_string())).await;
-        self.memory.get(repository, at).await
-    }
-
-    async fn put(
-        &self,
-        repository: &Repository,
-        at: &Reference,
-        manifest: &RawManifest,
-    ) -> Result<(), RegistryError> {
-        self.pass(Verb::Put, Some(repository), Some(at.to_string())).await;
-        self.gates.pass(self.memory.put(repository, at, manifest)).await
-    }
-
-    async fn tags(&self, repository: &Repository) -> Result<TagList, RegistryError> {
-        self.pass(Verb::Tags, Some(repository), None).await;
-        self.memory.tags(repository).await
-    }
-
-    async fn referrers(
-        &self,
-        repository: &Repository,
-        subject: &Digest,
-    ) -> Result<Vec<Descriptor>, RegistryError> {
-        self.pass(Verb::Referrers, Some(repository), Some(subject.to_string())).await;
-        let mut listed = self.memory.referrers(repository, subject).await?;
-        let all = self.referring.lock().unwrap().clone();
-        for (_, entry) in all.into_iter().filter(|(of, _)| of == subject) {
-            // What is gone is no longer listed.
-            if self.memory.copy().head(repository, &entry.digest.clone().into()).await?.is_some() {
-                listed.push(entry);
-            }
-        }
-        Ok(listed)
-    }
-
-    async fn deleting(&self, repository: &Repository) -> Result<Deleting, RegistryError> {
-        self.pass(Verb::Deleting, Some(repository), None).await;
-        self.memory.deleting(repository).await
-    }
-
-    /// In its single steps, like everything else.
-    async fn untag(&self, repository: &Repository, tag: &Tag) -> Result<Deleted, RegistryError> {
-        let delete = async |digest: Digest| self.delete(repository, &digest).await;
-        by_throwaway(self, repository, tag, delete).await
-    }
-
-    async fn delete(&self, repository: &Repository, digest: &Digest) -> Result<Deleted, RegistryError> {
-        self.pass(Verb::Delete, Some(repository), Some(digest.to_string())).await;
-        if self.refused.lock().unwrap().as_ref() == Some(digest) {
-            return Ok(Deleted::Refused { why: "more than 5000 downloads".to_owned() });
-        }
-        self.note_deleted(repository, digest);
-        self.gates.pass(self.memory.delete(repository, digest)).await
-    }
-
-    fn restores(&self, _: &Repository) -> bool {
-        self.deleted.lock().unwrap().is_some()
-    }
-
-    async fn restore(&self, repository: &Repository, digest: &Digest) -> Result<bool, RegistryError> {
-        let deleted = self.deleted.lock().unwrap().take().unwrap();
-        let is_it =
-            |(at, raw, _): &&(Repository, RawManifest, Vec<Tag>)| at == repository && raw.digest() == digest;
-        let found = deleted.iter().find(is_it);
-        for tag in found.iter().flat_map(|(_, _, tags)| tags) {
-            let (_, raw, _) = found.unwrap();
-            self.memory.put(repository, &tag.clone().into(), raw).await?;
-        }
-        let was_there = found.is_some();
-        *self.deleted.lock().unwrap() = Some(deleted);
-        Ok(was_there)
-    }
-
-    async fn has_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, RegistryError> {
-        self.pass(Verb::HasBlob, Some(repository), Some(digest.to_string())).await;
-        self.memory.has_blob(repository, digest).await
-    }
-
-    async fn push_blob(
-        &self,
-        repository: &Repository,
-        blob: &dyn BlobSource,
-        mount: Option<&Repository>,
-    ) -> Result<Pushed, RegistryError> {
-        self.pass(Verb::PutBlob, Some(repository), None).await;
-        self.gates.pass(self.memory.push_blob(repository, blob, mount)).await
-    }
-
-    async fn open_blob(
-        &self,
-        repository: &Repository,
-        blob: &Blob,
-        from: u64,
-    ) -> Result<Option<BlobStream<'_, RegistryError>>, RegistryError> {
-        self.pass(Verb::OpenBlob, Some(repository), Some(blob.digest.to_string())).await;
-        self.memory.open_blob(repository, blob, from).await
-    }
-
-    async fn get_blob(
-        &self,
-        repository: &Repository,
-        digest: &Digest,
-        limit: usize,
-    ) -> Result<Option<Bytes>, RegistryError> {
-        self.pass(Verb::GetBlob, Some(repository), Some(digest.to_string())).await;
-        self.memory.get_blob(repository, digest, limit).await
     }
 }
 

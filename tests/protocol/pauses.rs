@@ -3,7 +3,7 @@
 
 use boxwright::adapter::memory::MemoryRegistry;
 use boxwright::model::{Digest, Generation, Key, Marker, Record, Repository, Span, Tag};
-use boxwright::port::Registry;
+use boxwright::port::{Registry, RegistryReader, RegistryWriter};
 
 use super::net::{done, tag};
 use super::world::{World, repository};

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use boxwright::adapter::memory::{Asked, Fault, Verb};
-use boxwright::exec::{CleanError, CleanOptions, Deletion, Ports, PromoteError, PromoteOptions, clean};
-use boxwright::model::{Digest, Ending, Marked, Record, RefRule, Rules, Span, Tag};
+use boxwright::exec::{
+    CleanError, CleanOptions, Deletion, PromoteError, PromoteOptions, RegistryPorts, clean,
+};
+use boxwright::model::{Digest, Ending, Record, RefRule, Rules, Span, Tag, TaggedDigest};
 use boxwright::plan::Refusal;
-use boxwright::port::Registry;
+use boxwright::port::{RegistryReader, RegistryWriter};
 use boxwright::retention::{Goes, Policies, What};
 use regex::Regex;
 use tokio_util::sync::CancellationToken;
@@ -357,7 +359,7 @@ async fn a_sweep_that_was_suspended_announces_and_withdraws_no_more() {
         world.net.memory.clear_log();
         let run = world.run("sweep");
         let clock = SleepyClock { world: &world, is_time: |log| endings(log, Verb::Put) > 0 };
-        let ports = Ports { clock: &clock, ..run.ports() };
+        let ports = RegistryPorts { clock: &clock, ..run.ports() };
         let cancel = CancellationToken::new();
         let error = clean(ports, &run.setting, options, &|_| {}, &cancel).await.unwrap_err();
         assert!(matches!(error, CleanError::Late), "{error}");
@@ -384,8 +386,11 @@ async fn an_announcement_that_was_made_anew_is_not_forgotten() {
     assert!(withdrawn.images.is_empty());
     world.pass(2 * DAY).await;
     // Between the sweep's look and its delete somebody announces it again.
-    let image =
-        Marked { repository: "lint".to_owned(), tag: tag("pr-1"), digest: world.stands("lint").unwrap() };
+    let image = TaggedDigest {
+        repository: "lint".to_owned(),
+        tag: tag("pr-1"),
+        digest: world.stands("lint").unwrap(),
+    };
     let anew = Ending { marked: world.net.today(), images: vec![image], ..withdrawn };
     let (at, record) = (ending.clone(), anew.clone());
     world.net.before(

@@ -3,7 +3,7 @@
 use boxwright::adapter::memory::{Fault, MemoryRegistry, Verb};
 use boxwright::exec::PromoteError;
 use boxwright::model::{PlanRecord, Record, SetRecord};
-use boxwright::port::Registry;
+use boxwright::port::{Registry, RegistryWriter};
 
 use super::net::{denied, done, gone, is, tag, too_many, unavailable};
 use super::promote::{BOXES, built, built_anew, check_stands};

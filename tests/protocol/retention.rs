@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use boxwright::model::{ContentTag, Digest, Generation, Key, Marked, Marker, Span, Tag, Timestamp};
+use boxwright::model::{ContentTag, Digest, Generation, Key, Marker, Span, Tag, TaggedDigest, Timestamp};
 use boxwright::retention::{Clean, Node, Observed, Policy, decide};
 use proptest::prelude::*;
 
@@ -67,7 +67,7 @@ prop_compose! {
                         && ContentTag::read(tag)
                             .is_some_and(|content| (content.key(), content.generation()) == (&key(number), generation))
                 })
-                .map(|(repository, tag, digest)| Marked { repository, tag, digest })
+                .map(|(repository, tag, digest)| TaggedDigest { repository, tag, digest })
                 .collect();
             observed.markers.retain(|marker| (&marker.key, marker.generation) != (&key(number), generation));
             let marked = Timestamp::from_unix(at);

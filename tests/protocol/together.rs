@@ -6,7 +6,7 @@ use std::time::Duration;
 use boxwright::adapter::memory::{Fault, Verb};
 use boxwright::exec::{BuildReport, PromoteError};
 use boxwright::model::{Digest, Lease, MediaType, Purpose, RawManifest, Record, RunRecord, Span};
-use boxwright::port::Registry;
+use boxwright::port::{Registry, RegistryReader, RegistryWriter};
 
 use super::net::{done, gone, is, tag};
 use super::world::{Run, World, digests, outcome, repository};

@@ -4,7 +4,7 @@
 use boxwright::adapter::memory::Verb;
 use boxwright::exec::CleanOptions;
 use boxwright::model::{Key, Lease, MediaType, RawManifest, Record, Span, Timestamp};
-use boxwright::port::Registry;
+use boxwright::port::{Registry, RegistryReader};
 use boxwright::retention::{Unreadable, Until};
 
 use super::clean::check_stands;

@@ -7,17 +7,17 @@ use std::sync::{Arc, Mutex};
 use boxwright::adapter::memory::{Asked, Verb};
 use boxwright::exec::{
     BuildError, BuildOptions, BuildReport, CleanError, CleanOptions, CleanReport, Content, Event, History,
-    Keyed, Ledger, Ports, PromoteError, PromoteOptions, PromoteReport, Setting, build, clean, history,
-    promote,
+    Keyed, Ledger, PromoteError, PromoteOptions, PromoteReport, RegistryPorts, Setting, build, clean,
+    history, promote,
 };
 use boxwright::model::{
     Digest, Generation, Keep, Key, Lease, Record, RecordTag, Repository, Rules, Source, Span, Tag, Timestamp,
 };
 use boxwright::plan::{Rollback, rollback};
-use boxwright::port::{Reference, Registry};
+use boxwright::port::{Reference, Registry, RegistryReader, RegistryWriter};
 use boxwright::retention::ChannelPolicy;
 use boxwright_testing::engine::FakeEngine;
-use boxwright_testing::project::{SECRETS, boxes};
+use boxwright_testing::project::boxes;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -72,6 +72,7 @@ impl World {
                 source: Source { revision: Some("c0ffee".to_owned()), ..Source::default() },
             },
             build: BuildOptions { jobs: 2, wait: Span::from_seconds(600), no_cache: false, fail_fast: false },
+            shut: None,
             events: Mutex::default(),
         }
     }
@@ -163,12 +164,18 @@ pub struct Run<'w> {
     pub clock: FakeClock,
     pub setting: Setting,
     pub build: BuildOptions,
+    /// Why it writes nothing.
+    pub shut: Option<&'static str>,
     events: Mutex<Vec<Event>>,
 }
 
 impl Run<'_> {
-    pub fn ports(&self) -> Ports<'_> {
-        Ports { registry: &*self.world.net, engine: &self.engine, clock: &self.clock, secrets: &*SECRETS }
+    pub fn ports(&self) -> RegistryPorts<'_> {
+        let ports = RegistryPorts::new(&*self.world.net.far, &self.clock);
+        match self.shut {
+            Some(why) => RegistryPorts { writer: Err(why), ..ports },
+            None => ports,
+        }
     }
 
     pub async fn build(&self) -> Result<BuildReport, BuildError> {
@@ -177,7 +184,8 @@ impl Run<'_> {
 
     pub async fn build_until(&self, cancel: &CancellationToken) -> Result<BuildReport, BuildError> {
         let emit = |event| self.events.lock().unwrap().push(event);
-        build(self.ports(), &self.setting, &self.world.boxes, &self.build, &emit, cancel).await
+        let (ports, engine) = (self.ports(), self.engine.ports());
+        build(ports, engine, &self.setting, &self.world.boxes, &self.build, &emit, cancel).await
     }
 
     pub async fn promote(&self, tag: &str) -> Result<PromoteReport, PromoteError> {
@@ -234,7 +242,7 @@ impl Run<'_> {
 
     pub async fn history(&self, tag: &str) -> History {
         let ledger = repository("ledger");
-        history(Ledger::new(&*self.world.net, &ledger), &tag.parse().unwrap()).await.unwrap()
+        history(Ledger::new(&*self.world.net.far, &ledger), &tag.parse().unwrap()).await.unwrap()
     }
 
     pub async fn clean(&self) -> Result<CleanReport, CleanError> {

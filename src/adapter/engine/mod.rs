@@ -35,24 +35,14 @@ pub use connect::DockerEngine;
 use super::room;
 use crate::model::{Digest, Repository, Tag};
 use crate::port::{
-    BlobStream, BuildEvent, BuildRequest, Engine, EngineError, ImageId, PushEvent, Room, RunOutput,
-    RunRequest, SavedImage,
+    BlobStream, BuildEvent, BuildRequest, Builder, EngineError, ImageId, ImageStore, PushEvent, Room,
+    RunOutput, RunRequest, Runtime, SavedImage,
 };
 
 #[async_trait]
-impl Engine for DockerEngine {
+impl Builder for DockerEngine {
     async fn check(&self) -> Result<String, EngineError> {
         self.version().await
-    }
-
-    async fn room(&self) -> Result<Option<Room>, EngineError> {
-        let docker = self.docker().await?;
-        if !self.is_local() {
-            return Ok(None);
-        }
-        let told = docker.info().await.map_err(|cause| self.error("tell about itself", &cause))?;
-        // A socket may lead out of a container or a virtual machine.
-        Ok(told.docker_root_dir.and_then(|path| room::of(Path::new(&path)).ok()))
     }
 
     async fn build(
@@ -61,6 +51,19 @@ impl Engine for DockerEngine {
         events: &(dyn Fn(BuildEvent) + Send + Sync),
     ) -> Result<ImageId, EngineError> {
         build::build(self, request, events).await
+    }
+}
+
+#[async_trait]
+impl ImageStore for DockerEngine {
+    async fn room(&self) -> Result<Option<Room>, EngineError> {
+        let docker = self.docker().await?;
+        if !self.is_local() {
+            return Ok(None);
+        }
+        let told = docker.info().await.map_err(|cause| self.error("tell about itself", &cause))?;
+        // A socket may lead out of a container or a virtual machine.
+        Ok(told.docker_root_dir.and_then(|path| room::of(Path::new(&path)).ok()))
     }
 
     async fn size(&self, image: &ImageId) -> Result<u64, EngineError> {
@@ -105,7 +108,10 @@ impl Engine for DockerEngine {
     ) -> Result<(), EngineError> {
         load::load(self, references, tar).await
     }
+}
 
+#[async_trait]
+impl Runtime for DockerEngine {
     async fn run(
         &self,
         request: &RunRequest,

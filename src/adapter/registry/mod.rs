@@ -53,9 +53,10 @@ use bytes::Bytes;
 use reqwest::Method;
 
 use self::request::Request;
-use crate::model::{Descriptor, Digest, Provider, RawManifest, Repository, Tag, Timestamp};
+use crate::model::{Descriptor, Digest, RawManifest, Repository, Timestamp};
 use crate::port::{
-    Blob, BlobSource, BlobStream, Deleted, Deleting, Pushed, Reference, Registry, RegistryError, TagList,
+    Blob, BlobSource, BlobStream, Pushed, Reference, RegistryError, RegistryReader, RegistryResult,
+    RegistryWriter, TagList,
 };
 
 pub use self::client::HttpRegistry;
@@ -68,8 +69,8 @@ pub use self::provider::aws::AwsKeys;
 pub use self::wire::OnWait;
 
 #[async_trait]
-impl Registry for HttpRegistry {
-    async fn now(&self, host: &str) -> Result<Timestamp, RegistryError> {
+impl RegistryReader for HttpRegistry {
+    async fn now(&self, host: &str) -> RegistryResult<Timestamp> {
         let wire = &self.authorizer.wire;
         let (url, deadline) = (self.root(host)?, wire.deadline());
         let host = wire.host(&url)?;
@@ -89,36 +90,19 @@ impl Registry for HttpRegistry {
         }
     }
 
-    async fn head(&self, repository: &Repository, at: &Reference) -> Result<Option<Digest>, RegistryError> {
+    async fn head(&self, repository: &Repository, at: &Reference) -> RegistryResult<Option<Digest>> {
         self.head_manifest(repository, at).await
     }
 
-    async fn get(
-        &self,
-        repository: &Repository,
-        at: &Reference,
-    ) -> Result<Option<RawManifest>, RegistryError> {
+    async fn get(&self, repository: &Repository, at: &Reference) -> RegistryResult<Option<RawManifest>> {
         self.get_manifest(repository, at).await
     }
 
-    async fn put(
-        &self,
-        repository: &Repository,
-        at: &Reference,
-        manifest: &RawManifest,
-    ) -> Result<(), RegistryError> {
-        self.put_manifest(repository, at, manifest).await
-    }
-
-    async fn tags(&self, repository: &Repository) -> Result<TagList, RegistryError> {
+    async fn tags(&self, repository: &Repository) -> RegistryResult<TagList> {
         self.list_tags(repository).await
     }
 
-    async fn referrers(
-        &self,
-        repository: &Repository,
-        subject: &Digest,
-    ) -> Result<Vec<Descriptor>, RegistryError> {
+    async fn referrers(&self, repository: &Repository, subject: &Digest) -> RegistryResult<Vec<Descriptor>> {
         self.list_referrers(repository, subject).await
     }
 
@@ -126,37 +110,8 @@ impl Registry for HttpRegistry {
         self.may_list(repository)
     }
 
-    async fn deleting(&self, repository: &Repository) -> Result<Deleting, RegistryError> {
-        self.provider_deleting(repository).await
-    }
-
-    async fn untag(&self, repository: &Repository, tag: &Tag) -> Result<Deleted, RegistryError> {
-        self.provider_untag(repository, tag).await
-    }
-
-    async fn delete(&self, repository: &Repository, digest: &Digest) -> Result<Deleted, RegistryError> {
-        self.provider_delete(repository, digest).await
-    }
-
-    fn restores(&self, repository: &Repository) -> bool {
-        self.provider(repository) == Provider::Ghcr
-    }
-
-    async fn restore(&self, repository: &Repository, digest: &Digest) -> Result<bool, RegistryError> {
-        self.provider_restore(repository, digest).await
-    }
-
-    async fn has_blob(&self, repository: &Repository, digest: &Digest) -> Result<bool, RegistryError> {
+    async fn has_blob(&self, repository: &Repository, digest: &Digest) -> RegistryResult<bool> {
         self.holds_blob(repository, digest).await
-    }
-
-    async fn push_blob(
-        &self,
-        repository: &Repository,
-        blob: &dyn BlobSource,
-        mount: Option<&Repository>,
-    ) -> Result<Pushed, RegistryError> {
-        self.upload_blob(repository, blob, mount).await
     }
 
     async fn open_blob(
@@ -164,7 +119,7 @@ impl Registry for HttpRegistry {
         repository: &Repository,
         blob: &Blob,
         from: u64,
-    ) -> Result<Option<BlobStream<'_, RegistryError>>, RegistryError> {
+    ) -> RegistryResult<Option<BlobStream<'_, RegistryError>>> {
         self.stream_blob(repository, blob, from).await
     }
 
@@ -173,7 +128,28 @@ impl Registry for HttpRegistry {
         repository: &Repository,
         digest: &Digest,
         limit: usize,
-    ) -> Result<Option<Bytes>, RegistryError> {
+    ) -> RegistryResult<Option<Bytes>> {
         self.read_blob(repository, digest, limit).await
+    }
+}
+
+#[async_trait]
+impl RegistryWriter for HttpRegistry {
+    async fn put(
+        &self,
+        repository: &Repository,
+        at: &Reference,
+        manifest: &RawManifest,
+    ) -> RegistryResult<()> {
+        self.put_manifest(repository, at, manifest).await
+    }
+
+    async fn push_blob(
+        &self,
+        repository: &Repository,
+        blob: &dyn BlobSource,
+        mount: Option<&Repository>,
+    ) -> RegistryResult<Pushed> {
+        self.upload_blob(repository, blob, mount).await
     }
 }

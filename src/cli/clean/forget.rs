@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::super::error::{CliError, exit};
 use super::super::session::Session;
 use super::super::terminal::Terminal;
-use crate::exec::{CleanError, CleanReport, Ledger};
+use crate::exec::{CleanError, CleanReport, LedgerWriter};
 use crate::model::{RecordTag, Repository, Tag};
 use crate::port::Deleted;
 use crate::retention::{Unreadable, Until};
@@ -93,7 +93,7 @@ pub async fn forget(
             terminal.result(&format!("would forget {repository}:{tag}: {why}\n"))?;
             continue;
         }
-        let ledger = Ledger::new(session.ports().registry, repository);
+        let ledger = LedgerWriter::new(session.ports(), repository).map_err(CleanError::from)?;
         match ledger.remove(tag).await.map_err(CleanError::from)? {
             Deleted::Gone | Deleted::WasGone => {
                 terminal.result(&format!("forgot {repository}:{tag}: {why}\n"))?;

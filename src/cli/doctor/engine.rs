@@ -11,7 +11,7 @@ use crate::cli::session;
 use crate::config::host_platform;
 use crate::exec::{Keyed, beyond};
 use crate::model::size;
-use crate::port::{Engine as _, EngineError, Room};
+use crate::port::{Builder as _, EngineError, ImageStore as _, Room};
 
 /// Less room than this lets most builds fail, in bytes.
 pub const LITTLE: u64 = 2_000_000_000;

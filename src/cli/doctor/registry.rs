@@ -18,7 +18,7 @@ use crate::cli::figures::duration;
 use crate::cli::session::Loaded;
 use crate::config::RegistryChoice;
 use crate::model::{Repository, Span, Tag, Timestamp};
-use crate::port::{Deleting, Failure, Registry as _, RegistryError};
+use crate::port::{Deleting, Failure, Registry as _, RegistryError, RegistryReader as _};
 use crate::protocol::MARGIN;
 
 /// A helper that takes longer than this holds up every command.

@@ -12,12 +12,12 @@ use crate::exec::event::{Emit, Event};
 use crate::exec::image::probe::observe;
 use crate::exec::keys::Keyed;
 use crate::exec::run::{NOWHERE, RunError, local_image, local_path};
-use crate::exec::setting::{Ports, Setting};
+use crate::exec::setting::{EnginePorts, Setting};
 use crate::model::{
     ArchiveError, ArchivedBox, Contents, Digest, ErrorKind, Explained, Explanation, MediaType, RawManifest,
     Repository, children,
 };
-use crate::port::{Blob, BlobSource, BlobStream, Registry, RegistryError, SavedImage, Whole};
+use crate::port::{Blob, BlobSource, BlobStream, RegistryError, RegistryReader, SavedImage, Whole};
 
 /// Why boxes were not exported; what was written by then is no archive.
 #[derive(Debug, thiserror::Error)]
@@ -53,13 +53,13 @@ impl Explained for ExportError {
 /// Writes the images of `boxes` to `sink`: those that stand, and in the place of those that do
 /// not what was built for this machine alone. Returns what the archive holds.
 pub async fn export(
-    ports: Ports<'_>,
+    registry: &dyn RegistryReader,
+    ports: EnginePorts<'_>,
     setting: &Setting,
     boxes: &[&Keyed],
     sink: Sink,
     emit: Emit<'_>,
 ) -> Result<Contents, ExportError> {
-    let registry = ports.registry;
     let (mut archived, mut manifests, mut places) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
     for keyed in boxes {
         let name = keyed.wanted.name.clone();
@@ -75,7 +75,7 @@ pub async fn export(
                 let generation = seen.generation;
                 let missing = RunError::of(name.clone(), seen);
                 let image = local_image(ports, keyed, generation, &missing).await?;
-                let saved = ports.engine.save(&image.ok_or(missing)?).await.map_err(RunError::from)?;
+                let saved = ports.store.save(&image.ok_or(missing)?).await.map_err(RunError::from)?;
                 let raw = taken(saved, &mut places);
                 let path = local_path(&ports.secrets.namespace(), &keyed.wanted);
                 let repository = Repository::new(NOWHERE, &path);
@@ -102,7 +102,7 @@ pub async fn export(
 
 /// Reads the manifests of an image that stands, its own first.
 async fn standing(
-    registry: &dyn Registry,
+    registry: &dyn RegistryReader,
     repository: &Repository,
     digest: &Digest,
     name: &str,
@@ -138,7 +138,7 @@ fn taken(saved: SavedImage, places: &mut BTreeMap<Digest, Origin>) -> RawManifes
 }
 
 async fn manifest(
-    registry: &dyn Registry,
+    registry: &dyn RegistryReader,
     repository: &Repository,
     digest: &Digest,
 ) -> Result<Option<RawManifest>, RegistryError> {
@@ -156,7 +156,7 @@ enum Origin {
 }
 
 struct Places<'a> {
-    registry: &'a dyn Registry,
+    registry: &'a dyn RegistryReader,
     places: BTreeMap<Digest, Origin>,
 }
 

@@ -16,9 +16,9 @@ use crate::exec::build::job::Origin;
 use crate::exec::build::outcome::{BuildReport, Outcome};
 use crate::exec::event::{Emit, Event};
 use crate::exec::keys::Keyed;
-use crate::exec::setting::{Ports, Setting};
+use crate::exec::setting::{RegistryPorts, Setting};
 use crate::model::{ArchivedBox, ErrorKind, Explained, Explanation, Key, Span};
-use crate::port::{Archive, BlobStream, Engine, EngineError};
+use crate::port::{Archive, BlobStream, EngineError, ImageStore};
 
 /// Why an archive was not imported.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +69,7 @@ impl Explained for ImportError {
 }
 
 /// Loads all images into the engine under the names they were exported by.
-pub async fn load(engine: &dyn Engine, archive: &dyn Archive, emit: Emit<'_>) -> Result<(), ImportError> {
+pub async fn load(engine: &dyn ImageStore, archive: &dyn Archive, emit: Emit<'_>) -> Result<(), ImportError> {
     let contents = archive.contents();
     for (one, image) in contents.images() {
         labels_of(archive, one, image)
@@ -103,7 +103,7 @@ pub async fn load(engine: &dyn Engine, archive: &dyn Archive, emit: Emit<'_>) ->
 
 /// Pushes what is missing of `boxes`, which are parents first and complete, from the archive.
 pub async fn push(
-    ports: Ports<'_>,
+    ports: RegistryPorts<'_>,
     setting: &Setting,
     boxes: &[Keyed],
     archive: &dyn Archive,

@@ -7,17 +7,15 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use crate::exec::build::judge::disagrees;
 use crate::exec::build::outcome::Parents;
 use crate::exec::event::{Emit, Event};
+use crate::exec::heal::{may_lack, put_or_heal};
 use crate::exec::image::labels::{CONFIG_LIMIT, Labels, Unread, read_labels};
 use crate::exec::keys::Keyed;
-use crate::exec::setting::Ports;
+use crate::exec::pace;
 use crate::model::{
     ArchivedBox, Digest, ErrorKind, Explained, Explanation, Generation, Image, Repository, children,
 };
 use crate::plan::{Reason, Recorded};
-use crate::port::{Archive, Failure, PushEvent, Reference, RegistryError};
-
-/// Blobs of one image that are sent at once.
-const AT_ONCE: usize = 4;
+use crate::port::{Archive, PushEvent, Reference, RegistryError, RegistryWriter};
 
 /// Why a box was not taken from an archive.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +81,7 @@ pub(crate) async fn labels_of(
 
 /// One box of an archive on its way into its repository.
 pub(crate) struct Upload<'a> {
-    ports: Ports<'a>,
+    registry: &'a dyn RegistryWriter,
     archive: &'a dyn Archive,
     one: &'a ArchivedBox,
     repository: &'a Repository,
@@ -95,7 +93,7 @@ pub(crate) struct Upload<'a> {
 impl<'a> Upload<'a> {
     /// Sends everything of a box that no tag shows, if its image was made for these parents.
     pub async fn send(
-        ports: Ports<'a>,
+        registry: &'a dyn RegistryWriter,
         archive: &'a dyn Archive,
         keyed: &'a Keyed,
         generation: Generation,
@@ -116,7 +114,7 @@ impl<'a> Upload<'a> {
         let repository = &keyed.wanted.repository;
         emit(Event::Pushing { name: one.name.clone(), reference: format!("{repository}:{}", one.tag) });
         let parents = parents.iter().map(|(name, made)| (name.clone(), made.repository.clone())).collect();
-        let upload = Self { ports, archive, one, repository, parents, emit };
+        let upload = Self { registry, archive, one, repository, parents, emit };
         upload.content(false).await?;
         Ok(upload)
     }
@@ -127,17 +125,12 @@ impl<'a> Upload<'a> {
         let root = &self.one.root.digest;
         let Some(raw) = self.archive.contents().manifests().get(root) else { return Ok(root.clone()) };
         let at = Reference::from(self.one.tag.tag());
-        match self.ports.registry.put(self.repository, &at, raw).await {
-            Err(RegistryError { failure: Failure::Status { status: 400 | 404, .. }, .. }) => {
-                self.content(true).await?;
-                self.ports.registry.put(self.repository, &at, raw).await?;
-            }
-            other => other?,
-        }
+        let (all, once) = (|| self.content(true), &pace::UPLOADS[..1]);
+        put_or_heal(self.registry, self.repository, &at, raw, once, may_lack, all).await?;
         // One that it remembers, and has lost, is not taken in as a manifest; as a blob it is.
-        if self.ports.registry.get(self.repository, &root.clone().into()).await?.is_none() {
-            self.ports.registry.put_blob(self.repository, raw.bytes().clone()).await?;
-            self.ports.registry.put(self.repository, &at, raw).await?;
+        if self.registry.get(self.repository, &root.clone().into()).await?.is_none() {
+            self.registry.put_blob(self.repository, raw.bytes().clone()).await?;
+            self.registry.put(self.repository, &at, raw).await?;
         }
         Ok(root.clone())
     }
@@ -147,11 +140,11 @@ impl<'a> Upload<'a> {
         let contents = self.archive.contents();
         let blobs: Vec<&Digest> = self.wanted().collect();
         let sent = stream::iter(blobs).map(|digest| self.blob(digest, everything));
-        sent.buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
+        sent.buffer_unordered(pace::BLOBS).try_collect::<Vec<()>>().await?;
         let Some(root) = contents.manifests().get(&self.one.root.digest) else { return Ok(()) };
         for child in children(root).unwrap_or_default() {
             if let Some(raw) = contents.manifests().get(&child.digest) {
-                self.ports.registry.put(self.repository, &child.digest.into(), raw).await?;
+                self.registry.put(self.repository, &child.digest.into(), raw).await?;
             }
         }
         Ok(())
@@ -164,7 +157,7 @@ impl<'a> Upload<'a> {
     }
 
     async fn blob(&self, digest: &Digest, everything: bool) -> Result<(), RegistryError> {
-        let registry = self.ports.registry;
+        let registry = self.registry;
         let Some(blob) = self.archive.blob(digest) else { return Ok(()) };
         if everything || !registry.has_blob(self.repository, digest).await? {
             let contents = self.archive.contents();

@@ -1,35 +1,30 @@
 //! One box of a build: carries out what [`Job`] asks for.
 
-use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use tokio::sync::OnceCell;
 
-use crate::exec::build::engine_needs::beyond;
+use crate::exec::build::box_builder::BoxBuilder;
 use crate::exec::build::error::{BoxError, BuildOptions};
 use crate::exec::build::from_archive::Upload;
 use crate::exec::build::judge::decided;
 use crate::exec::build::outcome::{Made, Outcome, Parents};
-use crate::exec::build::step_log::Tail;
-use crate::exec::build::{secrets, step_log};
-use crate::exec::event::{Emit, Event};
+use crate::exec::event::Emit;
 use crate::exec::failure::Failure;
-use crate::exec::image::labels::{GENERATION_LABEL, KEY_LABEL, PARENTS_LABEL};
 use crate::exec::image::probe::observe;
 use crate::exec::keys::Keyed;
 use crate::exec::ledger::Ledger;
 use crate::exec::ledger::lease::Held;
-use crate::exec::setting::{Ports, Setting};
-use crate::model::{Digest, Generation, Key, Lease, chain};
+use crate::exec::setting::{RegistryPorts, Setting};
+use crate::model::{Generation, Lease};
 use crate::plan::{Decision, State};
-use crate::port::{Archive, BuildRequest, EngineError, ImageId};
+use crate::port::{Archive, ImageId};
 use crate::protocol::{Job, JobAction, JobEnd, JobSaw};
 
 /// Where the images of missing boxes come from.
-#[derive(Clone, Copy)]
 pub(crate) enum Origin<'a> {
     /// The engine builds them.
-    Engine,
+    Engine(BoxBuilder<'a>),
     /// They were built elsewhere.
     Archive(&'a dyn Archive),
 }
@@ -44,7 +39,7 @@ enum Image<'a> {
 
 /// Makes the boxes of one run.
 pub(crate) struct Maker<'a> {
-    pub ports: Ports<'a>,
+    pub ports: RegistryPorts<'a>,
     pub setting: &'a Setting,
     pub ledger: Ledger<'a>,
     pub options: &'a BuildOptions,
@@ -55,13 +50,12 @@ pub(crate) struct Maker<'a> {
     pub(super) rivals: OnceCell<Vec<Lease>>,
     /// Held while a lease is renewed, so that boxes made at once do it once.
     pub(super) renewing: tokio::sync::Mutex<()>,
-    engine: OnceCell<String>,
     pub emit: Emit<'a>,
 }
 
 impl<'a> Maker<'a> {
     pub fn new(
-        ports: Ports<'a>,
+        ports: RegistryPorts<'a>,
         setting: &'a Setting,
         options: &'a BuildOptions,
         origin: Origin<'a>,
@@ -78,14 +72,8 @@ impl<'a> Maker<'a> {
             leases: Mutex::default(),
             rivals: OnceCell::new(),
             renewing,
-            engine: OnceCell::new(),
             emit,
         }
-    }
-
-    /// Returns the engine's version, which is asked for once.
-    pub async fn version(&self) -> Result<&str, EngineError> {
-        self.engine.get_or_try_init(|| self.ports.engine.check()).await.map(String::as_str)
     }
 
     /// Does what was decided about one box, whose parents stand.
@@ -110,16 +98,17 @@ impl<'a> Maker<'a> {
                     self.look(keyed, parents).await.map_err(failed)
                 }
                 JobAction::Build { generation, reason } => {
-                    let built = match self.origin {
-                        Origin::Engine => {
-                            self.build(keyed, generation, parents, &reason).await.map(Image::Built)
+                    let built = match &self.origin {
+                        Origin::Engine(builder) => {
+                            builder.build(keyed, generation, parents, &reason).await.map(Image::Built)
                         }
-                        Origin::Archive(archive) => {
-                            Upload::send(self.ports, archive, keyed, generation, parents, self.emit)
+                        Origin::Archive(archive) => match self.ports.writer() {
+                            Ok(to) => Upload::send(to, *archive, keyed, generation, parents, self.emit)
                                 .await
                                 .map(Image::Sent)
-                                .map_err(Failure::from)
-                        }
+                                .map_err(Failure::from),
+                            Err(error) => Err(error.into()),
+                        },
                     };
                     let built = built.map(|built| {
                         image = Some(built);
@@ -129,12 +118,15 @@ impl<'a> Maker<'a> {
                 }
                 JobAction::Clock => Ok(JobSaw::Clock { is_short: self.is_short() }),
                 JobAction::Lease => self.renew().await.map(|()| JobSaw::Leased).map_err(failed),
-                JobAction::Push { generation } => match &image {
-                    Some(Image::Built(image)) => self.push(keyed, image, generation).await,
-                    Some(Image::Sent(upload)) => {
+                JobAction::Push { generation } => match (&image, &self.origin) {
+                    (Some(Image::Built(image)), Origin::Engine(builder)) => {
+                        let pushed = builder.push(keyed, image, generation).await;
+                        pushed.map_err(|error| lost(error.is_passing(), error))
+                    }
+                    (Some(Image::Sent(upload)), _) => {
                         upload.show().await.map_err(|error| lost(error.failure.is_passing(), error))
                     }
-                    None => Err(failed(BoxError::Undecided)),
+                    _ => Err(failed(BoxError::Undecided)),
                 }
                 .map(JobSaw::Pushed),
                 JobAction::End(end) => return made(keyed, end, failure),
@@ -146,62 +138,6 @@ impl<'a> Maker<'a> {
         }
     }
 
-    pub async fn build(
-        &self,
-        keyed: &Keyed,
-        generation: Generation,
-        parents: &Parents,
-        reason: &str,
-    ) -> Result<ImageId, Failure> {
-        let version = self.version().await?;
-        // A box that stood when the run began can still have to be built.
-        if let Some(beyond) = beyond(version, std::iter::once(keyed)) {
-            return Err(beyond.into());
-        }
-        let request = self.request(keyed, generation, parents)?;
-        let (emit, name) = (self.emit, keyed.wanted.name.clone());
-        let entries = request.entries.len();
-        emit(Event::Building { name: name.clone(), reason: reason.to_owned(), entries });
-        let tail = Tail::default();
-        let on_build = |event| {
-            tail.event(&event);
-            emit(Event::Build { name: name.clone(), event });
-        };
-        let image = secrets::build(self.ports, keyed, request, &on_build).await;
-        let image = image.map_err(|error| step_log::failure(error, keyed, tail))?;
-        if let Some(limit) = keyed.spec.max_size {
-            let size = self.ports.engine.size(&image).await?;
-            if size > limit {
-                return Err(BoxError::TooLarge { size, limit }.into());
-            }
-        }
-        Ok(image)
-    }
-
-    async fn push(
-        &self,
-        keyed: &Keyed,
-        image: &ImageId,
-        generation: Generation,
-    ) -> Result<Digest, (JobSaw, Failure)> {
-        let tag = keyed.wanted.tag.with_generation(generation).tag();
-        let repository = &keyed.wanted.repository;
-        let (emit, name) = (self.emit, keyed.wanted.name.clone());
-        emit(Event::Pushing { name: name.clone(), reference: format!("{repository}:{tag}") });
-        let on_push = {
-            let name = name.clone();
-            move |event| emit(Event::Push { name: name.clone(), event })
-        };
-        let pushed = self.ports.engine.push(image, repository, &tag, &on_push).await;
-        pushed.map_err(|error| {
-            let is_passing = error.is_passing();
-            if is_passing {
-                emit(Event::Note { text: format!("{name}: {}; looking again", chain(&error)) });
-            }
-            lost(is_passing, error)
-        })
-    }
-
     /// Looks at what stands, for a box that may be pushed.
     pub async fn look(&self, keyed: &Keyed, parents: &Parents) -> Result<JobSaw, Failure> {
         let (wanted, platform) = (&keyed.wanted, &keyed.spec.platform);
@@ -211,28 +147,6 @@ impl<'a> Maker<'a> {
             State::Unknown(error) => Err(error.into()),
             _ => Ok(JobSaw::Looked { generation: seen.generation, decision }),
         }
-    }
-
-    fn request(
-        &self,
-        keyed: &Keyed,
-        generation: Generation,
-        parents: &Parents,
-    ) -> Result<BuildRequest, crate::exec::KeysError> {
-        let by_key: BTreeMap<&Key, &Digest> = parents
-            .iter()
-            .filter_map(|(name, made)| Some((keyed.parents.get(name)?, &made.digest)))
-            .collect();
-        let images = parents.iter().map(|(name, made)| (name.clone(), made.reference())).collect();
-        let mut labels = BTreeMap::from([
-            (KEY_LABEL.to_owned(), keyed.wanted.key().to_string()),
-            (GENERATION_LABEL.to_owned(), generation.0.to_string()),
-            (PARENTS_LABEL.to_owned(), serde_json::json!(by_key).to_string()),
-        ]);
-        if let Some(revision) = &self.setting.source.revision {
-            labels.insert("org.opencontainers.image.revision".to_owned(), revision.clone());
-        }
-        keyed.request(&images, labels, self.options.no_cache)
     }
 }
 

@@ -6,6 +6,7 @@ use crate::exec::build::job::Maker;
 use crate::exec::event::Event;
 use crate::exec::ledger::LedgerError;
 use crate::exec::ledger::lease::Held;
+use crate::exec::ledger::write::LedgerWriter;
 
 impl<'a> Maker<'a> {
     /// Returns the leases taken so far, the one that is held now last; none without the
@@ -30,7 +31,8 @@ impl<'a> Maker<'a> {
         let Some(held) = self.leases().pop().filter(|held| held.is_short(self.ports.clock)) else {
             return Ok(());
         };
-        let fresh = self.ledger.renew(self.setting, &held.lease, self.ports.clock).await?.held()?;
+        let ledger = LedgerWriter::new(self.ports, &self.setting.ledger)?;
+        let fresh = ledger.renew(self.setting, &held.lease, self.ports.clock).await?.held()?;
         (self.emit)(Event::Leased { keys: fresh.lease.keys.len(), until: fresh.lease.expiry });
         self.leases.lock().unwrap_or_else(PoisonError::into_inner).push(fresh);
         Ok(())

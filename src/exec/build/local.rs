@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::exec::build::box_builder::BoxBuilder;
 use crate::exec::build::error::{BoxError, BuildError, BuildOptions};
-use crate::exec::build::job::{Maker, Origin};
 use crate::exec::build::outcome::{BuildReport, Made, Outcome, Parents, interrupted, merge};
 use crate::exec::build::preflight;
 use crate::exec::build::round::{Round, probe, run_all};
@@ -14,30 +14,31 @@ use crate::exec::event::Emit;
 use crate::exec::image::probe::sizes;
 use crate::exec::keys::Keyed;
 use crate::exec::run::local_name;
-use crate::exec::setting::{Ports, Setting};
+use crate::exec::setting::{EnginePorts, Setting};
 use crate::model::Generation;
 use crate::plan::Decision;
-use crate::port::EngineError;
+use crate::port::{EngineError, ImageId, RegistryReader};
 
 /// Builds what is missing of `boxes`, which are parents first and complete.
 pub async fn build_local(
-    ports: Ports<'_>,
+    registry: &dyn RegistryReader,
+    ports: EnginePorts<'_>,
     setting: &Setting,
     boxes: &[Keyed],
     options: &BuildOptions,
     emit: Emit<'_>,
     cancel: &CancellationToken,
 ) -> Result<BuildReport, BuildError> {
-    let maker = Maker::new(ports, setting, options, Origin::Engine, emit);
+    let builder = BoxBuilder::new(ports, setting, options.no_cache, emit);
     let seen = tokio::select! {
         biased;
         () = cancel.cancelled() => interrupted(boxes),
-        seen = probe(ports, setting, boxes) => seen?,
+        seen = probe(registry, setting, boxes) => seen?,
     };
-    preflight::check(ports, maker.version(), boxes, &seen, emit).await?;
+    preflight::check(ports, builder.version(), boxes, &seen, emit).await?;
     let mut reports = BTreeMap::new();
     let make = async |keyed: &Keyed, generation, decision, parents: &Parents| {
-        make(&maker, keyed, generation, decision, parents).await
+        make(&builder, keyed, generation, decision, parents).await
     };
     // In the engine everything may have its name.
     let round = Round { boxes, seen: &seen, reports: &reports, options, may_push: true, emit };
@@ -53,7 +54,7 @@ pub async fn build_local(
         // Its digest is the engine's own; no registry knows it.
         let Some(image) = report.digest.take() else { continue };
         // The build stands without its size.
-        let size = ports.engine.size(&crate::port::ImageId(image)).await.ok();
+        let size = ports.store.size(&ImageId(image)).await.ok();
         sizes.extend(size.map(|size| (name.clone(), size)));
         local.insert(name.clone(), local_name(&namespace, &keyed.wanted, report.generation));
     }
@@ -63,7 +64,7 @@ pub async fn build_local(
 
 /// Makes one box, whose parents stand here or in the registry.
 async fn make(
-    maker: &Maker<'_>,
+    builder: &BoxBuilder<'_>,
     keyed: &Keyed,
     generation: Generation,
     decision: Decision,
@@ -85,8 +86,8 @@ async fn make(
         Decision::Stop => return Err(Outcome::Failed(BoxError::Undecided.into())),
         decision => decision.why(),
     };
-    let image = maker.build(keyed, generation, parents, &reason).await.map_err(Outcome::Failed)?;
-    let reference = local_name(&maker.ports.secrets.namespace(), &keyed.wanted, generation);
-    maker.ports.engine.name(&image, &reference).await.map_err(failed)?;
+    let image = builder.build(keyed, generation, parents, &reason).await.map_err(Outcome::Failed)?;
+    let reference = local_name(&builder.ports.secrets.namespace(), &keyed.wanted, generation);
+    builder.ports.store.name(&image, &reference).await.map_err(failed)?;
     Ok(made(image.0, Some(reference), reason))
 }

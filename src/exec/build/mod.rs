@@ -3,6 +3,7 @@
 //! A box that is there has every side effect of one that is built: its key is leased and it
 //! enters the run's record. Nothing is reported as standing before it was read back.
 
+mod box_builder;
 pub(super) mod engine_needs;
 pub(super) mod error;
 pub(super) mod from_archive;
@@ -22,10 +23,10 @@ pub(super) mod secrets;
 mod step_log;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::exec::build::box_builder::BoxBuilder;
 use crate::exec::build::error::{BoxError, BuildError, BuildOptions};
 use crate::exec::build::job::{Maker, Origin};
 use crate::exec::build::outcome::{BoxReport, BuildReport, Outcome, Parents, interrupted, merge};
@@ -35,29 +36,30 @@ use crate::exec::event::Emit;
 use crate::exec::image::probe::sizes;
 use crate::exec::keys::Keyed;
 use crate::exec::ledger::lease::{release, take_lease};
-use crate::exec::setting::{Ports, Setting};
+use crate::exec::ledger::write::LedgerWriter;
+use crate::exec::pace;
+use crate::exec::setting::{EnginePorts, RegistryPorts, Setting};
 use crate::model::Purpose;
 use crate::plan::Seen;
 use crate::protocol::{Run, RunAction, RunSaw};
 
-/// How long a run that is stopped still waits for an answer.
-const LAST: Duration = Duration::from_secs(2);
-
 /// Builds what is missing of `boxes`, which are parents first and complete.
 pub async fn build(
-    ports: Ports<'_>,
+    ports: RegistryPorts<'_>,
+    engine: EnginePorts<'_>,
     setting: &Setting,
     boxes: &[Keyed],
     options: &BuildOptions,
     emit: Emit<'_>,
     cancel: &CancellationToken,
 ) -> Result<BuildReport, BuildError> {
-    build_from(ports, setting, boxes, options, Origin::Engine, emit, cancel).await
+    let origin = Origin::Engine(BoxBuilder::new(engine, setting, options.no_cache, emit));
+    build_from(ports, setting, boxes, options, origin, emit, cancel).await
 }
 
 /// Has what is missing of `boxes` made by the engine, or takes it from an archive.
 pub(crate) async fn build_from(
-    ports: Ports<'_>,
+    ports: RegistryPorts<'_>,
     setting: &Setting,
     boxes: &[Keyed],
     options: &BuildOptions,
@@ -78,7 +80,7 @@ pub(crate) async fn build_from(
         // A registry that takes its time does not hold up a run that is stopped.
         let late = async {
             cancel.cancelled().await;
-            tokio::time::sleep(LAST).await;
+            tokio::time::sleep(pace::LAST).await;
         };
         let saw = tokio::select! {
             biased;
@@ -114,11 +116,11 @@ struct Work<'a> {
 
 impl Work<'_> {
     async fn act(&mut self, action: RunAction) -> Result<RunSaw, BuildError> {
-        let Maker { ports, setting, ledger, emit, .. } = self.maker;
+        let Maker { ports, setting, emit, .. } = self.maker;
         Ok(match action {
             RunAction::Lease => {
                 let keys = self.boxes.iter().map(|keyed| keyed.wanted.key().clone()).collect();
-                let held = take_lease(ports, setting, ledger, Purpose::Building, keys, emit).await?;
+                let held = take_lease(ports, setting, Purpose::Building, keys, emit).await?;
                 let is_held = held.is_some();
                 self.can_push = is_held;
                 self.maker.holds(held.into_iter().collect());
@@ -132,12 +134,12 @@ impl Work<'_> {
                 RunSaw::Renewed
             }
             RunAction::Look => {
-                self.current = look(ports, setting, self.boxes).await;
+                self.current = look(ports.registry, setting, self.boxes).await;
                 RunSaw::Looked { has_moved: self.reports.iter().any(|(name, one)| self.has_moved(name, one)) }
             }
             RunAction::Settle { is_lost } => self.settle(is_lost).await?,
             RunAction::Release => {
-                release(ledger, &self.maker.leases(), emit).await;
+                release(ports, setting, &self.maker.leases(), emit).await;
                 RunSaw::Released
             }
             RunAction::Report | RunAction::Stop => RunSaw::Released,
@@ -149,10 +151,13 @@ impl Work<'_> {
         tokio::select! {
             biased;
             () = self.cancel.cancelled() => {}
-            seen = probe(ports, setting, self.boxes) => {
+            seen = probe(ports.registry, setting, self.boxes) => {
                 self.seen = seen?;
-                if matches!(self.maker.origin, Origin::Engine) && !self.maker.leases().is_empty() {
-                    preflight::check(ports, self.maker.version(), self.boxes, &self.seen, emit).await?;
+                if let Origin::Engine(builder) = &self.maker.origin
+                    && !self.maker.leases().is_empty()
+                {
+                    let version = builder.version();
+                    preflight::check(builder.ports, version, self.boxes, &self.seen, emit).await?;
                 }
                 self.current = self.seen.clone();
                 return Ok(RunSaw::Probed);
@@ -187,7 +192,7 @@ impl Work<'_> {
     }
 
     async fn settle(&mut self, is_lost: bool) -> Result<RunSaw, BuildError> {
-        let Maker { ports, setting, ledger, emit, .. } = self.maker;
+        let Maker { ports, setting, emit, .. } = self.maker;
         if is_lost {
             let lost = |(name, one): (&String, &BoxReport)| self.has_moved(name, one).then(|| name.clone());
             let lost: Vec<String> = self.reports.iter().filter_map(lost).collect();
@@ -199,14 +204,16 @@ impl Work<'_> {
                 }
             }
         }
-        if !self.cancel.is_cancelled() {
+        if !self.cancel.is_cancelled()
+            && let Ok(ledger) = LedgerWriter::new(ports, &setting.ledger)
+        {
             let is_built = |keyed: &&Keyed| {
                 self.reports.get(&keyed.wanted.name).is_some_and(|one| one.outcome == Outcome::Built)
             };
             remember(ledger, self.boxes.iter().filter(is_built).collect(), emit).await;
         }
         let (report, leases) = (self.report(), self.maker.leases());
-        let leases = finish(ports, setting, ledger, self.boxes, &report, leases, emit).await?;
+        let leases = finish(ports, setting, self.boxes, &report, leases, emit).await?;
         let is_held = !leases.is_empty();
         self.maker.holds(leases);
         Ok(RunSaw::Settled { is_held })

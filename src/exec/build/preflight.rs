@@ -8,7 +8,7 @@ use crate::exec::build::error::BuildError;
 use crate::exec::build::secrets;
 use crate::exec::event::{Emit, Event};
 use crate::exec::keys::Keyed;
-use crate::exec::setting::Ports;
+use crate::exec::setting::EnginePorts;
 use crate::model::EntryKind;
 use crate::plan::{Seen, plan};
 use crate::port::{EngineError, Room};
@@ -19,7 +19,7 @@ const LEAST: u64 = 16_000_000;
 /// Checks the boxes that are about to be built; the engine is asked for its `version` only if there
 /// are some. One that does not answer is left to the first build to tell of.
 pub(super) async fn check(
-    ports: Ports<'_>,
+    ports: EnginePorts<'_>,
     version: impl Future<Output = Result<&str, EngineError>>,
     boxes: &[Keyed],
     seen: &BTreeMap<String, Seen>,
@@ -31,12 +31,12 @@ pub(super) async fn check(
     if missing.is_empty() {
         return Ok(());
     }
-    secrets::check(ports, &missing).await?;
+    secrets::check(ports.secrets, &missing).await?;
     let Ok(version) = version.await else { return Ok(()) };
     if let Some(beyond) = beyond(version, missing.iter().copied()) {
         return Err(beyond.into());
     }
-    let Ok(Some(room)) = ports.engine.room().await else { return Ok(()) };
+    let Ok(Some(room)) = ports.store.room().await else { return Ok(()) };
     if room.free < LEAST {
         let Room { path, free } = room;
         return Err(BuildError::NoRoom { path, free });

@@ -6,7 +6,6 @@
 //! its run has ended, or it has said a later turn. Whoever leased after that sees us.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use futures_util::StreamExt;
 
@@ -16,14 +15,11 @@ use crate::exec::event::Event;
 use crate::exec::keys::Keyed;
 use crate::exec::ledger::LedgerError;
 use crate::exec::ledger::lease::Held;
+use crate::exec::ledger::write::LedgerWriter;
+use crate::exec::pace;
 use crate::model::{Lease, Span};
 use crate::plan::Decision;
 use crate::protocol::{JobSaw, goes_before, is_live, rivals, turn_behind};
-
-/// How long to wait before a box that another run builds is looked for again: first and at most.
-const POLL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-/// Run records that are read at once.
-const AT_ONCE: usize = 32;
 
 impl Maker<'_> {
     /// Waits while runs that go before us build this box, up to our patience.
@@ -35,7 +31,7 @@ impl Maker<'_> {
         let all = self.rivals.get_or_try_init(|| self.queue()).await?;
         let mut before: Vec<Lease> =
             all.iter().filter(|rival| rival.keys.contains(keyed.wanted.key())).cloned().collect();
-        let (mut told, mut poll) = (BTreeSet::new(), POLL.0);
+        let (mut told, mut poll) = (BTreeSet::new(), pace::POLL.0);
         let Some(began) = self.leases().last().map(|held| held.now(self.ports.clock)) else { return Ok(()) };
         loop {
             let leases = self.leases();
@@ -52,7 +48,7 @@ impl Maker<'_> {
                 (self.emit)(Event::Waiting { name, run, patience });
             }
             tokio::time::sleep(poll).await;
-            poll = (poll * 2).min(POLL.1);
+            poll = (poll * 2).min(pace::POLL.1);
             let looked = self.look(keyed, parents).await;
             if matches!(looked, Ok(JobSaw::Looked { decision: Decision::Use(_), .. })) {
                 return Ok(());
@@ -64,8 +60,9 @@ impl Maker<'_> {
     /// Finds our place: returns whoever else wanted the same boxes once our turn stood.
     async fn queue(&self) -> Result<Vec<Lease>, LedgerError> {
         let Some(turn) = turn_behind(&self.rivals_now().await?) else { return Ok(Vec::new()) };
+        let ledger = LedgerWriter::new(self.ports, &self.setting.ledger)?;
         for held in self.leases() {
-            let fresh = self.ledger.take_turn(&held, turn).await?;
+            let fresh = ledger.take_turn(&held, turn).await?;
             self.holds(self.leases().into_iter().map(|one| one.replaced_by(&fresh)).collect());
         }
         self.rivals_now().await
@@ -81,7 +78,7 @@ impl Maker<'_> {
             let has_ended = self.ledger.has_ended(&rival).await?;
             Ok(Some(rival).filter(|_| !has_ended))
         });
-        let left: Vec<Result<Option<Lease>, LedgerError>> = asked.buffered(AT_ONCE).collect().await;
+        let left: Vec<Result<Option<Lease>, LedgerError>> = asked.buffered(pace::REQUESTS).collect().await;
         left.into_iter().filter_map(Result::transpose).collect()
     }
 
@@ -104,7 +101,8 @@ impl Maker<'_> {
                     Err(_) => Some(rival),
                 }
             });
-        let mut left: Vec<Lease> = asked.buffered(AT_ONCE).filter_map(std::future::ready).collect().await;
+        let mut left: Vec<Lease> =
+            asked.buffered(pace::REQUESTS).filter_map(std::future::ready).collect().await;
         left.sort_by_key(|lease| (lease.turn, lease.taken, lease.run.clone(), lease.nonce.clone()));
         left
     }

@@ -6,10 +6,11 @@
 use crate::exec::event::{Emit, Event};
 use crate::exec::image::probe::{Unanswered, all_known, observe_all};
 use crate::exec::keys::Keyed;
+use crate::exec::ledger::LedgerError;
 use crate::exec::ledger::marker::mark;
-use crate::exec::ledger::{Ledger, LedgerError};
-use crate::exec::setting::{Ports, Setting};
-use crate::model::{Digest, Explained, Explanation, Generation, Marked, Marker};
+use crate::exec::ledger::write::LedgerWriter;
+use crate::exec::setting::{RegistryPorts, Setting};
+use crate::model::{Digest, Explained, Explanation, Generation, Marker, TaggedDigest};
 use crate::plan::{Seen, State};
 
 /// A generation that is over.
@@ -44,7 +45,7 @@ impl Explained for RebuildError {
 /// Finds out which generations would be replaced, and with `apply` ends them. A key of which
 /// nothing stands is left alone: whoever builds it makes a new image anyway.
 pub async fn replace(
-    ports: Ports<'_>,
+    ports: RegistryPorts<'_>,
     setting: &Setting,
     boxes: &[&Keyed],
     apply: bool,
@@ -54,12 +55,12 @@ pub async fn replace(
         boxes.iter().map(|keyed| (keyed.wanted.clone(), keyed.spec.platform.clone())).collect();
     let seen = observe_all(ports.registry, &setting.ledger, &wanted).await;
     all_known(&seen)?;
-    let ledger = Ledger::new(ports.registry, &setting.ledger);
     let mut replaced = Vec::new();
     for keyed in boxes {
         let Some(seen) = seen.get(&keyed.wanted.name) else { continue };
         let stands = seen.state != State::Missing;
         if stands && apply {
+            let ledger = LedgerWriter::new(ports, &setting.ledger).map_err(LedgerError::from)?;
             end(setting, ledger, keyed, seen, emit).await?;
         }
         let generation = Some(seen.generation).filter(|_| stands);
@@ -71,14 +72,14 @@ pub async fn replace(
 /// Ends the generation that was seen of a box.
 async fn end(
     setting: &Setting,
-    ledger: Ledger<'_>,
+    ledger: LedgerWriter<'_>,
     keyed: &Keyed,
     seen: &Seen,
     emit: Emit<'_>,
 ) -> Result<(), LedgerError> {
     let (generation, repository) = (seen.generation, &keyed.wanted.repository);
     let tag = keyed.wanted.tag.with_generation(generation).tag();
-    let image = |digest: &Digest| Marked {
+    let image = |digest: &Digest| TaggedDigest {
         repository: repository.name().to_owned(),
         tag: tag.clone(),
         digest: digest.clone(),

@@ -7,23 +7,19 @@ use futures_util::{StreamExt, stream};
 use crate::exec::build::outcome::BuildReport;
 use crate::exec::event::{Emit, Event};
 use crate::exec::keys::Keyed;
+use crate::exec::ledger::LedgerError;
 use crate::exec::ledger::inputs::store;
 use crate::exec::ledger::lease::{Held, release};
-use crate::exec::ledger::{Ledger, LedgerError};
-use crate::exec::setting::{Ports, Setting};
+use crate::exec::ledger::write::LedgerWriter;
+use crate::exec::pace;
+use crate::exec::setting::{RegistryPorts, Setting};
 use crate::model::{Key, Purpose, RecordTag, RunBox, RunRecord, Timestamp};
-
-/// How many inputs are packed and sent at once: each may be large.
-const AT_ONCE: usize = 4;
-/// How often the run's record is written until it holds what parallel jobs wrote as well.
-const TRIES: usize = 5;
 
 /// Gives up the claim on keys that do not stand, so that nobody waits for them, and writes
 /// the run's record; returns the leases that are held then.
 pub(crate) async fn finish(
-    ports: Ports<'_>,
+    ports: RegistryPorts<'_>,
     setting: &Setting,
-    ledger: Ledger<'_>,
     boxes: &[Keyed],
     report: &BuildReport,
     leases: Vec<Held>,
@@ -31,6 +27,7 @@ pub(crate) async fn finish(
 ) -> Result<Vec<Held>, LedgerError> {
     // Without a lease we may not write.
     let Some(now) = leases.last().map(|held| held.now(ports.clock)) else { return Ok(leases) };
+    let ledger = LedgerWriter::new(ports, &setting.ledger)?;
     let standing: Vec<Key> = boxes
         .iter()
         .filter(|keyed| report.boxes.get(&keyed.wanted.name).is_some_and(|one| one.digest.is_some()))
@@ -45,7 +42,7 @@ pub(crate) async fn finish(
             let held = ledger.lease(setting, Purpose::Using, standing, ports.clock).await?;
             holds.push(held.held()?);
         }
-        release(ledger, &before, emit).await;
+        release(ports, setting, &before, emit).await;
     }
     record(setting, ledger, boxes, report, now, nonces).await?;
     Ok(holds)
@@ -54,7 +51,7 @@ pub(crate) async fn finish(
 /// Writes what the run used. Parallel jobs of one run share the record: each adds its boxes.
 async fn record(
     setting: &Setting,
-    ledger: Ledger<'_>,
+    ledger: LedgerWriter<'_>,
     boxes: &[Keyed],
     report: &BuildReport,
     finished: Timestamp,
@@ -94,7 +91,7 @@ async fn record(
         };
         match ledger.write(&tag, &record).await {
             // Another job wrote at the same moment: add ours to what it wrote.
-            Err(LedgerError::NotOurs { .. }) if tries < TRIES => tries += 1,
+            Err(LedgerError::NotOurs { .. }) if tries < pace::SHARED => tries += 1,
             done => return done.map(drop),
         }
     }
@@ -102,9 +99,9 @@ async fn record(
 
 /// Stores the inputs of boxes whose images stand, under the lease that covers them. What they
 /// are good for is explanations, so that a failure is a note and no failed build.
-pub(crate) async fn remember(ledger: Ledger<'_>, built: Vec<&Keyed>, emit: Emit<'_>) {
+pub(crate) async fn remember(ledger: LedgerWriter<'_>, built: Vec<&Keyed>, emit: Emit<'_>) {
     let stored = stream::iter(built).map(|keyed| async move { (keyed, store(ledger, keyed).await) });
-    let stored: Vec<_> = stored.buffered(AT_ONCE).collect().await;
+    let stored: Vec<_> = stored.buffered(pace::BLOBS).collect().await;
     for (keyed, result) in stored {
         if let Err(error) = result {
             let name = &keyed.wanted.name;

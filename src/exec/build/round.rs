@@ -12,9 +12,10 @@ use crate::exec::build::schedule::in_order;
 use crate::exec::event::{Emit, Event};
 use crate::exec::image::probe::{all_known, observe_all};
 use crate::exec::keys::Keyed;
-use crate::exec::setting::{Ports, Setting};
+use crate::exec::setting::Setting;
 use crate::model::Generation;
 use crate::plan::{Decision, Seen, plan};
+use crate::port::RegistryReader;
 
 /// What one round of a run works with.
 pub(super) struct Round<'a, 'k> {
@@ -93,19 +94,23 @@ fn tell(emit: Emit<'_>, name: String, made: Result<&Made, &Outcome>, seconds: f6
     }
 }
 
-pub(super) async fn look(ports: Ports<'_>, setting: &Setting, boxes: &[Keyed]) -> BTreeMap<String, Seen> {
+pub(super) async fn look(
+    registry: &dyn RegistryReader,
+    setting: &Setting,
+    boxes: &[Keyed],
+) -> BTreeMap<String, Seen> {
     let wanted: Vec<_> =
         boxes.iter().map(|keyed| (keyed.wanted.clone(), keyed.spec.platform.clone())).collect();
-    observe_all(ports.registry, &setting.ledger, &wanted).await
+    observe_all(registry, &setting.ledger, &wanted).await
 }
 
 /// Probes all boxes; one that is unknown stops the run.
 pub(super) async fn probe(
-    ports: Ports<'_>,
+    registry: &dyn RegistryReader,
     setting: &Setting,
     boxes: &[Keyed],
 ) -> Result<BTreeMap<String, Seen>, BuildError> {
-    let seen = look(ports, setting, boxes).await;
+    let seen = look(registry, setting, boxes).await;
     all_known(&seen)?;
     Ok(seen)
 }

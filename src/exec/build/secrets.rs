@@ -5,9 +5,9 @@ use tokio::time::timeout;
 
 use crate::exec::build::redact::Redactor;
 use crate::exec::keys::Keyed;
-use crate::exec::setting::Ports;
+use crate::exec::setting::EnginePorts;
 use crate::model::{ErrorKind, Explained, Explanation, Span};
-use crate::port::{AgentForward, BuildEvent, BuildRequest, EngineError, ImageId, SecretError};
+use crate::port::{AgentForward, BuildEvent, BuildRequest, EngineError, ImageId, SecretError, Secrets};
 
 /// Why a build cannot have what it mounts.
 #[derive(Debug, thiserror::Error)]
@@ -53,26 +53,26 @@ impl Explained for MakeError {
 }
 
 /// Checks that all secrets of the boxes that are about to be built can be read.
-pub(crate) async fn check(ports: Ports<'_>, boxes: &[&Keyed]) -> Result<(), NoSecret> {
+pub(crate) async fn check(secrets: &dyn Secrets, boxes: &[&Keyed]) -> Result<(), NoSecret> {
     for keyed in boxes {
         for (id, source) in keyed.secrets() {
-            ports.secrets.check(source).await.map_err(|error| keyed.no_secret(id, error))?;
+            secrets.check(source).await.map_err(|error| keyed.no_secret(id, error))?;
         }
         if !keyed.agents().is_empty() {
-            ports.secrets.agent().await.map_err(|error| keyed.no_agent(error))?;
+            secrets.agent().await.map_err(|error| keyed.no_agent(error))?;
         }
-        lent(ports, keyed)?;
+        lent(secrets, keyed)?;
     }
     Ok(())
 }
 
 /// Checks that a build is lent the host's network and the frontend that it wants.
-fn lent(ports: Ports<'_>, keyed: &Keyed) -> Result<(), NoSecret> {
+fn lent(secrets: &dyn Secrets, keyed: &Keyed) -> Result<(), NoSecret> {
     let network = keyed.spec.network.as_deref().filter(|network| *network == "host");
     let network = network.map(|_| "the host's network".to_owned());
     // A frontend speaks to the engine itself: it could mount the caches of any namespace.
     let what = network.or_else(|| keyed.strange_frontend().map(|name| format!("the frontend `{name}`")));
-    match (what, ports.secrets.lends()) {
+    match (what, secrets.lends()) {
         (Some(what), Err(source)) => Err(NoSecret { name: keyed.wanted.name.clone(), what, source }),
         _ => Ok(()),
     }
@@ -80,12 +80,12 @@ fn lent(ports: Ports<'_>, keyed: &Keyed) -> Result<(), NoSecret> {
 
 /// Builds a box with its secrets. None of their values is in what is told or returned.
 pub(crate) async fn build(
-    ports: Ports<'_>,
+    ports: EnginePorts<'_>,
     keyed: &Keyed,
     mut request: BuildRequest,
     events: &(dyn Fn(BuildEvent) + Send + Sync),
 ) -> Result<ImageId, MakeError> {
-    lent(ports, keyed)?;
+    lent(ports.secrets, keyed)?;
     request.namespace = ports.secrets.namespace();
     for (id, source) in keyed.secrets() {
         let value = ports.secrets.read(source).await.map_err(|error| keyed.no_secret(id, error))?;
@@ -98,7 +98,7 @@ pub(crate) async fn build(
     }
     let redactor = Redactor::new(request.secrets.values());
     let masked = |event| redactor.event(event, events);
-    let building = ports.engine.build(&request, &masked);
+    let building = ports.builder.build(&request, &masked);
     let built = match keyed.spec.timeout {
         // To drop a build is to cancel it.
         Some(limit) => timeout(limit.duration(), building).await.map_err(|_| MakeError::Late { limit }),

@@ -9,9 +9,9 @@ use futures_util::{StreamExt, TryStreamExt};
 
 use crate::exec::clean::error::CleanError;
 use crate::exec::image::labels::{Unread, labels};
-use crate::exec::setting::AT_ONCE;
+use crate::exec::pace;
 use crate::model::{Descriptor, Digest, Document, MediaType, RawManifest, Repository, is_throwaway};
-use crate::port::Registry;
+use crate::port::RegistryReader;
 use crate::retention::Node;
 
 /// A digest to be read.
@@ -34,7 +34,7 @@ struct Read {
 /// Reads manifests and what they say.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader<'a> {
-    pub registry: &'a dyn Registry,
+    pub registry: &'a dyn RegistryReader,
     pub repositories: &'a [Repository],
 }
 
@@ -52,7 +52,7 @@ impl Reader<'_> {
             asked.extend(waiting.iter().cloned());
             let read: Vec<Option<Read>> = futures_util::stream::iter(std::mem::take(&mut waiting))
                 .map(|wanted| self.node(wanted))
-                .buffer_unordered(AT_ONCE)
+                .buffer_unordered(pace::REQUESTS)
                 .try_collect()
                 .await?;
             for Read { digest, node, waiting: more } in read.into_iter().flatten() {

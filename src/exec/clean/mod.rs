@@ -17,16 +17,16 @@ use crate::exec::clean::error::{CleanError, CleanOptions, CleanReport};
 use crate::exec::clean::sweep::Sweep;
 use crate::exec::clean::undo::undo;
 use crate::exec::event::Emit;
-use crate::exec::ledger::Ledger;
 use crate::exec::ledger::lease::release;
-use crate::exec::setting::{PATIENCE, Ports, Setting};
+use crate::exec::pace;
+use crate::exec::setting::{RegistryPorts, Setting};
 use crate::protocol::{Deletion, SweepAction, SweepEnd, SweepSaw, Sweeper};
 
 /// Finds out what nothing keeps; condemns it, and deletes what was condemned long enough ago.
 ///
 /// When `cancel` is cancelled what was sent is waited for, for a moment, and nothing new begins.
 pub async fn clean(
-    ports: Ports<'_>,
+    ports: RegistryPorts<'_>,
     setting: &Setting,
     options: &CleanOptions,
     emit: Emit<'_>,
@@ -46,17 +46,18 @@ pub async fn clean(
         };
         sweeper = sweeper.observe(saw);
     };
-    let ledger = Ledger::new(ports.registry, &setting.ledger);
     tokio::select! {
         biased;
-        () = release(ledger, &sweep.claims, emit) => {}
+        () = release(ports, setting, &sweep.claims, emit) => {}
         // A claim that stays keeps promotions back, but only for as long as it lasts.
-        () = async { cancel.cancelled().await; tokio::time::sleep(PATIENCE / 3).await } => {}
+        () = async { cancel.cancelled().await; tokio::time::sleep(pace::PATIENCE / 3).await } => {}
     }
     let mut deletions = sweeper.deletions().to_vec();
-    for image in undo(ports.registry, &sweep.gone, &sweep.stays, emit).await {
-        if let Some(deletion) = deletions.get_mut(image) {
-            *deletion = Deletion::Changed;
+    if let Ok(registry) = ports.writer {
+        for image in undo(registry, &sweep.gone, &sweep.stays, emit).await {
+            if let Some(deletion) = deletions.get_mut(image) {
+                *deletion = Deletion::Changed;
+            }
         }
     }
     let is_interrupted = end == SweepEnd::Interrupted;
@@ -92,6 +93,6 @@ async fn stopped(cancel: &CancellationToken, action: &SweepAction) {
     }
     cancel.cancelled().await;
     if !is_read {
-        tokio::time::sleep(PATIENCE).await;
+        tokio::time::sleep(pace::PATIENCE).await;
     }
 }

@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::{StreamExt, TryStreamExt};
 
 use crate::exec::clean::error::CleanError;
+use crate::exec::ledger::write::LedgerWriter;
 use crate::exec::ledger::{Ledger, LedgerError};
+use crate::exec::pace;
 use crate::model::{Digest, Place, Record, RecordTag, Sighting, Timestamp};
 use crate::port::Deleted;
 use crate::retention::{Age, Observed, Sightings};
-
-/// Writes that are under way at once.
-const AT_ONCE: usize = 8;
 
 /// Reads all sightings of a repository. Other tags there are nobody's business.
 pub(crate) async fn list(at: Ledger<'_>) -> Result<Sightings, CleanError> {
@@ -21,7 +20,7 @@ pub(crate) async fn list(at: Ledger<'_>) -> Result<Sightings, CleanError> {
 
 /// Notes records, all as seen at `seen`, the registry's true time.
 pub(crate) async fn note(
-    at: Ledger<'_>,
+    at: LedgerWriter<'_>,
     records: impl Iterator<Item = (RecordTag, Digest)>,
     seen: Timestamp,
     is_own: bool,
@@ -32,7 +31,7 @@ pub(crate) async fn note(
         let tag = one.tag().map_err(|error| at.bad_tag(&one.to_string(), error))?;
         at.write_manifest(&tag, &one.to_manifest()).await
     });
-    futures_util::stream::iter(writes).buffer_unordered(AT_ONCE).try_collect::<Vec<_>>().await.map(drop)
+    futures_util::stream::iter(writes).buffer_unordered(pace::RECORDS).try_collect::<Vec<_>>().await.map(drop)
 }
 
 /// Returns how long each marker and announcement has stood.
@@ -69,7 +68,7 @@ pub(crate) fn stale<'a>(
 }
 
 /// Deletes sightings.
-pub(crate) async fn forget(at: Ledger<'_>, stale: &[Sighting]) -> Result<(), LedgerError> {
+pub(crate) async fn forget(at: LedgerWriter<'_>, stale: &[Sighting]) -> Result<(), LedgerError> {
     for one in stale {
         if at.delete(one.to_manifest().digest()).await? == Deleted::Unsupported {
             break;

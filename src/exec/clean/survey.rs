@@ -14,9 +14,9 @@ use crate::exec::clean::error::CleanError;
 use crate::exec::clean::sightings;
 use crate::exec::event::{Emit, Event};
 use crate::exec::ledger::{Ledger, Records};
-use crate::exec::setting::AT_ONCE;
+use crate::exec::pace;
 use crate::model::{ContentTag, Digest, Key, Part, RecordTag, Repository, Sighting, Tag, Timestamp};
-use crate::port::Registry;
+use crate::port::RegistryReader;
 use crate::protocol::is_live;
 use crate::retention::{Observed, Policies, Refs, Unreadable, candidates, leftovers};
 
@@ -25,7 +25,7 @@ pub const READ_AT_MOST: usize = 256;
 
 /// Reads the ledger and the repositories.
 pub(crate) struct Survey<'a> {
-    pub registry: &'a dyn Registry,
+    pub registry: &'a dyn RegistryReader,
     pub ledger: Ledger<'a>,
     pub repositories: &'a [Repository],
     pub policies: &'a Policies,
@@ -233,7 +233,7 @@ impl Survey<'_> {
                         let digests = listed.into_iter().map(|one| one.digest).collect();
                         Ok::<_, CleanError>((name, subject, digests))
                     })
-                    .buffer_unordered(AT_ONCE)
+                    .buffer_unordered(pace::REQUESTS)
                     .try_collect()
                     .await?;
             let mut waiting = BTreeSet::new();
@@ -308,7 +308,7 @@ impl Survey<'_> {
                     None => Err(CleanError::Dangling { repository: repository.clone(), tag }),
                 }
             })
-            .buffer_unordered(AT_ONCE)
+            .buffer_unordered(pace::REQUESTS)
             .try_collect()
             .await
     }

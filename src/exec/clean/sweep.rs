@@ -10,12 +10,13 @@ use crate::exec::clean::undo::Gone;
 use crate::exec::event::{Emit, Event};
 use crate::exec::ledger::lease::Held;
 use crate::exec::ledger::marker::mark;
+use crate::exec::ledger::write::LedgerWriter;
 use crate::exec::ledger::{Found, Ledger, expire};
-use crate::exec::setting::{Ports, Setting};
+use crate::exec::setting::{RegistryPorts, Setting};
 use crate::model::{
-    Ending, Key, Lease, Marked, Marker, Purpose, Record, RecordTag, Sighting, Span, Tag, Timestamp,
+    Ending, Key, Lease, Marker, Purpose, Record, RecordTag, Sighting, Span, Tag, TaggedDigest, Timestamp,
 };
-use crate::port::{Deleted, Reference, Registry};
+use crate::port::{Deleted, Reference, RegistryResult};
 use crate::protocol::{Answer, CLAIM, SweepAction, SweepSaw, has_ended};
 use crate::retention::{Clean, Doomed, Goes, Policy, UNKEPT, Unreadable, decide};
 
@@ -24,7 +25,7 @@ const CLAIMED: usize = 10_000;
 
 /// Carries out a sweep's actions.
 pub(crate) struct Sweep<'a> {
-    ports: Ports<'a>,
+    ports: RegistryPorts<'a>,
     ledger: Ledger<'a>,
     options: &'a CleanOptions,
     emit: Emit<'a>,
@@ -59,7 +60,12 @@ pub(crate) struct Look {
 }
 
 impl<'a> Sweep<'a> {
-    pub fn new(ports: Ports<'a>, setting: &'a Setting, options: &'a CleanOptions, emit: Emit<'a>) -> Self {
+    pub fn new(
+        ports: RegistryPorts<'a>,
+        setting: &'a Setting,
+        options: &'a CleanOptions,
+        emit: Emit<'a>,
+    ) -> Self {
         Self {
             ports,
             ledger: Ledger::new(ports.registry, &setting.ledger),
@@ -130,8 +136,9 @@ impl<'a> Sweep<'a> {
         let keys: BTreeSet<&Key> = clean.delete.iter().filter_map(|doomed| doomed.key.as_ref()).collect();
         let keys: Vec<Key> = keys.into_iter().cloned().collect();
         let setting = Setting { lease: CLAIM, ..self.setting.clone() };
+        let ledger = self.writer()?;
         for some in keys.chunks(CLAIMED) {
-            let lease = self.ledger.lease(&setting, Purpose::Cleaning, some.to_vec(), self.ports.clock);
+            let lease = ledger.lease(&setting, Purpose::Cleaning, some.to_vec(), self.ports.clock);
             self.claims.push(lease.await?.held()?);
         }
         Ok(())
@@ -169,9 +176,14 @@ impl<'a> Sweep<'a> {
         Ok(SweepSaw::Observed(Box::new(observed), policy))
     }
 
+    fn writer(&self) -> RegistryResult<LedgerWriter<'a>> {
+        LedgerWriter::new(self.ports, &self.setting.ledger)
+    }
+
     fn survey(&self, now: Timestamp) -> Survey<'_> {
         let CleanOptions { repositories, policies, refs, protected, protectors, .. } = self.options;
-        let sightings = self.sightings();
+        let sightings = self.options.sightings.as_ref();
+        let sightings = sightings.map(|repository| Ledger::new(self.ports.registry, repository));
         let is_thorough = self.options.apply || self.options.is_thorough;
         let (registry, ledger) = (self.ports.registry, self.ledger);
         let emit = self.emit;
@@ -192,6 +204,7 @@ impl<'a> Sweep<'a> {
 
     /// Writes or deletes a record.
     async fn write(&mut self, action: &SweepAction, clean: &Clean) -> Result<(), CleanError> {
+        let ledger = self.writer()?;
         match *action {
             SweepAction::Condemn(at) => {
                 let Some(one) = clean.condemn.get(at) else { return Ok(()) };
@@ -199,19 +212,19 @@ impl<'a> Sweep<'a> {
                     key: one.key.clone(),
                     generation: one.generation,
                     // The registry's true time, however far ahead this sweep looks.
-                    marked: self.ledger.now().await?,
+                    marked: ledger.now().await?,
                     reason: UNKEPT.to_owned(),
                     images: one.images.clone(),
                     parts: one.parts.clone(),
                 };
-                mark(self.ledger, &marker).await?;
+                mark(ledger, &marker).await?;
                 self.own(&marker, marker.marked).await?;
                 self.condemned(&one.images);
             }
             SweepAction::Retire(at) => {
                 let Some(marker) = clean.retire.get(at) else { return Ok(()) };
-                mark(self.ledger, marker).await?;
-                self.own(marker, self.ledger.now().await?).await?;
+                mark(ledger, marker).await?;
+                self.own(marker, ledger.now().await?).await?;
             }
             SweepAction::Announce(at) => {
                 let Some(ending) = clean.announce.get(at) else { return Ok(()) };
@@ -223,8 +236,8 @@ impl<'a> Sweep<'a> {
                 self.end(ending).await?;
             }
             SweepAction::Sight => {
-                let Some(at) = self.sightings() else { return Ok(()) };
-                let seen = self.ledger.now().await?;
+                let Some(at) = self.sightings()? else { return Ok(()) };
+                let seen = ledger.now().await?;
                 sightings::note(at, clean.sight.iter().cloned(), seen, false).await?;
             }
             // What a record would have said of what is gone may be asked for yet.
@@ -233,24 +246,24 @@ impl<'a> Sweep<'a> {
             // What was read, not what was written over it since.
             SweepAction::Settle(at) => {
                 let Some(ending) = clean.settled.get(at) else { return Ok(()) };
-                self.ledger.delete(ending.to_manifest().digest()).await?;
+                ledger.delete(ending.to_manifest().digest()).await?;
             }
             SweepAction::Forget(at) => {
                 let Some(marker) = clean.forget.get(at) else { return Ok(()) };
                 // What the images were made of can be told no longer than of anything else gone.
                 // By tag: whoever may push can have put another record there.
-                let inputs = self.ledger.tag(&RecordTag::Inputs { key: marker.key.clone() })?;
-                self.ports.registry.untag(self.ledger.repository(), &inputs).await?;
-                self.ledger.delete(marker.to_manifest().digest()).await?;
+                let inputs = ledger.tag(&RecordTag::Inputs { key: marker.key.clone() })?;
+                ledger.registry.untag(ledger.repository(), &inputs).await?;
+                ledger.delete(marker.to_manifest().digest()).await?;
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn condemned(&self, images: &[Marked]) {
+    fn condemned(&self, images: &[TaggedDigest]) {
         let host = self.ledger.repository().host();
-        for Marked { repository, tag, .. } in images {
+        for TaggedDigest { repository, tag, .. } in images {
             (self.emit)(Event::Condemned { reference: format!("{host}/{repository}:{tag}") });
         }
     }
@@ -259,34 +272,35 @@ impl<'a> Sweep<'a> {
     async fn end(&self, ending: &Ending) -> Result<(), CleanError> {
         let ending = Ending { marked: self.ledger.now().await?, ..ending.clone() };
         let tag = RecordTag::Ends { tag: ending.tag.clone(), seq: ending.seq };
-        self.ledger.write(&self.ledger.tag(&tag)?, &ending).await?;
+        self.writer()?.write(&self.ledger.tag(&tag)?, &ending).await?;
         self.own(&ending, ending.marked).await
     }
 
-    fn sightings(&self) -> Option<Ledger<'_>> {
-        let repository = self.options.sightings.as_ref()?;
-        Some(Ledger::new(self.ports.registry, repository))
+    fn sightings(&self) -> RegistryResult<Option<LedgerWriter<'a>>> {
+        let repository = self.options.sightings.as_ref();
+        repository.map(|repository| LedgerWriter::new(self.ports, repository)).transpose()
     }
 
     /// Notes a record that this sweep has written: whoever writes over it writes another one.
     async fn own<R: Record>(&self, record: &R, seen: Timestamp) -> Result<(), CleanError> {
-        let Some(at) = self.sightings() else { return Ok(()) };
+        let Some(at) = self.sightings()? else { return Ok(()) };
         let one = (record.place(), record.to_manifest().digest().clone());
         Ok(sightings::note(at, std::iter::once(one), seen, true).await?)
     }
 
     /// Removes records whose time is over, by the registry's true time.
     async fn records(&mut self) -> Result<(), CleanError> {
-        let now = self.ledger.now().await?;
-        let records = self.ledger.list().await?;
+        let ledger = self.writer()?;
+        let now = ledger.now().await?;
+        let records = ledger.list().await?;
         for (record, tag) in &records {
             if !matches!(record, RecordTag::Lease { expiry, .. } if has_ended(*expiry, now)) {
                 continue;
             }
-            let answer = match self.ledger.look::<Lease>(tag).await? {
-                Found::Stands(lease) => self.ledger.delete(&lease.digest).await?,
+            let answer = match ledger.look::<Lease>(tag).await? {
+                Found::Stands(lease) => ledger.delete(&lease.digest).await?,
                 // Deleting what stands there may take another record along.
-                Found::Unreadable { .. } => self.ledger.remove(tag).await?,
+                Found::Unreadable { .. } => ledger.remove(tag).await?,
                 Found::Vanished => continue,
             };
             match answer {
@@ -295,10 +309,10 @@ impl<'a> Sweep<'a> {
                 Deleted::Unsupported => return Ok(()),
             }
         }
-        if let Some(at) = self.sightings() {
+        if let Some(at) = self.sightings()? {
             sightings::forget(at, &self.stale).await?;
         }
-        self.records += expire::remove(self.ledger, &records, self.options.records, now).await?;
+        self.records += expire::remove(ledger, &records, self.options.records, now).await?;
         Ok(())
     }
 
@@ -310,7 +324,7 @@ impl<'a> Sweep<'a> {
         let Some(repository) = all.find(|repository| repository.name() == seen.repository) else {
             return SweepSaw::Failed("its repository is none of ours".to_owned());
         };
-        let registry: &dyn Registry = self.ports.registry;
+        let registry = self.ports.registry;
         let (by_tag, by_digest) = (seen.tag.clone().into(), Reference::Digest(seen.digest.clone()));
         let found = match (asked, goes) {
             (Asked::Tag, Goes::Image | Goes::Tag) => registry.head(repository, &by_tag).await,
@@ -324,9 +338,12 @@ impl<'a> Sweep<'a> {
             }
             (Asked::Deletion, goes) => {
                 self.sent = Some(at);
-                let answer = match goes {
-                    Goes::Tag => registry.untag(repository, &seen.tag).await,
-                    Goes::Image | Goes::Part => registry.delete(repository, &seen.digest).await,
+                let answer = match (self.ports.writer(), goes) {
+                    (Ok(registry), Goes::Tag) => registry.untag(repository, &seen.tag).await,
+                    (Ok(registry), Goes::Image | Goes::Part) => {
+                        registry.delete(repository, &seen.digest).await
+                    }
+                    (Err(error), _) => Err(error),
                 };
                 return SweepSaw::Answered(match answer {
                     Ok(Deleted::Gone | Deleted::WasGone) => Answer::Taken,

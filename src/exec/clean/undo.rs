@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::exec::event::{Emit, Event};
 use crate::model::{Digest, Repository, Tag};
-use crate::port::{Registry, RegistryError};
+use crate::port::{Registry, RegistryError, RegistryReader};
 
 /// Something that was deleted.
 pub(crate) struct Gone {
@@ -70,7 +70,7 @@ pub(crate) async fn undo(
 
 /// Returns those tags that are no longer there.
 async fn lost(
-    registry: &dyn Registry,
+    registry: &dyn RegistryReader,
     repository: &Repository,
     stays: &BTreeSet<Tag>,
 ) -> Result<BTreeSet<Tag>, RegistryError> {
@@ -79,7 +79,7 @@ async fn lost(
 }
 
 async fn still_lost(
-    registry: &dyn Registry,
+    registry: &dyn RegistryReader,
     repository: &Repository,
     tags: &BTreeSet<Tag>,
 ) -> Result<BTreeSet<Tag>, RegistryError> {

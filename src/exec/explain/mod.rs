@@ -15,7 +15,7 @@ use crate::exec::ledger::Ledger;
 use crate::exec::ledger::inputs::InputsError;
 use crate::inputs::{Change, InputManifest, Side, diff};
 use crate::model::{ContentTag, Digest, ErrorKind, Explained, Explanation, Key, Platform, Repository, Tag};
-use crate::port::{Reference, Registry, RegistryError};
+use crate::port::{Reference, RegistryError, RegistryReader};
 
 /// What a box is compared with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,7 +106,7 @@ impl Explained for ExplainError {
 /// Finds out what key is meant by a key, a content tag, or another tag or the digest of an
 /// image in `repository`. The first two need no request.
 pub async fn against(
-    registry: &dyn Registry,
+    registry: &dyn RegistryReader,
     repository: &Repository,
     platform: &Platform,
     text: &str,

@@ -11,13 +11,12 @@ use crate::exec::explain::say;
 use crate::exec::keys::Keyed;
 use crate::exec::ledger::inputs::InputsError;
 use crate::exec::ledger::{Ledger, LedgerError};
+use crate::exec::pace;
 use crate::inputs::{Change, diff};
 use crate::model::{Key, RecordTag, SetRecord, Tag};
 
 /// How many tags of one kind are looked at: releases may be many.
 const TAGS: usize = 8;
-/// Requests in flight at once.
-const AT_ONCE: usize = 8;
 /// How many changes a reason names.
 const NAMED: usize = 3;
 
@@ -57,7 +56,7 @@ pub async fn reasons(ledger: Ledger<'_>, project: &Project, missing: &[&Keyed]) 
             async move { base.map(|(since, key)| (keyed, since, key)) }
         })
         .map(|(keyed, since, key)| async move { (keyed, since, changes(ledger, keyed, key).await) })
-        .buffered(AT_ONCE)
+        .buffered(pace::RECORDS)
         .collect()
         .await;
     for (keyed, since, changes) in told {
@@ -105,7 +104,7 @@ async fn bases(
         // Of dated names the last ones are the newest.
         let mut sets: Vec<SetRecord> = stream::iter(tags.into_iter().rev().take(TAGS))
             .map(|(tag, seq)| set(ledger, tag, seq))
-            .buffered(AT_ONCE)
+            .buffered(pace::RECORDS)
             .try_filter_map(|set| async move { Ok(set) })
             .try_collect()
             .await?;

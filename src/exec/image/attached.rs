@@ -4,16 +4,14 @@
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::exec::image::copy::{CopyError, Place, copy};
+use crate::exec::image::copy::{CopyError, Place, Target, copy};
+use crate::exec::pace;
 use crate::model::{Descriptor, Digest, Document, MediaType, RawManifest, Repository, Tag};
-use crate::port::{Reference, Registry};
-
-/// How often a list of referrers is written until it holds what others wrote as well.
-const TRIES: usize = 5;
+use crate::port::{Reference, RegistryWriter};
 
 /// Copies from one repository to another, of one registry or of two.
 pub(crate) struct Copier<'a> {
-    registry: &'a dyn Registry,
+    registry: &'a dyn RegistryWriter,
     from: &'a Repository,
     to: &'a Repository,
     /// Tags of the source that name what they are attached to.
@@ -22,7 +20,7 @@ pub(crate) struct Copier<'a> {
 
 impl<'a> Copier<'a> {
     pub async fn new(
-        registry: &'a dyn Registry,
+        registry: &'a dyn RegistryWriter,
         from: &'a Repository,
         to: &'a Repository,
     ) -> Result<Self, CopyError> {
@@ -42,9 +40,10 @@ impl<'a> Copier<'a> {
     }
 
     async fn copy(&self, digest: &Digest, tag: Option<&Tag>) -> Result<RawManifest, CopyError> {
-        let place = |repository| Place { registry: self.registry, repository };
         let at = Reference::Digest(digest.clone());
-        copy(place(self.from), &at, place(self.to), tag).await?;
+        let from = Place { registry: self.registry, repository: self.from };
+        let to = Target { registry: self.registry, repository: self.to };
+        copy(from, &at, to, tag).await?;
         self.read(digest).await
     }
 
@@ -95,7 +94,7 @@ impl<'a> Copier<'a> {
             // As the specification wants it: what the list says is the referrer's own.
             entry["annotations"] = serde_json::json!(image.annotations);
         }
-        for _ in 0..TRIES {
+        for _ in 0..pace::SHARED {
             let listed = self.registry.referrers(self.to, subject).await?;
             if listed.iter().any(|one| one.digest == referrer.digest) {
                 return Ok(());

@@ -10,22 +10,32 @@ use async_trait::async_trait;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
+use crate::exec::heal::put_or_heal;
+use crate::exec::pace;
 use crate::model::{
     Digest, Document, ErrorKind, Explained, Explanation, ManifestError, RawManifest, Repository, Tag,
 };
-use crate::port::{Blob, BlobSource, BlobStream, Failure, Reference, Registry, RegistryError};
-
-/// Blobs that are moved at once.
-const AT_ONCE: usize = 4;
+use crate::port::{
+    Blob, BlobSource, BlobStream, Failure, Reference, RegistryError, RegistryReader, RegistryWriter,
+};
 
 /// How deep indexes may lie in indexes.
 const DEEPEST: usize = 4;
 
-/// A repository and the registry that it is in.
+/// Where an image is copied from.
 #[derive(Clone, Copy)]
 pub struct Place<'a> {
     /// The registry.
-    pub registry: &'a dyn Registry,
+    pub registry: &'a dyn RegistryReader,
+    /// The repository.
+    pub repository: &'a Repository,
+}
+
+/// Where it is copied to.
+#[derive(Clone, Copy)]
+pub struct Target<'a> {
+    /// The registry.
+    pub registry: &'a dyn RegistryWriter,
     /// The repository.
     pub repository: &'a Repository,
 }
@@ -72,7 +82,7 @@ impl Explained for CopyError {
 pub async fn copy(
     from: Place<'_>,
     at: &Reference,
-    to: Place<'_>,
+    to: Target<'_>,
     tag: Option<&Tag>,
 ) -> Result<Digest, CopyError> {
     let raw = find(from, at).await?;
@@ -95,7 +105,7 @@ fn missing(from: Place<'_>, what: String) -> CopyError {
 /// Copies a manifest and all it needs.
 fn manifest<'a>(
     from: Place<'a>,
-    to: Place<'a>,
+    to: Target<'a>,
     raw: &'a RawManifest,
     depth: usize,
 ) -> BoxFuture<'a, Result<(), CopyError>> {
@@ -116,13 +126,8 @@ fn manifest<'a>(
                 let parts: Vec<Blob> =
                     std::iter::once(&image.config).chain(&image.layers).map(Blob::from).collect();
                 blobs(from, to, &parts, true).await?;
-                match to.registry.put(to.repository, &at, raw).await {
-                    Err(error) if lacks_a_blob(&error) => {
-                        blobs(from, to, &parts, false).await?;
-                        to.registry.put(to.repository, &at, raw).await?;
-                    }
-                    put => put?,
-                }
+                let (all, once) = (|| blobs(from, to, &parts, false), &pace::UPLOADS[..1]);
+                put_or_heal(to.registry, to.repository, &at, raw, once, lacks_a_blob, all).await?;
             }
         }
         Ok(())
@@ -131,7 +136,7 @@ fn manifest<'a>(
 }
 
 /// Moves blobs, but those that the registry says it has if that is believed.
-async fn blobs(from: Place<'_>, to: Place<'_>, parts: &[Blob], is_believed: bool) -> Result<(), CopyError> {
+async fn blobs(from: Place<'_>, to: Target<'_>, parts: &[Blob], is_believed: bool) -> Result<(), CopyError> {
     let mount = (from.repository.host() == to.repository.host() && is_believed).then_some(from.repository);
     let one = async |blob: &Blob| -> Result<(), CopyError> {
         if is_believed && to.registry.has_blob(to.repository, &blob.digest).await? {
@@ -141,14 +146,14 @@ async fn blobs(from: Place<'_>, to: Place<'_>, parts: &[Blob], is_believed: bool
         to.registry.push_blob(to.repository, &source, mount).await?;
         Ok(())
     };
-    stream::iter(parts).map(one).buffer_unordered(AT_ONCE).try_collect().await
+    stream::iter(parts).map(one).buffer_unordered(pace::BLOBS).try_collect().await
 }
 
 /// Tells whether a manifest was refused because a blob is not there (distribution-spec, "Error
 /// Codes").
-fn lacks_a_blob(error: &RegistryError) -> bool {
+fn lacks_a_blob(failure: &Failure) -> bool {
     let codes = ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"];
-    matches!(&error.failure, Failure::Status { status: 400 | 404, detail }
+    matches!(failure, Failure::Status { status: 400 | 404, detail }
         if codes.iter().any(|code| detail.starts_with(code)))
 }
 

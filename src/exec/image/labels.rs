@@ -7,7 +7,7 @@ use oci_spec::image::ImageConfiguration;
 use crate::model::{
     Descriptor, Digest, Document, Generation, Image, Key, MediaType, Platform, RawManifest, Repository, chain,
 };
-use crate::port::{Failure, Reference, Registry, RegistryError};
+use crate::port::{Failure, Reference, RegistryError, RegistryReader};
 
 /// The label that holds a box's key.
 pub const KEY_LABEL: &str = "io.boxwright.key";
@@ -51,7 +51,7 @@ impl From<RegistryError> for Unread {
 
 /// Reads an image, and in an index the child for `platform`, down to its labels.
 pub(crate) async fn inspect(
-    registry: &dyn Registry,
+    registry: &dyn RegistryReader,
     repository: &Repository,
     at: &Reference,
     platform: &Platform,
@@ -92,7 +92,7 @@ pub(crate) struct Labels {
 
 /// Reads what an image's labels say; nothing for what is no container image.
 pub(crate) async fn labels(
-    registry: &dyn Registry,
+    registry: &dyn RegistryReader,
     repository: &Repository,
     image: &Image,
 ) -> Result<Labels, Unread> {

@@ -10,17 +10,17 @@ use crate::exec::image::labels::{Inspected, Unread, inspect};
 use crate::exec::keys::Keyed;
 use crate::exec::ledger::past::PastRecords;
 use crate::exec::ledger::{Ledger, LedgerError};
-use crate::exec::setting::AT_ONCE;
+use crate::exec::pace;
 use crate::model::{
     AnyError, ErrorKind, Explained, Explanation, Generation, Key, Platform, RawManifest, RecordTag,
     Repository,
 };
 use crate::plan::{Recorded, Seen, State, Wanted};
-use crate::port::{Registry, RegistryError};
+use crate::port::{RegistryError, RegistryReader};
 
 /// Observes all boxes at once. A box that is unknown says so in its state; nothing here fails.
 pub async fn observe_all(
-    registry: &dyn Registry,
+    registry: &dyn RegistryReader,
     ledger: &Repository,
     wanted: &[(Wanted, Platform)],
 ) -> BTreeMap<String, Seen> {
@@ -29,7 +29,7 @@ pub async fn observe_all(
         .map(|(want, platform)| async move {
             (want.name.clone(), observe_beside(registry, ledger, want, platform, markers).await)
         })
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(pace::REQUESTS)
         .collect()
         .await
 }
@@ -43,7 +43,7 @@ pub(crate) struct Found {
 /// Observes all boxes at once, in their order, with the markers of a list of the ledger that is
 /// read meanwhile.
 pub(crate) async fn find_all<E>(
-    registry: &dyn Registry,
+    registry: &dyn RegistryReader,
     boxes: &[Keyed],
     past: impl Future<Output = Result<PastRecords, E>>,
 ) -> Result<(PastRecords, Vec<Found>), E> {
@@ -69,7 +69,7 @@ const LOOKS_AT_MOST: u32 = 64;
 
 /// Observes one box: the current generation of its key, and what stands under its tag.
 pub async fn observe(
-    registry: &dyn Registry,
+    registry: &dyn RegistryReader,
     ledger: &Repository,
     want: &Wanted,
     platform: &Platform,
@@ -79,7 +79,7 @@ pub async fn observe(
 
 /// Observes one of several boxes: of `markers`, a list of the ledger, all need one at most.
 async fn observe_beside(
-    registry: &dyn Registry,
+    registry: &dyn RegistryReader,
     ledger: &Repository,
     want: &Wanted,
     platform: &Platform,
@@ -114,7 +114,7 @@ pub(crate) fn sizes(seen: &BTreeMap<String, Seen>) -> BTreeMap<String, u64> {
 }
 
 async fn is_over(
-    registry: &dyn Registry,
+    registry: &dyn RegistryReader,
     ledger: &Repository,
     key: &Key,
     generation: Generation,
@@ -126,7 +126,12 @@ async fn is_over(
 }
 
 /// Looks at one generation of a box, whether a marker ends it or not.
-async fn find(registry: &dyn Registry, want: &Wanted, generation: Generation, platform: &Platform) -> Found {
+async fn find(
+    registry: &dyn RegistryReader,
+    want: &Wanted,
+    generation: Generation,
+    platform: &Platform,
+) -> Found {
     let at = want.tag.with_generation(generation).tag().into();
     let inspected = inspect(registry, &want.repository, &at, platform).await;
     let absent = |state| Found { seen: Seen { generation, state }, manifest: None };

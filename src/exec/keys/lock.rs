@@ -9,7 +9,7 @@ use crate::exec::keys::error::KeysError;
 use crate::exec::keys::pins::read_pins;
 use crate::exec::keys::tree::Tree;
 use crate::model::{Digest, ErrorKind, Explained, Explanation, ImageName, Tag};
-use crate::port::{Reference, Registry, RegistryError, Remote, RemoteError};
+use crate::port::{Reference, RegistryError, RegistryReader, Remote, RemoteError};
 
 /// A new lock, and how it differs from the one before.
 #[derive(Debug, Clone)]
@@ -68,7 +68,7 @@ impl Explained for LockError {
 /// they are, unless `renew` says that they are to be asked for again.
 pub async fn resolve(
     tree: Tree<'_>,
-    registry: &dyn Registry,
+    registry: &dyn RegistryReader,
     remote: &dyn Remote,
     renew: &(dyn Fn(&str) -> bool + Send + Sync),
 ) -> Result<LockReport, LockError> {
@@ -131,7 +131,7 @@ async fn ask_pin(pin: &Pin, registry: Mirrored<'_>, remote: &dyn Remote) -> Resu
 /// Registries, as outside images are read from them.
 #[derive(Clone, Copy)]
 struct Mirrored<'a> {
-    registry: &'a dyn Registry,
+    registry: &'a dyn RegistryReader,
     mirrors: &'a Mirrors,
 }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, TryStreamExt};
 
+use crate::exec::ledger::write::LedgerWriter;
 use crate::exec::ledger::{Found, Ledger, LedgerError};
-use crate::exec::setting::AT_ONCE;
+use crate::exec::pace;
 use crate::model::{Digest, PlanRecord, RecordTag, RunRecord, Span, Tag, Timestamp};
 use crate::port::Deleted;
 
@@ -15,7 +16,7 @@ const AT_MOST: usize = 256;
 /// Removes records of `records` that are older than `keep`; returns how many. Each call looks at
 /// other ones, in turns of a day, so that all are looked at whatever there is.
 pub(crate) async fn remove(
-    ledger: Ledger<'_>,
+    ledger: LedgerWriter<'_>,
     records: &BTreeMap<RecordTag, Tag>,
     keep: Span,
     now: Timestamp,
@@ -42,7 +43,8 @@ pub(crate) async fn remove(
         .take(AT_MOST.min(ended.len()))
         .filter_map(|record| records.get(*record))
         .collect();
-    let looks = futures_util::stream::iter(turn).map(|tag| old(ledger, tag, keep, now)).buffered(AT_ONCE);
+    let looks =
+        futures_util::stream::iter(turn).map(|tag| old(*ledger, tag, keep, now)).buffered(pace::REQUESTS);
     let old: Vec<Option<Digest>> = looks.try_collect().await?;
     let mut removed = 0;
     for digest in old.into_iter().flatten() {

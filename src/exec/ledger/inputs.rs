@@ -1,6 +1,7 @@
 //! Input manifests in the ledger: stored once an image stands, read to say what moved since.
 
 use crate::exec::keys::Keyed;
+use crate::exec::ledger::write::LedgerWriter;
 use crate::exec::ledger::{Ledger, LedgerError};
 use crate::inputs::{InputManifest, PACKED_LIMIT, PackError};
 use crate::model::{
@@ -39,16 +40,17 @@ impl Explained for InputsError {
 }
 
 /// Stores the inputs of a box unless they stand.
-pub(crate) async fn store(ledger: Ledger<'_>, keyed: &Keyed) -> Result<(), InputsError> {
+pub(crate) async fn store(ledger: LedgerWriter<'_>, keyed: &Keyed) -> Result<(), InputsError> {
     let key = keyed.wanted.key();
-    let tag = tag(ledger, key)?;
+    let tag = tag(*ledger, key)?;
     if ledger.has(&tag).await? {
         return Ok(());
     }
     let manifest = keyed.manifest.clone();
-    let packed = work(key, move || manifest.pack()).await?.map_err(|source| unusable(ledger, key, source))?;
+    let packed =
+        work(key, move || manifest.pack()).await?.map_err(|source| unusable(*ledger, key, source))?;
     let size = packed.len() as u64;
-    let digest = ledger.registry.put_blob(ledger.repository, packed.into()).await?;
+    let digest = ledger.registry.put_blob(ledger.repository(), packed.into()).await?;
     match ledger.write_manifest(&tag, &StoredInputs { digest, size }.to_manifest()).await {
         // Another run's, packed by another version: it says the same.
         Ok(_) | Err(LedgerError::NotOurs { .. }) => Ok(()),

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::exec::event::{Emit, Event};
+use crate::exec::ledger::write::LedgerWriter;
 use crate::exec::ledger::{Found, Ledger, LedgerError};
-use crate::exec::setting::{Ports, Setting, nonce};
+use crate::exec::setting::{RegistryPorts, Setting, nonce};
 use crate::model::{Digest, Key, Lease, Purpose, Record, RecordTag, RunRecord, Span, Tag, Timestamp};
 use crate::port::{Clock, RegistryError};
 
@@ -68,7 +69,7 @@ impl Leased {
     }
 }
 
-impl<'a> Ledger<'a> {
+impl LedgerWriter<'_> {
     /// Takes a lease on `keys` for as long as the run's leases last. When this fails no lease is
     /// left behind, as far as the registry lets us.
     pub async fn lease(
@@ -131,7 +132,9 @@ impl<'a> Ledger<'a> {
         let digest = self.write(&tag, &lease).await?;
         Ok(Held { lease, digest, ..held.clone() })
     }
+}
 
+impl Ledger<'_> {
     /// Reads all leases that are live at `now`, for whoever wants to know whom to wait for.
     /// One that cannot be read, a newer boxwright's perhaps, is nobody to wait for.
     pub async fn live_leases(&self, now: Timestamp) -> Result<Vec<Lease>, LedgerError> {
@@ -165,28 +168,34 @@ impl<'a> Ledger<'a> {
 
 /// Takes a lease, or finds out that this registry takes no writes from us.
 pub(crate) async fn take_lease(
-    ports: Ports<'_>,
+    ports: RegistryPorts<'_>,
     setting: &Setting,
-    ledger: Ledger<'_>,
     purpose: Purpose,
     keys: Vec<Key>,
     emit: Emit<'_>,
 ) -> Result<Option<Held>, LedgerError> {
     let count = keys.len();
-    match ledger.lease(setting, purpose, keys, ports.clock).await? {
-        Leased::Held(held) => {
-            emit(Event::Leased { keys: count, until: held.lease.expiry });
-            Ok(Some(held))
+    let why = match ports.writer {
+        Err(why) => why.to_owned(),
+        Ok(_) => {
+            let ledger = LedgerWriter::new(ports, &setting.ledger)?;
+            match ledger.lease(setting, purpose, keys, ports.clock).await? {
+                Leased::Held(held) => {
+                    emit(Event::Leased { keys: count, until: held.lease.expiry });
+                    return Ok(Some(held));
+                }
+                Leased::Refused(error) => error.to_string(),
+            }
         }
-        Leased::Refused(error) => {
-            emit(Event::ReadOnly { why: error.to_string() });
-            Ok(None)
-        }
-    }
+    };
+    emit(Event::ReadOnly { why });
+    Ok(None)
 }
 
 /// Gives leases up, so that nobody waits for them. One that stays only costs others time.
-pub(crate) async fn release(ledger: Ledger<'_>, leases: &[Held], emit: Emit<'_>) {
+pub(crate) async fn release(ports: RegistryPorts<'_>, setting: &Setting, leases: &[Held], emit: Emit<'_>) {
+    // Without the right to write none was taken.
+    let Ok(ledger) = LedgerWriter::new(ports, &setting.ledger) else { return };
     for held in leases {
         if let Err(error) = ledger.delete(&held.digest).await {
             emit(Event::Note { text: format!("the lease could not be given up: {error}") });

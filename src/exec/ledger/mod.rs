@@ -1,4 +1,4 @@
-//! Records in the ledger: written, read back, listed.
+//! Records in the ledger: read, listed, and by a [`write::LedgerWriter`] written.
 
 pub(super) mod expire;
 pub(super) mod history;
@@ -6,24 +6,23 @@ pub(super) mod inputs;
 pub(super) mod lease;
 pub(super) mod marker;
 pub(super) mod past;
+pub(super) mod write;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 
-use crate::exec::setting::nonce;
+use crate::exec::pace;
 use crate::model::{
-    Digest, EMPTY_BLOB, ErrorKind, Explained, Explanation, Key, RawManifest, Record, RecordError, RecordTag,
-    Repository, Tag, Timestamp, chain, throwaway,
+    Digest, ErrorKind, Explained, Explanation, Key, RawManifest, Record, RecordError, RecordTag, Repository,
+    Tag, Timestamp, chain,
 };
-use crate::port::{Deleted, Deleting, Failure, Reference, Registry, RegistryError};
+use crate::port::{Failure, RegistryError, RegistryReader};
 
-/// The ledger of one project.
+/// The ledger of one project, as it is read.
 #[derive(Clone, Copy)]
 pub struct Ledger<'a> {
-    pub(crate) registry: &'a dyn Registry,
+    pub(crate) registry: &'a dyn RegistryReader,
     pub(crate) repository: &'a Repository,
 }
 
@@ -83,16 +82,9 @@ pub(crate) enum Found<R> {
     Vanished,
 }
 
-/// How often the blob of all records is uploaded for one of them.
-const UPLOADS: u32 = 3;
-/// How often a record that was written is read until it shows.
-const READS: u32 = 5;
-/// Records that are read at once.
-const AT_ONCE: usize = 32;
-
 impl<'a> Ledger<'a> {
     /// Uses `repository` of `registry` as the ledger.
-    pub fn new(registry: &'a dyn Registry, repository: &'a Repository) -> Self {
+    pub fn new(registry: &'a dyn RegistryReader, repository: &'a Repository) -> Self {
         Self { registry, repository }
     }
 
@@ -109,45 +101,6 @@ impl<'a> Ledger<'a> {
     /// Returns the registry's time.
     pub async fn now(&self) -> Result<Timestamp, LedgerError> {
         Ok(self.registry.now(self.repository.host()).await?)
-    }
-
-    /// Writes a record and reads it back; returns its digest.
-    pub async fn write<R: Record>(&self, tag: &Tag, record: &R) -> Result<Digest, LedgerError> {
-        self.write_manifest(tag, &record.to_manifest()).await
-    }
-
-    /// Writes a record's manifest and reads it back; returns its digest.
-    pub(crate) async fn write_manifest(
-        &self,
-        tag: &Tag,
-        manifest: &RawManifest,
-    ) -> Result<Digest, LedgerError> {
-        self.put(tag, manifest).await?;
-        self.read_back(tag, manifest).await?;
-        Ok(manifest.digest().clone())
-    }
-
-    pub(crate) async fn put(&self, tag: &Tag, manifest: &RawManifest) -> Result<(), RegistryError> {
-        let at = Reference::Tag(tag.clone());
-        let is_lacking = |done: &Result<(), RegistryError>| {
-            matches!(done, Err(RegistryError { failure: Failure::Status { status: 400 | 404, .. }, .. }))
-        };
-        let mut done = self.registry.put(self.repository, &at, manifest).await;
-        // A registry refuses a manifest whose blobs it lacks: the first record of a ledger. Where many
-        // runs write that at once, docker-registry loses the blob again to another's upload of it.
-        let mut pause = Duration::from_millis(100);
-        for upload in 0..UPLOADS {
-            if !is_lacking(&done) {
-                break;
-            }
-            if upload > 0 {
-                tokio::time::sleep(pause).await;
-                pause *= 3;
-            }
-            self.registry.put_blob(self.repository, Bytes::from_static(EMPTY_BLOB)).await?;
-            done = self.registry.put(self.repository, &at, manifest).await;
-        }
-        done
     }
 
     /// Reads until what was written shows: a registry may need a moment, and that it shows
@@ -167,14 +120,12 @@ impl<'a> Ledger<'a> {
     /// Asks for what stands under a tag until something does, for two seconds: whoever has written it,
     /// or has seen it listed, may be asking before the registry serves it.
     pub(crate) async fn appears(&self, tag: &Tag) -> Result<Option<Digest>, RegistryError> {
-        let mut pause = Duration::from_millis(50);
         let mut found = self.registry.head(self.repository, &tag.clone().into()).await?;
-        for _ in 1..READS {
+        for pause in pace::READS {
             if found.is_some() {
                 break;
             }
             tokio::time::sleep(pause).await;
-            pause *= 3;
             found = self.registry.head(self.repository, &tag.clone().into()).await?;
         }
         Ok(found)
@@ -249,23 +200,7 @@ impl<'a> Ledger<'a> {
             let look = self.look_listed(&tag).await?;
             Ok::<_, LedgerError>((tag, look))
         });
-        futures_util::stream::iter(looks).buffered(AT_ONCE).try_collect().await
-    }
-
-    /// Deletes a record by its digest, so that another one under its tag is not hit.
-    pub async fn delete(&self, digest: &Digest) -> Result<Deleted, LedgerError> {
-        Ok(self.registry.delete(self.repository, digest).await?)
-    }
-
-    /// Removes a record's tag alone, whatever it holds: it is given to a manifest made for that, which
-    /// is then deleted. Where nothing can be deleted it stays as it is.
-    pub async fn remove(&self, tag: &Tag) -> Result<Deleted, LedgerError> {
-        if self.registry.deleting(self.repository).await? == Deleting::Nothing {
-            return Ok(Deleted::Unsupported);
-        }
-        let stand_in = throwaway(&nonce());
-        self.write_manifest(tag, &stand_in).await?;
-        self.delete(stand_in.digest()).await
+        futures_util::stream::iter(looks).buffered(pace::REQUESTS).try_collect().await
     }
 
     /// Returns the digest under a record's tag.
@@ -278,7 +213,7 @@ impl<'a> Ledger<'a> {
     /// looks at those of others, and so sees ours.
     pub(crate) async fn readable<R: Record>(&self, tags: Vec<Tag>) -> Result<Vec<R>, LedgerError> {
         let looks = tags.iter().map(|tag| self.look::<R>(tag));
-        let looks = futures_util::stream::iter(looks).buffered(AT_ONCE);
+        let looks = futures_util::stream::iter(looks).buffered(pace::REQUESTS);
         let readable = looks.try_filter_map(async |look| {
             Ok(match look {
                 Found::Stands(stood) => Some(stood.record),

@@ -11,11 +11,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exec::event::{Emit, Event};
 use crate::exec::ledger::lease::{Held, release, take_lease};
+use crate::exec::ledger::write::LedgerWriter;
 use crate::exec::ledger::{Ledger, LedgerError};
+use crate::exec::pace;
 use crate::exec::promote::content::Content;
 use crate::exec::promote::error::{PromoteError, PromoteReport};
 use crate::exec::promote::resolve::Resolution;
-use crate::exec::setting::{PATIENCE, Ports, Setting};
+use crate::exec::setting::{RegistryPorts, Setting};
 use crate::model::{Digest, PlanRecord, Purpose, RawManifest, Record, RecordTag, SetRecord, Tag, Timestamp};
 use crate::plan::{Promotion, Step};
 use crate::port::{Reference, RegistryError};
@@ -23,7 +25,7 @@ use crate::protocol::{Promoter, PromoterAction, PromoterEnd, PromoterSaw, Put, W
 
 /// A promotion at work.
 pub(crate) struct Carrier<'a> {
-    ports: Ports<'a>,
+    ports: RegistryPorts<'a>,
     setting: &'a Setting,
     ledger: Ledger<'a>,
     tag: &'a Tag,
@@ -45,7 +47,7 @@ pub(crate) struct Carrier<'a> {
 
 impl<'a> Carrier<'a> {
     pub fn new(
-        ports: Ports<'a>,
+        ports: RegistryPorts<'a>,
         setting: &'a Setting,
         tag: &'a Tag,
         content: Content<'a>,
@@ -144,21 +146,21 @@ impl<'a> Carrier<'a> {
     ) -> Result<Resolution, PromoteError> {
         let under = match self.under.take() {
             Some(under) => under,
-            None => self.content.under(self.ports, self.setting, self.tag).await,
+            None => self.content.under(self.ports.registry, self.setting, self.tag).await,
         };
         resolve(under?).await
     }
 
     async fn act(&mut self, action: PromoterAction, steps: &[Step]) -> Result<PromoterSaw, PromoteError> {
-        let Self { ports, setting, ledger, tag, content, emit, .. } = *self;
+        let Self { ports, setting, tag, content, emit, .. } = *self;
         let registry = ports.registry;
         let at = Reference::Tag(tag.clone());
         let member = |index: usize| steps.get(index).map(|step| &step.member);
         Ok(match action {
             PromoterAction::Lease => {
                 // What the tags hold needs no lease; what is left of it counts from before.
-                let lease = take_lease(ports, setting, ledger, Purpose::Promoting, content.keys(), emit);
-                let (held, under) = tokio::join!(lease, content.under(ports, setting, tag));
+                let lease = take_lease(ports, setting, Purpose::Promoting, content.keys(), emit);
+                let (held, under) = tokio::join!(lease, content.under(registry, setting, tag));
                 self.under = Some(under);
                 let held = held?;
                 let is_held = held.is_some();
@@ -171,7 +173,7 @@ impl<'a> Carrier<'a> {
             }
             PromoterAction::WritePlan => {
                 let (tag, plan) = self.plan_record()?;
-                ledger.put(&tag, &plan).await?;
+                LedgerWriter::new(ports, &setting.ledger)?.put(&tag, &plan).await?;
                 PromoterSaw::Written
             }
             PromoterAction::WriteSet => self.write_set().await?,
@@ -184,7 +186,8 @@ impl<'a> Carrier<'a> {
             PromoterAction::Put(puts) => {
                 let manifests = &self.manifests;
                 let puts = puts.iter().filter_map(|step| Some((member(*step)?, manifests.get(*step)?)));
-                let puts = puts.map(|(member, manifest)| registry.put(&member.repository, &at, manifest));
+                let writer = ports.writer()?;
+                let puts = puts.map(|(member, manifest)| writer.put(&member.repository, &at, manifest));
                 let done = futures_util::future::join_all(puts).await;
                 PromoterSaw::Put(done.into_iter().map(|done| self.put(done)).collect())
             }
@@ -197,7 +200,7 @@ impl<'a> Carrier<'a> {
                 PromoterSaw::Holds(all.into_iter().map(digest).collect())
             }
             PromoterAction::Release => {
-                release(ledger, &self.leases, emit).await;
+                release(ports, setting, &self.leases, emit).await;
                 PromoterSaw::Done
             }
             PromoterAction::Resolve | PromoterAction::End(_) => PromoterSaw::Done,
@@ -254,7 +257,8 @@ impl<'a> Carrier<'a> {
     async fn write_set(&self) -> Result<PromoterSaw, PromoteError> {
         let record = self.record()?;
         let tag = self.ledger.tag(&RecordTag::Set { tag: self.tag.clone(), seq: record.seq })?;
-        let written = self.ledger.write(&tag, record).await;
+        let ledger = LedgerWriter::new(self.ports, &self.setting.ledger)?;
+        let written = ledger.write(&tag, record).await;
         let Err(error @ LedgerError::NotOurs { .. }) = written else {
             return Ok(written.map(|_| PromoterSaw::Written)?);
         };
@@ -326,7 +330,7 @@ fn late<'a>(cancel: &'a CancellationToken, action: &PromoterAction) -> impl Futu
         }
         cancel.cancelled().await;
         if is_waited_for {
-            tokio::time::sleep(PATIENCE).await;
+            tokio::time::sleep(pace::PATIENCE).await;
         }
     }
 }

@@ -7,13 +7,13 @@ use crate::exec::keys::Keyed;
 use crate::exec::ledger::past::PastRecords;
 use crate::exec::ledger::{Ledger, LedgerError};
 use crate::exec::promote::error::PromoteError;
-use crate::exec::setting::{Ports, Setting};
+use crate::exec::setting::Setting;
 use crate::model::{
     ContentTag, Digest, Key, RawManifest, Repository, RepositoryError, SetBox, SetName, SetRecord, Source,
     Tag,
 };
 use crate::plan::{Decision, Member, Rollback, Seen, Wanted, plan};
-use crate::port::Reference;
+use crate::port::{Reference, RegistryReader};
 
 /// What is promoted.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +64,7 @@ impl Content<'_> {
     /// Asks what stands under the tag, for each image in its order.
     pub(crate) async fn under(
         &self,
-        ports: Ports<'_>,
+        registry: &dyn RegistryReader,
         setting: &Setting,
         tag: &Tag,
     ) -> Result<Vec<Option<Digest>>, PromoteError> {
@@ -76,7 +76,7 @@ impl Content<'_> {
                 taken.set.boxes.iter().map(place).collect::<Result<Vec<_>, _>>()?
             }
         };
-        let heads = repositories.iter().map(|repository| ports.registry.head(repository, &at));
+        let heads = repositories.iter().map(|repository| registry.head(repository, &at));
         Ok(futures_util::future::try_join_all(heads).await?)
     }
 
@@ -84,13 +84,13 @@ impl Content<'_> {
     /// list of the ledger that is read meanwhile.
     pub(crate) async fn resolve(
         &self,
-        ports: Ports<'_>,
+        registry: &dyn RegistryReader,
         setting: &Setting,
         past: impl Future<Output = Result<PastRecords, LedgerError>>,
     ) -> Result<(PastRecords, Vec<Resolved>), PromoteError> {
         match self {
-            Self::Boxes(boxes) => of_boxes(ports, boxes, past).await,
-            Self::Set(taken) => of_set(ports, setting, &taken.set, past).await,
+            Self::Boxes(boxes) => of_boxes(registry, boxes, past).await,
+            Self::Set(taken) => of_set(registry, setting, &taken.set, past).await,
         }
     }
 }
@@ -121,11 +121,11 @@ impl Resolved {
 
 /// Resolves boxes by their keys, and checks that they were built on each other.
 async fn of_boxes(
-    ports: Ports<'_>,
+    registry: &dyn RegistryReader,
     boxes: &[Keyed],
     past: impl Future<Output = Result<PastRecords, LedgerError>>,
 ) -> Result<(PastRecords, Vec<Resolved>), PromoteError> {
-    let (past, found) = find_all(ports.registry, boxes, past).await?;
+    let (past, found) = find_all(registry, boxes, past).await?;
     let wanted: Vec<_> = boxes.iter().map(|keyed| keyed.wanted.clone()).collect();
     let seen = wanted.iter().zip(&found).map(|(want, found)| (want.name.clone(), found.seen.clone()));
     let seen: BTreeMap<String, Seen> = seen.collect();
@@ -153,14 +153,14 @@ async fn of_boxes(
 /// A marker that ends a generation ends it for builds alone. What one names may be about to be
 /// deleted, though: a sweep says so before it looks who leases it, and we lease before we look.
 async fn of_set(
-    ports: Ports<'_>,
+    registry: &dyn RegistryReader,
     setting: &Setting,
     set: &SetRecord,
     past: impl Future<Output = Result<PastRecords, LedgerError>>,
 ) -> Result<(PastRecords, Vec<Resolved>), PromoteError> {
     let read_one = async |member: &SetBox| {
         let repository = place(setting.ledger.host(), member)?;
-        let manifest = ports.registry.get(&repository, &member.digest.clone().into()).await?;
+        let manifest = registry.get(&repository, &member.digest.clone().into()).await?;
         Ok::<_, PromoteError>((repository, manifest))
     };
     let read_all = || futures_util::future::try_join_all(set.boxes.iter().map(&read_one));
@@ -172,7 +172,7 @@ async fn of_set(
     });
     let over: Vec<&SetBox> = over.collect();
     if !over.is_empty() {
-        let claims = Ledger::new(ports.registry, &setting.ledger).claims(&past.listed).await?;
+        let claims = Ledger::new(registry, &setting.ledger).claims(&past.listed).await?;
         for (member, claim) in over.into_iter().flat_map(|one| claims.iter().map(move |claim| (one, claim))) {
             if claim.keys.contains(&member.key) {
                 let (name, until) = (member.name.clone(), claim.expiry.human());

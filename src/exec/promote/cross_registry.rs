@@ -11,9 +11,10 @@ use crate::exec::promote::content::Content;
 use crate::exec::promote::error::{PromoteError, PromoteOptions, PromoteReport};
 use crate::exec::promote::promote;
 use crate::exec::promote::resolve::{planned, record};
-use crate::exec::setting::{Ports, Setting};
+use crate::exec::setting::{RegistryPorts, Setting};
 use crate::model::{Purpose, Repository, Timestamp};
 use crate::plan::{Member, Promotion, Rollback, Step, StepState};
+use crate::port::{RegistryReader, RegistryWriter};
 
 /// Promotes a set to where `target` says. Content goes first, tags follow, the set record in the
 /// target's ledger comes last; a copy that was cut off goes on where it stopped.
@@ -21,7 +22,7 @@ use crate::plan::{Member, Promotion, Rollback, Step, StepState};
 /// Leases keep the images on both sides until the target's plan record stands. When `cancel` is
 /// cancelled no tag moves any more, and what was copied by then need not be copied again.
 pub async fn promote_to(
-    ports: Ports<'_>,
+    ports: RegistryPorts<'_>,
     setting: &Setting,
     target: &Setting,
     content: Content<'_>,
@@ -29,20 +30,19 @@ pub async fn promote_to(
     emit: Emit<'_>,
     cancel: &CancellationToken,
 ) -> Result<PromoteReport, PromoteError> {
-    let here = Ledger::new(ports.registry, &setting.ledger);
     let mut leases = Vec::new();
     if options.apply {
         // Where we may only read, whoever may write keeps them.
         let keys = content.keys();
-        leases.extend(take_lease(ports, setting, here, Purpose::Promoting, keys, emit).await?);
+        leases.extend(take_lease(ports, setting, Purpose::Promoting, keys, emit).await?);
     }
     let done = carry_over(ports, setting, target, content, options, emit, cancel).await;
-    release(here, &leases, emit).await;
+    release(ports, setting, &leases, emit).await;
     done
 }
 
 async fn carry_over(
-    ports: Ports<'_>,
+    ports: RegistryPorts<'_>,
     setting: &Setting,
     target: &Setting,
     content: Content<'_>,
@@ -53,19 +53,19 @@ async fn carry_over(
     let here = Ledger::new(ports.registry, &setting.ledger);
     let there = Ledger::new(ports.registry, &target.ledger);
     // The past that matters is that of the target.
-    let resolved = content.resolve(ports, setting, here.markers()).await;
+    let resolved = content.resolve(ports.registry, setting, here.markers()).await;
     let (_, resolved) = resolved.map_err(|error| error.in_channel(content, &options.channel))?;
     let in_target = |member: Member| Ok((member.clone(), in_target(setting, target, member)?));
     let members = resolved.iter().map(|one| in_target(one.member(None)));
     let members: Vec<(Member, Repository)> = members.collect::<Result<_, PromoteError>>()?;
     let taken = as_set(setting, content, options, &members);
     if !options.apply {
-        return plan_only(ports, target, there, &members, &taken, options).await;
+        return plan_only(ports.registry, target, there, &members, &taken, options).await;
     }
-    let held = take_lease(ports, target, there, Purpose::Promoting, content.keys(), emit).await?;
+    let held = take_lease(ports, target, Purpose::Promoting, content.keys(), emit).await?;
     let copied = async {
         match &held {
-            Some(_) => copy(ports, &members, emit).await,
+            Some(_) => copy(ports.writer()?, &members, emit).await,
             None => Err(PromoteError::ReadOnly),
         }
     };
@@ -78,7 +78,7 @@ async fn carry_over(
         Ok(()) => promote(ports, target, Content::Set(&taken), options, emit, cancel).await,
         Err(error) => Err(error),
     };
-    release(there, held.as_slice(), emit).await;
+    release(ports, target, held.as_slice(), emit).await;
     done
 }
 
@@ -111,21 +111,21 @@ fn in_target(setting: &Setting, target: &Setting, member: Member) -> Result<Repo
 }
 
 async fn copy(
-    ports: Ports<'_>,
+    registry: &dyn RegistryWriter,
     members: &[(Member, Repository)],
     emit: Emit<'_>,
 ) -> Result<(), PromoteError> {
     for (member, to) in members {
         let failed = |source| PromoteError::Copy { name: member.name.clone(), source };
         emit(Event::Pushing { name: member.name.clone(), reference: format!("{to}@{}", member.digest) });
-        let copier = Copier::new(ports.registry, &member.repository, to).await.map_err(failed)?;
+        let copier = Copier::new(registry, &member.repository, to).await.map_err(failed)?;
         copier.image(&member.digest, &member.tag.tag()).await.map_err(failed)?;
     }
     Ok(())
 }
 
 async fn plan_only(
-    ports: Ports<'_>,
+    registry: &dyn RegistryReader,
     target: &Setting,
     there: Ledger<'_>,
     members: &[(Member, Repository)],
@@ -134,7 +134,7 @@ async fn plan_only(
 ) -> Result<PromoteReport, PromoteError> {
     let mut moved = Vec::new();
     for (member, to) in members {
-        let now = ports.registry.head(to, &options.tag.clone().into()).await?;
+        let now = registry.head(to, &options.tag.clone().into()).await?;
         moved.push(Member { repository: to.clone(), now, ..member.clone() });
     }
     let past = there.past(&options.tag).await?;

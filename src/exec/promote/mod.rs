@@ -18,7 +18,7 @@ use crate::exec::promote::carry::Carrier;
 use crate::exec::promote::content::Content;
 use crate::exec::promote::error::{PromoteError, PromoteOptions, PromoteReport};
 use crate::exec::promote::resolve::{record, resolve};
-use crate::exec::setting::{Ports, Setting};
+use crate::exec::setting::{RegistryPorts, Setting};
 use crate::plan::Promotion;
 
 /// Promotes a set.
@@ -27,7 +27,7 @@ use crate::plan::Promotion;
 /// When `cancel` is cancelled what was sent is waited for, for a moment, and nothing new is
 /// written.
 pub async fn promote(
-    ports: Ports<'_>,
+    ports: RegistryPorts<'_>,
     setting: &Setting,
     content: Content<'_>,
     options: &PromoteOptions,
@@ -35,8 +35,8 @@ pub async fn promote(
     cancel: &CancellationToken,
 ) -> Result<PromoteReport, PromoteError> {
     let ledger = Ledger::new(ports.registry, &setting.ledger);
-    let resolve = async |now| resolve(ports, setting, ledger, content, options, now).await;
-    let look = async || resolve(content.under(ports, setting, &options.tag).await?).await;
+    let resolve = async |now| resolve(ports.registry, setting, ledger, content, options, now).await;
+    let look = async || resolve(content.under(ports.registry, setting, &options.tag).await?).await;
     if !options.apply {
         let promotion = tokio::select! {
             biased;

@@ -4,9 +4,10 @@ use crate::exec::ledger::Ledger;
 use crate::exec::ledger::past::PastRecords;
 use crate::exec::promote::content::Content;
 use crate::exec::promote::error::{PromoteError, PromoteOptions};
-use crate::exec::setting::{Ports, Setting};
+use crate::exec::setting::Setting;
 use crate::model::{Digest, RawManifest, SetBox, SetRecord};
 use crate::plan::{Member, Promotion, Refusal, Step, Wish, promotion};
+use crate::port::RegistryReader;
 use crate::retention::holds_up;
 
 /// What was resolved, and planned from it.
@@ -20,19 +21,19 @@ pub(crate) struct Resolution {
 
 /// Reads what is promoted and the tag's past, and plans from `now`, what the tags hold.
 pub(super) async fn resolve(
-    ports: Ports<'_>,
+    registry: &dyn RegistryReader,
     setting: &Setting,
     ledger: Ledger<'_>,
     content: Content<'_>,
     options: &PromoteOptions,
     now: Vec<Option<Digest>>,
 ) -> Result<Resolution, PromoteError> {
-    let resolved = content.resolve(ports, setting, ledger.past(&options.tag)).await;
+    let resolved = content.resolve(registry, setting, ledger.past(&options.tag)).await;
     let (past, resolved) = resolved.map_err(|error| error.in_channel(content, &options.channel))?;
     let is_there = resolved.iter().zip(&now).all(|(one, now)| now.as_ref() == Some(one.manifest.digest()));
     // A promotion of this very set that has ended meanwhile left nothing to do.
     let now = match !is_there && past.is_last(resolved.iter().map(|one| one.manifest.digest())) {
-        true => content.under(ports, setting, &options.tag).await?,
+        true => content.under(registry, setting, &options.tag).await?,
         false => now,
     };
     let members = resolved.iter().zip(now).map(|(one, now)| one.member(now)).collect();

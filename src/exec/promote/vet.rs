@@ -16,11 +16,11 @@ use crate::exec::image::labels::{Inspected, Labels, Unread, inspect};
 use crate::exec::promote::error::PromoteError;
 use crate::exec::setting::Setting;
 use crate::model::{ContentTag, Digest, RecordTag, Repository, SetBox, SetRecord};
-use crate::port::{Reference, Registry};
+use crate::port::{Reference, RegistryReader};
 
 /// Checks a promotion that is to be promoted again; `next` is the one after it, of the same tag.
 pub async fn vet(
-    registry: &dyn Registry,
+    registry: &dyn RegistryReader,
     setting: &Setting,
     set: &SetRecord,
     next: Option<&SetRecord>,
@@ -79,7 +79,7 @@ fn place<'a>(
 
 /// Reads the labels of an image, which is one of the key and the generation that the record names.
 async fn image(
-    registry: &dyn Registry,
+    registry: &dyn RegistryReader,
     set: &SetRecord,
     member: &SetBox,
     repository: &Repository,
@@ -110,7 +110,7 @@ async fn image(
 
 /// Tells whether the image stands where boxwright puts images.
 async fn stands(
-    registry: &dyn Registry,
+    registry: &dyn RegistryReader,
     set: &SetRecord,
     member: &SetBox,
     repository: &Repository,

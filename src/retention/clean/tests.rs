@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::observed::{Node, Observed, Policy};
 use super::*;
-use crate::model::{Generation, Key, Marked, Span, Timestamp};
+use crate::model::{Generation, Key, Span, TaggedDigest, Timestamp};
 
 const DAY: Span = Span::from_seconds(86_400);
 
@@ -38,7 +38,11 @@ fn mark(observed: &mut Observed, name: &str, at: i64) {
         generation: Generation(0),
         marked: Timestamp::from_unix(at),
         reason: String::new(),
-        images: vec![Marked { repository: name.to_owned(), tag: content_tag(name), digest: digest(name) }],
+        images: vec![TaggedDigest {
+            repository: name.to_owned(),
+            tag: content_tag(name),
+            digest: digest(name),
+        }],
         parts: BTreeSet::new(),
     });
 }

@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use boxwright::adapter::memory::MemoryRegistry;
-use boxwright::exec::Keyed;
+use boxwright::exec::{EnginePorts, Keyed};
 use boxwright::model::{Digest, Key, MediaType, RawManifest, Repository, Tag};
 use boxwright::port::{
-    BlobStream, BuildEvent, BuildRequest, Engine, EngineError, ImageId, PushEvent, Registry, RunOutput,
-    RunRequest,
+    BlobStream, BuildEvent, BuildRequest, Builder, EngineError, ImageId, ImageStore, PushEvent, Registry,
+    RegistryWriter,
 };
 use bytes::Bytes;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
+
+use crate::project::SECRETS;
 
 /// Tells the builds of a test process apart.
 static NONCE: AtomicU32 = AtomicU32::new(0);
@@ -78,6 +79,11 @@ impl<R: Registry> FakeEngine<R> {
         Self { registry, names, script }
     }
 
+    /// Lends it to a build.
+    pub fn ports(&self) -> EnginePorts<'_> {
+        EnginePorts { builder: self, store: self, secrets: &*SECRETS }
+    }
+
     /// Changes the script.
     pub fn set(&self, change: impl FnOnce(&mut Script<R>)) {
         change(&mut self.script.lock().unwrap());
@@ -126,7 +132,7 @@ pub fn image(labels: &BTreeMap<String, String>, nonce: &str) -> (Bytes, Bytes, R
 
 /// Pushes an image with its blobs.
 pub async fn push(
-    registry: &dyn Registry,
+    registry: &dyn RegistryWriter,
     repository: &Repository,
     tag: &Tag,
     (config, layer, manifest): (Bytes, Bytes, RawManifest),
@@ -138,7 +144,7 @@ pub async fn push(
 }
 
 #[async_trait]
-impl<R: Registry> Engine for FakeEngine<R> {
+impl<R: Registry> Builder for FakeEngine<R> {
     async fn check(&self) -> Result<String, EngineError> {
         self.script.lock().unwrap().checks += 1;
         Ok("26.1.5".to_owned())
@@ -182,7 +188,10 @@ impl<R: Registry> Engine for FakeEngine<R> {
         script.images.insert(id.clone(), (nonce, Bytes::from(labels)));
         Ok(ImageId(id))
     }
+}
 
+#[async_trait]
+impl<R: Registry> ImageStore for FakeEngine<R> {
     async fn size(&self, _: &ImageId) -> Result<u64, EngineError> {
         Ok(5_000)
     }
@@ -235,14 +244,5 @@ impl<R: Registry> Engine for FakeEngine<R> {
 
     async fn load(&self, _: &[String], _: BlobStream<'static, std::io::Error>) -> Result<(), EngineError> {
         unreachable!("these tests load nothing")
-    }
-
-    async fn run(
-        &self,
-        _request: &RunRequest,
-        _output: &(dyn Fn(RunOutput) + Send + Sync),
-        _cancel: &CancellationToken,
-    ) -> Result<i64, EngineError> {
-        unreachable!("these tests run no container")
     }
 }

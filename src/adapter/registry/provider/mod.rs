@@ -15,6 +15,7 @@ mod hub;
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 use serde::de::DeserializeOwned;
@@ -28,7 +29,7 @@ use super::request::Request;
 use crate::adapter::credentials::Credential;
 use crate::adapter::untag;
 use crate::model::{Digest, Provider, Repository, Tag};
-use crate::port::{Deleted, Deleting, Failure, Reference, RegistryError};
+use crate::port::{Deleted, Deleting, Failure, Reference, Registry, RegistryError, RegistryResult};
 
 /// How long a provider's limit is waited for, and its requests may take longer for it.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -36,13 +37,9 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// The longest answer that is read, in bytes.
 const LIMIT: usize = 16 * 1024 * 1024;
 
-impl HttpRegistry {
-    pub(super) fn provider(&self, repository: &Repository) -> Provider {
-        let host = repository.host();
-        self.providers.declared.get(host).copied().unwrap_or_else(|| Provider::of_host(host))
-    }
-
-    pub(super) async fn provider_deleting(&self, repository: &Repository) -> Result<Deleting, RegistryError> {
+#[async_trait]
+impl Registry for HttpRegistry {
+    async fn deleting(&self, repository: &Repository) -> RegistryResult<Deleting> {
         match self.provider(repository) {
             Provider::Distribution => self.find_deleting(repository).await,
             Provider::Ghcr => match self.bearer(repository).await? {
@@ -64,11 +61,7 @@ impl HttpRegistry {
         }
     }
 
-    pub(super) async fn provider_delete(
-        &self,
-        repository: &Repository,
-        digest: &Digest,
-    ) -> Result<Deleted, RegistryError> {
+    async fn delete(&self, repository: &Repository, digest: &Digest) -> RegistryResult<Deleted> {
         match self.provider(repository) {
             Provider::Ghcr => self.delete_version(repository, digest).await,
             Provider::Harbor => self.delete_artifact(repository, digest).await,
@@ -81,11 +74,7 @@ impl HttpRegistry {
         }
     }
 
-    pub(super) async fn provider_untag(
-        &self,
-        repository: &Repository,
-        tag: &Tag,
-    ) -> Result<Deleted, RegistryError> {
+    async fn untag(&self, repository: &Repository, tag: &Tag) -> RegistryResult<Deleted> {
         match self.provider(repository) {
             Provider::Distribution => self.remove_tag(repository, tag).await,
             Provider::Ecr => match self.ecr_lacks(repository) {
@@ -109,15 +98,22 @@ impl HttpRegistry {
         }
     }
 
-    pub(super) async fn provider_restore(
-        &self,
-        repository: &Repository,
-        digest: &Digest,
-    ) -> Result<bool, RegistryError> {
+    fn restores(&self, repository: &Repository) -> bool {
+        self.provider(repository) == Provider::Ghcr
+    }
+
+    async fn restore(&self, repository: &Repository, digest: &Digest) -> RegistryResult<bool> {
         match self.provider(repository) {
             Provider::Ghcr => self.restore_version(repository, digest).await,
             _ => Ok(false),
         }
+    }
+}
+
+impl HttpRegistry {
+    pub(super) fn provider(&self, repository: &Repository) -> Provider {
+        let host = repository.host();
+        self.providers.declared.get(host).copied().unwrap_or_else(|| Provider::of_host(host))
     }
 
     /// Deletes a manifest by the distribution API where that refuses, by the answers that

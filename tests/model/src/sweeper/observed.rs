@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use boxwright::model::{Digest, Generation, Marked, Marker, Part, Record};
+use boxwright::model::{Digest, Generation, Marker, Part, Record, TaggedDigest};
 use boxwright::retention::{Age, Node, Observed, Unreadable, Until};
 
 use super::super::registry::{Cell, GARBAGE, Id, Mark, NAMES, Rec, Store};
@@ -87,7 +87,7 @@ pub fn observed(config: &Config, view: &Store, leased: u8) -> Option<Observed> {
 /// What the product would have written for a marker.
 pub fn marker(config: &Config, view: &Store, key: u8, generation: u8, mark: &Mark) -> Marker {
     let of = NAMES.box_name(config.box_of(key));
-    let image = mark.image.map(|id| Marked {
+    let image = mark.image.map(|id| TaggedDigest {
         repository: of.clone(),
         tag: NAMES.tag(key, generation),
         digest: NAMES.digest(id),

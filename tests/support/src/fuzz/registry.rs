@@ -8,7 +8,7 @@ use std::time::Duration;
 use boxwright::adapter::credentials::{Credential, Credentials, Secret};
 use boxwright::adapter::registry::{Declared, HttpRegistry, Limits};
 use boxwright::model::{Digest, Repository, Tag};
-use boxwright::port::{Reference, Registry, RegistryError};
+use boxwright::port::{Reference, RegistryError, RegistryReader};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
