@@ -15,7 +15,7 @@ pub struct Missing<'a> {
     pub moved: Option<&'a Reason>,
 }
 
-/// Says which keys are missing, what moved them, and what somebody who may push runs.
+/// Says which keys are missing, what moved them, and what someone with push access runs.
 pub fn say(missing: &[Missing<'_>], computed: &Computed, session: &Session, terminal: Terminal) {
     let mut names = Vec::new();
     for Missing { keyed, generation, moved } in missing {
@@ -25,7 +25,7 @@ pub fn say(missing: &[Missing<'_>], computed: &Computed, session: &Session, term
         terminal.warn(&format!("{} {name}: {image}", paint(BAD, "missing:")));
         let why = match moved {
             Some(Reason { text, since }) => format!("since {since}: {text}"),
-            None => "it was never promoted, so what moved cannot be told".to_owned(),
+            None => "no earlier promotion to compare with".to_owned(),
         };
         terminal.warn(&format!("  {why}"));
         terminal.annotate(&format!("box {name} is missing"), None, &format!("{image}, {why}"));
@@ -41,7 +41,7 @@ pub fn say(missing: &[Missing<'_>], computed: &Computed, session: &Session, term
         None => format!("`boxwright build {names}` on this revision"),
     };
     let hint = paint(NOTE, "hint:");
-    terminal.warn(&format!("{hint} somebody who may push there runs {command}; then run this job again"));
+    terminal.warn(&format!("{hint} ask someone with push access to run {command}, then re-run this job"));
     terminal
         .warn(&format!("{hint} `boxwright build --local` builds it for this machine alone, pushing nothing"));
 }

@@ -51,10 +51,10 @@ pub enum CliError {
     #[error("{what} is refused: --push never")]
     Never { what: &'static str },
     /// `--push always`, and no push.
-    #[error("nothing may be pushed from here, and --push always asks for it")]
+    #[error("nothing may be pushed from here, which --push always asks for")]
     NoPush,
     /// A worker ended without a result.
-    #[error("a part of boxwright stopped unexpectedly")]
+    #[error("internal error, please report: a worker ended without a result")]
     CutOff,
     /// The user pressed Ctrl-C, or the CI stopped the job.
     #[error("interrupted")]
@@ -94,7 +94,7 @@ impl CliError {
         match self {
             Self::Caused(error) => match error.explain() {
                 Explanation { kind: ErrorKind::Unreachable, hint: None, .. } => {
-                    ErrorKind::Unreachable.hint("`boxwright doctor` says what is wrong with it")
+                    ErrorKind::Unreachable.hint("check the address, the network and your login, then retry; `boxwright doctor` tests each")
                 }
                 meaning => meaning,
             },
@@ -115,7 +115,7 @@ impl CliError {
                 "look at what it changes; if it is as it should be, check that revision out and build there",
             ),
             Self::Untrusted { .. } => ErrorKind::Refused
-                .hint("a run by an event that takes write access does it, or a person at a terminal"),
+                .hint("run it from a push, schedule or manual event of this repository, or from your own terminal"),
             Self::NotKnown { .. } => ErrorKind::Refused.hint(
                 "whoever owns the job says BOXWRIGHT_TRUST=trusted, for jobs that strangers cannot cause, or --push always for this call",
             ),

@@ -72,9 +72,9 @@ pub async fn run(options: &Lock, global: &Global, terminal: Terminal) -> Result<
     }
     print(&report.moved, write, global, terminal)?;
     match (is_changed, options.check) {
-        (false, _) => terminal.say(&format!("{LOCK} is as it should be")),
+        (false, _) => terminal.say(&format!("{LOCK} is up to date")),
         (true, false) => terminal.say(&format!("wrote {LOCK}")),
-        (true, true) => terminal.say("`boxwright lock --update` takes this over"),
+        (true, true) => terminal.say("to accept: boxwright lock --update"),
     }
     session.close(false).await?;
     Ok(if options.check && is_changed { exit::MISSING } else { exit::DONE })

@@ -102,7 +102,7 @@ pub async fn run(options: &Plan, global: &Global, terminal: Terminal) -> Result<
             let since: BTreeSet<&str> = planned.moved.values().map(|one| one.since.as_str()).collect();
             if !since.is_empty() {
                 let since: Vec<&str> = since.into_iter().collect();
-                terminal.say(&format!("reasons are told against {}", since.join(", ")));
+                terminal.say(&format!("compared with {}", since.join(", ")));
             }
             terminal.say(&sum(&planned.decisions));
         }

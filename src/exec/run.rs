@@ -14,7 +14,7 @@ pub(crate) const NOWHERE: &str = "boxwright.invalid/local";
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// Its image is not there.
-    #[error("box {name} cannot be used: {why}")]
+    #[error("box {name}: {why}")]
     Missing { name: String, why: String },
     /// The registry did not say.
     #[error(transparent)]

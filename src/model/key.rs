@@ -90,7 +90,7 @@ impl Generation {
     /// Says why an image of this generation has to be built, where none stands.
     pub fn why_missing(self) -> String {
         match self.0.checked_sub(1) {
-            None => "no image has this key".to_owned(),
+            None => "not built yet for these inputs".to_owned(),
             Some(before) => format!("generation {before} of this key was replaced or condemned"),
         }
     }

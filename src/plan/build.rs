@@ -325,17 +325,17 @@ mod tests {
         let missing = || State::Missing;
         let there = ("use", "present");
         check(true, [base(), build(), test()], [there, there, there]);
-        check(true, [base(), build(), missing()], [there, there, ("build", "no image")]);
+        check(true, [base(), build(), missing()], [there, there, ("build", "not built yet")]);
         check(
             true,
             [base(), missing(), test()],
-            [there, ("build", "no image"), ("wait", "parent build is built first")],
+            [there, ("build", "not built yet"), ("wait", "parent build is built first")],
         );
         // What is there is decided about when its parents stand, however far down they are built.
         check(
             true,
             [missing(), build(), test()],
-            [("build", "no image"), ("wait", "parent base"), ("wait", "parent build")],
+            [("build", "not built yet"), ("wait", "parent base"), ("wait", "parent build")],
         );
         let other = || present("build", &[("base", "another")]);
         check(
@@ -357,7 +357,7 @@ mod tests {
         check(
             true,
             [unknown, build(), missing()],
-            [("skipped", "did not say"), ("skipped", "did not say"), ("build", "no image")],
+            [("skipped", "did not say"), ("skipped", "did not say"), ("build", "not built yet")],
         );
     }
 }

@@ -138,6 +138,16 @@ impl fmt::Display for Reference {
     }
 }
 
+impl Reference {
+    /// Names an image of a repository, as every tool takes it: `host/name:tag` or `host/name@sha256:…`.
+    pub fn within(&self, repository: &Repository) -> String {
+        match self {
+            Self::Tag(tag) => format!("{repository}:{tag}"),
+            Self::Digest(digest) => format!("{repository}@{digest}"),
+        }
+    }
+}
+
 impl From<Tag> for Reference {
     fn from(tag: Tag) -> Self {
         Self::Tag(tag)
@@ -199,13 +209,44 @@ pub enum Deleted {
     },
 }
 
-/// A request that failed, named so that a person can repeat it.
+/// A request that failed, worded by the registry or the image that it was about.
 #[derive(Debug, thiserror::Error)]
-#[error("{request}: {failure}")]
 pub struct RegistryError {
     /// Method and URL, without credentials and query.
     pub request: String,
     pub failure: Failure,
+}
+
+impl fmt::Display for RegistryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { request, failure } = self;
+        match (asked_of(request), failure) {
+            (Some((host, _)), Failure::Unreachable { detail }) => {
+                write!(f, "cannot reach registry {host}: {detail}")
+            }
+            (Some((host, about)), failure) => write!(f, "{host}{about}: {failure}"),
+            (None, failure) => write!(f, "{request}: {failure}"),
+        }
+    }
+}
+
+/// Splits a request of the distribution API into the registry and what of it was asked for: nothing,
+/// `/name`, `/name:tag` or `/name@digest`. Tombstones are not told: nobody asked for one by name.
+fn asked_of(request: &str) -> Option<(&str, String)> {
+    let (host, path) = request.split_once("://")?.1.split_once("/v2/")?;
+    let verbs = ["/manifests/", "/blobs/", "/referrers/", "/tags/"];
+    let Some((name, verb, at)) =
+        verbs.iter().find_map(|verb| path.rsplit_once(verb).map(|(name, at)| (name, *verb, at)))
+    else {
+        return Some((host, String::new()));
+    };
+    let is_digest = at.starts_with("sha256:") || at.starts_with("sha512:");
+    let at = match verb {
+        _ if is_digest => format!("@{at}"),
+        "/manifests/" if !at.starts_with("over.") => format!(":{at}"),
+        _ => String::new(),
+    };
+    Some((host, format!("/{name}{at}")))
 }
 
 /// What went wrong with a request.
@@ -283,5 +324,41 @@ impl Failure {
     /// registry's is.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Unauthorized { .. } | Self::Denied { .. } | Self::Unsupported { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(request: &str, failure: Failure) -> String {
+        RegistryError { request: request.to_owned(), failure }.to_string()
+    }
+
+    #[test]
+    fn a_failure_names_what_was_asked_for_and_no_url() {
+        let lost = || Failure::Unreachable { detail: "connection refused".to_owned() };
+        let busy = || Failure::Status { status: 503, detail: "busy".to_owned() };
+        for path in ["", "a/b/manifests/main", "a/blobs/uploads/", "a/tags/list", "a/referrers/sha256:0"] {
+            let text = told(&format!("GET http://127.0.0.1:1/v2/{path}"), lost());
+            assert_eq!(text, "cannot reach registry 127.0.0.1:1: connection refused");
+        }
+        for (path, about) in [
+            ("", "r.example"),
+            ("a/b/manifests/main", "r.example/a/b:main"),
+            ("a/manifests/sha256:00", "r.example/a@sha256:00"),
+            ("a/blobs/sha256:00", "r.example/a@sha256:00"),
+            ("a/blobs/uploads/x", "r.example/a"),
+            ("a/tags/list", "r.example/a"),
+            ("a/manifests/over.00.g0", "r.example/a"),
+            ("manifests/manifests/main", "r.example/manifests:main"),
+        ] {
+            let text = told(&format!("PUT https://r.example/v2/{path}"), busy());
+            assert_eq!(text, format!("{about}: the registry answered 503 (busy)"));
+        }
+        // Neither a token service nor a provider's own API is a place in a registry.
+        for request in ["GET https://auth.example/token", "GET user", "x"] {
+            assert_eq!(told(request, busy()), format!("{request}: the registry answered 503 (busy)"));
+        }
     }
 }

@@ -303,9 +303,13 @@ impl Sweeper {
                     self.marking(Write::Condemn(0))
                 }
             }
-            (At::Timing(Write::Delete(image)), SweepSaw::Clock(now)) if self.is_late(now) => {
-                self.end(image, Deletion::Failed("it is too long since everything was read".to_owned()))
-            }
+            (At::Timing(Write::Delete(image)), SweepSaw::Clock(now)) if self.is_late(now) => self.end(
+                image,
+                Deletion::Failed(
+                    "the machine was suspended or too slow: what was read of the registry is out of date"
+                        .to_owned(),
+                ),
+            ),
             (At::Timing(_), SweepSaw::Clock(now)) if self.is_late(now) => At::Ended(SweepEnd::Late),
             (At::Timing(write), SweepSaw::Clock(_)) => At::Writing(write),
             (At::Writing(write), SweepSaw::Done) => self.marking(write.next()),

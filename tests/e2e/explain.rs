@@ -31,7 +31,7 @@ fn the_one_file_that_changed_is_named_against_an_image_of_an_earlier_commit() {
     let plan = world.without_engine(&["plan", "--format", "json"]).good();
     assert_eq!(plan.boxes("reason"), ["present", "present", "test/two.sh changed"]);
     assert_eq!(plan.json()["boxes"][2]["since"], "main");
-    world.without_engine(&["plan"]).good().says(&["reasons are told against main"]);
+    world.without_engine(&["plan"]).good().says(&["compared with main"]);
     let guard = world.without_engine(&["guard"]).exits(10);
     assert!(guard.out.contains("test/two.sh changed"), "{}", guard.out);
 

@@ -111,7 +111,7 @@ fn an_image_that_cannot_be_pulled_names_itself() {
     let registry = Registry::start(&[]);
     let world = World::single(&registry.host, "");
     world.write("Dockerfile", &format!("FROM {}/no/such:image\n", registry.host));
-    world.boxwright(&["lock"]).fails(1, &["there is no image", "/no/such:image"]);
+    world.boxwright(&["lock"]).fails(1, &["/no/such:image does not exist"]);
     let digest = format!("sha256:{}", "0".repeat(64));
     world.write("Dockerfile", &format!("FROM {}/no/such@{digest}\n", registry.host));
     world.boxwright(&["build"]).exits(1).says(&["only failed", "/no/such@sha256:0000"]);

@@ -13,7 +13,9 @@ fn a_stopped_registry_is_unknown_and_never_missing() {
     world.boxwright(&["build"]).good();
     registry.stop();
     for command in [&["plan"][..], &["plan", "--check"], &["guard"], &["build"], &["promote", "main"]] {
-        let ended = world.without_engine(command).fails(20, &[&registry.host, "no answer"]);
+        let ended = world
+            .without_engine(command)
+            .fails(20, &[&format!("cannot reach registry {}: connection refused", registry.host)]);
         assert!(!ended.err.contains("missing"), "{command:?}: {}", ended.err);
     }
     world.boxwright(&["run", "test", "--", "true"]).fails(20, &[&registry.host]);

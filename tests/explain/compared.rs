@@ -93,7 +93,7 @@ async fn what_cannot_be_compared_with_is_said() {
     let says = |error: ExplainError, expect: &str| assert_eq!(error.to_string(), expect);
     world.write("test.sh", "changed\n");
     let error = world.compare("test", "main").await.unwrap_err();
-    says(error, "there is no image registry.example/test main");
+    says(error, "registry.example/test:main does not exist");
     let error = world.compare("test", "feature/x").await.unwrap_err();
     says(error, "`feature/x` is not a tag, a key or a digest");
     let none = Key::of(b"none");

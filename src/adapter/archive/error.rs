@@ -20,7 +20,7 @@ impl Explained for BadArchive {
             Fault::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => ErrorKind::Failed.hint(
                 "standard input and compressed archives are unpacked to temporary files; TMPDIR names a disk with more room",
             ),
-            Fault::Io { action: "open", .. } => ErrorKind::Usage.hint(nothing),
+            Fault::Io { action: "open", .. } => ErrorKind::Usage.into(),
             _ => ErrorKind::Failed.hint(nothing),
         }
     }

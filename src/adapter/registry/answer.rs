@@ -175,12 +175,9 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_the_request_and_no_secret() {
+    fn errors_name_the_image_and_no_secret() {
         let text = answer(500, "<b>\u{1b}[2J</b>\nmore").failure().to_string();
-        assert_eq!(
-            text,
-            "GET https://r.example/v2/a/manifests/b: the registry answered 500 (<b>\\u{1b}[2J</b>\\nmore)"
-        );
+        assert_eq!(text, "r.example/a:b: the registry answered 500 (<b>\\u{1b}[2J</b>\\nmore)");
         let text = answer(503, "").failure().to_string();
         assert!(text.ends_with("answered 503 (Service Unavailable)"), "{text}");
         let body = r#"{"errors":[{"code":"DENIED","message":"no\u001b[31m"},{"code":"X"}]}"#;

@@ -20,21 +20,41 @@ pub(super) enum Broken {
 impl From<reqwest::Error> for Broken {
     fn from(error: reqwest::Error) -> Self {
         let error = error.without_url();
-        let mut detail = error.to_string();
+        let mut details = Vec::new();
         let mut wrong = error.is_builder();
         let mut cause = std::error::Error::source(&error);
         while let Some(inner) = cause {
-            detail.push_str(": ");
-            detail.push_str(&inner.to_string());
+            details.push(inner.to_string());
             wrong |= is_tls(inner) || inner.is::<InternalAddress>();
             cause = inner.source();
         }
-        let detail = printable(&detail, 500);
+        let detail = printable(&cause_of(&error.to_string(), &details), 500);
         match (wrong, error.is_connect()) {
             (true, _) => Self::Wrong(detail),
             (false, true) => Self::Refused(detail),
             (false, false) => Self::Lost(detail),
         }
+    }
+}
+
+/// Words what went wrong, without the names of the layers that it passed through.
+fn cause_of(outermost: &str, causes: &[String]) -> String {
+    let layers = ["client error (", "tcp connect error", "connection error", "error sending request"];
+    let is_layer = |text: &str| layers.iter().any(|layer| text.starts_with(layer));
+    let mut words: Vec<&str> = causes.iter().map(String::as_str).filter(|text| !is_layer(text)).collect();
+    words.dedup();
+    let said = if words.is_empty() {
+        causes.last().map_or(outermost, String::as_str).to_owned()
+    } else {
+        words.join(": ")
+    };
+    // The number is of no use beside its words.
+    let said = said.split_once(" (os error ").map_or(&*said, |(words, _)| words);
+    match said.chars().next().filter(|first| first.is_ascii_uppercase()) {
+        Some(first) if said[1..].starts_with(|second: char| second.is_ascii_lowercase()) => {
+            format!("{}{}", first.to_ascii_lowercase(), &said[1..])
+        }
+        _ => said.to_owned(),
     }
 }
 
@@ -62,5 +82,26 @@ impl Broken {
             }
             Self::TooLong(limit) => Failure::TooLong { limit },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_layers_that_an_error_passed_are_not_told() {
+        let told = |causes: &[&str]| {
+            let causes: Vec<String> = causes.iter().map(|&cause| cause.to_owned()).collect();
+            cause_of("error sending request", &causes)
+        };
+        let refused = "Connection refused (os error 111)";
+        assert_eq!(told(&["client error (Connect)", "tcp connect error", refused]), "connection refused");
+        let dns = ["client error (Connect)", "dns error", "failed to look up: Name or service not known"];
+        assert_eq!(told(&dns), "dns error: failed to look up: Name or service not known");
+        assert_eq!(told(&["operation timed out"]), "operation timed out");
+        assert_eq!(told(&["client error (SendRequest)"]), "client error (SendRequest)");
+        assert_eq!(told(&[]), "error sending request");
+        assert_eq!(told(&["TLS says no"]), "TLS says no");
     }
 }

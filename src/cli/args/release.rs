@@ -90,7 +90,7 @@ pub struct Clean {
     /// Refuse (21) if more than this share of all tags would go, instead of the configuration's
     #[arg(long, value_name = "SHARE", env = "BOXWRIGHT_MAX_DELETE")]
     pub max_delete: Option<Share>,
-    /// See the registry as at a later time, +DURATION or TIME: leases that end until then count as ended
+    /// Evaluate retention as of this future time, +DURATION or TIME; leases that end before it count as ended
     #[arg(long, value_name = "TIME|+DURATION")]
     pub now: Option<String>,
     /// Exit with 21 if the registry does not delete

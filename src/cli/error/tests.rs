@@ -41,7 +41,7 @@ fn full() -> io::Error {
 }
 
 fn failing(failure: Failure) -> RegistryError {
-    RegistryError { request: "GET x".to_owned(), failure }
+    RegistryError { request: "HEAD https://r.example/v2/x/manifests/1".to_owned(), failure }
 }
 
 fn unauthorized() -> RegistryError {
@@ -99,7 +99,7 @@ fn settings_and_what_the_caller_wrote() {
     check(unknown("quite else"), 2, "boxwright.toml declares base");
     check(SettingError::HalfAPair, 2, "");
     check(CliError::OtherTrust { revision: text(), what: text() }, 21, "check that revision out");
-    check(CliError::Untrusted { what: "x", why: text() }, 21, "a person at a terminal");
+    check(CliError::Untrusted { what: "x", why: text() }, 21, "from your own terminal");
     check(CliError::NoPush, 21, "need the right to push");
     check(CliError::CutOff, 1, "");
     check(CliError::Interrupted, 130, "");
@@ -154,7 +154,7 @@ fn builds_and_the_engine() {
     let no_room = || BuildError::NoRoom { path: "x".into(), free: 1 };
     let beyond = || Beyond { version: text(), places: Vec::new() };
     let engine = || EngineError::Unreachable { address: text(), detail: text() };
-    check(BuildError::Unknown(unknown(false)), 20, "nothing was built or pushed");
+    check(BuildError::Unknown(unknown(false)), 20, "check the address, the network and your login");
     check(BuildError::Unknown(unknown(true)), 20, "`docker login`");
     check(BuildError::Secret(no_secret(SecretError::Unset { variable: text() })), 2, "nothing was built");
     check(
@@ -266,7 +266,7 @@ fn explaining_and_archives() {
     let packed = || PackError::Missing { digest: Digest::of(b"x") };
     let place = "--against takes a promoted tag";
     check(ExplainError::Name { text: text() }, 2, place);
-    check(ExplainError::NoImage { repository: repository(), at: text() }, 10, place);
+    check(ExplainError::NoImage { image: text() }, 10, place);
     check(
         ExplainError::NoInputs { ledger: repository(), key: key() },
         10,
@@ -285,7 +285,7 @@ fn explaining_and_archives() {
     check(ExportError::Archive(missing()), 1, "");
     check(ExportError::Pack(packed()), 1, "");
     let absent = Fault::Io { action: "open", source: io::ErrorKind::NotFound.into() };
-    check(archive(absent), 2, "nothing of the archive was used");
+    check(archive(absent), 2, "");
     check(archive(Fault::Empty), 1, "nothing of the archive was used");
     check(archive(Fault::Io { action: "unpack", source: full() }), 1, "TMPDIR names a disk");
     check(ImportError::Image { name: text(), why: text() }, 1, "nothing of the archive was used");
@@ -301,11 +301,11 @@ fn explaining_and_archives() {
 #[test]
 fn causes_are_said_once() {
     let ended = CliError::from(PromoteError::Ledger(LedgerError::Registry(silent())));
-    assert_eq!(ended.text(), "GET x: no answer: x");
+    assert_eq!(ended.text(), "cannot reach registry r.example: x");
     // Some errors say their cause themselves.
     let image = "r.example/x:1".parse().unwrap();
     let error = CliError::from(LockError::Registry { image, source: silent() });
-    assert_eq!(error.text(), "image r.example/x:1 cannot be resolved: GET x: no answer: x");
+    assert_eq!(error.text(), "image r.example/x:1 cannot be resolved: cannot reach registry r.example: x");
     let error = CliError::Io { action: "read", path: "x".into(), source: io::ErrorKind::NotFound.into() };
     assert_eq!(error.text(), "failed to read x: entity not found");
 }

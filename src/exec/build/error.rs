@@ -53,12 +53,7 @@ impl Explained for BuildError {
         let nothing = "nothing was built";
         match self {
             Self::Ledger(error) => error.explain(),
-            Self::Unknown(error) => match error.explain() {
-                Explanation { kind, hint: None, .. } => {
-                    kind.hint("nothing was built or pushed; run the command again when the registry answers")
-                }
-                login => login,
-            },
+            Self::Unknown(error) => error.explain(),
             Self::Secret(error) => error.explain().undone(nothing),
             Self::Beyond(error) => error.explain().undone(nothing),
             Self::NoRoom { .. } => ErrorKind::Failed.hint(ROOM_HINT).undone(nothing),

@@ -111,7 +111,7 @@ pub enum CleanError {
         what: String,
     },
     /// It was suspended, so that what it had read is no longer true.
-    #[error("it is too long since everything was read")]
+    #[error("the machine was suspended or too slow: what was read of the registry is out of date")]
     Late,
 }
 

@@ -76,8 +76,8 @@ pub enum ExplainError {
     #[error("`{text}` is not a tag, a key or a digest")]
     Name { text: String },
     /// No image stands there.
-    #[error("there is no image {repository} {at}")]
-    NoImage { repository: Repository, at: String },
+    #[error("{image} does not exist")]
+    NoImage { image: String },
     /// The image does not say which key it was built for.
     #[error("image {repository} {at} does not tell its inputs: {why}")]
     NotOurs { repository: Repository, at: String, why: String },
@@ -129,7 +129,7 @@ pub async fn against(
             let key = image.labels.key.ok_or_else(|| not_ours("its labels hold no key".to_owned()))?;
             Ok(Against { key, digest: Some(image.manifest.digest().clone()) })
         }
-        Ok(None) => Err(ExplainError::NoImage { repository: repository.clone(), at: at.to_string() }),
+        Ok(None) => Err(ExplainError::NoImage { image: at.within(repository) }),
         Err(Unread::Registry(error)) => Err(error.into()),
         Err(Unread::Broken(why)) => Err(not_ours(why)),
     }

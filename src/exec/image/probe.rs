@@ -156,7 +156,7 @@ async fn find(
 
 /// The registry did not say whether a box is there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the registry did not say whether {name} is there: {error}")]
+#[error("{error} (box {name})")]
 pub struct Unanswered {
     pub name: String,
     /// The request that failed and how.

@@ -41,7 +41,7 @@ pub enum LockError {
     #[error("image {image} cannot be resolved: {source}")]
     Registry { image: ImageName, source: RegistryError },
     /// A registry said that there is no such image.
-    #[error("there is no image {image}: its registry knows no such tag")]
+    #[error("{image} does not exist: its registry knows no such tag")]
     NoImage { image: ImageName },
     /// A git remote or an address did not answer.
     #[error("pin {pin} cannot be resolved: {source}")]

@@ -72,7 +72,7 @@ pub enum PromoteError {
     #[error(transparent)]
     Registry(#[from] RegistryError),
     /// Boxes of the set are not there.
-    #[error("{} cannot be promoted: {why}", names.join(", "))]
+    #[error("{why}: {}", names.join(", "))]
     Missing {
         names: Vec<String>,
         /// Why the first of them is not there.
