@@ -28,8 +28,11 @@ stop() {
   local pid
   pid=$(owned_pid "$@") || return 0
   kill "$pid" 2>/dev/null || "${root[@]}" sh -c "kill $pid" # kill alone is no program everywhere
+  local threads
   for _ in {1..600}; do
-    grep -qs '^State:.[^XZ]' "/proc/$pid/status" || return 0
+    # The first thread can be a zombie while another still holds files and ports.
+    threads=("/proc/$pid/task"/*)
+    ((${#threads[@]} > 1)) || grep -qs '^State:.[^XZ]' "/proc/$pid/status" || return 0
     sleep 0.05
   done
   die "process $pid does not end"
