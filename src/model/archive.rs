@@ -8,7 +8,8 @@ mod error;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use oci_client::manifest::ImageIndexEntry;
+use serde::Deserialize;
 
 use super::manifest::Descriptor;
 use super::{
@@ -176,23 +177,19 @@ impl Contents {
     pub fn documents(&self) -> [(&'static str, Vec<u8>); 3] {
         let mut index = Vec::new();
         for (one, oci) in self.boxes.iter().zip(&self.oci) {
-            let descriptor = Descriptor { artifact_type: None, platform: None, ..one.root.clone() };
+            let root = Descriptor { artifact_type: None, platform: None, ..one.root.clone() };
             let mut annotations =
                 BTreeMap::from([(BOX.to_owned(), one.name.clone()), (REFERENCE.to_owned(), one.reference())]);
             let name = (NAME.to_owned(), one.name.clone());
             match oci {
                 None => annotations.extend([name]),
                 Some(raw) => {
-                    index.push(IndexEntry { descriptor: raw.descriptor(), annotations: [name].into() })
+                    let annotations = Some([name].into());
+                    index.push(ImageIndexEntry { annotations, ..raw.descriptor().into() });
                 }
             }
-            index.push(IndexEntry { descriptor, annotations });
+            index.push(ImageIndexEntry { annotations: Some(annotations), ..root.into() });
         }
-        let index = IndexFile {
-            schema_version: 2,
-            media_type: Some(MediaType::OciIndex.to_string()),
-            manifests: index,
-        };
         let docker: Vec<_> = self
             .images()
             .map(|(one, image)| {
@@ -205,7 +202,7 @@ impl Contents {
             .collect();
         [
             (LAYOUT_FILE, LAYOUT.into()),
-            (INDEX_FILE, serde_json::json!(index).to_string().into()),
+            (INDEX_FILE, RawManifest::of_index(index).bytes().to_vec()),
             (DOCKER_FILE, serde_json::json!(docker).to_string().into()),
         ]
     }
@@ -238,15 +235,12 @@ fn only_sha256(digest: &Digest) -> Result<(), ArchiveError> {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Deserialize)]
 struct IndexFile {
-    schema_version: u32,
-    media_type: Option<String>,
     manifests: Vec<IndexEntry>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct IndexEntry {
     #[serde(flatten)]
     descriptor: Descriptor,
@@ -324,17 +318,21 @@ pub fn children(raw: &RawManifest) -> Result<Vec<Descriptor>, ArchiveError> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use oci_client::manifest::OciDescriptor;
+
     use super::*;
 
     fn descriptor(media_type: &str, bytes: &[u8]) -> Descriptor {
-        let digest = Digest::of(bytes);
-        let (media_type, size) = (media_type.to_owned(), bytes.len() as u64);
-        Descriptor { media_type, digest, size, artifact_type: None, platform: None }
+        Descriptor::new(media_type, Digest::of(bytes), bytes.len() as u64)
+    }
+
+    fn written(media_type: &str, bytes: &[u8]) -> OciDescriptor {
+        descriptor(media_type, bytes).into()
     }
 
     fn image(layers: &[&[u8]]) -> RawManifest {
-        let layers: Vec<_> = layers.iter().map(|layer| descriptor("layer", layer)).collect();
-        let manifest = serde_json::json!({ "config": descriptor("config", b"{}"), "layers": layers });
+        let layers: Vec<_> = layers.iter().map(|layer| written("layer", layer)).collect();
+        let manifest = serde_json::json!({ "config": written("config", b"{}"), "layers": layers });
         RawManifest::new(MediaType::OciManifest, manifest.to_string())
     }
 
@@ -364,6 +362,18 @@ mod tests {
         assert_eq!(contents.size(), 5 + (base.bytes().len() + test.bytes().len()) as u64);
         let files: BTreeMap<_, _> = contents.documents().into_iter().collect();
         assert_eq!(read_index(&files[INDEX_FILE]).unwrap(), contents.boxes());
+        let entry = |name: &str, raw: &RawManifest| {
+            let (tag, digest, size) = ("0".repeat(32), raw.digest(), raw.bytes().len());
+            format!(
+                r#"{{"annotations":{{"io.boxwright.box":"{name}","io.containerd.image.name":"r.example/boxes/one:k-{tag}","org.opencontainers.image.ref.name":"{name}"}},"digest":"{digest}","mediaType":"application/vnd.oci.image.manifest.v1+json","size":{size}}}"#
+            )
+        };
+        let expect = format!(
+            r#"{{"manifests":[{},{}],"mediaType":"application/vnd.oci.image.index.v1+json","schemaVersion":2}}"#,
+            entry("base", &base),
+            entry("test", &test)
+        );
+        assert_eq!(String::from_utf8_lossy(&files[INDEX_FILE]), expect);
         contents.check(&files).unwrap();
         for file in [LAYOUT_FILE, INDEX_FILE, DOCKER_FILE] {
             let mut other = files.clone();
@@ -376,7 +386,7 @@ mod tests {
 
     #[test]
     fn a_docker_manifest_is_listed_in_its_oci_form_too() {
-        let part = |media_type: &str| descriptor(media_type, b"x");
+        let part = |media_type: &str| written(media_type, b"x");
         let manifest = serde_json::json!({
             "mediaType": MediaType::DockerManifest.as_str(),
             "config": part("application/vnd.docker.container.image.v1+json"),
@@ -413,12 +423,12 @@ mod tests {
         let sha512 = text.replacen(Digest::of(b"a").as_str(), &format!("sha512:{}", "a".repeat(128)), 1);
         let other = RawManifest::new(MediaType::OciManifest, sha512);
         check(vec![one("a", &other)], &[&other], "no sha256 digest");
-        let index = |children: Vec<Descriptor>| {
+        let index = |children: Vec<OciDescriptor>| {
             RawManifest::new(MediaType::OciIndex, serde_json::json!({ "manifests": children }).to_string())
         };
         let empty = index(vec![]);
         check(vec![one("a", &empty)], &[&empty], "holds no image");
-        let nested = index(vec![descriptor(MediaType::OciIndex.as_str(), empty.bytes())]);
+        let nested = index(vec![written(MediaType::OciIndex.as_str(), empty.bytes())]);
         check(vec![one("a", &nested)], &[&nested, &empty], "stands in an index");
     }
 

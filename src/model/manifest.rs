@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use bytes::Bytes;
+use oci_client::manifest::{ImageIndexEntry, OciDescriptor, OciImageIndex, OciManifest};
 use serde::{Deserialize, Serialize};
 
 use super::{Digest, Platform};
@@ -116,6 +117,29 @@ impl RawManifest {
         Self { media_type, digest: Digest::of(&bytes), bytes }
     }
 
+    /// Writes a manifest or an index, its type in it. Fields stand in the order of their names, so
+    /// the same value gives the same bytes.
+    pub fn of(document: impl Into<OciManifest>) -> Self {
+        let mut document = document.into();
+        let (media_type, said) = match &mut document {
+            OciManifest::Image(image) => (MediaType::OciManifest, &mut image.media_type),
+            OciManifest::ImageIndex(index) => (MediaType::OciIndex, &mut index.media_type),
+        };
+        *said = Some(media_type.to_string());
+        Self::new(media_type, serde_json::json!(document).to_string())
+    }
+
+    /// Writes an index.
+    pub fn of_index(manifests: Vec<ImageIndexEntry>) -> Self {
+        Self::of(OciImageIndex {
+            schema_version: 2,
+            media_type: None,
+            manifests,
+            artifact_type: None,
+            annotations: None,
+        })
+    }
+
     /// Returns the type it is sent as.
     pub fn media_type(&self) -> MediaType {
         self.media_type
@@ -133,13 +157,7 @@ impl RawManifest {
 
     /// Returns the pointer to it.
     pub fn descriptor(&self) -> Descriptor {
-        Descriptor {
-            media_type: self.media_type.as_str().to_owned(),
-            digest: self.digest.clone(),
-            size: self.bytes.len() as u64,
-            artifact_type: None,
-            platform: None,
-        }
+        Descriptor::new(self.media_type.as_str(), self.digest.clone(), self.bytes.len() as u64)
     }
 
     /// Reads the document, refusing one that could be read in two ways.
@@ -228,7 +246,7 @@ pub struct Index {
 }
 
 /// A pointer to content (OCI image-spec, "Content Descriptors").
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
     /// What the content is.
@@ -238,22 +256,55 @@ pub struct Descriptor {
     /// Its size in bytes.
     pub size: u64,
     /// Set for artefacts.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
     /// The platform of an index's child.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<PlatformFields>,
 }
 
+impl Descriptor {
+    /// Describes content of which no more is to be said.
+    pub fn new(media_type: &str, digest: Digest, size: u64) -> Self {
+        Self { media_type: media_type.to_owned(), digest, size, artifact_type: None, platform: None }
+    }
+
+    fn signed_size(&self) -> i64 {
+        i64::try_from(self.size).unwrap_or(i64::MAX)
+    }
+}
+
+impl From<Descriptor> for OciDescriptor {
+    fn from(described: Descriptor) -> Self {
+        Self {
+            size: described.signed_size(),
+            media_type: described.media_type,
+            digest: described.digest.to_string(),
+            artifact_type: described.artifact_type,
+            ..Self::default()
+        }
+    }
+}
+
+impl From<Descriptor> for ImageIndexEntry {
+    fn from(described: Descriptor) -> Self {
+        Self {
+            size: described.signed_size(),
+            media_type: described.media_type,
+            digest: described.digest.to_string(),
+            platform: described.platform.map(Into::into),
+            annotations: None,
+            artifact_type: described.artifact_type,
+        }
+    }
+}
+
 /// A platform as an index spells it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct PlatformFields {
     /// The operating system.
     pub os: String,
     /// The architecture.
     pub architecture: String,
     /// The variant, such as `v8`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
 }
 
@@ -263,6 +314,19 @@ impl PlatformFields {
         self.os == platform.os()
             && self.architecture == platform.architecture()
             && (platform.variant().is_none() || self.variant.as_deref() == platform.variant())
+    }
+}
+
+impl From<PlatformFields> for oci_client::manifest::Platform {
+    fn from(fields: PlatformFields) -> Self {
+        Self {
+            architecture: fields.architecture.as_str().into(),
+            os: fields.os.as_str().into(),
+            os_version: None,
+            os_features: None,
+            variant: fields.variant,
+            features: None,
+        }
     }
 }
 

@@ -7,11 +7,12 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use oci_client::manifest::OciImageManifest;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Digest, Document, Generation, Key, MediaType, RawManifest, RunId, Source, Tag, TagError, Timestamp,
+    Descriptor, Digest, Document, Generation, Key, RawManifest, RunId, Source, Tag, TagError, Timestamp,
     grammar,
 };
 
@@ -19,7 +20,7 @@ use super::{
 pub const EMPTY_BLOB: &[u8] = b"{}";
 
 const PAYLOAD: &str = "io.boxwright.payload";
-pub(super) const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
+const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 
 /// Returns the digest of [`EMPTY_BLOB`].
 pub fn empty_digest() -> Digest {
@@ -126,21 +127,18 @@ pub(super) fn artifact_type(kind: &str) -> String {
 /// Makes a manifest of ours that is no image: no layer of its own, and `text` in the
 /// annotation `name`.
 pub(super) fn manifest_of(kind: &str, name: &str, text: &str) -> RawManifest {
-    let empty = serde_json::json!({
-        "mediaType": EMPTY_TYPE,
-        "digest": empty_digest(),
-        "size": EMPTY_BLOB.len(),
-    });
-    // A serde_json map is ordered by name, so the bytes depend on the arguments alone.
-    let manifest = serde_json::json!({
-        "schemaVersion": 2,
-        "mediaType": MediaType::OciManifest.as_str(),
-        "artifactType": artifact_type(kind),
-        "config": empty,
-        "layers": [empty],
-        "annotations": { name: text },
-    });
-    RawManifest::new(MediaType::OciManifest, manifest.to_string())
+    RawManifest::of(OciImageManifest {
+        artifact_type: Some(artifact_type(kind)),
+        config: empty().into(),
+        layers: vec![empty().into()],
+        annotations: Some([(name.to_owned(), text.to_owned())].into()),
+        ..OciImageManifest::default()
+    })
+}
+
+/// Describes [`EMPTY_BLOB`].
+pub(super) fn empty() -> Descriptor {
+    Descriptor::new(EMPTY_TYPE, empty_digest(), EMPTY_BLOB.len() as u64)
 }
 
 /// A dated claim by one run on a list of keys. Its tag is `lease.<expiry>.<run>.<nonce>`.

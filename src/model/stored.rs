@@ -3,8 +3,10 @@
 //! Unlike other records it keeps its payload in a layer: an annotation has no room for the
 //! hundred thousand entries of a large context.
 
-use super::record::{EMPTY_TYPE, artifact_type};
-use super::{Digest, Document, EMPTY_BLOB, MediaType, RawManifest, RecordError, empty_digest};
+use oci_client::manifest::OciImageManifest;
+
+use super::record::{artifact_type, empty};
+use super::{Descriptor, Digest, Document, RawManifest, RecordError};
 
 const KIND: &str = "inputs";
 const LAYER: &str = "application/vnd.boxwright.inputs.v1+gzip";
@@ -21,14 +23,12 @@ pub struct StoredInputs {
 impl StoredInputs {
     /// Writes the record as a manifest.
     pub fn to_manifest(&self) -> RawManifest {
-        let manifest = serde_json::json!({
-            "schemaVersion": 2,
-            "mediaType": MediaType::OciManifest.as_str(),
-            "artifactType": artifact_type(KIND),
-            "config": { "mediaType": EMPTY_TYPE, "digest": empty_digest(), "size": EMPTY_BLOB.len() },
-            "layers": [{ "mediaType": LAYER, "digest": self.digest, "size": self.size }],
-        });
-        RawManifest::new(MediaType::OciManifest, manifest.to_string())
+        RawManifest::of(OciImageManifest {
+            artifact_type: Some(artifact_type(KIND)),
+            config: empty().into(),
+            layers: vec![Descriptor::new(LAYER, self.digest.clone(), self.size).into()],
+            ..OciImageManifest::default()
+        })
     }
 
     /// Reads a record back.
@@ -46,6 +46,7 @@ impl StoredInputs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{MediaType, empty_digest};
 
     #[test]
     fn reads_back_and_takes_nothing_else() {
@@ -53,6 +54,12 @@ mod tests {
         let raw = stored.to_manifest();
         assert_eq!(StoredInputs::from_manifest(&raw).unwrap(), stored);
         let text = String::from_utf8(raw.bytes().to_vec()).unwrap();
+        let expect = format!(
+            r#"{{"artifactType":"application/vnd.boxwright.inputs.v1+json","config":{{"digest":"{}","mediaType":"application/vnd.oci.empty.v1+json","size":2}},"layers":[{{"digest":"{}","mediaType":"application/vnd.boxwright.inputs.v1+gzip","size":6}}],"mediaType":"application/vnd.oci.image.manifest.v1+json","schemaVersion":2}}"#,
+            empty_digest(),
+            stored.digest
+        );
+        assert_eq!(text, expect);
         for (from, to) in [("inputs.v1+json", "inputs.v2+json"), ("inputs.v1+gzip", "inputs.v1+zstd")] {
             let other = RawManifest::new(MediaType::OciManifest, text.replace(from, to));
             assert_ne!(other, raw);

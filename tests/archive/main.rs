@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use boxwright::adapter::archive::{ArchiveFile, BadArchive, Limits};
 use boxwright::model::{BLOCK, Digest, MediaType, blob_path};
 use boxwright::port::Archive;
-use boxwright_testing::sample::{Entry, KEYS, Sample, entry, gzip, tar};
+use boxwright_testing::sample::{Entry, KEYS, Sample, descriptor, entry, gzip, tar};
 use futures_util::TryStreamExt;
 use serde_json::json;
 use tempfile::TempDir;
@@ -320,8 +320,9 @@ fn blobs_that_are_not_what_is_said_are_refused() {
 #[test]
 fn an_index_in_an_index_is_refused() {
     let mut sample = Sample::of_two_boxes();
-    let inner = sample.index(&[json!(sample.boxes[0].root)]);
-    let outer = sample.index(&[json!(inner.descriptor())]);
+    let root = descriptor(&sample.manifests[&sample.boxes[0].root.digest]);
+    let inner = sample.index(&[root]);
+    let outer = sample.index(&[descriptor(&inner)]);
     let entries = sample.entries();
     sample.add("nested", KEYS[0], &outer);
     let contents = boxwright::model::Contents::new(sample.boxes.clone(), &sample.manifests);

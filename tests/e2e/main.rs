@@ -23,6 +23,7 @@ mod init;
 mod interrupt;
 mod keys;
 mod kills;
+mod oci_client;
 mod outage;
 mod output;
 mod promote;

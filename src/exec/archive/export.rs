@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
+use oci_client::manifest::{IMAGE_CONFIG_MEDIA_TYPE, IMAGE_LAYER_MEDIA_TYPE, OciImageManifest};
 
 use crate::exec::archive::pack::{Blobs, PackError, Sink, pack};
 use crate::exec::event::{Emit, Event};
@@ -14,7 +15,7 @@ use crate::exec::keys::Keyed;
 use crate::exec::run::{NOWHERE, RunError, local_image, local_path};
 use crate::exec::setting::{EnginePorts, Setting};
 use crate::model::{
-    ArchiveError, ArchivedBox, Contents, Digest, ErrorKind, Explained, Explanation, MediaType, RawManifest,
+    ArchiveError, ArchivedBox, Contents, Descriptor, Digest, ErrorKind, Explained, Explanation, RawManifest,
     Repository, children,
 };
 use crate::port::{Blob, BlobSource, BlobStream, RegistryError, RegistryReader, SavedImage, Whole};
@@ -121,20 +122,18 @@ async fn standing(
 fn taken(saved: SavedImage, places: &mut BTreeMap<Digest, Origin>) -> RawManifest {
     let described = |source: &Arc<dyn BlobSource>, media_type: &str| {
         let Blob { digest, size } = source.blob();
-        serde_json::json!({ "mediaType": media_type, "digest": digest, "size": size })
+        Descriptor::new(media_type, digest.clone(), *size).into()
     };
     let config: Arc<dyn BlobSource> = Arc::new(Whole::new(saved.config));
-    let layer = |layer| described(layer, "application/vnd.oci.image.layer.v1.tar");
-    let document = serde_json::json!({
-        "schemaVersion": 2,
-        "mediaType": MediaType::OciManifest.to_string(),
-        "config": described(&config, "application/vnd.oci.image.config.v1+json"),
-        "layers": saved.layers.iter().map(layer).collect::<Vec<_>>(),
-    });
+    let document = OciImageManifest {
+        config: described(&config, IMAGE_CONFIG_MEDIA_TYPE),
+        layers: saved.layers.iter().map(|layer| described(layer, IMAGE_LAYER_MEDIA_TYPE)).collect(),
+        ..OciImageManifest::default()
+    };
     for source in std::iter::once(config).chain(saved.layers) {
         places.entry(source.blob().digest.clone()).or_insert(Origin::Engine(source));
     }
-    RawManifest::new(MediaType::OciManifest, document.to_string())
+    RawManifest::of(document)
 }
 
 async fn manifest(

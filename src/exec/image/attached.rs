@@ -3,6 +3,8 @@
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use oci_client::manifest::ImageIndexEntry;
+use serde_json::Value;
 
 use crate::exec::image::copy::{CopyError, Place, Target, copy};
 use crate::exec::pace;
@@ -89,23 +91,23 @@ impl<'a> Copier<'a> {
         copied: &RawManifest,
     ) -> Result<(), CopyError> {
         let tag = Tag::of_referrers(subject);
-        let mut entry = serde_json::json!(referrer);
+        let mut entry = ImageIndexEntry::from(referrer.clone());
         if let Document::Image(image) = copied.document()? {
             // As the specification wants it: what the list says is the referrer's own.
-            entry["annotations"] = serde_json::json!(image.annotations);
+            entry.annotations = Some(image.annotations);
         }
+        let empty = RawManifest::of_index(Vec::new());
         for _ in 0..pace::SHARED {
             let listed = self.registry.referrers(self.to, subject).await?;
             if listed.iter().any(|one| one.digest == referrer.digest) {
                 return Ok(());
             }
             let raw = self.registry.get(self.to, &tag.clone().into()).await?;
-            let before = raw.as_ref().map(|raw| serde_json::from_slice::<serde_json::Value>(raw.bytes()));
-            let mut index = before.and_then(Result::ok).unwrap_or_else(|| {
-                serde_json::json!({ "schemaVersion": 2, "mediaType": MediaType::OciIndex.as_str(), "manifests": [] })
-            });
+            // What others wrote there, fields that are not known here among it, stays as it is.
+            let read = |raw: &RawManifest| serde_json::from_slice::<Value>(raw.bytes()).ok();
+            let mut index = raw.as_ref().and_then(read).or_else(|| read(&empty)).unwrap_or_default();
             if let Some(manifests) = index["manifests"].as_array_mut() {
-                manifests.push(entry.clone());
+                manifests.push(serde_json::json!(entry));
             }
             let raw = RawManifest::new(MediaType::OciIndex, index.to_string());
             self.registry.put(self.to, &tag.clone().into(), &raw).await?;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::MediaType;
 
 fn lease() -> Lease {
     Lease {
@@ -18,6 +19,12 @@ fn a_record_reads_back_and_its_bytes_are_stable() {
     let raw = lease().to_manifest();
     assert_eq!(Lease::from_manifest(&raw).unwrap(), lease());
     assert_eq!(raw, lease().to_manifest());
+    let empty = r#"{"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","mediaType":"application/vnd.oci.empty.v1+json","size":2}"#;
+    let payload = serde_json::json!(serde_json::json!(lease()).to_string());
+    let expect = format!(
+        r#"{{"annotations":{{"io.boxwright.payload":{payload}}},"artifactType":"application/vnd.boxwright.lease.v1+json","config":{empty},"layers":[{empty}],"mediaType":"application/vnd.oci.image.manifest.v1+json","schemaVersion":2}}"#
+    );
+    assert_eq!(raw.bytes(), expect.as_bytes());
     assert!(matches!(Marker::from_manifest(&raw), Err(RecordError::Kind { .. })));
 }
 

@@ -23,6 +23,11 @@ pub struct Sample {
     pub manifests: BTreeMap<Digest, RawManifest>,
 }
 
+/// A manifest as an index lists it.
+pub fn descriptor(raw: &RawManifest) -> Value {
+    json!({ "mediaType": raw.media_type().as_str(), "digest": raw.digest(), "size": raw.bytes().len() })
+}
+
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
     packed.write_all(bytes).unwrap();
@@ -42,7 +47,7 @@ impl Sample {
         );
         let proof = sample.image(MediaType::OciManifest, KEYS[1], &[]);
         let child = |raw: &RawManifest, os: &str| {
-            let mut child = json!(raw.descriptor());
+            let mut child = descriptor(raw);
             child["platform"] = json!({ "os": os, "architecture": "amd64" });
             child
         };

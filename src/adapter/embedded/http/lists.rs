@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use axum::http::{HeaderName, StatusCode, header};
+use oci_client::manifest::ImageIndexEntry;
 use serde_json::json;
 
 use super::answer::{Answer, Refusal, answer};
 use super::app::{App, blocking};
 use crate::adapter::embedded::index::Name;
-use crate::model::{Digest, MediaType};
+use crate::adapter::embedded::store::Referrer;
+use crate::model::{Descriptor, Digest, RawManifest};
 
 /// Lists tags in their byte order, `n` at a time after `last`.
 pub async fn tags(app: &App, name: Name, query: &BTreeMap<String, String>) -> Result<Answer, Refusal> {
@@ -54,26 +56,13 @@ pub async fn referrers(
     if let Some(wanted) = wanted {
         found.retain(|referrer| referrer.artifact_type.as_ref() == Some(wanted));
     }
-    let manifests: Vec<_> = found
-        .iter()
-        .map(|referrer| {
-            let mut descriptor = json!({
-                "mediaType": referrer.kind.media_type.as_str(),
-                "digest": referrer.digest,
-                "size": referrer.kind.size,
-            });
-            if let Some(artifact_type) = &referrer.artifact_type {
-                descriptor["artifactType"] = json!(artifact_type);
-            }
-            if !referrer.annotations.is_empty() {
-                descriptor["annotations"] = json!(referrer.annotations);
-            }
-            descriptor
-        })
-        .collect();
-    let index = MediaType::OciIndex.as_str();
-    let body = json!({ "schemaVersion": 2, "mediaType": index, "manifests": manifests });
-    let kind = (header::CONTENT_TYPE, index.to_owned());
+    let manifests = found.into_iter().map(|Referrer { digest, kind, artifact_type, annotations }| {
+        let described = Descriptor::new(kind.media_type.as_str(), digest, kind.size);
+        let annotations = Some(annotations).filter(|annotations| !annotations.is_empty());
+        ImageIndexEntry { artifact_type, annotations, ..described.into() }
+    });
+    let index = RawManifest::of_index(manifests.collect());
+    let kind = (header::CONTENT_TYPE, index.media_type().to_string());
     let filter = wanted.map(|_| (HeaderName::from_static("oci-filters-applied"), "artifactType".to_owned()));
-    answer(StatusCode::OK, [kind].into_iter().chain(filter), body.to_string())
+    answer(StatusCode::OK, [kind].into_iter().chain(filter), index.bytes().clone())
 }

@@ -9,11 +9,12 @@
 
 use std::collections::BTreeMap;
 
+use oci_client::manifest::ImageIndexEntry;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Contents, Holding, Kind, Name};
-use crate::model::{Digest, MediaType, Tag};
+use crate::model::{Descriptor, Digest, MediaType, Tag};
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const REPOSITORY: &str = "io.boxwright.repository";
@@ -68,18 +69,17 @@ impl Contents {
 
 impl Holding {
     /// Writes the descriptors: for each digest one without a name, or one for each tag.
-    fn entries(&self, name: &Name) -> Vec<Entry> {
+    fn entries(&self, name: &Name) -> Vec<ImageIndexEntry> {
         let mut tags: BTreeMap<&Digest, Vec<&Tag>> = BTreeMap::new();
         for (tag, digest) in &self.tags {
             tags.entry(digest).or_default().push(tag);
         }
         let mut entries = Vec::new();
         for (digest, kind) in &self.manifests {
-            let entry = |key: &str, value: String| Entry {
-                media_type: Typed(kind.media_type),
-                digest: digest.clone(),
-                size: kind.size,
-                annotations: BTreeMap::from([(key.to_owned(), value)]),
+            let described = Descriptor::new(kind.media_type.as_str(), digest.clone(), kind.size);
+            let entry = |key: &str, value: String| ImageIndexEntry {
+                annotations: Some([(key.to_owned(), value)].into()),
+                ..described.clone().into()
             };
             let Some(tags) = tags.get(digest) else {
                 entries.push(entry(REPOSITORY, name.to_string()));
@@ -89,9 +89,9 @@ impl Holding {
                 let named = entry(REF_NAME, format!("{name}:{tag}"));
                 let form = self.oci_forms.get(digest).map(|(form, size)| {
                     let mut annotations = named.annotations.clone();
-                    annotations.insert(OCI_FORM_OF.to_owned(), digest.to_string());
-                    let media_type = Typed(MediaType::OciManifest);
-                    Entry { media_type, digest: form.clone(), size: *size, annotations }
+                    annotations.get_or_insert_default().insert(OCI_FORM_OF.to_owned(), digest.to_string());
+                    let form = Descriptor::new(MediaType::OciManifest.as_str(), form.clone(), *size);
+                    ImageIndexEntry { annotations, ..form.into() }
                 });
                 entries.push(named);
                 entries.extend(form);
@@ -114,7 +114,7 @@ struct Written {
     manifests: Vec<Value>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Entry {
     media_type: Typed,
@@ -137,12 +137,6 @@ impl Entry {
 
 /// One of the four manifest types, as text.
 struct Typed(MediaType);
-
-impl Serialize for Typed {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.0.as_str())
-    }
-}
 
 impl<'de> Deserialize<'de> for Typed {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -181,6 +175,11 @@ mod tests {
         let names = json["manifests"].as_array().unwrap().iter();
         let names: Vec<_> = names.filter_map(|entry| entry["annotations"][REF_NAME].as_str()).collect();
         assert_eq!(names, ["a/b:main", "a/b:v1", "c:v1"]);
+        let first = format!(
+            r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{{"annotations":{{"org.opencontainers.image.ref.name":"a/b:main"}},"digest":"{}","mediaType":"application/vnd.oci.image.manifest.v1+json","size":2}},"#,
+            Digest::of(b"1")
+        );
+        assert!(text.starts_with(first.as_bytes()), "{}", String::from_utf8_lossy(&text));
     }
 
     #[test]
