@@ -1,7 +1,6 @@
 //! A field of a YAML document, as the text that stands there: `1.10` stays `1.10`.
 
-use yaml_rust2::parser::{Event, Parser};
-use yaml_rust2::scanner::Marker;
+use saphyr_parser::{Event, Parser, StrInput};
 
 use super::PinError;
 
@@ -15,7 +14,7 @@ pub fn field(text: &str, path: &[String]) -> Result<String, PinError> {
     let mut walk = Walk { parser: Parser::new_from_str(text), nodes: 0, at: (1, 1) };
     loop {
         match walk.next()? {
-            Event::StreamStart | Event::DocumentStart => {}
+            Event::StreamStart | Event::DocumentStart(_) => {}
             Event::StreamEnd | Event::DocumentEnd => return Err(PinError::Missing(path.join("."))),
             event => return walk.find(event, path, path, 0),
         }
@@ -23,29 +22,25 @@ pub fn field(text: &str, path: &[String]) -> Result<String, PinError> {
 }
 
 struct Walk<'a> {
-    parser: Parser<std::str::Chars<'a>>,
+    parser: Parser<'a, StrInput<'a>>,
     nodes: usize,
     /// The line and column of the last node, from 1.
     at: (usize, usize),
 }
 
-impl Walk<'_> {
-    fn next(&mut self) -> Result<Event, PinError> {
+impl<'a> Walk<'a> {
+    fn next(&mut self) -> Result<Event<'a>, PinError> {
         self.nodes += 1;
         if self.nodes > NODES {
             return Err(self.wrong("it has too many nodes"));
         }
-        let place = |mark: &Marker| (mark.line(), mark.col() + 1);
-        match self.parser.next_token() {
-            Ok((event, mark)) => {
-                self.at = place(&mark);
-                Ok(event)
-            }
-            Err(error) => {
-                self.at = place(error.marker());
-                Err(self.wrong(error.info()))
-            }
-        }
+        let (read, mark) = match self.parser.next_event() {
+            Some(Ok((event, span))) => (Ok(event), span.start),
+            Some(Err(error)) => (Err(error.info().to_owned()), *error.marker()),
+            None => return Ok(Event::StreamEnd),
+        };
+        self.at = (mark.line(), mark.col() + 1);
+        read.map_err(|message| self.wrong(&message))
     }
 
     fn wrong(&self, message: &str) -> PinError {
@@ -56,7 +51,7 @@ impl Walk<'_> {
     /// Looks in the node that `event` begins for what is left of the path.
     fn find(
         &mut self,
-        event: Event,
+        event: Event<'a>,
         left: &[String],
         path: &[String],
         depth: usize,
@@ -65,7 +60,7 @@ impl Walk<'_> {
         let not_scalar = |found| PinError::NotScalar { field: path.join("."), found };
         let Some((name, rest)) = left.split_first() else {
             return match event {
-                Event::Scalar(text, ..) => Ok(text),
+                Event::Scalar(text, ..) => Ok(text.into_owned()),
                 Event::SequenceStart(..) => Err(not_scalar("a list")),
                 Event::MappingStart(..) => Err(not_scalar("a table")),
                 _ => Err(not_scalar("an alias")),
@@ -82,7 +77,7 @@ impl Walk<'_> {
                     }
                 };
                 let value = self.next()?;
-                if key.as_ref() == Some(name) {
+                if key.as_deref() == Some(name) {
                     return self.find(value, rest, path, depth + 1);
                 }
                 self.skip(value, depth + 1)?;
@@ -106,7 +101,7 @@ impl Walk<'_> {
     }
 
     /// Passes over the node that `event` begins.
-    fn skip(&mut self, event: Event, mut depth: usize) -> Result<(), PinError> {
+    fn skip(&mut self, event: Event<'a>, mut depth: usize) -> Result<(), PinError> {
         let mut open = usize::from(matches!(event, Event::MappingStart(..) | Event::SequenceStart(..)));
         while open > 0 {
             match self.next()? {
