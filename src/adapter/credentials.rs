@@ -46,7 +46,6 @@ pub enum Origin {
     File(PathBuf),
     /// A helper that a configuration names.
     Helper {
-        /// The program.
         program: String,
         /// The configuration.
         file: PathBuf,

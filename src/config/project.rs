@@ -164,7 +164,6 @@ pub struct Protect {
 /// A box: one image to build.
 #[derive(Debug, Clone)]
 pub struct BoxSpec {
-    /// Its name.
     pub name: String,
     /// Its repository's name, without registry host.
     pub repository: String,
@@ -231,7 +230,6 @@ pub enum ContextSource {
 /// A named revision that enters keys.
 #[derive(Debug, Clone)]
 pub struct Pin {
-    /// Its name.
     pub name: String,
     /// Where its value stands.
     pub source: PinSource,
@@ -267,7 +265,6 @@ pub enum PinSource {
 /// A policy for promoted tags.
 #[derive(Debug, Clone)]
 pub struct Channel {
-    /// Its name.
     pub name: String,
     /// The tags that belong to it, anchored at both ends.
     pub pattern: Regex,

@@ -23,12 +23,7 @@ pub enum Event {
         why: String,
     },
     /// A box is there and is used.
-    Used {
-        /// Its name.
-        name: String,
-        /// Its digest.
-        digest: Digest,
-    },
+    Used { name: String, digest: Digest },
     /// Another run builds this box; we wait for it.
     Waiting {
         /// The box's name.
@@ -47,7 +42,6 @@ pub enum Event {
     },
     /// A box's build began.
     Building {
-        /// Its name.
         name: String,
         /// Why it is built.
         reason: String,
@@ -63,7 +57,6 @@ pub enum Event {
     },
     /// A box is being pushed.
     Pushing {
-        /// Its name.
         name: String,
         /// The reference it is pushed to.
         reference: String,
@@ -86,7 +79,6 @@ pub enum Event {
     },
     /// A box was built, pushed and read back.
     Built {
-        /// Its name.
         name: String,
         /// The digest that stands.
         digest: Digest,
@@ -97,14 +89,12 @@ pub enum Event {
     },
     /// A box could not be built.
     Failed {
-        /// Its name.
         name: String,
         /// Why, and where its build ended.
         failure: Failure,
     },
     /// A box was not built because of another one.
     Skipped {
-        /// Its name.
         name: String,
         /// Why, such as `base failed`.
         why: String,
@@ -119,20 +109,11 @@ pub enum Event {
         digest: Digest,
     },
     /// A key was condemned.
-    Condemned {
-        /// The reference.
-        reference: String,
-    },
+    Condemned { reference: String },
     /// An image was deleted.
-    Deleted {
-        /// The reference.
-        reference: String,
-    },
+    Deleted { reference: String },
     /// A tag was removed; its image stays.
-    Untagged {
-        /// The reference.
-        reference: String,
-    },
+    Untagged { reference: String },
     /// A sweep comes to its next write of a kind.
     Sweeping {
         /// What is done: `marking`, `deleting`.

@@ -10,9 +10,7 @@ use crate::port::{
 pub struct Setting {
     /// The registry as repositories are named below it: a host, perhaps with a path.
     pub registry: String,
-    /// The ledger.
     pub ledger: Repository,
-    /// The run.
     pub run: RunId,
     /// Its attempt, from 1.
     pub attempt: u32,

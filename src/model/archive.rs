@@ -286,7 +286,6 @@ pub enum Member {
     Document(&'static str),
     /// A directory above the blobs.
     Directory,
-    /// A blob.
     Blob(Digest),
 }
 

@@ -251,7 +251,6 @@ pub struct Index {
 pub struct Descriptor {
     /// What the content is.
     pub media_type: String,
-    /// Its digest.
     pub digest: Digest,
     /// Its size in bytes.
     pub size: u64,
@@ -302,7 +301,6 @@ impl From<Descriptor> for ImageIndexEntry {
 pub struct PlatformFields {
     /// The operating system.
     pub os: String,
-    /// The architecture.
     pub architecture: String,
     /// The variant, such as `v8`.
     pub variant: Option<String>,

@@ -39,7 +39,6 @@ pub enum RecordError {
     /// It is a manifest, but not of this kind.
     #[error("record {digest} is not a {kind} record")]
     Kind {
-        /// Its digest.
         digest: Digest,
         /// The kind that was expected.
         kind: &'static str,
@@ -47,9 +46,7 @@ pub enum RecordError {
     /// Its payload cannot be read; a newer boxwright may have written it.
     #[error("payload of {kind} record {digest} cannot be read")]
     Payload {
-        /// Its digest.
         digest: Digest,
-        /// Its kind.
         kind: &'static str,
         /// What the JSON parser said.
         source: serde_json::Error,
@@ -57,21 +54,14 @@ pub enum RecordError {
     /// It was written for another tag: whoever put it here did not mean what it says.
     #[error("{kind} record {digest} says that it stands at {says}")]
     Elsewhere {
-        /// Its digest.
         digest: Digest,
-        /// Its kind.
         kind: &'static str,
         /// The tag that it says.
         says: String,
     },
     /// Its tag holds a hash of what it says, and that is something else.
     #[error("{kind} record {digest} is not the one that its tag was made for")]
-    Altered {
-        /// Its digest.
-        digest: Digest,
-        /// Its kind.
-        kind: &'static str,
-    },
+    Altered { digest: Digest, kind: &'static str },
 }
 
 /// A payload that is kept in the ledger.
@@ -260,7 +250,6 @@ impl Lease {
 /// `over.<key>.g<N>`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Marker {
-    /// The key.
     pub key: Key,
     /// The generation that is over.
     pub generation: Generation,
@@ -294,7 +283,6 @@ pub struct Part {
     /// The repository's name, without its host.
     #[serde(deserialize_with = "grammar::repository")]
     pub repository: String,
-    /// Its digest.
     pub digest: Digest,
 }
 
@@ -309,7 +297,6 @@ impl Record for Marker {
 /// What one run used. Its tag is `run.<id>.<attempt>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRecord {
-    /// The run.
     pub run: RunId,
     /// Its attempt, from 1.
     pub attempt: u32,
@@ -334,7 +321,6 @@ pub struct RunBox {
     /// The repository's name, without its host.
     #[serde(deserialize_with = "grammar::repository")]
     pub repository: String,
-    /// Its key.
     pub key: Key,
     /// Its digest; nothing if it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -361,12 +347,10 @@ pub enum RecordTag {
         expiry: Timestamp,
         /// Who took it.
         run: RunId,
-        /// Its nonce.
         nonce: String,
     },
     /// `over.<key>.g<N>`
     Over {
-        /// The key.
         key: Key,
         /// The generation that is over.
         generation: Generation,
@@ -393,17 +377,9 @@ pub enum RecordTag {
         seq: u32,
     },
     /// `run.<id>.<attempt>`
-    Run {
-        /// The run.
-        run: RunId,
-        /// Its attempt.
-        attempt: u32,
-    },
+    Run { run: RunId, attempt: u32 },
     /// `inputs.<key>`
-    Inputs {
-        /// The key.
-        key: Key,
-    },
+    Inputs { key: Key },
 }
 
 impl RecordTag {

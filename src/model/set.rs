@@ -104,7 +104,6 @@ impl Record for PlanRecord {
 /// The announcement that a promotion's tags are to go. Its tag is `ends.<tag>.<seq>`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Ending {
-    /// The tag.
     pub tag: Tag,
     /// The count of the promotion that stands under it.
     pub seq: u32,
@@ -142,7 +141,6 @@ pub struct SetBox {
     /// The repository's name, without its host.
     #[serde(deserialize_with = "grammar::repository")]
     pub repository: String,
-    /// Its key.
     pub key: Key,
     /// The content tag it was taken from.
     pub content_tag: Tag,

@@ -10,9 +10,7 @@ pub const BLOCK: usize = 512;
 /// What an entry of an archive is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TarKind {
-    /// A file.
     File,
-    /// A directory.
     Directory,
 }
 

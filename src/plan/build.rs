@@ -48,7 +48,6 @@ impl Seen {
 pub enum State {
     /// An image with the right key.
     Present {
-        /// Its digest.
         digest: Digest,
         /// What it says of itself.
         recorded: Recorded,
@@ -102,10 +101,7 @@ pub enum Decision {
     Build(Reason),
     /// Its image stands on what `parent` is now, and that is built first: if it comes out as it was,
     /// the image is used, else it is built.
-    Wait {
-        /// The parent.
-        parent: String,
-    },
+    Wait { parent: String },
     /// It is to be built, and this run may not push.
     Refuse(Reason),
     /// Nothing can be decided: the registry did not say what stands for it, or for a parent.

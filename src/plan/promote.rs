@@ -14,7 +14,6 @@ pub struct Member {
     pub repository: Repository,
     /// The content tag it was resolved by.
     pub tag: ContentTag,
-    /// Its digest.
     pub digest: Digest,
     /// What stands under the promoted tag now.
     pub now: Option<Digest>,

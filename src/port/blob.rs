@@ -12,7 +12,6 @@ use crate::model::{Descriptor, Digest};
 /// What a blob is known by before any of its bytes are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blob {
-    /// Its digest.
     pub digest: Digest,
     /// Its size in bytes.
     pub size: u64,

@@ -236,7 +236,6 @@ pub struct PushEvent {
 /// A command to run in an image.
 #[derive(Debug, Clone)]
 pub struct RunRequest {
-    /// The image.
     pub image: RunImage,
     /// The platform to run.
     pub platform: Platform,
@@ -264,12 +263,7 @@ pub struct RunRequest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunImage {
     /// One of a registry; it is pulled if the engine does not hold it.
-    Pushed {
-        /// Its repository.
-        repository: Repository,
-        /// Its digest.
-        digest: Digest,
-    },
+    Pushed { repository: Repository, digest: Digest },
     /// One that only the engine holds.
     Local(ImageId),
 }

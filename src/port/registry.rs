@@ -163,7 +163,6 @@ impl From<Digest> for Reference {
 /// All tags of a repository; an absent repository has none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TagList {
-    /// The tags.
     pub tags: BTreeSet<Tag>,
     /// Listed names that are no valid tags: they cannot be asked for, so what they keep
     /// is unknown.

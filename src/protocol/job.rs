@@ -59,7 +59,6 @@ pub enum JobAction {
     },
     /// Build the image of a generation.
     Build {
-        /// The generation.
         generation: Generation,
         /// Why.
         reason: String,
@@ -69,10 +68,7 @@ pub enum JobAction {
     /// Lease the keys again.
     Lease,
     /// Push what was built under the tag of a generation.
-    Push {
-        /// The generation.
-        generation: Generation,
-    },
+    Push { generation: Generation },
     /// Nothing more.
     End(JobEnd),
 }
@@ -111,18 +107,14 @@ pub enum JobSaw {
 pub enum JobEnd {
     /// It was there.
     Used {
-        /// Its digest.
         digest: Digest,
-        /// Its generation.
         generation: Generation,
         /// How it came to be there.
         reason: String,
     },
     /// It was built, or another run's image got there first.
     Built {
-        /// Its digest.
         digest: Digest,
-        /// Its generation.
         generation: Generation,
         /// Whether the image is another run's.
         adopted: bool,

@@ -94,7 +94,6 @@ pub enum PromoterAction {
     Put(Vec<usize>),
     /// Read the tags of these steps, for the `reads`-th time after the first.
     ReadBack {
-        /// The steps.
         steps: Vec<usize>,
         /// How often they were read already.
         reads: u8,
@@ -178,7 +177,6 @@ pub enum Why {
     Taken(Digest),
     /// A tag holds something else.
     Conflict {
-        /// The step.
         step: usize,
         /// What it holds.
         found: Option<Digest>,

@@ -16,7 +16,6 @@
 /// How often a run makes its boxes because what it had read was moved under it.
 const ROUNDS: u8 = 3;
 
-/// A run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Run {
     at: At,

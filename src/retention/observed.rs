@@ -163,9 +163,7 @@ impl Clean {
 pub struct Held {
     /// The repository's name, without host.
     pub repository: String,
-    /// The tag.
     pub tag: Tag,
-    /// The digest.
     pub digest: Option<Digest>,
 }
 
@@ -190,9 +188,7 @@ pub const UNKEPT: &str = "no policy, lease or tag keeps it";
 /// A key's generation that is condemned, with all that stands under it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Condemned {
-    /// The key.
     pub key: Key,
-    /// The generation.
     pub generation: Generation,
     /// What stands there.
     pub images: Vec<TaggedDigest>,
@@ -249,9 +245,7 @@ pub struct Action {
     pub what: What,
     /// The repository's name, without host.
     pub repository: String,
-    /// The tag.
     pub tag: Tag,
-    /// The digest.
     pub digest: Digest,
 }
 

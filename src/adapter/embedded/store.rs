@@ -53,13 +53,11 @@ pub enum PutError {
 /// A manifest that refers to another (distribution-spec, "Listing Referrers").
 #[derive(Debug, Clone)]
 pub struct Referrer {
-    /// Its digest.
     pub digest: Digest,
     /// Its media type and size.
     pub kind: Kind,
     /// What sort of thing it is.
     pub artifact_type: Option<String>,
-    /// Its annotations.
     pub annotations: BTreeMap<String, String>,
 }
 

@@ -20,7 +20,6 @@ use crate::port::{Reference, RegistryError, RegistryReader};
 /// What a box is compared with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Against {
-    /// Its key.
     pub key: Key,
     /// The image, if it was asked for by its name.
     pub digest: Option<Digest>,

@@ -25,18 +25,14 @@ const DEEPEST: usize = 4;
 /// Where an image is copied from.
 #[derive(Clone, Copy)]
 pub struct Place<'a> {
-    /// The registry.
     pub registry: &'a dyn RegistryReader,
-    /// The repository.
     pub repository: &'a Repository,
 }
 
 /// Where it is copied to.
 #[derive(Clone, Copy)]
 pub struct Target<'a> {
-    /// The registry.
     pub registry: &'a dyn RegistryWriter,
-    /// The repository.
     pub repository: &'a Repository,
 }
 

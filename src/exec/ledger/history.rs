@@ -19,7 +19,6 @@ pub struct History {
 /// A record that is set aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Aside {
-    /// Its tag.
     pub tag: Tag,
     /// Why.
     pub why: String,

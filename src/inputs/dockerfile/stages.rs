@@ -18,7 +18,6 @@ const STAGES: usize = 2_500;
 /// How many instructions may run, those of triggers once for each stage that they run in.
 const RUN: usize = 200_000;
 
-/// A stage.
 #[derive(Debug)]
 pub(super) struct Stage {
     /// In lower case.

@@ -22,7 +22,6 @@ pub enum Side {
 pub enum Change {
     /// The user's salt.
     Epoch,
-    /// The platform.
     Platform {
         /// Before.
         old: String,
@@ -38,7 +37,6 @@ pub enum Change {
     },
     /// A parser directive.
     Directive(String, Side),
-    /// An instruction.
     Instruction {
         /// The older text, unless it was added.
         old: Option<String>,
@@ -57,7 +55,6 @@ pub enum Change {
     Image(String, Side),
     /// A named context that is a directory.
     Context(String, Side),
-    /// A pin.
     Pin(String, Side),
     /// A secret's name.
     Secret(String, Side),

@@ -56,7 +56,6 @@ pub struct InputManifest {
 /// One canonical instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instruction {
-    /// Its text.
     pub text: String,
     /// Its line in the Dockerfile, from 1. Not part of the bytes, so not known for a manifest
     /// that was read back.

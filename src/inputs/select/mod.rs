@@ -35,7 +35,6 @@ pub struct Selection {
 /// A source that names nothing in the context: the build would fail on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
-    /// The source.
     pub source: Source,
     /// Where links lead from it, if there are any, fit to follow its name.
     pub leads: Option<String>,

@@ -35,10 +35,7 @@ pub enum ArchiveError {
     Manifest(#[from] ManifestError),
     /// Something that is referred to and is not there.
     #[error("{digest} is missing")]
-    Missing {
-        /// Its digest.
-        digest: Digest,
-    },
+    Missing { digest: Digest },
     /// Descriptors that do not agree with each other or with what they describe.
     #[error("{digest} is said to have {said} bytes, and to have {other}")]
     Size {
@@ -46,25 +43,15 @@ pub enum ArchiveError {
         digest: Digest,
         /// One size, in bytes.
         said: u64,
-        /// The other.
         other: u64,
     },
     /// A digest that has no place in a layout that is written here.
     #[error("{digest} is no sha256 digest, which is all that an archive holds")]
-    Algorithm {
-        /// The digest.
-        digest: Digest,
-    },
+    Algorithm { digest: Digest },
     /// An index in an index.
     #[error("index {digest} stands in an index")]
-    Nested {
-        /// Its digest.
-        digest: Digest,
-    },
+    Nested { digest: Digest },
     /// An index without an image that can be run.
     #[error("index {digest} holds no image")]
-    NoImage {
-        /// Its digest.
-        digest: Digest,
-    },
+    NoImage { digest: Digest },
 }
