@@ -75,6 +75,7 @@ impl Scene {
             run: run.parse().unwrap(),
             attempt: 1,
             lease: Span::from_seconds(86_400),
+            by: None,
             source: Source::default(),
         }
     }
@@ -108,6 +109,7 @@ impl Scene {
             channel: "main".to_owned(),
             immutable: false,
             allow_older: true,
+            shown: None,
             apply: true,
         };
         promote(

@@ -192,7 +192,7 @@ immutable = true"#,
     );
     world.commit();
     let digests = world.boxwright(&["build", "--format", "json"]).good().boxes("digest");
-    world.boxwright(&["promote", "r1.0"]).good();
+    world.boxwright(&["promote", "r1.0", "--yes"]).good();
     let promoted = |seq: usize| {
         let log = world.without_engine(&["log", "r1.0", "--format", "json"]).good().json();
         let last = &log["promotions"][0];
@@ -206,7 +206,7 @@ immutable = true"#,
     world.write("README", "later\n");
     world.git(&["add", "--all"]);
     world.git(&["-c", "user.name=T", "-c", "user.email=t@example.org", "commit", "-qm", "later"]);
-    let again = world.boxwright(&["promote", "r1.0", "--format", "json"]).good();
+    let again = world.boxwright(&["promote", "r1.0", "--format", "json", "--yes"]).good();
     assert_eq!(
         (again.boxes("action"), again.boxes("digest")),
         (vec!["there".to_owned(); 3], digests.clone())
@@ -231,7 +231,7 @@ fn a_signature_stays_with_its_image_and_goes_with_it() {
     let registry = Registry::start(&[]);
     let world = World::chain(&registry.host);
     let kept = world.boxwright(&["build", "--format", "json"]).good().boxes("digest");
-    world.boxwright(&["promote", "main"]).good();
+    world.boxwright(&["promote", "main", "--yes"]).good();
     world.write("ci/test/one.txt", "another\n");
     let left = world.boxwright(&["build", "--format", "json"]).good().boxes("digest");
     let tag = |digest: &str, word: &str| format!("{}{word}", digest.replace(':', "-"));
@@ -274,7 +274,7 @@ fn a_promotion_that_stops_half_way_says_so_and_is_finished_or_undone() {
     let world = World::chain(&registry.host);
     let at = |tag: &str| BOXES.map(|name| registry.digest(name, tag).unwrap());
     world.boxwright(&["build"]).good();
-    world.boxwright(&["promote", "main"]).good();
+    world.boxwright(&["promote", "main", "--yes"]).good();
     let first = at("main");
     for (name, text) in [("ci/Dockerfile", "echo based"), ("ci/test/one.txt", "another\n")] {
         match name {
@@ -287,7 +287,7 @@ fn a_promotion_that_stops_half_way_says_so_and_is_finished_or_undone() {
     let second: Vec<String> = world.boxwright(&["build", "--format", "json"]).good().boxes("digest");
     let mended = jam(&registry, "test", "main");
     let ended = world
-        .boxwright(&["promote", "main"])
+        .boxwright(&["promote", "main", "--yes"])
         .fails(22, &["stopped at test", "moved: base, build", "left: test"]);
     assert!(ended.err.contains("500"), "{}", ended.err);
     // The journal says what is done; what stood there is known.
@@ -304,7 +304,7 @@ fn a_promotion_that_stops_half_way_says_so_and_is_finished_or_undone() {
     mended();
     // Repaired, the rerun does only the rest.
     let requests = registry.requests_during(|| {
-        let again = world.boxwright(&["promote", "main", "--format", "json"]).good();
+        let again = world.boxwright(&["promote", "main", "--format", "json", "--yes"]).good();
         assert_eq!(again.boxes("action"), ["there", "there", "moved"]);
     });
     let puts: Vec<&String> = requests
@@ -319,12 +319,15 @@ fn a_promotion_that_stops_half_way_says_so_and_is_finished_or_undone() {
     let others =
         |name: &str| -> Vec<String> { registry.tags(name).into_iter().filter(|tag| tag != "main").collect() };
     let before = BOXES.map(others);
-    world.without_engine(&["rollback", "main"]).good().says(&["nothing was done", "rollback main --yes"]);
+    world
+        .without_engine(&["rollback", "main"])
+        .exits(10)
+        .says(&["nothing was changed", "rollback main --yes"]);
     assert_eq!(at("main").to_vec(), second);
     world.without_engine(&["rollback", "main", "--yes"]).good().says(&["promotion 3"]);
     assert_eq!(at("main"), first);
     assert_eq!(BOXES.map(others), before);
-    world.boxwright(&["promote", "main"]).fails(21, &["rolled back", "--allow-older"]);
+    world.boxwright(&["promote", "main", "--yes"]).fails(21, &["rolled back", "--allow-older"]);
     assert_eq!(at("main"), first);
     let log = world.without_engine(&["log", "main"]).good();
     assert!(log.out.contains("from main 1"), "{}", log.out);
@@ -338,7 +341,7 @@ fn an_answer_that_says_nothing_is_neither_missing_nor_present() {
     let cases = [("401 of a registry", registry.host.clone()), ("429", busy())];
     for (what, host) in cases {
         world.configure(&host, CHAIN);
-        for command in [&["plan"][..], &["plan", "--check"], &["guard"], &["promote", "main", "--plan"]] {
+        for command in [&["plan"][..], &["plan", "--check"], &["guard"], &["promote", "main", "--dry-run"]] {
             let ended = world.without_engine(command).exits(20);
             assert_eq!(ended.out, "", "{what} {command:?}");
             assert!(

@@ -57,7 +57,7 @@ pub struct Global {
     #[arg(long, global = true, value_enum, default_value = "auto", env = "BOXWRIGHT_COLOR")]
     pub color: Color,
     /// The name of this run, for leases and records; without it the CI's own, else a random one
-    #[arg(long, global = true, value_name = "ID", env = "BOXWRIGHT_RUN")]
+    #[arg(long = "run-id", alias = "run", global = true, value_name = "ID", env = "BOXWRIGHT_RUN")]
     pub run: Option<RunId>,
 }
 
@@ -70,14 +70,19 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
+    /// Tables and sentences
     Human,
+    /// One JSON document on stdout, for programs
     Json,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Color {
+    /// On a terminal, unless NO_COLOR says otherwise
     Auto,
+    /// Also where it is no terminal
     Always,
+    /// Nowhere
     Never,
 }
 
@@ -100,9 +105,10 @@ pub enum Command {
     )]
     Keys(Boxes),
     /// Say what is in the registry, what would be built, and why
-    #[command(
-        after_help = "Examples:\n  boxwright plan                   the boxes as a tree\n  boxwright plan --check           exit with 10 if anything would be built"
-    )]
+    #[command(after_help = "Examples:\n  boxwright plan                   the boxes as a tree\n  \
+        boxwright plan --check           exit with 10 if anything would be built, and say who can\n  \
+        boxwright plan --check --channel release\n\n\
+        `boxwright guard` is `boxwright plan --check`, for jobs that may not build, such as those of a fork.")]
     Plan(Plan),
     /// Build and push what is missing, parents first, and lease what is used
     #[command(after_help = "Examples:\n  boxwright build                  all boxes\n  \
@@ -112,15 +118,16 @@ pub enum Command {
         boxwright build --at 4f3c2a1 test  as that commit has it, from a clone of the repository\n  \
         boxwright build --local          for this machine alone, where nothing may be pushed")]
     Build(Build),
-    /// Fail if a box is missing: for jobs that may not build, such as those of a fork
+    /// The same as `plan --check`
     #[command(
-        after_help = "Examples:\n  boxwright guard                  in a job that may not push\n  boxwright guard --channel release"
+        hide = true,
+        after_help = "Examples:\n  boxwright guard                  the same as boxwright plan --check"
     )]
-    Guard(Guard),
+    Guard(PlanOf),
     /// Make new images of boxes whose recipe has not changed, such as for updates of what they install
     #[command(
-        after_help = "Examples:\n  boxwright rebuild base --dependants    ask, then rebuild base and all that stands on it\n  \
-        boxwright rebuild base --yes           without asking, as a cron does"
+        after_help = "Examples:\n  boxwright rebuild base --dry-run       say what would be made anew\n  \
+        boxwright rebuild base --dependants --yes   base and all that stands on it, without asking"
     )]
     Rebuild(Rebuild),
     /// Print what a box's key is made of, and what differs from an image that stands
@@ -147,22 +154,25 @@ pub enum Command {
         place; standard input and compressed files are unpacked to a temporary file (TMPDIR) first.")]
     Import(Import),
     /// Give the boxes' images a tag such as main or r2026.07, all of them together
-    #[command(after_help = "Examples:\n  boxwright promote main\n  boxwright promote r2026.07 --yes\n  \
+    #[command(after_help = "Examples:\n  boxwright promote main --dry-run   say what would move\n  \
+        boxwright promote main --yes       without asking, as a CI does\n  \
+        boxwright promote r2026.07 --yes\n  \
         boxwright promote r2026.07 --from main --yes   what main holds, by digest; needs no checkout\n  \
         boxwright promote r2026.07 --from r2026.07 --to registry.example/live --yes")]
     Promote(Promote),
     /// Promote again what stood under a tag before; other tags stay
     #[command(
-        after_help = "Examples:\n  boxwright rollback main          say what would stand again\n  boxwright rollback main --yes"
+        after_help = "Examples:\n  boxwright rollback main --dry-run   say what would stand again\n  boxwright rollback main --yes"
     )]
     Rollback(Rollback),
     /// Say who promoted what to a tag, when, from which revision, and what stood there before
     #[command(after_help = "Examples:\n  boxwright log main\n  boxwright log main --format json")]
     Log(Log),
     /// Find what nothing keeps: mark it, and delete what was marked a while ago
-    #[command(after_help = "Examples:\n  boxwright clean                  say what would happen\n  \
-        boxwright clean --yes            do it\n  \
-        boxwright clean --plan FILE      let another job do it: boxwright clean --apply FILE\n  boxwright clean --now +3d        say what would happen in three days")]
+    #[command(after_help = "Examples:\n  boxwright clean --dry-run        say what would happen\n  \
+        boxwright clean --yes            do it, as a cron does\n  \
+        boxwright clean --plan-out FILE  let another job do it: boxwright clean --apply FILE\n  \
+        boxwright clean --now +3d --dry-run   say what would happen in three days")]
     Clean(Clean),
     /// Say what stands where, what it takes, and what clean would do; or write it as a page
     #[command(
@@ -235,11 +245,18 @@ pub struct Boxes {
 
 #[derive(Debug, Args)]
 pub struct Plan {
-    #[command(flatten)]
-    pub boxes: Boxes,
-    /// Exit with 10 if anything would be built
+    /// Exit with 10 if anything would be built, and say what to do about it
     #[arg(long)]
     pub check: bool,
+    #[command(flatten)]
+    pub of: PlanOf,
+}
+
+/// What is planned, and who is told.
+#[derive(Debug, Args)]
+pub struct PlanOf {
+    #[command(flatten)]
+    pub boxes: Boxes,
     #[command(flatten)]
     pub tell: Tell,
 }
@@ -288,18 +305,31 @@ pub struct Failing {
 /// Whether a command that writes may do so.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct Writing {
-    /// When to lease, push or delete: if this run is trusted and the registry takes it; also where
-    /// nothing tells whether it is, and else fail; or not at all
+    /// When to lease, push or delete
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", env = "BOXWRIGHT_PUSH")]
     pub push: Push,
+}
+
+/// Whether a command that changes names which others share does so.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct Confirming {
+    /// Print the plan and change nothing
+    #[arg(long, conflicts_with = "yes")]
+    pub dry_run: bool,
+    /// Apply the plan without asking; where there is no terminal nothing is changed otherwise
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// When the registry is written to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Push {
+    /// If this run is trusted and the registry takes it
     #[default]
     Auto,
+    /// Also where nothing tells whether it is trusted; fail where nothing can be written
     Always,
+    /// Not at all
     Never,
 }
 
@@ -312,14 +342,6 @@ pub struct Tell {
 }
 
 #[derive(Debug, Args)]
-pub struct Guard {
-    #[command(flatten)]
-    pub boxes: Boxes,
-    #[command(flatten)]
-    pub tell: Tell,
-}
-
-#[derive(Debug, Args)]
 pub struct Rebuild {
     /// The boxes
     #[arg(value_name = "BOX", required = true)]
@@ -327,9 +349,8 @@ pub struct Rebuild {
     /// Rebuild what stands on them as well
     #[arg(long)]
     pub dependants: bool,
-    /// Do it without asking; without a terminal nothing is done otherwise
-    #[arg(long)]
-    pub yes: bool,
+    #[command(flatten)]
+    pub confirming: Confirming,
     /// How many boxes to build at once
     #[arg(short, long, default_value_t = 2, env = "BOXWRIGHT_JOBS", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: u16,
@@ -387,7 +408,9 @@ pub struct Export {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Compress {
+    /// gzip, which everything reads
     Gzip,
+    /// Zstandard, which is faster and smaller
     Zstd,
 }
 

@@ -4,7 +4,8 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use self::plan::PlanFile;
-use super::args::{Clean, Format, Global};
+use super::args::{Clean, Confirming, Format, Global};
+use super::confirm::{Confirm, Decision};
 use super::error::{CliError, exit};
 use super::session::{self, Loaded, Session};
 use super::table::Table;
@@ -52,11 +53,10 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
     let loaded = session::load(global)?;
     let plan = options.apply.as_deref().map(PlanFile::read).transpose()?;
     let session = Session::open_to_write(&loaded, global, options.writing.push).await?;
-    if options.yes || plan.is_some() {
-        session.may_write("cleaning")?;
-    }
+    let confirm = confirm(options, plan.is_some(), terminal);
+    confirm.may_write(&session, "cleaning")?;
     if !options.forget.is_empty() {
-        return forget(options, &loaded, session, terminal, &cancel).await;
+        return forget(options, &confirm, &loaded, session, terminal, &cancel).await;
     }
     let ledger = session.setting.ledger.to_string();
     let ahead = match &plan {
@@ -66,19 +66,42 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
         Some(plan) => plan.ahead(),
         None => ahead(options, &session).await?,
     };
-    let clean_options = clean_options(&loaded, &session, options, plan.as_ref(), ahead, terminal).await?;
+    let mut clean_options = clean_options(&loaded, &session, options, plan.as_ref(), ahead, terminal).await?;
     let progress = session.progress();
     let emit = |event| progress.event(event);
-    let report = clean(session.ports(), &session.setting, &clean_options, &emit, &cancel).await?;
-    progress.end();
-    if let Some(path) = options.plan.as_ref().filter(|_| !report.is_interrupted) {
+    let carry = async |options: &CleanOptions| {
+        let report = clean(session.ports(), &session.setting, options, &emit, &cancel).await;
+        progress.end();
+        report
+    };
+    // What is agreed to, or applied later, has to be known as a whole.
+    clean_options.is_thorough = options.plan_out.is_some() || confirm.is_asking();
+    clean_options.apply = confirm.is_told();
+    let mut report = carry(&clean_options).await?;
+    let mut left = (exit::DONE, false);
+    if !confirm.is_told() && !report.is_interrupted {
+        let actions = report.clean.actions();
+        let shown = (!is_done(&report)).then(|| table(moving(&rows(&report))).render());
+        match confirm.decide(shown).await? {
+            Decision::Apply => {
+                // Exactly what was agreed to, or nothing.
+                (clean_options.apply, clean_options.planned) = (true, Some(actions));
+                report = carry(&clean_options).await?;
+            }
+            Decision::Leave { code, is_shown } => left = (code, is_shown),
+        }
+    }
+    let written = options.plan_out.as_ref().filter(|_| !report.is_interrupted);
+    if let Some(path) = written {
         PlanFile::new(ledger, &report.clean, report.now, ahead).write(path)?;
     }
     let rows = rows(&report);
     forget::tell(&report, &session.setting.ledger, terminal);
-    let outcome = outcome(&report, options);
-    let moving = rows.iter().filter(|row| row.action != "keep");
-    ci::summarise("boxwright clean", &table(moving), &outcome)?;
+    let mut outcome = outcome(&report, &confirm);
+    if let Some(path) = written {
+        outcome = format!("wrote the plan to {}: {outcome}", path.display());
+    }
+    ci::summarise(confirm.title(), &table(moving(&rows)), &outcome)?;
     match global.format {
         Format::Json => {
             let (stopped, set_aside) = forget::rows(&report);
@@ -97,7 +120,9 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
             terminal.result(&json::text(&out))?;
         }
         Format::Human => {
-            terminal.result(&table(rows.iter()).render())?;
+            if !left.1 {
+                terminal.result(&table(rows.iter()).render())?;
+            }
             if !report.is_interrupted {
                 terminal.say(&outcome);
             }
@@ -107,27 +132,42 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
         terminal.warn(&outcome);
     }
     session.close(report.is_applied && !report.is_interrupted).await?;
-    if report.is_interrupted { Err(CliError::Interrupted) } else { Ok(code(&report, options)) }
+    if report.is_interrupted {
+        return Err(CliError::Interrupted);
+    }
+    Ok(if report.is_applied { code(&report, options) } else { left.0 })
+}
+
+/// A plan that was written or read is no question: what is read is applied, what is written is not.
+fn confirm(options: &Clean, is_planned: bool, terminal: Terminal) -> Confirm {
+    let Confirming { dry_run, yes } = options.confirming;
+    let confirming = Confirming { dry_run, yes: yes || (is_planned && !dry_run) };
+    let confirm = Confirm::new("boxwright clean".to_owned(), confirming, terminal).or_report();
+    match &options.plan_out {
+        Some(path) => confirm.by(format!("boxwright clean --apply {}", path.display())),
+        None => confirm,
+    }
 }
 
 /// Looks as a sweep does, and removes of what it cannot read what a person named.
 async fn forget(
     options: &Clean,
+    confirm: &Confirm,
     loaded: &Loaded,
     session: Session,
     terminal: Terminal,
     cancel: &CancellationToken,
 ) -> Result<u8, CliError> {
     // Nothing is deleted but these, however much would be.
-    let look = Clean { yes: false, max_delete: Some(Share::ALL), ..options.clone() };
+    let look = Clean { max_delete: Some(Share::ALL), ..options.clone() };
     let clean_options = clean_options(loaded, &session, &look, None, Span::default(), terminal).await?;
     let progress = session.progress();
     let emit = |event| progress.event(event);
     let report = clean(session.ports(), &session.setting, &clean_options, &emit, cancel).await?;
     progress.end();
-    let code = forget::forget(&options.forget, &report, &session, options.yes, terminal).await?;
-    session.close(options.yes).await?;
-    Ok(code)
+    let is_applied = forget::forget(&options.forget, &report, &session, confirm, terminal).await?;
+    session.close(is_applied).await?;
+    Ok(exit::DONE)
 }
 
 /// Gathers what decides: the configuration, and what it says to ask outside.
@@ -178,8 +218,8 @@ pub async fn clean_options(
         max_delete: options.max_delete.or(project.retention.max_delete),
         min: project.retention.min,
         planned: plan.map(PlanFile::actions),
-        is_thorough: options.plan.is_some(),
-        apply: options.yes || plan.is_some(),
+        is_thorough: false,
+        apply: false,
     })
 }
 
@@ -248,6 +288,11 @@ pub fn rows(report: &CleanReport) -> Vec<Row> {
     rows
 }
 
+/// What a plan is about.
+fn moving(rows: &[Row]) -> impl Iterator<Item = &Row> {
+    rows.iter().filter(|row| row.action != "keep")
+}
+
 fn table<'a>(rows: impl Iterator<Item = &'a Row>) -> Table {
     let mut table = Table::new(&["REPOSITORY", "TAG", "DIGEST", "ACTION", "REASON"]);
     for row in rows {
@@ -268,33 +313,37 @@ fn table<'a>(rows: impl Iterator<Item = &'a Row>) -> Table {
     table
 }
 
-/// How it ended, in figures.
-fn outcome(report: &CleanReport, options: &Clean) -> String {
+/// Returns how many images are, or would be, condemned.
+fn condemned(report: &CleanReport) -> usize {
     let clean = &report.clean;
-    let condemn = clean.condemn.iter().map(|one| one.images.len()).sum::<usize>()
+    clean.condemn.iter().map(|one| one.images.len()).sum::<usize>()
         + clean.announce.iter().map(|one| one.images.len()).sum::<usize>()
-        + clean.unread.len();
+        + clean.unread.len()
+}
+
+/// Tells whether there is nothing to condemn or delete.
+fn is_done(report: &CleanReport) -> bool {
+    condemned(report) + report.clean.delete.len() == 0
+}
+
+/// How it ended, in figures.
+fn outcome(report: &CleanReport, confirm: &Confirm) -> String {
+    let condemn = condemned(report);
     let delete = report.clean.delete.len();
     let kept = report.clean.kept.len();
     let done = report.done();
     if report.is_interrupted {
         let left = delete.saturating_sub(report.deletions.len());
         format!("stopped: {done} of {delete} deleted, {left} left; the same command does the rest")
-    } else if condemn + delete == 0 {
+    } else if is_done(report) {
         format!("nothing to do: {kept} kept")
     } else if report.is_applied && delete == 0 {
         format!("{kept} kept, {condemn} condemned")
     } else if report.is_applied {
         format!("{kept} kept, {condemn} condemned, {done} of {delete} deleted")
     } else {
-        let again = match (&options.plan, &options.now) {
-            (Some(path), _) => format!("--apply {}", path.display()),
-            (None, Some(now)) => format!("--now {now} --yes"),
-            (None, None) => "--yes".to_owned(),
-        };
-        format!(
-            "{kept} kept, {condemn} to be condemned, {delete} to be deleted; nothing was done, `boxwright clean {again}` does it"
-        )
+        let plan = format!("{kept} kept, {condemn} to be condemned, {delete} to be deleted");
+        format!("{plan}; {}", confirm.not_applied())
     }
 }
 

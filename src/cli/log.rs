@@ -28,6 +28,8 @@ struct Row<'a> {
     state: &'static str,
     promoted: String,
     run: String,
+    /// Who promoted, as they or their CI said; nothing where they did not.
+    by: Option<&'a str>,
     source: &'a Source,
     from: Option<&'a SetName>,
     withdrawn: Option<&'a Source>,
@@ -83,6 +85,7 @@ fn row<'a>(set: &'a SetRecord, channel: Option<&'a str>, state: &'static str) ->
         state,
         promoted: set.promoted.rfc3339(),
         run: set.run.to_string(),
+        by: set.by.as_deref(),
         source: &set.source,
         from: set.from.as_ref(),
         withdrawn: set.withdrawn.as_ref(),
@@ -92,7 +95,7 @@ fn row<'a>(set: &'a SetRecord, channel: Option<&'a str>, state: &'static str) ->
 
 /// One line a box; what holds for the whole promotion stands in the first.
 fn table(rows: &[Row<'_>]) -> Table {
-    let mut table = Table::new(&["PROMOTION", "WHEN", "RUN", "SOURCE", "BOX", "DIGEST", "BEFORE"]);
+    let mut table = Table::new(&["PROMOTION", "WHEN", "BY", "RUN", "SOURCE", "BOX", "DIGEST", "BEFORE"]);
     for row in rows {
         let mut source = row
             .source
@@ -109,17 +112,19 @@ fn table(rows: &[Row<'_>]) -> Table {
             source.push_str(&format!(", from {} {}", from.tag, from.seq));
         }
         let seq = if row.state == "done" { row.seq.to_string() } else { format!("{} unfinished", row.seq) };
-        let mut first = [seq, row.promoted.clone(), row.run.clone(), source];
+        let by = row.by.unwrap_or("-").to_owned();
+        let mut first = [seq, row.promoted.clone(), by, row.run.clone(), source];
         for member in &row.boxes {
             let before = match member.before {
                 Some(before) if before == member.digest => "the same".to_owned(),
                 Some(before) => before.short().to_owned(),
                 None => "nothing".to_owned(),
             };
-            let [seq, when, run, source] = std::mem::take(&mut first);
+            let [seq, when, by, run, source] = std::mem::take(&mut first);
             table.row([
                 (if row.state == "done" { BOLD } else { NOTE }, seq),
                 (anstyle::Style::new(), when),
+                (anstyle::Style::new(), by),
                 (anstyle::Style::new(), run),
                 (anstyle::Style::new(), source),
                 (BOLD, member.name.to_owned()),

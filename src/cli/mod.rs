@@ -9,13 +9,13 @@ mod buildlog;
 mod ci;
 mod clean;
 mod computed;
+mod confirm;
 mod doctor;
 mod error;
 mod explain;
 mod export;
 mod figures;
 mod findings;
-mod guard;
 mod help;
 mod hosts;
 mod import;
@@ -78,9 +78,9 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Init(options) => init::run(options, global, terminal).await,
         Command::Lock(options) => lock::run(options, global, terminal).await,
         Command::Keys(options) => keys::run(options, global, terminal).await,
-        Command::Plan(options) => plan::run(options, global, terminal).await,
+        Command::Plan(options) => plan::run(&options.of, options.check, global, terminal).await,
         Command::Build(options) => build::run(options, global, terminal).await,
-        Command::Guard(options) => guard::run(options, global, terminal).await,
+        Command::Guard(options) => plan::run(options, true, global, terminal).await,
         Command::Rebuild(options) => rebuild::run(options, global, terminal).await,
         Command::Explain(options) => explain::run(options, global, terminal).await,
         Command::Export(options) => export::run(options, global, terminal).await,

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::args::{Format, Global, Plan, Tell};
+use super::advice::{self, Missing};
+use super::args::{Format, Global, PlanOf, Tell};
 use super::ci::{self, BoxFact, Outputs, Trust};
 use super::computed::Computed;
 use super::error::{CliError, exit};
@@ -90,7 +91,13 @@ pub async fn ask(
     Ok(Planned { computed, seen, decisions, moved })
 }
 
-pub async fn run(options: &Plan, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
+/// Plans; with `is_check` it fails, and says what to do, if anything would be built.
+pub async fn run(
+    options: &PlanOf,
+    is_check: bool,
+    global: &Global,
+    terminal: Terminal,
+) -> Result<u8, CliError> {
     let loaded = session::load(global)?;
     let mut session = Session::open(&loaded, global).await?;
     let planned = ask(&mut session, &loaded, &options.boxes, global, terminal).await?;
@@ -108,14 +115,22 @@ pub async fn run(options: &Plan, global: &Global, terminal: Terminal) -> Result<
         }
     }
     tell(&planned, &session, &options.tell)?;
-    let is_missing = planned.missing().next().is_some();
+    let moved = |keyed: &Keyed| planned.moved.get(&keyed.wanted.name);
+    let missing: Vec<Missing<'_>> = planned
+        .missing()
+        .map(|(keyed, seen)| Missing { keyed, generation: seen.generation, moved: moved(keyed) })
+        .collect();
+    let is_failed = is_check && !missing.is_empty();
+    if is_failed {
+        advice::say(&missing, &planned.computed, &session, terminal);
+    }
     session.close(false).await?;
-    Ok(if options.check && is_missing { exit::MISSING } else { exit::DONE })
+    Ok(if is_failed { exit::MISSING } else { exit::DONE })
 }
 
 /// Tells later steps and jobs. Whether the registry takes a push is not asked: nothing is written
 /// to find out.
-pub fn tell(planned: &Planned, session: &Session, to: &Tell) -> Result<(), CliError> {
+fn tell(planned: &Planned, session: &Session, to: &Tell) -> Result<(), CliError> {
     let fact = |row: Row<'_>| {
         let digest = match row.decision {
             Decision::Use(digest) => Some(digest),
@@ -151,7 +166,7 @@ fn sum(decisions: &[Decision]) -> String {
     }
 }
 
-pub fn report(planned: &Planned, session: &Session) -> Report {
+fn report(planned: &Planned, session: &Session) -> Report {
     let boxes = planned.rows().map(|row| {
         let tag = row.keyed.wanted.tag.with_generation(row.seen.generation);
         let mut out = BoxRow::new(row.keyed, &tag);
@@ -173,7 +188,7 @@ pub fn report(planned: &Planned, session: &Session) -> Report {
 }
 
 /// Draws the boxes as a tree, each below the first box that it stands on.
-pub fn tree(planned: &Planned) -> String {
+fn tree(planned: &Planned) -> String {
     let width = Terminal::width();
     let whole = table(planned, true);
     // On a narrow terminal all else is worth more than the digits of keys.

@@ -3,6 +3,8 @@
 use serde::Serialize;
 
 use super::args::{Format, From, Global, Promote};
+use super::computed::Computed;
+use super::confirm::{Confirm, Decision};
 use super::error::{CliError, exit};
 use super::session::{self, Loaded, Session};
 use super::table::Table;
@@ -40,11 +42,9 @@ struct BoxRow<'a> {
 pub async fn run(options: &Promote, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
     let loaded = session::load(global)?;
     let channel = channel_of(&loaded, &options.tag)?;
-    let apply = !options.plan && (options.yes || !channel.immutable);
+    let confirm = Confirm::new(format!("boxwright promote {}", options.tag), options.confirming, terminal);
     let mut session = Session::open_unremembered(&loaded, global, options.writing.push).await?;
-    if apply {
-        session.may_write("a promotion")?;
-    }
+    confirm.may_write(&session, "a promotion")?;
     let specs = loaded.project.boxes_of(&channel.name);
     let promote_options = PromoteOptions {
         tag: options.tag.clone(),
@@ -53,38 +53,36 @@ pub async fn run(options: &Promote, global: &Global, terminal: Terminal) -> Resu
         allow_older: options.allow_older,
         // What is kept elsewhere is said there.
         keep: options.to.is_none().then(|| channel.keep.clone()),
-        apply,
+        shown: None,
+        apply: true,
     };
-    let mut again = format!("boxwright promote {} --yes", options.tag);
-    for (word, value) in
-        [("--from", options.from.as_ref().map(From::to_string)), ("--to", options.to.clone())]
-    {
-        again.extend(value.map(|value| format!(" {word} {value}")));
-    }
-    match &options.from {
+    let code = match &options.from {
         Some(from) => {
             let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
             let set = taken(&session, &loaded, from, &names, terminal).await?;
             let (taken, target) = (Rollback::of(set), target(options, &loaded, &session)?);
-            carry_out(
-                &session,
-                Content::Set(&taken),
-                target.as_ref(),
-                &promote_options,
-                &again,
-                global,
-                terminal,
-            )
-            .await?;
+            let content = Content::Set(&taken);
+            carry_out(&session, content, target.as_ref(), promote_options, &confirm, global, terminal).await?
         }
         None => {
             let computed = session.compute(&loaded, specs, global, terminal).await?;
+            if session.in_ci().is_none() {
+                terminal.say(&origin(&computed));
+            }
             let (content, target) = (Content::Boxes(&computed.boxes), target(options, &loaded, &session)?);
-            carry_out(&session, content, target.as_ref(), &promote_options, &again, global, terminal).await?;
+            carry_out(&session, content, target.as_ref(), promote_options, &confirm, global, terminal).await?
         }
-    }
+    };
     session.close(false).await?;
-    Ok(exit::DONE)
+    Ok(code)
+}
+
+/// Says what a person promotes from, who may have forgotten which branch is checked out.
+fn origin(computed: &Computed) -> String {
+    let Computed { tree, .. } = computed;
+    let branch = tree.branch.as_deref().map_or("no branch".to_owned(), |branch| format!("branch {branch}"));
+    let dirty = if tree.source.dirty { ", with inputs that are not committed" } else { "" };
+    format!("promoting from {branch}, {}{dirty}", tree.source)
 }
 
 /// Returns what holds where the images are promoted to, if that is elsewhere.
@@ -170,33 +168,48 @@ pub fn tell_aside(past: &History, terminal: Terminal) {
     }
 }
 
-/// Promotes, and prints what was or would be done; `again` is the command that does it.
+/// Promotes if that is confirmed, and prints what was or would be done.
 pub async fn carry_out(
     session: &Session,
     content: Content<'_>,
     target: Option<&Setting>,
-    options: &PromoteOptions,
-    again: &str,
+    mut options: PromoteOptions,
+    confirm: &Confirm,
     global: &Global,
     terminal: Terminal,
-) -> Result<(), CliError> {
+) -> Result<u8, CliError> {
     let progress = session.progress();
     let emit = |event| progress.event(event);
     let (ports, setting, cancel) = (session.ports(), &session.setting, interrupt::token());
-    let report = match target {
-        Some(target) => promote_to(ports, setting, target, content, options, &emit, &cancel).await?,
-        None => promote(ports, setting, content, options, &emit, &cancel).await?,
+    let carry = async |options: &PromoteOptions| match target {
+        Some(target) => promote_to(ports, setting, target, content, options, &emit, &cancel).await,
+        None => promote(ports, setting, content, options, &emit, &cancel).await,
     };
-    let PromoteOptions { tag, apply, .. } = options;
+    let (mut report, mut end) = (None, (exit::DONE, false));
+    if !confirm.is_told() {
+        options.apply = false;
+        let plan = carry(&options).await?;
+        let shown = (!plan.was_done).then(|| table(&plan, false).render());
+        match confirm.decide(shown).await? {
+            Decision::Apply => (options.apply, options.shown) = (true, Some(plan.promotion)),
+            Decision::Leave { code, is_shown } => (report, end) = (Some(plan), (code, is_shown)),
+        }
+    }
+    let (code, is_shown) = end;
+    let report = match report {
+        Some(plan) => plan,
+        None => carry(&options).await?,
+    };
+    let PromoteOptions { tag, apply, .. } = &options;
     let outcome = if report.was_done {
         format!("nothing to do: {tag} stands as promotion {}", report.seq)
     } else if *apply {
         format!("{tag} stands as promotion {}", report.seq)
     } else {
-        format!("nothing was done; `{again}` does it")
+        confirm.not_applied()
     };
     let table = table(&report, *apply);
-    ci::summarise(again.trim_end_matches(" --yes"), &table, &outcome)?;
+    ci::summarise(confirm.title(), &table, &outcome)?;
     match global.format {
         Format::Json => {
             let run = session.setting.run.to_string();
@@ -212,11 +225,14 @@ pub async fn carry_out(
             terminal.result(&json::text(&out))?;
         }
         Format::Human => {
-            terminal.result(&table.render())?;
-            terminal.say(&outcome);
+            if !is_shown {
+                terminal.result(&table.render())?;
+            }
+            // That nothing came of a call that ends so is no mere remark.
+            if code == exit::DONE { terminal.say(&outcome) } else { terminal.warn(&outcome) }
         }
     }
-    Ok(())
+    Ok(code)
 }
 
 fn rows(report: &PromoteReport, apply: bool) -> Vec<BoxRow<'_>> {

@@ -2,21 +2,42 @@
 
 use std::collections::BTreeSet;
 
-use super::args::{Boxes, Global, Rebuild};
+use serde::Serialize;
+
+use super::args::{Boxes, Format, Global, Rebuild};
 use super::build::{clash, end, show, tell};
-use super::error::{CliError, exit};
-use super::interrupt;
+use super::confirm::{Confirm, Decision};
+use super::error::CliError;
 use super::session::{self, Loaded, Session};
-use super::terminal::{NOTE, Terminal, ask, paint};
+use super::terminal::{NOTE, Terminal, paint};
+use super::{interrupt, json};
 use crate::exec::{BuildOptions, Keyed, Replaced, build, replace};
 use crate::model::Span;
+
+/// What would be made anew, in JSON.
+#[derive(Serialize)]
+struct Plan<'a> {
+    schema: u32,
+    run: String,
+    applied: bool,
+    boxes: Vec<Row<'a>>,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    name: &'a str,
+    /// The generation that stands; nothing if none does.
+    generation: Option<u32>,
+}
 
 pub async fn run(options: &Rebuild, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
     let cancel = interrupt::token();
     let loaded = session::load(global)?;
     clash(&loaded, &options.tell)?;
     let mut session = Session::open_to_write(&loaded, global, options.writing.push).await?;
-    session.may_write("a rebuild")?;
+    let confirm =
+        Confirm::new(format!("boxwright rebuild {}", options.names.join(" ")), options.confirming, terminal);
+    confirm.may_write(&session, "a rebuild")?;
     let dependants = dependants(&loaded, &options.names);
     let mut names = options.names.clone();
     if options.dependants {
@@ -29,9 +50,6 @@ pub async fn run(options: &Rebuild, global: &Global, terminal: Terminal) -> Resu
     let progress = session.progress();
     let emit = |event| progress.event(event);
     let found = replace(session.ports(), &session.setting, &chosen, false, &emit).await?;
-    for line in words(&found, &session.setting.registry) {
-        terminal.warn(&line);
-    }
     if !dependants.is_empty() {
         let list = dependants.join(", ");
         terminal.warn(&match options.dependants {
@@ -39,12 +57,20 @@ pub async fn run(options: &Rebuild, global: &Global, terminal: Terminal) -> Resu
             false => format!("the next build makes anew what stands on it: {list}; --dependants does it now"),
         });
     }
-    if !options.yes && !ask(terminal, "go on?") {
-        let names = options.names.join(" ");
-        let flag = if options.dependants { " --dependants" } else { "" };
-        terminal.say(&format!("nothing was done; `boxwright rebuild {names}{flag} --yes` does it"));
-        session.close(false).await?;
-        return Ok(exit::DONE);
+    let plan = words(&found, &session.setting.registry);
+    match confirm.decide(Some(plan.clone())).await? {
+        Decision::Apply if confirm.is_told() => terminal.warn_text(&plan),
+        Decision::Apply => {}
+        Decision::Leave { code, is_shown } => {
+            match global.format {
+                Format::Json => terminal.result(&json::text(&as_json(&found, &session)))?,
+                Format::Human if is_shown => {}
+                Format::Human => terminal.result(&plan)?,
+            }
+            terminal.warn(&confirm.not_applied());
+            session.close(false).await?;
+            return Ok(code);
+        }
     }
     // A marker without a build makes everybody else build.
     session.engine().builder.check().await?;
@@ -63,8 +89,14 @@ pub async fn run(options: &Rebuild, global: &Global, terminal: Terminal) -> Resu
     end(session, report).await
 }
 
-/// Says what each box's new image takes the place of.
-fn words(found: &[Replaced], registry: &str) -> Vec<String> {
+fn as_json<'a>(found: &'a [Replaced], session: &Session) -> Plan<'a> {
+    let row = |one: &'a Replaced| Row { name: &one.name, generation: one.generation.map(|of| of.0) };
+    let (run, boxes) = (session.setting.run.to_string(), found.iter().map(row).collect());
+    Plan { schema: 1, run, applied: false, boxes }
+}
+
+/// Says what each box's new image takes the place of, a line a box.
+fn words(found: &[Replaced], registry: &str) -> String {
     let line = |one: &Replaced| match one.generation {
         Some(generation) => {
             let next = generation.next().0;
@@ -77,7 +109,7 @@ fn words(found: &[Replaced], registry: &str) -> Vec<String> {
         }
         None => format!("{} {}: it is not there, so it is only built", paint(NOTE, "rebuild"), one.name),
     };
-    found.iter().map(line).collect()
+    found.iter().map(|one| line(one) + "\n").collect()
 }
 
 /// Returns the boxes that stand on any of `names`, parents first, and are none of them.

@@ -1,7 +1,8 @@
 //! `rollback`: promote again what stood under a tag before.
 
 use super::args::{Global, Rollback};
-use super::error::{CliError, exit};
+use super::confirm::Confirm;
+use super::error::CliError;
 use super::promote::{believe, carry_out, channel_of, tell_aside};
 use super::session::{self, Session};
 use super::terminal::Terminal;
@@ -13,9 +14,8 @@ pub async fn run(options: &Rollback, global: &Global, terminal: Terminal) -> Res
     let tag = &options.tag;
     let channel = channel_of(&loaded, tag)?;
     let session = Session::open_to_write(&loaded, global, options.writing.push).await?;
-    if options.yes {
-        session.may_write("a rollback")?;
-    }
+    let confirm = Confirm::new(format!("boxwright rollback {tag}"), options.confirming, terminal);
+    confirm.may_write(&session, "a rollback")?;
     let ledger = Ledger::new(session.ports().registry, &session.setting.ledger);
     let past = history(ledger, tag).await.map_err(PromoteError::from)?;
     tell_aside(&past, terminal);
@@ -36,10 +36,11 @@ pub async fn run(options: &Rollback, global: &Global, terminal: Terminal) -> Res
         // Going back is what was asked for.
         allow_older: true,
         keep: Some(channel.keep.clone()),
-        apply: options.yes,
+        shown: None,
+        apply: true,
     };
-    let again = format!("boxwright rollback {tag} --yes");
-    carry_out(&session, Content::Set(&back), None, &promote_options, &again, global, terminal).await?;
+    let content = Content::Set(&back);
+    let code = carry_out(&session, content, None, promote_options, &confirm, global, terminal).await?;
     session.close(false).await?;
-    Ok(exit::DONE)
+    Ok(code)
 }

@@ -134,6 +134,7 @@ impl Session {
             run,
             attempt,
             lease: loaded.project.lease,
+            by: ci::who(&ci, &|name| std::env::var(name).ok().filter(|value| !value.is_empty())),
             source: crate::model::Source::default(),
         };
         // The address of an embedded registry is no name: stores may share it, one after the other.

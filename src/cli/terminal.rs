@@ -97,9 +97,9 @@ impl Terminal {
         }
     }
 
-    /// Tells whether there is a person who can be asked.
+    /// Tells whether there is a person who can be asked. A CI may give a job a terminal; nobody sits there.
     pub fn can_ask(self) -> bool {
-        !self.quiet && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+        !self.quiet && !self.is_ci && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
     }
 
     /// Returns it saying nothing but warnings, unless told to be verbose.
@@ -167,6 +167,11 @@ impl Terminal {
             out.push_str(line);
         }
         self.write(&out);
+    }
+
+    /// Writes a table or the like to stderr, as it would stand on stdout.
+    pub fn warn_text(self, text: &str) {
+        self.write(text.trim_end());
     }
 
     fn write(self, text: &str) {

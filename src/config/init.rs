@@ -46,7 +46,7 @@ const CHANNELS: &str = r#"
 # Channels: tags that images are promoted to, all boxes together.
 
 [channel.main]
-# `boxwright promote main`: the newest set, for everybody's jobs.
+# `boxwright promote main --yes`: the newest set, for everybody's jobs.
 tag = "main"
 keep = { last = 1, grace = "1d" }
 

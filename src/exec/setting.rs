@@ -16,6 +16,8 @@ pub struct Setting {
     pub attempt: u32,
     /// How long leases last.
     pub lease: Span,
+    /// Who is behind it, where that is known: a person and their machine, or whom a CI names.
+    pub by: Option<String>,
     /// Where the inputs come from.
     pub source: Source,
 }

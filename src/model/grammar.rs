@@ -76,6 +76,22 @@ pub fn registry<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Str
     }
 }
 
+/// Whoever did something, where that is told.
+pub fn who<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    match text {
+        Some(text) if !is_who(&text) => {
+            Err(D::Error::custom(format!("`{}` is not a name", printable(&text, 80))))
+        }
+        text => Ok(text),
+    }
+}
+
+/// Tells whether a text may stand in a record as the name of whoever did something.
+pub fn is_who(text: &str) -> bool {
+    (1..=256).contains(&text.len()) && text.chars().all(is_plain)
+}
+
 /// A sentence.
 pub fn line<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     checked(deserializer, "one line", |text| text.len() <= 4096 && text.chars().all(is_plain))

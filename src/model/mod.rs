@@ -39,6 +39,7 @@ pub use converted::oci_form;
 pub use digest::{Digest, DigestError};
 pub use entry::{Entry, EntryKind, RelPath, RelPathError};
 pub use failure::{AnyError, ErrorKind, Explained, Explanation};
+pub use grammar::is_who;
 pub use image::{ImageName, ImageNameError};
 pub use keep::{Keep, RefRule, Rules, Share, ShareError, may_hold, spelled, version};
 pub use key::{Generation, Key, KeyError, KeyHasher};

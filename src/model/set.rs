@@ -36,6 +36,9 @@ pub struct SetRecord {
     /// promoted, the tag does not move on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withdrawn: Option<Source>,
+    /// Who promoted, where that was known. Whoever may push can have written any name.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "grammar::who")]
+    pub by: Option<String>,
     /// The boxes, in the order their tags move; one at least.
     #[serde(deserialize_with = "grammar::some")]
     pub boxes: Vec<SetBox>,
@@ -181,6 +184,7 @@ impl SetRecord {
             from: None,
             copied: None,
             withdrawn: None,
+            by: None,
             boxes: vec![member],
         }
     }

@@ -37,6 +37,14 @@ impl Promotion {
     pub fn is_done(&self) -> bool {
         self.is_recorded
     }
+
+    /// Tells whether it is the same promotion, of the same images.
+    pub fn does_as(&self, other: &Self) -> bool {
+        let images = |of: &Self| -> Vec<_> {
+            of.steps.iter().map(|step| (step.member.repository.clone(), step.member.digest.clone())).collect()
+        };
+        self.seq == other.seq && images(self) == images(other)
+    }
 }
 
 /// One tag that is to point to a digest.
@@ -276,6 +284,7 @@ mod tests {
             from: None,
             copied: None,
             withdrawn: None,
+            by: None,
             boxes: boxes.iter().map(set_box).collect(),
         }
     }

@@ -123,7 +123,7 @@ fn names_that_nobody_declared() {
     world.boxwright(&["biuld"]).exits(2).says(&["unrecognized subcommand", "'build'"]);
     world.boxwright(&["build", "--jobs", "0"]).exits(2).says(&["--jobs"]);
     world.boxwright(&["build", "--wait", "soon"]).exits(2).says(&["--wait", "soon"]);
-    world.boxwright(&["plan", "--run", "a b"]).exits(2).says(&["a b", "run id"]);
+    world.boxwright(&["plan", "--run-id", "a b"]).exits(2).says(&["a b", "run id"]);
     world.boxwright(&["plan", "--registry", "https://x"]).fails(2, &["--registry", "https://x"]);
     world.boxwright(&["plan", "--arg", "novalue"]).exits(2).says(&["NAME=VALUE"]);
 }

@@ -15,7 +15,7 @@ fn exactly_the_unpromoted_boxes_go_and_main_still_works() {
     let registry = Registry::start(&[]);
     let world = World::chain(&registry.host);
     let kept = world.boxwright(&["build", "--format", "json"]).good();
-    world.boxwright(&["promote", "main"]).good();
+    world.boxwright(&["promote", "main", "--yes"]).good();
     world.replace("ci/Dockerfile", "echo build", "echo built");
     let left = world.boxwright(&["build", "--format", "json"]).good();
     assert_eq!(left.boxes("action"), ["use", "built", "built"]);
@@ -25,7 +25,7 @@ fn exactly_the_unpromoted_boxes_go_and_main_still_works() {
     // Nothing is past its lease; a dry run never writes; nothing goes in the run that marks it.
     world.without_engine(&["clean", "--yes"]).good().says(&["nothing to do"]);
     let ledger = registry.tags("boxwright-ledger");
-    world.without_engine(&["clean", "--now", "+3d"]).good().says(&["nothing was done", "--yes"]);
+    world.without_engine(&["clean", "--now", "+3d"]).good().says(&["nothing was changed", "--yes"]);
     assert_eq!(registry.tags("boxwright-ledger"), ledger);
     let marking = world.without_engine(&["clean", "--now", "+3d", "--yes", "--format", "json"]).good();
     assert_eq!(actions(&marking.json(), "condemned"), doomed);

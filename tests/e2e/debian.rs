@@ -40,7 +40,7 @@ fn a_debian_base_with_packages_is_built_used_and_promoted() {
     let third = world.boxwright(&["build", "--format", "json"]).good();
     assert_eq!(third.boxes("action"), ["use", "use", "built"]);
     world.git(&["checkout", "-q", "."]);
-    world.without_engine(&["promote", "main"]).good();
+    world.without_engine(&["promote", "main", "--yes"]).good();
     for now in ["+3d", "+5d"] {
         world.without_engine(&["clean", "--now", now, "--yes"]).good();
     }

@@ -218,7 +218,7 @@ fn what_the_readme_says_to_a_project() {
                 "What enters a key" => world.replace("versions.sh", "echo", "echo our"),
                 "Releases" => {
                     world.commit();
-                    let again = "boxwright build && boxwright promote main";
+                    let again = "boxwright build && boxwright promote main --yes";
                     shell(&world, "sh", again, &[]).good();
                 }
                 _ => {}

@@ -23,7 +23,7 @@ fn the_one_file_that_changed_is_named_against_an_image_of_an_earlier_commit() {
     let registry = Registry::start(&[]);
     let world = chain(&registry.host);
     let before = world.boxwright(&["build", "--format", "json"]).good();
-    world.boxwright(&["promote", "main"]).good();
+    world.boxwright(&["promote", "main", "--yes"]).good();
     assert_eq!(registry.records("inputs").len(), 3);
 
     world.write("ci/test/two.sh", "echo three\n");

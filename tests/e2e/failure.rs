@@ -87,7 +87,7 @@ fn a_failed_step_fails_its_box_and_its_dependants_alone() {
         let line = human.out.lines().find(|line| line.starts_with(name)).unwrap();
         assert!(line.contains(word), "{}", human.out);
     }
-    world.boxwright(&["promote", "main"]).exits(2);
+    world.boxwright(&["promote", "main", "--yes"]).exits(2);
 }
 
 #[test]

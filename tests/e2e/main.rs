@@ -11,6 +11,7 @@ mod bad_context;
 mod bad_outside;
 mod chain;
 mod clean;
+mod confirm;
 mod debian;
 mod docs;
 mod doctor;

@@ -12,7 +12,9 @@ fn a_stopped_registry_is_unknown_and_never_missing() {
     let world = World::chain(&registry.host);
     world.boxwright(&["build"]).good();
     registry.stop();
-    for command in [&["plan"][..], &["plan", "--check"], &["guard"], &["build"], &["promote", "main"]] {
+    for command in
+        [&["plan"][..], &["plan", "--check"], &["guard"], &["build"], &["promote", "main", "--yes"]]
+    {
         let ended = world
             .without_engine(command)
             .fails(20, &[&format!("cannot reach registry {}: connection refused", registry.host)]);
@@ -38,7 +40,7 @@ fn a_wrong_password_is_unknown_and_is_not_shown() {
         ended
     };
     call("right-secret", &["plan", "--check"]).exits(10);
-    let promote: [&[&str]; 2] = [&["promote", "main", "--plan"], &["promote", "main"]];
+    let promote: [&[&str]; 2] = [&["promote", "main", "--dry-run"], &["promote", "main", "--yes"]];
     for command in [&["plan"][..], &["plan", "--check"], &["guard"], promote[0], promote[1]] {
         let ended = call("wrong-secret", command).fails(20, &[&registry.host, "credentials"]);
         let ended = ended.says(&["hint: log in to that registry"]);
@@ -115,7 +117,7 @@ fn a_broken_repository_is_unknown() {
     let ended = world.without_engine(&["plan"]).fails(20, &["build", "500"]);
     assert!(!ended.err.contains("missing"));
     world.without_engine(&["build"]).fails(20, &["build", "500"]);
-    world.without_engine(&["promote", "main"]).fails(20, &["build", "500"]);
+    world.without_engine(&["promote", "main", "--yes"]).fails(20, &["build", "500"]);
     assert_eq!(registry.digest("base", "main"), None);
     world.without_engine(&["clean", "--now", "+5d", "--yes"]).fails(20, &["build", "nothing was deleted"]);
 }

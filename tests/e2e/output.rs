@@ -23,7 +23,7 @@ fn json_stands_alone_on_stdout() {
         &["plan", "--check", "base"],
     ];
     for command in commands {
-        let ended = world.boxwright(&[command, &["--format", "json", "--run", "run-7"]].concat()).good();
+        let ended = world.boxwright(&[command, &["--format", "json", "--run-id", "run-7"]].concat()).good();
         let report = ended.json();
         assert_eq!(report["schema"], 1);
         assert_eq!(report["run"], "run-7");
@@ -36,7 +36,7 @@ fn json_stands_alone_on_stdout() {
         }
         assert!(!ended.out.contains('\u{1b}'));
     }
-    for command in [&["promote", "main"][..], &["clean"], &["clean", "--now", "+3d", "--yes"]] {
+    for command in [&["promote", "main", "--yes"][..], &["clean"], &["clean", "--now", "+3d", "--yes"]] {
         let ended = world.boxwright(&[command, &["--format", "json"]].concat()).good();
         assert_eq!(ended.json()["schema"], 1, "{command:?}");
     }
@@ -50,7 +50,9 @@ fn quiet_leaves_the_result_and_errors() {
     let registry = Registry::start(&[]);
     let world = World::chain(&registry.host);
     world.write("ci/test/one.txt", "changed\n");
-    for command in [&["keys"][..], &["plan"], &["build"], &["build"], &["promote", "main"], &["clean"]] {
+    for command in
+        [&["keys"][..], &["plan"], &["build"], &["build"], &["promote", "main", "--yes"], &["clean"]]
+    {
         let ended = world.boxwright(&[command, &["-q"]].concat()).good();
         assert_eq!(ended.err, "", "{command:?}");
         for name in BOXES {
@@ -89,7 +91,7 @@ fn a_reader_that_went_away_changes_nothing() {
     call(&["plan", "--check", "--format", "json", "-v"]).exits(10);
     call(&["build", "-v"]).good();
     assert_eq!(registry.tags("test").len(), 1);
-    call(&["promote", "main"]).good();
+    call(&["promote", "main", "--yes"]).good();
     assert!(registry.digest("test", "main").is_some());
     call(&["run", "base", "--", "sh", "-c", "seq 1 100000; exit 5"]).exits(5);
     call(&["--help"]).good();

@@ -15,13 +15,13 @@ fn at_main(registry: &Registry, tag: &str) -> Vec<String> {
 fn promotion_uploads_nothing_needs_no_engine_and_is_done_once() {
     let registry = Registry::start(&[]);
     let world = World::chain(&registry.host);
-    world.boxwright(&["promote", "main"]).fails(10, &["base", "boxwright build"]);
+    world.boxwright(&["promote", "main", "--yes"]).fails(10, &["base", "boxwright build"]);
     for name in BOXES {
         assert!(registry.tags(name).is_empty());
     }
     let digests = world.boxwright(&["build", "--format", "json", "--wait", "0s"]).good().boxes("digest");
     let requests = registry.requests_during(|| {
-        let report = world.without_engine(&["promote", "main", "--format", "json"]).good();
+        let report = world.without_engine(&["promote", "main", "--format", "json", "--yes"]).good();
         assert_eq!(report.boxes("action"), ["moved"; 3]);
         assert_eq!(report.boxes("digest"), digests);
     });
@@ -44,7 +44,7 @@ fn promotion_uploads_nothing_needs_no_engine_and_is_done_once() {
     assert_ne!(record("plan.main.1"), record("set.main.1"), "deleting one would take the other along");
 
     let requests = registry.requests_during(|| {
-        let again = world.without_engine(&["promote", "main"]).good().says(&["nothing to do"]);
+        let again = world.without_engine(&["promote", "main", "--yes"]).good().says(&["nothing to do"]);
         assert!(again.out.contains("there"), "{}", again.out);
     });
     let wrote = |request: &&String| request.contains("/manifests/main") && !request.starts_with("HEAD");
@@ -57,16 +57,16 @@ fn main_moves_on_with_all_boxes_and_keeps_its_record() {
     let registry = Registry::start(&[]);
     let world = World::chain(&registry.host);
     let first = world.boxwright(&["build", "--format", "json"]).good().boxes("digest");
-    world.boxwright(&["promote", "main"]).good();
+    world.boxwright(&["promote", "main", "--yes"]).good();
     world.write("ci/test/one.txt", "another\n");
     world.commit();
-    world.boxwright(&["promote", "main"]).fails(10, &["test", "boxwright build"]);
+    world.boxwright(&["promote", "main", "--yes"]).fails(10, &["test", "boxwright build"]);
     assert_eq!(at_main(&registry, "main"), first);
     let second = world.boxwright(&["build", "--format", "json", "--wait", "0s"]).good().boxes("digest");
-    let only_planned = world.boxwright(&["promote", "main", "--plan", "--format", "json"]).good();
+    let only_planned = world.boxwright(&["promote", "main", "--dry-run", "--format", "json"]).good();
     assert_eq!(only_planned.boxes("action"), ["there", "there", "move"]);
     assert_eq!(at_main(&registry, "main"), first);
-    world.boxwright(&["promote", "main"]).good();
+    world.boxwright(&["promote", "main", "--yes"]).good();
     assert_eq!(at_main(&registry, "main"), second);
     assert_eq!(registry.records("set"), ["set.main.1", "set.main.2"]);
 }
@@ -76,7 +76,7 @@ fn a_release_needs_a_yes_and_never_moves() {
     let registry = Registry::start(&[]);
     let world = World::chain(&registry.host);
     let digests = world.boxwright(&["build", "--format", "json"]).good().boxes("digest");
-    let planned = world.boxwright(&["promote", "r2026.07"]).good().says(&["nothing was done", "--yes"]);
+    let planned = world.boxwright(&["promote", "r2026.07"]).exits(10).says(&["nothing was changed", "--yes"]);
     assert!(planned.out.contains("move"), "{}", planned.out);
     assert_eq!(registry.digest("base", "r2026.07"), None);
     world.boxwright(&["promote", "r2026.07", "--yes"]).good();
@@ -106,18 +106,19 @@ fn an_older_revision_moves_nothing_back_unless_told() {
     commit.args(["-c", "user.name=Test", "-c", "user.email=t@example.org", "commit", "-qm", "later"]);
     assert!(commit.status().unwrap().success());
     let new = world.boxwright(&["build", "--format", "json"]).good().boxes("digest");
-    world.boxwright(&["promote", "main"]).good();
+    world.boxwright(&["promote", "main", "--yes"]).good();
     world.git(&["checkout", "-q", "HEAD~1"]);
-    world.boxwright(&["promote", "main"]).fails(21, &["newer", "--allow-older"]);
+    world.boxwright(&["promote", "main", "--yes"]).fails(21, &["newer", "--allow-older"]);
     assert_eq!(at_main(&registry, "main"), new);
-    world.boxwright(&["promote", "main", "--allow-older"]).good();
+    world.boxwright(&["promote", "main", "--allow-older", "--yes"]).good();
     assert_eq!(at_main(&registry, "main"), old);
 }
 
 #[test]
 fn tags_of_no_channel_are_refused() {
     let world = World::chain("127.0.0.1:1");
-    world.boxwright(&["promote", "nightly"]).fails(2, &["nightly", "no channel", "main", "release"]);
-    let bad = world.boxwright(&["promote", "feature/x"]).exits(2).says(&["feature/x", "is not a tag"]);
+    world.boxwright(&["promote", "nightly", "--yes"]).fails(2, &["nightly", "no channel", "main", "release"]);
+    let bad =
+        world.boxwright(&["promote", "feature/x", "--yes"]).exits(2).says(&["feature/x", "is not a tag"]);
     assert_eq!(bad.out, "");
 }

@@ -195,7 +195,7 @@ fn a_working_copy_takes_the_place_of_a_pinned_revision() {
         .fails(21, &["r1 is immutable", "working copies: ec", "without --source"]);
     assert!(registry.records("set").is_empty() && registry.digest("other", "r1").is_none());
     world.boxwright(&["promote", "r1", "--yes"]).fails(10, &["only"]);
-    call(&["promote", "main"]).good();
+    call(&["promote", "main", "--yes"]).good();
     let record = registry.curl(&[], "boxwright-ledger/manifests/set.main.1").2;
     assert!(record.contains(r#"\"local\":[\"ec\"]"#), "{record}");
     // The same boxes as pinned.

@@ -75,7 +75,7 @@ fn a_registry_that_remembers_lost_blobs_is_not_believed() {
     // An image whose configuration is lost is neither used nor promoted; not even by a machine that
     // has read it before.
     stood.iter().for_each(|one| one.lose_config(&registry));
-    let promoted = world.boxwright(&["promote", "main"]).fails(20, &["@sha256:", "(box "]);
+    let promoted = world.boxwright(&["promote", "main", "--yes"]).fails(20, &["@sha256:", "(box "]);
     assert!(!promoted.err.contains("missing"), "{}", promoted.err);
     let fresh = |arguments: &[&str]| {
         let mut command = world.command(arguments);
@@ -96,7 +96,7 @@ fn a_registry_that_remembers_lost_blobs_is_not_believed() {
     let plan = fresh(&["plan", "--check"]).exits(10);
     assert_eq!(plan.out.matches("broken").count(), 3, "{}", plan.out);
     world.boxwright(&import).good();
-    world.boxwright(&["promote", "main"]).good();
+    world.boxwright(&["promote", "main", "--yes"]).good();
     for name in BOXES {
         pull(&world, &registry, name, "main");
     }

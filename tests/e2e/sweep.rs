@@ -93,7 +93,7 @@ fn a_repository_that_fails_in_the_middle_of_a_promotion_is_said_and_the_rest_don
     let registry = Registry::start(&[]);
     let world = World::chain(&registry.host);
     world.boxwright(&["build"]).good();
-    world.boxwright(&["promote", "main"]).good();
+    world.boxwright(&["promote", "main", "--yes"]).good();
     let at = || BOXES.map(|name| registry.digest(name, "main").unwrap());
     let first = at();
     world.write(
@@ -129,7 +129,7 @@ fn a_repository_that_fails_in_the_middle_of_a_promotion_is_said_and_the_rest_don
     });
     world.configure(&proxy.host, CHAIN);
     let ended = world
-        .without_engine(&["promote", "main"])
+        .without_engine(&["promote", "main", "--yes"])
         .fails(22, &["stopped at test", "moved: base, build", "left: test", "500"]);
     assert!(ended.err.contains("run the same command again"), "{}", ended.err);
     assert_eq!(
@@ -138,12 +138,13 @@ fn a_repository_that_fails_in_the_middle_of_a_promotion_is_said_and_the_rest_don
     );
     world.configure(&registry.host, CHAIN);
     // As long as it is broken nothing else is done either, and nothing said that is not known.
-    world.without_engine(&["promote", "main"]).fails(20, &["test", "500"]);
+    world.without_engine(&["promote", "main", "--yes"]).fails(20, &["test", "500"]);
     world.without_engine(&["rollback", "main", "--yes"]).fails(20, &["test", "500"]);
     broken.lock().unwrap().take().unwrap()();
     let log = world.without_engine(&["log", "main"]).good();
     assert!(log.out.contains("unfinished"), "{}", log.out);
-    let requests = registry.requests_during(|| drop(world.without_engine(&["promote", "main"]).good()));
+    let requests =
+        registry.requests_during(|| drop(world.without_engine(&["promote", "main", "--yes"]).good()));
     let puts: Vec<&String> =
         requests.iter().filter(|line| line.starts_with("PUT") && line.contains("/manifests/main ")).collect();
     assert_eq!(puts, ["PUT /v2/test/manifests/main 201"]);

@@ -39,16 +39,16 @@ fn what_is_kept_stays_what_is_not_goes_and_everything_has_its_reason() {
     world.commit();
     // A release and main share all digests; a pull request shares two of three with them.
     let release = world.boxwright(&["build", "--format", "json"]).good();
-    world.boxwright(&["promote", "main"]).good();
+    world.boxwright(&["promote", "main", "--yes"]).good();
     world.without_engine(&["promote", "r2026.07", "--from", "main", "--yes"]).good();
     world.write("ci/test/one.txt", "of the pull request\n");
-    let pr = world.boxwright(&["build", "--format", "json", "--run", "pr-7"]).good();
-    world.boxwright(&["promote", "pr-7"]).good();
+    let pr = world.boxwright(&["build", "--format", "json", "--run-id", "pr-7"]).good();
+    world.boxwright(&["promote", "pr-7", "--yes"]).good();
     // A run that came to nothing, and one whose image somebody took into an index of theirs.
     world.write("ci/test/one.txt", "came to nothing\n");
-    let left = world.boxwright(&["build", "--format", "json", "--run", "nothing"]).good();
+    let left = world.boxwright(&["build", "--format", "json", "--run-id", "nothing"]).good();
     world.write("ci/test/one.txt", "taken by somebody\n");
-    let taken = world.boxwright(&["build", "--format", "json", "--run", "taken"]).good();
+    let taken = world.boxwright(&["build", "--format", "json", "--run-id", "taken"]).good();
     let test = |report: &boxwright_testing::world::Ended, field: &str| report.boxes(field)[2].clone();
     let kind = |digest: &str| {
         let (_, headers, _) = registry.curl(&["-I"], &format!("test/manifests/{digest}"));
@@ -96,7 +96,7 @@ fn what_is_kept_stays_what_is_not_goes_and_everything_has_its_reason() {
     assert!(why == "has tag multi" || why.starts_with("needed by sha256:"), "{why}");
     let table = world.without_engine(&["clean", "--now", "+4d"]).good();
     assert!(
-        table.out.contains("promoted 2d ago or more") && table.err.contains("nothing was done"),
+        table.out.contains("promoted 2d ago or more") && table.err.contains("nothing was changed"),
         "{}",
         table.out
     );
@@ -108,11 +108,15 @@ fn what_is_kept_stays_what_is_not_goes_and_everything_has_its_reason() {
     world
         .without_engine(&["clean", "--now", "+4d", "--max-delete", "10%", "--yes"])
         .fails(21, &["more than 10%"]);
-    world.without_engine(&["clean", "--now", "+4d", "--plan", file]).good().says(&[" --apply ", "plan.json"]);
+    world.without_engine(&["clean", "--now", "+4d", "--plan-out", file]).good().says(&[
+        "wrote the plan to ",
+        "plan.json",
+        " --apply ",
+    ]);
     world.without_engine(&["clean", "--apply", file]).good();
     world.without_engine(&["clean", "--apply", file]).fails(21, &["has moved", "new plan"]);
     assert_eq!(BOXES.iter().flat_map(|name| registry.tags(name)).collect::<Vec<_>>(), before);
-    world.boxwright(&["promote", "pr-7"]).fails(21, &["is being removed by clean"]);
+    world.boxwright(&["promote", "pr-7", "--yes"]).fails(21, &["is being removed by clean"]);
     // Then tags and garbage go, and last the images that only the pull request had.
     world.without_engine(&["clean", "--now", "+6d", "--yes"]).good();
     world.without_engine(&["clean", "--now", "+6d", "--yes"]).good();
@@ -149,7 +153,7 @@ fn a_release_goes_to_another_registry_with_its_signature() {
     let (registry, live) = (Registry::start(&[]), Registry::start(&[]));
     let world = World::chain(&registry.host);
     let built = world.boxwright(&["build", "--format", "json"]).good().boxes("digest");
-    world.boxwright(&["promote", "main"]).good();
+    world.boxwright(&["promote", "main", "--yes"]).good();
     let (_, headers, body) = registry.curl(&[], &format!("test/manifests/{}", built[2]));
     let tag = format!("{}.sig", built[2].replace(':', "-"));
     let mut manifest: Value = serde_json::from_str(&body).unwrap();
@@ -157,7 +161,7 @@ fn a_release_goes_to_another_registry_with_its_signature() {
     put(&registry, &format!("test/manifests/{tag}"), &headers["content-type"], &manifest);
     let to = format!("{}/team", live.host);
     let call = ["promote", "r1.0", "--from", "main", "--to", &to];
-    world.without_engine(&call).good().says(&["nothing was done", "--from main", "--to", "--yes"]);
+    world.without_engine(&call).exits(10).says(&["nothing was changed", "--from main", "--to", "--yes"]);
     assert!(live.tags("team/test").is_empty());
     world.without_engine(&[&call[..], &["--yes"]].concat()).good();
     for (name, digest) in BOXES.iter().zip(&built) {

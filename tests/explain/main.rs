@@ -168,6 +168,7 @@ impl World {
                 run: "test".parse().unwrap(),
                 attempt: 1,
                 lease: Span::from_seconds(86_400),
+                by: None,
                 source: Source::default(),
             },
             events: Mutex::default(),
@@ -234,6 +235,7 @@ impl World {
             channel: channel.name.clone(),
             immutable: channel.immutable,
             allow_older: false,
+            shown: None,
             apply: true,
         };
         exec::promote(

@@ -104,6 +104,7 @@ impl<'a> Run<'a> {
             run: id.parse().unwrap(),
             attempt: 1,
             lease: Span::from_seconds(2 * 86_400),
+            by: None,
             source: Source { revision: Some("c0ffee".to_owned()), ..Source::default() },
         };
         let (registry, clock) = (Arc::clone(registry), QuickClock(AtomicU64::new(0)));
@@ -226,6 +227,7 @@ impl<'a> Run<'a> {
             immutable: false,
             allow_older: false,
             keep: None,
+            shown: None,
             apply: true,
         };
         let emit = |event| self.emit(event);

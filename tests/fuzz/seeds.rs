@@ -236,6 +236,7 @@ fn set(key: &Key, now: Timestamp, digest: &Digest, source: &Source) -> Vec<u8> {
         from: None,
         copied: None,
         withdrawn: None,
+        by: None,
         boxes,
     };
     set.to_manifest().bytes().to_vec()

@@ -54,7 +54,8 @@ fn a_host_that_only_the_repository_names_is_shown_nothing() {
         let home = ("BOXWRIGHT_REGISTRY_HOST", "ghcr.io/my-org");
         let elsewhere = [USER[0], USER[1], home];
         for environment in [&USER[..], &token, &elsewhere] {
-            for arguments in [&["plan"][..], &["build"], &["promote", "main"], &["clean"], &["lock"]] {
+            for arguments in [&["plan"][..], &["build"], &["promote", "main", "--yes"], &["clean"], &["lock"]]
+            {
                 world.configure(
                     &format!("{}/team", evil.host),
                     "[box.only]\n[channel.main]\ntag = \"main\"\n",
@@ -100,7 +101,7 @@ fn mirrors_protectors_and_targets_are_hosts_like_any_other() {
     let registry = Registry::start(&[]);
     let world = World::chain(&registry.host);
     world.boxwright(&["build"]).good();
-    world.boxwright(&["promote", "main"]).good();
+    world.boxwright(&["promote", "main", "--yes"]).good();
     let own = [USER[0], USER[1], ("BOXWRIGHT_REGISTRY", &*registry.host)];
     // Digests that are protected are looked for there, once something could go.
     world.write("ci/test/one.txt", "another\n");
@@ -122,7 +123,7 @@ fn mirrors_protectors_and_targets_are_hosts_like_any_other() {
     world.write("boxwright.toml", &config);
     world.replace("ci/Dockerfile", "docker.io/library/busybox:1", busybox());
     let to = format!("{}/live", evil.host);
-    let ended = call(&world, &own, &["promote", "main", "--to", &to]);
+    let ended = call(&world, &own, &["promote", "main", "--to", &to, "--yes"]);
     assert!(ended.code != 0 && !evil.seen().is_empty(), "{}", ended.err);
     assert!(ended.err.contains("not shown"), "{}", ended.err);
     assert_eq!(evil.shown(), [""; 0], "{:?}", evil.seen());

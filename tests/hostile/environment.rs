@@ -29,13 +29,13 @@ fn call(world: &World, environment: &[(&str, &str)], arguments: &[&str]) -> Ende
 fn project(registry: &Registry) -> World {
     let world = World::chain(&registry.host);
     world.boxwright(&["build"]).good();
-    world.boxwright(&["promote", "main"]).good();
+    world.boxwright(&["promote", "main", "--yes"]).good();
     world.write("ci/test/one.txt", "another\n");
     world.commit();
     world.boxwright(&["build"]).good();
-    world.boxwright(&["promote", "main"]).good();
+    world.boxwright(&["promote", "main", "--yes"]).good();
     world.boxwright(&["export", "-o", world.beside("boxes.tar").to_str().unwrap()]).good();
-    world.boxwright(&["clean", "--plan", world.beside("plan.json").to_str().unwrap()]).good();
+    world.boxwright(&["clean", "--plan-out", world.beside("plan.json").to_str().unwrap()]).good();
     // What a repository holds has no say in whether its run is trusted.
     for file in [".env", "boxwright.env", "ci/.env", ".boxwright.env"] {
         world.write(file, "BOXWRIGHT_TRUST=trusted\nBOXWRIGHT_PUSH=always\nexport BOXWRIGHT_TRUST=trusted\n");
@@ -50,9 +50,9 @@ fn every_command_that_writes_writes_nothing_where_nobody_says_whose_change_it_is
     let (archive, plan) = (world.beside("boxes.tar"), world.beside("plan.json"));
     let (archive, plan) = (archive.to_str().unwrap(), plan.to_str().unwrap());
     let writing = [
-        &["promote", "main"][..],
+        &["promote", "main", "--yes"][..],
         &["promote", "r1.0", "--yes"],
-        &["promote", "main", "--from", "main@1"],
+        &["promote", "main", "--from", "main@1", "--yes"],
         &["rollback", "main", "--yes"],
         &["rebuild", "base", "--yes"],
         &["rebuild", "base", "--dependants", "--yes"],
@@ -87,7 +87,7 @@ fn every_command_that_writes_writes_nothing_where_nobody_says_whose_change_it_is
         call(&world, &unknown, &["build"]).exits(10);
         world.replace("ci/test/one.txt", "more", "another");
         call(&world, &unknown, &["clean"]).good();
-        call(&world, &unknown, &["promote", "main", "--plan"]).good();
+        call(&world, &unknown, &["promote", "main", "--dry-run"]).good();
     });
     let writes: Vec<_> =
         requests.iter().filter(|line| !line.starts_with("GET ") && !line.starts_with("HEAD ")).collect();
@@ -106,21 +106,21 @@ fn the_owner_of_a_job_may_say_that_it_is_trusted_and_always_writes_once() {
         [&[unknown, ("BOXWRIGHT_TRUST", "trusted")][..], &[unknown, ("BOXWRIGHT_PUSH", "always")]]
     {
         call(&world, environment, &["build"]).good();
-        call(&world, environment, &["promote", "main"]).good();
+        call(&world, environment, &["promote", "main", "--yes"]).good();
         call(&world, environment, &["import", archive, "--push"]).good();
         call(&world, environment, &["clean", "--yes"]).good();
     }
     call(&world, &[unknown], &["import", archive, "--push=always"]).good();
-    call(&world, &[unknown], &["promote", "main", "--push", "always"]).good();
+    call(&world, &[unknown], &["promote", "main", "--push", "always", "--yes"]).good();
     let before = everything(&registry);
     call(&world, &[unknown], &["rollback", "main", "--yes", "--push", "always"]).good();
     assert_ne!(everything(&registry), before);
     // A person's machine is trusted, and may be lowered.
-    call(&world, &[], &["promote", "main", "--allow-older"]).good();
-    call(&world, &[("BOXWRIGHT_TRUST", "unknown")], &["promote", "main"]).exits(21);
+    call(&world, &[], &["promote", "main", "--allow-older", "--yes"]).good();
+    call(&world, &[("BOXWRIGHT_TRUST", "unknown")], &["promote", "main", "--yes"]).exits(21);
     // A word that is none is nobody's word.
     for bad in ["Trusted", "yes", "trusted "] {
-        for arguments in [&["plan"][..], &["build"], &["promote", "main"], &["clean"]] {
+        for arguments in [&["plan"][..], &["build"], &["promote", "main", "--yes"], &["clean"]] {
             call(&world, &[("BOXWRIGHT_TRUST", bad)], arguments)
                 .fails(2, &["BOXWRIGHT_TRUST", "expected trusted"]);
         }
@@ -141,7 +141,9 @@ fn a_fork_s_run_stays_one_whatever_is_said() {
         ("GITHUB_EVENT_PATH", event.to_str().unwrap()),
     ];
     for more in [("BOXWRIGHT_TRUST", "trusted"), ("BOXWRIGHT_PUSH", "always"), ("CI", "true")] {
-        for arguments in [&["promote", "main"][..], &["rebuild", "base", "--yes"], &["clean", "--yes"]] {
+        for arguments in
+            [&["promote", "main", "--yes"][..], &["rebuild", "base", "--yes"], &["clean", "--yes"]]
+        {
             let environment = [&of_fork[..], &[more]].concat();
             call(&world, &environment, arguments).fails(21, &["not trusted"]);
         }

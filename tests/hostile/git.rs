@@ -343,10 +343,10 @@ fn promoted(registry: &Registry) -> (World, Vec<String>) {
     world.write("ci/test/one.txt", "newer\n");
     world.commit();
     world.boxwright(&["build"]).good();
-    world.boxwright(&["promote", "main"]).good();
+    world.boxwright(&["promote", "main", "--yes"]).good();
     let digests = BOXES.iter().map(|name| registry.digest(name, "main").unwrap()).collect();
     world.git(&["checkout", "-q", "HEAD~1"]);
-    world.without_engine(&["promote", "main"]).fails(21, &["which is newer than"]);
+    world.without_engine(&["promote", "main", "--yes"]).fails(21, &["which is newer than"]);
     (world, digests)
 }
 
@@ -360,7 +360,7 @@ fn is_refused(
 ) {
     world.write("ci/test/two.sh", "echo two\n");
     for (arguments, text) in [
-        (&["promote", "main"][..], "which one this is, is unknown"),
+        (&["promote", "main", "--yes"][..], "which one this is, is unknown"),
         (&["promote", "r1.0", "--yes"], "whether the boxes' inputs are as committed is unknown"),
     ] {
         let ended = call(arguments).fails(21, &[text]).says(why);
@@ -406,10 +406,10 @@ fn a_checkout_of_another_user_is_of_an_unknown_revision() {
     let own = world.beside("home/.gitconfig");
     let set = |value: &str| fs::write(&own, format!("[safe]\n\tdirectory = {value}\n")).unwrap();
     set("/elsewhere");
-    call(&["promote", "main"]).fails(21, &["unknown"]);
+    call(&["promote", "main", "--yes"]).fails(21, &["unknown"]);
     for value in [&top[..], "*", &format!("{}/*", world.root.parent().unwrap().display())] {
         set(value);
-        call(&["promote", "main"]).fails(21, &["which is newer than"]);
+        call(&["promote", "main", "--yes"]).fails(21, &["which is newer than"]);
     }
     world.write("ci/test/two.sh", "echo other\n");
     call(&["promote", "r1.0", "--yes"]).fails(10, &["boxwright build"]);
@@ -435,13 +435,13 @@ fn where_there_is_no_git_the_revision_is_unknown() {
     is_refused(&world, &registry, &digests, &call, &["there is no git program", "install git"]);
     call(&["keys"]).good().says(&["there is no git program"]);
     // What CI variables say does not make up for it.
-    let mut command = world.command(&["promote", "main"]);
+    let mut command = world.command(&["promote", "main", "--yes"]);
     command.env("PATH", "/nonexistent").env("GITLAB_CI", "true").env("CI_PIPELINE_SOURCE", "push");
     command.env("CI_COMMIT_SHA", "a".repeat(40)).env("CI_COMMIT_TIMESTAMP", "2030-01-01T00:00:00Z");
     Ended::of(command.output().unwrap()).fails(21, &["unknown"]);
     // Nothing is asked of a checkout by what needs none, and a person may say that order is no matter.
     call(&["promote", "r2.0", "--from", "main", "--yes"]).good();
-    call(&["promote", "main", "--allow-older"]).good();
+    call(&["promote", "main", "--allow-older", "--yes"]).good();
     call(&["log", "main", "--format", "json"]).good();
 }
 
@@ -504,7 +504,7 @@ fn a_broken_repository_is_of_an_unknown_revision() {
         }
         tell("cp", &["-a", kept.to_str().unwrap(), git.to_str().unwrap()]);
     }
-    call(&["promote", "main"]).fails(21, &["which is newer than"]);
+    call(&["promote", "main", "--yes"]).fails(21, &["which is newer than"]);
 }
 
 #[test]
@@ -533,7 +533,7 @@ fn nothing_of_this_machine_is_quoted_by_a_git_that_cannot_read_it() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::os::unix::fs::symlink(&secret, &path).unwrap();
         for arguments in
-            [&["plan"][..], &["promote", "r1.0", "--plan"], &["doctor"], &["build", "--at", "nowhere"]]
+            [&["plan"][..], &["promote", "r1.0", "--dry-run"], &["doctor"], &["build", "--at", "nowhere"]]
         {
             let ended = world.without_engine(arguments);
             assert!(!(ended.err + &ended.out).contains("canary"), "{name} {arguments:?}");
@@ -555,8 +555,8 @@ fn without_a_repository_a_ci_names_the_commit_and_nobody_knows_what_was_done_to_
         command.env("CI_COMMIT_SHA", "a".repeat(40)).env("CI_COMMIT_TIMESTAMP", time);
         Ended::of(command.output().unwrap())
     };
-    call(&["promote", "main"], "2026-01-02T00:00:00Z").good();
-    call(&["promote", "main"], "2026-01-01T00:00:00Z").good().says(&["nothing to do"]);
+    call(&["promote", "main", "--yes"], "2026-01-02T00:00:00Z").good();
+    call(&["promote", "main", "--yes"], "2026-01-01T00:00:00Z").good().says(&["nothing to do"]);
     call(&["promote", "r1.0", "--yes"], "2026-01-02T00:00:00Z").fails(21, &["no git repository here"]);
     // On a machine without a CI there is no commit that they could differ from.
     world.without_engine(&["promote", "r1.0", "--yes"]).good();

@@ -210,7 +210,7 @@ fn the_embedded_registry_opens_to_nobody_else_on_the_machine() {
     world.write("Dockerfile", &format!("FROM {}\nRUN echo {}\n", busybox(), unique()));
     world.commit();
     let built = world.boxwright(&["build", "--format", "json"]).good();
-    world.boxwright(&["promote", "main"]).good();
+    world.boxwright(&["promote", "main", "--yes"]).good();
     assert_eq!(open_to_others(&world.root.join(".boxwright")), [""; 0]);
 
     let mut serving = world.start(&["registry", "serve"]);

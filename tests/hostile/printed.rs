@@ -30,9 +30,9 @@ const COMMANDS: [&[&str]; 17] = [
     &["report"],
     &["clean"],
     &["clean", "--now", "+40d"],
-    &["promote", "main"],
-    &["rollback", "main"],
-    &["rebuild", "only"],
+    &["promote", "main", "--yes"],
+    &["rollback", "main", "--dry-run"],
+    &["rebuild", "only", "--dry-run"],
     &["run", "only", "--", "true"],
     &["lock", "--check"],
     &["export", "-o", "../boxes.tar"],
@@ -110,7 +110,7 @@ fn promoted(registry: &Registry) -> World {
     world.write("Dockerfile", &format!("FROM {}\nRUN echo {}\nCOPY . /files\n", busybox(), unique()));
     world.commit();
     world.boxwright(&["build"]).good();
-    world.boxwright(&["promote", "main"]).good();
+    world.boxwright(&["promote", "main", "--yes"]).good();
     world
 }
 
@@ -297,15 +297,15 @@ fn arguments_and_variables() {
             &["keys", "--arg", &format!("only={text}")],
             &["keys", "--arg", &format!("{text}=1")],
             &["keys", "--source", &format!("{text}={text}")],
-            &["keys", "--run", text],
+            &["keys", "--run-id", text],
             &["keys", "--format", text],
             &[&format!("--format={text}"), "keys"],
             &["keys", "--file", text],
             &["keys", "--registry", text],
             &["plan", "--registry", text],
-            &["promote", text],
-            &["promote", "main", "--from", text],
-            &["promote", "main", "--to", text],
+            &["promote", text, "--yes"],
+            &["promote", "main", "--from", text, "--yes"],
+            &["promote", "main", "--to", text, "--yes"],
             &["rollback", text],
             &["log", text],
             &["rebuild", text],
@@ -394,7 +394,7 @@ fn what_a_configuration_holds() {
         format!("registry = \"127.0.0.1:9\" # {raw}\n[box.only]\nx = \n"),
     ] {
         world.write("boxwright.toml", &text);
-        for command in [&["keys"][..], &["explain", "only"], &["promote", "main"], &["lock"]] {
+        for command in [&["keys"][..], &["explain", "only"], &["promote", "main", "--yes"], &["lock"]] {
             let ended = world.without_engine(command);
             draws_nothing(&ended.out, &text);
             draws_nothing(&ended.err, &text);
@@ -434,9 +434,14 @@ fn what_a_ci_says() {
     for service in services {
         let kinds = [PAYLOAD, "workflow_run", "pull_request", "push"];
         for kind in &kinds[..if service == ["GITHUB_ACTIONS"] { 4 } else { 1 }] {
-            for arguments in
-                [&["build"][..], &["plan"], &["guard"], &["promote", "main"], &["clean"], &["doctor"]]
-            {
+            for arguments in [
+                &["build"][..],
+                &["plan"],
+                &["guard"],
+                &["promote", "main", "--yes"],
+                &["clean"],
+                &["doctor"],
+            ] {
                 let mut command = world.command(arguments);
                 command.envs(service.iter().map(|name| (*name, "true"))).envs(files);
                 for name in [

@@ -19,11 +19,11 @@ const PAYLOAD: &str = "io.boxwright.payload";
 fn promoted_twice(registry: &Registry) -> World {
     let world = World::chain(&registry.host);
     world.boxwright(&["build"]).good();
-    world.boxwright(&["promote", "main"]).good();
+    world.boxwright(&["promote", "main", "--yes"]).good();
     world.replace("ci/Dockerfile", "echo base >", "echo based >");
     later_commit(&world, "2030-01-01T00:00:00Z");
     world.boxwright(&["build"]).good();
-    world.boxwright(&["promote", "main"]).good();
+    world.boxwright(&["promote", "main", "--yes"]).good();
     world
 }
 
@@ -81,10 +81,10 @@ fn the_weekly_refresh_can_be_rolled_back_and_goes_on() {
     let (registry, elsewhere) = (Registry::start(&[]), Registry::start(&[]));
     let world = World::chain(&registry.host);
     world.boxwright(&["build"]).good();
-    world.boxwright(&["promote", "main"]).good();
+    world.boxwright(&["promote", "main", "--yes"]).good();
     let first = held(&registry, "main");
     world.boxwright(&["rebuild", "base", "--dependants", "--yes"]).good();
-    world.boxwright(&["promote", "main"]).good();
+    world.boxwright(&["promote", "main", "--yes"]).good();
     let second = held(&registry, "main");
     assert!(first.iter().zip(&second).all(|(one, other)| one.is_some() && one != other));
     world.boxwright(&["rollback", "main", "--yes"]).good();
@@ -97,9 +97,9 @@ fn the_weekly_refresh_can_be_rolled_back_and_goes_on() {
     let plan = world.without_engine(&["plan", "--check", "--format", "json"]).good();
     assert_eq!(plan.boxes("digest").into_iter().map(Some).collect::<Vec<_>>(), second);
     // What was taken back returns when it is told to, and when something newer is promoted.
-    world.without_engine(&["promote", "main"]).fails(21, &["rolled back", "--allow-older"]);
+    world.without_engine(&["promote", "main", "--yes"]).fails(21, &["rolled back", "--allow-older"]);
     later_commit_of(&world);
-    world.without_engine(&["promote", "main"]).good();
+    world.without_engine(&["promote", "main", "--yes"]).good();
     assert_eq!(held(&registry, "main"), second);
     // A recorded set can be promoted anywhere, whatever generation is current.
     world.without_engine(&["promote", "r1.0", "--from", "main@1", "--yes"]).good();
@@ -129,11 +129,11 @@ fn a_refresh_of_one_box_can_be_rolled_back_too() {
     let registry = Registry::start(&[]);
     let world = World::chain(&registry.host);
     world.boxwright(&["build"]).good();
-    world.boxwright(&["promote", "main"]).good();
+    world.boxwright(&["promote", "main", "--yes"]).good();
     let first = held(&registry, "main");
     world.boxwright(&["rebuild", "base", "--yes"]).good();
     world.boxwright(&["build"]).good();
-    world.boxwright(&["promote", "main"]).good();
+    world.boxwright(&["promote", "main", "--yes"]).good();
     assert!(held(&registry, "main").iter().zip(&first).all(|(one, other)| one != other));
     world.without_engine(&["rollback", "main", "--yes"]).good();
     assert_eq!(held(&registry, "main"), first);
@@ -147,12 +147,12 @@ fn a_promotion_leaves_no_lease_and_no_build_waits_for_one() {
     world.boxwright(&["build"]).good();
     let leases = registry.records("lease");
     let check = |what: &str| assert_eq!(registry.records("lease"), leases, "{what}");
-    world.without_engine(&["promote", "main"]).good();
+    world.without_engine(&["promote", "main", "--yes"]).good();
     check("done");
-    world.without_engine(&["promote", "main"]).good().says(&["nothing to do"]);
+    world.without_engine(&["promote", "main", "--yes"]).good().says(&["nothing to do"]);
     check("nothing to do");
     world.write("ci/test/one.txt", "changed\n");
-    world.without_engine(&["promote", "main"]).fails(10, &["test"]);
+    world.without_engine(&["promote", "main", "--yes"]).fails(10, &["test"]);
     check("missing");
     world.write("ci/test/one.txt", "one\n");
     world.without_engine(&["promote", "r1.0", "--yes"]).good();
@@ -193,7 +193,7 @@ fn a_forged_promotion_is_refused_by_name_and_moves_nothing() {
     let refuse = |record: &str, code: i32, parts: &[&str]| {
         let from = record.replace("set.main.", "main@");
         for command in [
-            &["promote", "main", "--allow-older", "--from", &from][..],
+            &["promote", "main", "--allow-older", "--from", &from, "--yes"][..],
             &["promote", "r9.9", "--from", &from, "--yes"],
         ] {
             world.without_engine(command).fails(code, parts);
@@ -293,7 +293,7 @@ fn records_that_lie_about_their_place_or_count_starve_nothing() {
     assert_eq!(log.out.lines().filter(|line| line.starts_with(char::is_numeric)).count(), 2, "{}", log.out);
     // Garbage holds its own count alone.
     later_commit_of(&world);
-    world.without_engine(&["promote", "main"]).good();
+    world.without_engine(&["promote", "main", "--yes"]).good();
     assert!(registry.records("set").contains(&"set.main.4".to_owned()), "{:?}", registry.records("set"));
     world.without_engine(&["rollback", "main", "--yes"]).good();
     // (f) hundreds of promotions of what stands nowhere.
@@ -334,9 +334,9 @@ fn a_forged_plan_moves_nothing_and_holds_nobody_up_for_ever() {
     plan["source"]["time"] = json!("2200-01-01T00:00:00Z");
     put(&registry, LEDGER, "plan.main.3", &forged(&registry, "set.main.1", "plan", &plan));
     later_commit_of(&world);
-    world.without_engine(&["promote", "main"]).fails(21, &["newer", "--allow-older"]);
+    world.without_engine(&["promote", "main", "--yes"]).fails(21, &["newer", "--allow-older"]);
     assert_eq!(held(&registry, "main"), honest);
-    world.without_engine(&["promote", "main", "--allow-older"]).good();
+    world.without_engine(&["promote", "main", "--allow-older", "--yes"]).good();
     assert_eq!(held(&registry, "main"), honest);
     assert!(registry.records("set").contains(&"set.main.4".to_owned()));
     // One that cannot be read, and one of a release that nobody has promoted yet.
@@ -374,7 +374,7 @@ fn the_message_about_a_box_of_one_channel_names_the_build_that_makes_it() {
             .replace("echo base >", "echo basis >"),
     );
     let ended = world
-        .without_engine(&["promote", "main"])
+        .without_engine(&["promote", "main", "--yes"])
         .fails(10, &["run `boxwright build` on this revision first"]);
     assert!(!ended.err.contains("--channel"), "{}", ended.err);
 }

@@ -118,7 +118,7 @@ fn a_leased_image_is_no_part_of_somebody_else_s_garbage() {
 #[test]
 fn what_is_attached_to_a_kept_image_does_not_go_with_garbage() {
     let (registry, world, _) = chain("");
-    world.without_engine(&["promote", "main"]).good();
+    world.without_engine(&["promote", "main", "--yes"]).good();
     let kept = registry.digest("test", "main").unwrap();
     let signature = image(&registry, &world, "test", &json!({ "signs": kept })).to_string();
     let sig = |digest: &str| format!("{}.sig", digest.replace(':', "-"));
@@ -147,7 +147,7 @@ fn what_is_attached_to_a_kept_image_does_not_go_with_garbage() {
 fn a_promotion_s_own_date_takes_nothing_from_its_time() {
     let pr = "[channel.pr]\ntag = \"pr-.*\"\nkeep = { for = \"5d\", min = 0 }\n";
     let (registry, world, built) = chain(&format!("{pr}{SIGHTINGS}"));
-    world.without_engine(&["promote", "pr-1"]).good();
+    world.without_engine(&["promote", "pr-1", "--yes"]).good();
     let mut set = payload(&registry, "set.pr-1.1");
     set["promoted"] = json!("20200101T000000Z");
     forge(&registry, &world, "set.pr-1.1", "set", &set);
@@ -175,21 +175,23 @@ fn a_forged_announcement_holds_no_promotion_up() {
         let digest = registry.digest("test", tag);
         json!([{ "repository": "test", "tag": tag, "digest": digest }])
     };
-    world.without_engine(&["promote", "main"]).good();
+    world.without_engine(&["promote", "main", "--yes"]).good();
     let now = payload(&registry, "set.main.1")["promoted"].clone();
     let ends = |tag: &str, seq: u32, marked: &Value, images: Value| json!({ "tag": tag, "seq": seq, "marked": marked, "reason": "", "images": images });
     forge(&registry, &world, "ends.main.1", "ends", &ends("main", 1, &now, images("main")));
     newer(2030);
-    world.without_engine(&["promote", "main"]).good();
+    world.without_engine(&["promote", "main", "--yes"]).good();
     // One that says it was withdrawn on a day to come is over; one that stands is named.
-    world.without_engine(&["promote", "pr-1"]).good();
+    world.without_engine(&["promote", "pr-1", "--yes"]).good();
     let later = json!("20990101T000000Z");
     forge(&registry, &world, "ends.pr-1.1", "ends", &ends("pr-1", 1, &later, json!([])));
     newer(2031);
-    world.without_engine(&["promote", "pr-1"]).good();
+    world.without_engine(&["promote", "pr-1", "--yes"]).good();
     forge(&registry, &world, "ends.pr-1.2", "ends", &ends("pr-1", 2, &now, images("pr-1")));
     newer(2032);
-    world.without_engine(&["promote", "pr-1"]).fails(21, &["pr-1 is being removed", "`ends.` record"]);
+    world
+        .without_engine(&["promote", "pr-1", "--yes"])
+        .fails(21, &["pr-1 is being removed", "`ends.` record"]);
 }
 
 /// What somebody may put under a content tag, and what of it is no image of the box.
@@ -239,7 +241,7 @@ fn whatever_stands_under_a_content_tag_is_told_built_anew_and_not_promoted() {
         put(&registry, &world, "test", tag, &text);
         let plan = world.without_engine(&["plan", "--check", "--format", "json"]).exits(10);
         assert_eq!(plan.boxes("action")[2], "build", "{what}");
-        world.without_engine(&["promote", "main"]).exits(10);
+        world.without_engine(&["promote", "main", "--yes"]).exits(10);
         let digest = registry.digest("test", tag).unwrap();
         let cleaned = world.without_engine(&["clean", "--now", "+50h"]);
         assert!([0, 20].contains(&cleaned.code), "{what}: {}", cleaned.err);
@@ -250,7 +252,7 @@ fn whatever_stands_under_a_content_tag_is_told_built_anew_and_not_promoted() {
     }
     put(&registry, &world, "test", tag, &odd(&registry, &world, &built)[1].1);
     world.boxwright(&["build", "--wait", "0s"]).good();
-    world.without_engine(&["promote", "main"]).good();
+    world.without_engine(&["promote", "main", "--yes"]).good();
 }
 
 /// More markers than are asked for one by one, of every box.
@@ -277,7 +279,7 @@ fn markers_of_every_box_cost_one_list_for_all() {
 #[test]
 fn garbage_at_every_place_of_the_ledger_stops_a_clean_alone() {
     let (registry, world, built) = chain("");
-    world.without_engine(&["promote", "main"]).good();
+    world.without_engine(&["promote", "main", "--yes"]).good();
     let key = built.boxes("tag")[0].strip_prefix("k-").unwrap().to_owned();
     let garbage = manifest("something", &json!("else"));
     let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [] }).to_string();
@@ -304,7 +306,7 @@ fn garbage_at_every_place_of_the_ledger_stops_a_clean_alone() {
     world.without_engine(&["explain", "base"]).good();
     world.write("unrelated.txt", "later\n");
     later_commit(&world, "2030-01-01T00:00:00Z");
-    world.without_engine(&["promote", "main"]).good();
+    world.without_engine(&["promote", "main", "--yes"]).good();
     world.without_engine(&["promote", "r1.0", "--yes"]).good();
     world.without_engine(&["log", "main"]).good();
     world.without_engine(&["report"]).good();
@@ -317,12 +319,12 @@ fn garbage_at_every_place_of_the_ledger_stops_a_clean_alone() {
 #[test]
 fn boxes_of_two_promotions_are_no_set() {
     let (registry, world, _) = chain("");
-    world.without_engine(&["promote", "main"]).good();
+    world.without_engine(&["promote", "main", "--yes"]).good();
     world.write("lib.txt", "another content");
     world.replace("ci/Dockerfile", "RUN echo base", "RUN echo other base");
     later_commit(&world, "2030-01-01T00:00:00Z");
     world.boxwright(&["build"]).good();
-    world.without_engine(&["promote", "main"]).good();
+    world.without_engine(&["promote", "main", "--yes"]).good();
     let (first, second) = (payload(&registry, "set.main.1"), payload(&registry, "set.main.2"));
     for (number, of_first) in [&[0][..], &[2], &[0, 1], &[1]].into_iter().enumerate() {
         let seq = 3 + number;
@@ -359,16 +361,16 @@ fn a_record_that_lacks_a_box_of_one_channel_may_mix_no_others() {
     later_commit(&world, "2029-01-01T00:00:00Z");
     let build = || drop(world.boxwright(&["build", "--channel", "release"]).good());
     build();
-    world.without_engine(&["promote", "main"]).good();
+    world.without_engine(&["promote", "main", "--yes"]).good();
     world.replace("ci/Dockerfile", "RUN echo base", "RUN echo other base");
     later_commit(&world, "2030-01-01T00:00:00Z");
     build();
-    world.without_engine(&["promote", "main"]).good();
+    world.without_engine(&["promote", "main", "--yes"]).good();
     let (first, second) = (payload(&registry, "set.main.1"), payload(&registry, "set.main.2"));
     let names = |set: &Value| set["boxes"].as_array().unwrap().len();
     assert_eq!((names(&first), names(&second)), (2, 2));
     world.without_engine(&["rollback", "main", "--yes"]).good();
-    world.without_engine(&["promote", "main", "--allow-older"]).good();
+    world.without_engine(&["promote", "main", "--allow-older", "--yes"]).good();
     let held = registry.digest("build", "main");
     assert_eq!(held.as_deref(), second["boxes"][1]["digest"].as_str());
     let refuse = |seq: u32, boxes: Value| {
@@ -396,12 +398,12 @@ fn a_record_that_lacks_a_box_of_one_channel_may_mix_no_others() {
     refuse(7, json!([first["boxes"][0], second["boxes"][1]]));
     // As they were they pass.
     let to = elsewhere.host.as_str();
-    world.without_engine(&["promote", "main", "--from", "main@1", "--allow-older"]).good();
-    world.without_engine(&["promote", "main", "--from", "main@2", "--to", to]).good();
+    world.without_engine(&["promote", "main", "--from", "main@1", "--allow-older", "--yes"]).good();
+    world.without_engine(&["promote", "main", "--from", "main@2", "--to", to, "--yes"]).good();
     // What others stand on goes along, whichever channel it is reserved for.
     reserve("build");
     later_commit(&world, "2031-01-01T00:00:00Z");
-    world.without_engine(&["promote", "main"]).good();
+    world.without_engine(&["promote", "main", "--yes"]).good();
     let log = world.without_engine(&["log", "main", "--format", "json"]).good().json();
     assert_eq!(names(&log["promotions"][0]), 3, "{log:#}");
     world.without_engine(&["promote", "r1.0", "--from", "main", "--yes"]).good();
@@ -412,7 +414,7 @@ fn a_record_that_lacks_a_box_of_one_channel_may_mix_no_others() {
 #[test]
 fn a_promotion_goes_on_past_few_strange_records_and_not_past_many() {
     let (registry, world, _) = chain("");
-    world.without_engine(&["promote", "main"]).good();
+    world.without_engine(&["promote", "main", "--yes"]).good();
     let mut empty = payload(&registry, "set.main.1");
     empty["boxes"] = json!([]);
     for seq in 2..=16 {
@@ -422,12 +424,12 @@ fn a_promotion_goes_on_past_few_strange_records_and_not_past_many() {
     world.replace("ci/Dockerfile", "RUN echo base", "RUN echo older base");
     later_commit(&world, "2019-01-01T00:00:00Z");
     world.boxwright(&["build"]).good();
-    world.without_engine(&["promote", "main"]).fails(21, &["--allow-older"]);
+    world.without_engine(&["promote", "main", "--yes"]).fails(21, &["--allow-older"]);
     for seq in 17..=20 {
         empty["seq"] = json!(seq);
         forge(&registry, &world, &format!("set.main.{seq}"), "set", &empty);
     }
-    let stopped = world.without_engine(&["promote", "main"]).exits(20);
+    let stopped = world.without_engine(&["promote", "main", "--yes"]).exits(20);
     stopped.says(&["none of the 16 newest records", "clean --forget"]);
     assert_eq!(registry.records("set").len(), 20);
 }

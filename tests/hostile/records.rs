@@ -216,7 +216,7 @@ fn a_lease_that_was_written_over_stops_deletions_and_frees_nothing() {
     // Nothing else stops, and when the lease would have ended it stops nothing.
     world.boxwright(&["plan"]).good();
     world.boxwright(&["build"]).good();
-    world.boxwright(&["promote", "main"]).good();
+    world.boxwright(&["promote", "main", "--yes"]).good();
     world.without_engine(&["clean", "--forget", &newest, "--yes"]).exits(21);
     world.without_engine(&["clean", "--now", "+60h", "--yes"]).good();
     assert_eq!(stand(&registry, &built), [] as [&str; 0]);
@@ -226,7 +226,7 @@ fn a_lease_that_was_written_over_stops_deletions_and_frees_nothing() {
 #[test]
 fn a_set_that_was_written_over_stops_deletions_until_a_person_forgets_it() {
     let (registry, world, first) = chain("");
-    world.boxwright(&["promote", "main"]).good();
+    world.boxwright(&["promote", "main", "--yes"]).good();
     world.replace("ci/Dockerfile", "echo build", "echo built");
     world.commit();
     let second = world.boxwright(&["build", "--format", "json"]).good();
@@ -257,7 +257,7 @@ fn a_set_that_was_written_over_stops_deletions_until_a_person_forgets_it() {
 #[test]
 fn a_record_that_is_forgotten_takes_no_other_along() {
     let (registry, world, _) = chain("");
-    world.boxwright(&["promote", "main"]).good();
+    world.boxwright(&["promote", "main", "--yes"]).good();
     let (_, _, set) = registry.curl(&[], &format!("{LEDGER}/manifests/set.main.1"));
     let kept = registry.digest(LEDGER, "set.main.1");
     // The same manifest under other names: a delete by digest would take the set along.
@@ -276,7 +276,7 @@ fn a_record_that_is_forgotten_takes_no_other_along() {
 #[test]
 fn a_set_that_changed_after_it_was_seen_stops_deletions() {
     let (registry, world, _) = chain(SIGHTINGS);
-    world.boxwright(&["promote", "main"]).good();
+    world.boxwright(&["promote", "main", "--yes"]).good();
     world.without_engine(&["clean", "--yes"]).good();
     let mut set = payload(&registry, "set.main.1");
     let kept = set["boxes"].as_array_mut().unwrap().pop();

@@ -53,7 +53,7 @@ fn a_report_for_later_jobs_is_written_through_no_link() {
     let report = world.root.join("boxwright.env");
     assert!(report.symlink_metadata().unwrap().is_file());
     assert!(fs::read_to_string(&report).unwrap().contains("BOXWRIGHT_MISSING=only\n"));
-    stranger(&world, &[], &["clean", "--plan", "plan.json"]).good();
+    stranger(&world, &[], &["clean", "--plan-out", "plan.json"]).good();
     is_whole();
     // A pipe would be waited for, and a device be gone.
     for place in ["pipe", "directory"] {
@@ -103,7 +103,7 @@ fn no_file_is_written_where_a_committed_link_leads() {
     for at in many {
         for arguments in [
             &["plan", "--dotenv", at][..],
-            &["clean", "--plan", at],
+            &["clean", "--plan-out", at],
             &["report", "--html", at],
             &["export", "-o", at],
         ] {
@@ -304,7 +304,7 @@ fn no_program_of_the_repository_is_run_whatever_the_path_is() {
     }
     let path = std::env::var("PATH").unwrap();
     for path in [format!(".:{path}"), format!(":{path}"), ".".to_owned(), ":".to_owned(), String::new()] {
-        for arguments in [&["plan"][..], &["lock"], &["doctor"], &["promote", "main", "--plan"]] {
+        for arguments in [&["plan"][..], &["lock"], &["doctor"], &["promote", "main", "--dry-run"]] {
             for trust in ["trusted", "untrusted"] {
                 let mut command = world.command(arguments);
                 command.env("PATH", &path).env("BOXWRIGHT_TRUST", trust).env("DOCKER_HOST", NO_ENGINE);

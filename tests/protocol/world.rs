@@ -69,6 +69,7 @@ impl World {
                 run: id.parse().unwrap(),
                 attempt: 1,
                 lease: Span::from_seconds(2 * 86_400),
+                by: None,
                 source: Source { revision: Some("c0ffee".to_owned()), ..Source::default() },
             },
             build: BuildOptions { jobs: 2, wait: Span::from_seconds(600), no_cache: false, fail_fast: false },
@@ -283,6 +284,7 @@ pub fn to(tag: &str) -> PromoteOptions {
         immutable: false,
         allow_older: false,
         keep: None,
+        shown: None,
         apply: true,
     }
 }

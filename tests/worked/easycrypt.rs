@@ -95,7 +95,7 @@ fn main_a_pull_request_its_merge_a_release_and_a_second_attempt() {
 fn a_fork_goes_on_with_what_is_there_and_else_says_what_a_maintainer_does() {
     let project = Project::of("easycrypt-like");
     project.boxwright(&["build"]).exits(0);
-    project.boxwright(&["promote", "main"]).exits(0);
+    project.boxwright(&["promote", "main", "--yes"]).exits(0);
     let before = project.everything(&REPOSITORIES);
 
     // It changes no box: everything is there, and nothing is written.
@@ -170,7 +170,7 @@ fn a_cancelled_run_leaves_nothing_half_done_and_its_second_attempt_goes_on() {
 fn the_cron_rebuilds_or_opens_a_change_and_cleans_and_a_person_rebuilds_by_hand() {
     let project = Project::of("easycrypt-like");
     project.boxwright(&["build"]).exits(0);
-    project.boxwright(&["promote", "main"]).exits(0);
+    project.boxwright(&["promote", "main", "--yes"]).exits(0);
     let stands = |tag: &str| REPOSITORIES.map(|repository| project.registry.digest(repository, tag).unwrap());
     let first = stands("main");
 

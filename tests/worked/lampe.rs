@@ -1,5 +1,6 @@
 //! The project of one box and many pins, on GitHub.
 
+use boxwright_testing::world::at_a_terminal;
 use serde_json::Value;
 
 use crate::project::{Ended, Project};
@@ -84,35 +85,18 @@ fn a_fork_without_its_box_builds_it_for_itself_and_runs_in_it() {
     assert_eq!(project.everything(&["lampe-ci"]), before);
 }
 
-/// Types an answer at a terminal of its own.
-fn at_a_terminal(project: &Project, call: &str, answer: &str) -> String {
-    use std::io::Write;
-    let program = env!("CARGO_BIN_EXE_boxwright");
-    let mut command = std::process::Command::new("script");
-    command.args(["-qec", &format!("{program} {call}"), "/dev/null"]).current_dir(project.at("work"));
-    for (name, value) in project.command(&[]).get_envs() {
-        command.env(name, value.unwrap());
-    }
-    command.env_remove("CI").env("TERM", "xterm");
-    command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(answer.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success());
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
 #[test]
 fn a_rebuild_asks_at_a_terminal_and_does_nothing_elsewhere_unless_told() {
     let project = Project::of("lampe-like");
     project.boxwright(&["build"]).exits(0);
     let before = project.everything(&["lampe-ci"]);
-    let told = project.boxwright(&["rebuild", "ci"]).exits(0);
-    assert!(told.err.contains("nothing was done") && told.err.contains("generation 1"), "{}", told.err);
-    let asked = at_a_terminal(&project, "rebuild ci", "n\n");
-    assert!(asked.contains("go on? [y/N]") && asked.contains("nothing was done"), "{asked}");
+    let told = project.boxwright(&["rebuild", "ci"]).exits(10);
+    assert!(told.err.contains("nothing was changed") && told.out.contains("generation 1"), "{}", told.err);
+    let call = |answer| at_a_terminal(&project.command(&["rebuild", "ci"]), answer);
+    let asked = call("n\n").exits(10).out;
+    assert!(asked.contains("apply this? [y/N]") && asked.contains("nothing was changed"), "{asked}");
     assert_eq!(project.everything(&["lampe-ci"]), before);
-    at_a_terminal(&project, "rebuild ci", "y\n");
+    call("y\n").good();
     assert!(project.registry.tags("lampe-ci").iter().any(|tag| tag.ends_with(".g1")));
     let again = project.boxwright(&["rebuild", "ci", "--yes", "--format", "json"]).exits(0);
     let report: serde_json::Value = serde_json::from_str(&again.out).unwrap();

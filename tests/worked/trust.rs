@@ -17,7 +17,7 @@ fn call(project: &Project, name: &str, recorded: &str, arguments: &[&str]) -> En
 fn a_run_that_an_outsider_caused_writes_nothing_even_with_a_token_that_may() {
     let project = Project::of("lampe-like");
     project.boxwright(&["build"]).exits(0);
-    project.boxwright(&["promote", "main"]).exits(0);
+    project.boxwright(&["promote", "main", "--yes"]).exits(0);
     let before = project.everything(&["lampe-ci"]);
     let requests = project.registry.requests_during(|| {
         for (name, recorded) in [
@@ -37,7 +37,7 @@ fn a_run_that_an_outsider_caused_writes_nothing_even_with_a_token_that_may() {
                 refused.err
             );
             let writing = [
-                &["promote", "main"][..],
+                &["promote", "main", "--yes"][..],
                 &["rollback", "main", "--yes"],
                 &["rebuild", "ci", "--yes"],
                 &["clean", "--yes"],
@@ -117,7 +117,7 @@ fn an_unknown_ci_writes_only_when_told_to() {
 fn nothing_from_outside_becomes_a_command_of_the_runner() {
     let project = Project::of("lampe-like");
     project.boxwright(&["build"]).exits(0);
-    project.boxwright(&["promote", "main"]).exits(0);
+    project.boxwright(&["promote", "main", "--yes"]).exits(0);
     // A Dockerfile whose step prints commands and fails; a file whose name is one.
     let hostile = "::set-output name=can_push::true\n::add-path::/tmp/evil\n##[add-path]/tmp/evil";
     let dockerfile = std::fs::read_to_string(project.at("work/docker/Dockerfile")).unwrap();

@@ -18,6 +18,8 @@ pub struct Worktree {
     pub source: Source,
     /// The repository's root; nothing where there is no repository.
     pub root: Option<PathBuf>,
+    /// The branch that is checked out, if one is.
+    pub branch: Option<String>,
     /// Paths that differ from the commit: modified, added, untracked and ignored ones,
     /// relative to the root; a directory stands for all it holds.
     pub differing: BTreeSet<Vec<u8>>,
@@ -83,7 +85,7 @@ fn of(repository: &Repository, hidden: &[String], deepest: usize) -> Result<Work
         Ok::<_, Unread>((status, time.join().map_err(gone)?, staged.join().map_err(gone)??))
     })?;
     let mut tree = Worktree { root: Some(top.clone()), ..Worktree::default() };
-    let head = parse(&status, &mut tree.differing);
+    let head = parse(&status, &mut tree);
     if let Some(head) = head {
         let time = String::from_utf8_lossy(&time?).into_owned();
         let time = time.split_once(' ').filter(|(_, commit)| commit.trim_end() == head);
@@ -99,9 +101,9 @@ fn of(repository: &Repository, hidden: &[String], deepest: usize) -> Result<Work
     Ok(tree)
 }
 
-/// Reads `git status --porcelain=v2 --branch -z`: the commit, nothing before the first one, and
-/// the paths that differ.
-fn parse(status: &[u8], differing: &mut BTreeSet<Vec<u8>>) -> Option<String> {
+/// Reads `git status --porcelain=v2 --branch -z`: the commit, nothing before the first one, the
+/// branch, and the paths that differ.
+fn parse(status: &[u8], tree: &mut Worktree) -> Option<String> {
     let mut head = None;
     for line in status.split(|byte| *byte == 0) {
         // So many words stand before the path.
@@ -112,12 +114,15 @@ fn parse(status: &[u8], differing: &mut BTreeSet<Vec<u8>>) -> Option<String> {
             Some(b'?' | b'!') => 1,
             _ => {
                 let commit = line.strip_prefix(b"# branch.oid ").filter(|commit| *commit != b"(initial)");
-                head = head.or_else(|| commit.map(|commit| String::from_utf8_lossy(commit).into_owned()));
+                let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+                head = head.or_else(|| commit.map(text));
+                let branch = line.strip_prefix(b"# branch.head ").filter(|name| *name != b"(detached)");
+                tree.branch = tree.branch.take().or_else(|| branch.map(text));
                 continue;
             }
         };
         if let Some(path) = line.splitn(words + 1, |byte| *byte == b' ').nth(words) {
-            differing.insert(path.strip_suffix(b"/").unwrap_or(path).to_vec());
+            tree.differing.insert(path.strip_suffix(b"/").unwrap_or(path).to_vec());
         }
     }
     head
@@ -181,6 +186,7 @@ mod tests {
         git(at, &["init", "-q"]);
         let empty = worktree(at, &[]).unwrap();
         assert_eq!((empty.root.as_deref(), empty.source.revision), (Some(at), None));
+        git(at, &["checkout", "-q", "-b", "topic/one"]);
         std::fs::create_dir(at.join("new")).unwrap();
         for (name, text) in [(".gitignore", "*.o\n"), ("kept", "1"), ("changed", "1"), ("a b", "1")] {
             std::fs::write(at.join(name), text).unwrap();
@@ -192,6 +198,7 @@ mod tests {
         }
         let tree = worktree(at, &[]).unwrap();
         assert_eq!(tree.source.revision, Some(git(at, &["rev-parse", "HEAD"])));
+        assert_eq!(tree.branch.as_deref(), Some("topic/one"));
         let time = git(at, &["log", "-1", "--format=%ct"]).parse().unwrap();
         assert_eq!(tree.source.time, Some(Timestamp::from_unix(time)));
         differ(
@@ -227,6 +234,7 @@ mod tests {
             let tree = worktree(&at.join(name), &[]).unwrap();
             assert_eq!(tree.source.revision, Some(git(&main, &["rev-parse", revision])), "{name}");
             assert_eq!(tree.differing, BTreeSet::new(), "{name}");
+            assert_eq!(tree.branch.is_none(), name == "linked", "{name}");
             std::fs::write(at.join(name).join("file"), "other").unwrap();
             differ(&worktree(&at.join(name), &[]).unwrap(), &[("file", true)]);
         }

@@ -6,19 +6,15 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use super::Writing;
+use super::{Confirming, Writing};
 use crate::model::{Share, Tag, TagError};
 
 #[derive(Debug, Args)]
 pub struct Promote {
     /// The tag to promote to; it belongs to the channel whose pattern it matches
     pub tag: Tag,
-    /// Do it, where the default is to say what would be done: on an immutable channel
-    #[arg(long)]
-    pub yes: bool,
-    /// Say what would be done, and do nothing
-    #[arg(long, conflicts_with = "yes")]
-    pub plan: bool,
+    #[command(flatten)]
+    pub confirming: Confirming,
     /// Let boxes of an older revision replace those of a newer one
     #[arg(long)]
     pub allow_older: bool,
@@ -63,9 +59,8 @@ impl fmt::Display for From {
 pub struct Rollback {
     /// The tag
     pub tag: Tag,
-    /// Do it; without this nothing is written
-    #[arg(long)]
-    pub yes: bool,
+    #[command(flatten)]
+    pub confirming: Confirming,
     #[command(flatten)]
     pub writing: Writing,
 }
@@ -78,14 +73,13 @@ pub struct Log {
 
 #[derive(Debug, Default, Clone, Args)]
 pub struct Clean {
-    /// Do it; without this nothing is written or deleted
-    #[arg(long)]
-    pub yes: bool,
-    /// Write what would be done to a file, for another call to do with --apply
+    #[command(flatten)]
+    pub confirming: Confirming,
+    /// Write the plan to a file, for another call to apply; nothing is changed
     #[arg(long, value_name = "FILE", conflicts_with = "yes")]
-    pub plan: Option<PathBuf>,
-    /// Do what an earlier call planned: exactly that, or nothing (21) if the registry has moved
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["yes", "plan", "now"])]
+    pub plan_out: Option<PathBuf>,
+    /// Apply the plan in a file: exactly that, or nothing (21) if the registry has moved
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["plan_out", "now"])]
     pub apply: Option<PathBuf>,
     /// Refuse (21) if more than this share of all tags would go, instead of the configuration's
     #[arg(long, value_name = "SHARE", env = "BOXWRIGHT_MAX_DELETE")]
@@ -97,8 +91,8 @@ pub struct Clean {
     #[arg(long)]
     pub strict: bool,
     /// Instead of cleaning, remove this record of the ledger, which cannot be read and so stops every
-    /// deletion; with --yes. What it kept is kept no longer
-    #[arg(long, value_name = "TAG", conflicts_with_all = ["plan", "apply", "now", "strict", "max_delete"])]
+    /// deletion. What it kept is kept no longer
+    #[arg(long, value_name = "TAG", conflicts_with_all = ["plan_out", "apply", "now", "strict", "max_delete"])]
     pub forget: Vec<Tag>,
     #[command(flatten)]
     pub writing: Writing,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::model::{RunId, Timestamp};
+use crate::model::{RunId, Timestamp, is_who};
 
 /// Reads a variable; an empty one counts as absent.
 pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -76,6 +76,9 @@ pub struct Ci {
     pub change: Option<u64>,
     /// Whether the change comes from another repository; nothing where that is not told.
     pub fork: Option<bool>,
+    /// Who caused it, as the service names them.
+    #[serde(skip)]
+    pub actor: Option<String>,
     /// Whether it may write.
     pub trust: Trust,
 }
@@ -93,9 +96,24 @@ impl Ci {
             tag: None,
             change: None,
             fork: None,
+            actor: None,
             trust,
         }
     }
+}
+
+/// Returns who is behind a run: whom the CI names, or else the user and the machine.
+pub fn who(ci: &Ci, variable: Variables<'_>) -> Option<String> {
+    let user = || ["USER", "LOGNAME"].into_iter().find_map(variable);
+    let name = match ci.service {
+        "none" => {
+            let user = user().unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
+            Some(format!("{user}@{}", rustix::system::uname().nodename().to_string_lossy()))
+        }
+        _ => ci.actor.clone(),
+    };
+    // What could not stand in a record is left out of it.
+    name.filter(|name| is_who(name))
 }
 
 /// Tells whether a mark's value takes it back.

@@ -42,6 +42,8 @@ pub fn read(service: &'static str, variable: Variables<'_>, event: Option<&Value
         tag: reference.filter(|_| is_tag),
         change: change(payload),
         fork,
+        // Whoever ran it again, where that is told, did so with their own rights.
+        actor: ["GITHUB_TRIGGERING_ACTOR", "GITHUB_ACTOR"].into_iter().find_map(variable),
         event: Some(name).filter(|name| !name.is_empty()),
         ..Ci::of(service, trust)
     }

@@ -25,6 +25,7 @@ pub fn read(variable: Variables<'_>) -> Ci {
         tag: variable("CI_COMMIT_TAG"),
         change: number(change),
         fork,
+        actor: variable("GITLAB_USER_LOGIN"),
         event: Some(source).filter(|source| !source.is_empty()),
         ..Ci::of("gitlab", trust)
     }

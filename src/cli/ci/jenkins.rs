@@ -60,6 +60,8 @@ pub fn read(variable: Variables<'_>) -> Ci {
         branch: branch.filter(|_| tag.is_none()),
         tag,
         fork: told_by_plugin.is_none().then_some(fork),
+        // The first is of a plugin.
+        actor: ["BUILD_USER_ID", "CHANGE_AUTHOR"].into_iter().find_map(variable),
         event: Some(if change.is_some() { "change request" } else { "build" }.to_owned()),
         change: number(change),
         ..Ci::of("jenkins", trust)

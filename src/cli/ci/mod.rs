@@ -21,7 +21,7 @@ use super::error::CliError;
 use crate::model::printable;
 
 pub use escape::{annotation, commands, harmless};
-pub use facts::{Ci, Trust, Variables, random_run};
+pub use facts::{Ci, Trust, Variables, random_run, who};
 pub use outputs::{BoxFact, Outputs, publish, summarise, variables_clash};
 
 /// The largest event file that is read, in bytes.

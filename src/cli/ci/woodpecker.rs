@@ -30,6 +30,7 @@ pub fn read(variable: Variables<'_>) -> Ci {
         tag,
         change: number(variable("CI_COMMIT_PULL_REQUEST")),
         fork,
+        actor: ["CI_PIPELINE_AUTHOR", "CI_COMMIT_AUTHOR"].into_iter().find_map(variable),
         event: Some(event).filter(|event| !event.is_empty()),
         ..Ci::of("woodpecker", trust)
     }

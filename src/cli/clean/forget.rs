@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::super::error::{CliError, exit};
+use super::super::confirm::{Confirm, Decision};
+use super::super::error::CliError;
 use super::super::session::Session;
 use super::super::terminal::Terminal;
 use crate::exec::{CleanError, CleanReport, LedgerWriter};
@@ -65,14 +66,14 @@ pub fn tell(report: &CleanReport, ledger: &Repository, terminal: Terminal) {
     }
 }
 
-/// Removes records that the look of `report` could not read.
+/// Removes records that the look of `report` could not read, if that is confirmed; tells whether it did.
 pub async fn forget(
     tags: &[Tag],
     report: &CleanReport,
     session: &Session,
-    apply: bool,
+    confirm: &Confirm,
     terminal: Terminal,
-) -> Result<u8, CliError> {
+) -> Result<bool, CliError> {
     let repository = &session.setting.ledger;
     let mut found = Vec::new();
     for tag in tags {
@@ -88,11 +89,16 @@ pub async fn forget(
         }
         found.push((tag, &one.why));
     }
-    for (tag, why) in found {
-        if !apply {
-            terminal.result(&format!("would forget {repository}:{tag}: {why}\n"))?;
-            continue;
+    let plan = found.iter().map(|(tag, why)| format!("would forget {repository}:{tag}: {why}\n"));
+    let plan: String = plan.collect();
+    if let Decision::Leave { is_shown, .. } = confirm.decide(Some(plan.clone())).await? {
+        if !is_shown {
+            terminal.result(&plan)?;
         }
+        terminal.say(&confirm.not_applied());
+        return Ok(false);
+    }
+    for (tag, why) in found {
         let ledger = LedgerWriter::new(session.ports(), repository).map_err(CleanError::from)?;
         match ledger.remove(tag).await.map_err(CleanError::from)? {
             Deleted::Gone | Deleted::WasGone => {
@@ -107,8 +113,5 @@ pub async fn forget(
             }
         }
     }
-    if !apply {
-        terminal.say("nothing was forgotten; --yes does it, and nothing is kept for these any more");
-    }
-    Ok(exit::DONE)
+    Ok(true)
 }

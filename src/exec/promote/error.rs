@@ -22,6 +22,8 @@ pub struct PromoteOptions {
     pub allow_older: bool,
     /// What the channel keeps of its promotions; nothing where another configuration says that.
     pub keep: Option<Keep>,
+    /// The plan that somebody agreed to: this one is carried out, or none.
+    pub shown: Option<Promotion>,
     /// Whether to do it; else only the plan is returned.
     pub apply: bool,
 }
@@ -107,6 +109,9 @@ pub enum PromoteError {
     /// The rules of the channel forbid it.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// It is no longer what was agreed to; nothing was moved.
+    #[error("what promotion to {tag} does has changed since its plan was shown")]
+    Outdated { tag: Tag },
     /// The registry takes no writes from us.
     #[error("this registry takes no writes from here")]
     ReadOnly,
@@ -182,7 +187,7 @@ impl Explained for PromoteError {
                 .hint("run the command again when clean has ended: what it left can be promoted"),
             Self::ReadOnly => ErrorKind::Refused
                 .hint("nothing was moved; the credentials need the right to push there"),
-            Self::Conflict { .. } => {
+            Self::Conflict { .. } | Self::Outdated { .. } => {
                 ErrorKind::Refused.hint("run the command again to plan from what stands now")
             }
             Self::Partly { .. } => ErrorKind::Partly.hint(again),

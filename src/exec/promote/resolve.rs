@@ -71,7 +71,13 @@ pub(crate) async fn planned(
         source: content.source(setting),
         from: from.as_ref(),
     };
-    Ok(promotion(&wish, members, past.as_past())?)
+    let planned = promotion(&wish, members, past.as_past())?;
+    match &options.shown {
+        Some(shown) if !planned.is_done() && !planned.does_as(shown) => {
+            Err(PromoteError::Outdated { tag: options.tag.clone() })
+        }
+        _ => Ok(planned),
+    }
 }
 
 pub(crate) fn record(
@@ -99,6 +105,7 @@ pub(crate) fn record(
         from: content.from(),
         copied: content.copied(),
         withdrawn: content.withdrawn(),
+        by: setting.by.clone(),
         boxes: planned.steps.iter().map(set_box).collect(),
     }
 }

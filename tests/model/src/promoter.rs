@@ -277,6 +277,7 @@ fn record(config: &Config, seq: u32, rec: &Rec) -> SetRecord {
         from: None,
         copied: None,
         withdrawn: None,
+        by: None,
         boxes: rec.boxes.iter().map(one).collect(),
     }
 }

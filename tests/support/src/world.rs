@@ -256,6 +256,22 @@ impl Ended {
     }
 }
 
+/// Runs a prepared call at a terminal of its own, where `answer` is typed. What it writes to either
+/// output stands in `out`.
+pub fn at_a_terminal(command: &Command, answer: &str) -> Ended {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+    let mut script = Command::new("script");
+    script.args(["-qec", &words.join(" "), "/dev/null"]).current_dir(command.get_current_dir().unwrap());
+    // Nobody sits at a terminal of a CI.
+    script.env_remove("CI").env_remove("GITHUB_ACTIONS");
+    script.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("TERM", "xterm");
+    script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = script.spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), answer.as_bytes()).unwrap();
+    Ended::of(child.wait_with_output().unwrap())
+}
+
 /// A boxwright that runs; killed if the test gives it up.
 pub struct Running(Option<Child>);
 
