@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::model::{RunId, Span};
 
-pub use release::{Clean, From, Log, Promote, Rollback};
+pub use release::{Clean, Confirming, From, Log, Promote, Rebuild, Rollback};
 
 /// Builds the container images a CI runs in, only when they are missing, and promotes them
 /// by digest.
@@ -310,17 +310,6 @@ pub struct Writing {
     pub push: Push,
 }
 
-/// Whether a command that changes names which others share does so.
-#[derive(Debug, Clone, Copy, Default, Args)]
-pub struct Confirming {
-    /// Print the plan and change nothing
-    #[arg(long, conflicts_with = "yes")]
-    pub dry_run: bool,
-    /// Apply the plan without asking; where there is no terminal nothing is changed otherwise
-    #[arg(long)]
-    pub yes: bool,
-}
-
 /// When the registry is written to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Push {
@@ -339,27 +328,6 @@ pub struct Tell {
     /// Write a file of variables for later jobs, such as GitLab's dotenv report
     #[arg(long, value_name = "FILE", env = "BOXWRIGHT_DOTENV")]
     pub dotenv: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub struct Rebuild {
-    /// The boxes
-    #[arg(value_name = "BOX", required = true)]
-    pub names: Vec<String>,
-    /// Rebuild what stands on them as well
-    #[arg(long)]
-    pub dependants: bool,
-    #[command(flatten)]
-    pub confirming: Confirming,
-    /// How many boxes to build at once
-    #[arg(short, long, default_value_t = 2, env = "BOXWRIGHT_JOBS", value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub jobs: u16,
-    #[command(flatten)]
-    pub failing: Failing,
-    #[command(flatten)]
-    pub writing: Writing,
-    #[command(flatten)]
-    pub tell: Tell,
 }
 
 #[derive(Debug, Args)]

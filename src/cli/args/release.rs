@@ -1,4 +1,4 @@
-//! Options of the commands that promote, and of the one that cleans up.
+//! Options of the commands that change names which others share, and of `log`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,8 +6,19 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use super::{Confirming, Writing};
+use super::{Failing, Tell, Writing};
 use crate::model::{Share, Tag, TagError};
+
+/// Whether a command that changes names which others share does so.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct Confirming {
+    /// Print the plan and change nothing
+    #[arg(long, conflicts_with = "yes")]
+    pub dry_run: bool,
+    /// Apply the plan without asking; where there is no terminal nothing is changed otherwise
+    #[arg(long)]
+    pub yes: bool,
+}
 
 #[derive(Debug, Args)]
 pub struct Promote {
@@ -63,6 +74,27 @@ pub struct Rollback {
     pub confirming: Confirming,
     #[command(flatten)]
     pub writing: Writing,
+}
+
+#[derive(Debug, Args)]
+pub struct Rebuild {
+    /// The boxes
+    #[arg(value_name = "BOX", required = true)]
+    pub names: Vec<String>,
+    /// Rebuild what stands on them as well
+    #[arg(long)]
+    pub dependants: bool,
+    #[command(flatten)]
+    pub confirming: Confirming,
+    /// How many boxes to build at once
+    #[arg(short, long, default_value_t = 2, env = "BOXWRIGHT_JOBS", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: u16,
+    #[command(flatten)]
+    pub failing: Failing,
+    #[command(flatten)]
+    pub writing: Writing,
+    #[command(flatten)]
+    pub tell: Tell,
 }
 
 #[derive(Debug, Args)]
