@@ -12,14 +12,14 @@ use std::sync::Arc;
 
 use boxwright::adapter::credentials::Credentials;
 use boxwright::adapter::files::{FileBlob, save};
-use boxwright::adapter::registry::{Declared, HttpRegistry, Limits};
+use boxwright::adapter::registry::{HostConfig, HttpRegistry, Limits};
 use boxwright::port::{Blob, RegistryWriter};
 
 #[tokio::main]
 async fn main() {
     rustls::crypto::ring::default_provider().install_default().unwrap();
     let credentials = Arc::new(Credentials::anonymous());
-    let registry = HttpRegistry::new(credentials, Declared::default(), Limits::default()).unwrap();
+    let registry = HttpRegistry::new(credentials, HostConfig::default(), Limits::default()).unwrap();
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["push", file, digest, size, to] => {

@@ -36,7 +36,7 @@
 //!
 //! | the question | where it is answered | and before that |
 //! | --- | --- | --- |
-//! | Where is a tag written? | a content tag: `Maker::push` in `exec/build/job.rs`; a promoted one: `Carrier::act` in `exec/promote/carry.rs`; a record's: `Ledger::put` in `exec/ledger/mod.rs` | when, and under which guards: [`protocol`] |
+//! | Where is a tag written? | a content tag: `JobRunner::push` in `exec/build/job.rs`; a promoted one: `PromotionExecutor::act` in `exec/promote/carry.rs`; a record's: `Ledger::put` in `exec/ledger/mod.rs` | when, and under which guards: [`protocol`] |
 //! | Where is a digest judged? | what stands under a tag: `exec/image/probe.rs`; whether it was made on the parents that stand: `exec/build/judge.rs`; whether it may be deleted: [`retention::decide`] | its labels: `exec/image/labels.rs` |
 //! | Where does an exit code come from? | `CliError::exit_code` in `cli/error.rs` | the kind of an error, its place and its hint: [`model::Explained`], beside the error; those of [`exec`] stand in the `error.rs` of the room that failed |
 //! | Where does a line of a Dockerfile enter a key? | its text: `inputs/dockerfile/canonical.rs`, for the stages that `analysis.rs` beside it finds in reach; its bytes: `inputs/manifest/encode.rs` | the files it reads: `inputs/select`; all together: `exec/keys/derive.rs` |

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use boxwright::adapter::context::DiskContext;
 use boxwright::adapter::memory::MemoryRegistry;
 use boxwright::config::{self, Lock};
-use boxwright::exec::{Keyed, KeysError, LockError, LockReport, Tree, keys, resolve};
+use boxwright::exec::{KeysError, LockError, LockReport, ResolvedBox, Tree, keys, resolve};
 use boxwright::model::{Digest, MediaType, RawManifest, Repository, Tag};
 use boxwright::port::{Reference, RegistryWriter, Remote, RemoteError};
 
@@ -108,7 +108,7 @@ impl World {
         resolve(tree, &self.registry, &self.upstream, &renew).await
     }
 
-    fn keys(&self, lock: &Lock) -> Result<Vec<Keyed>, KeysError> {
+    fn keys(&self, lock: &Lock) -> Result<Vec<ResolvedBox>, KeysError> {
         let project = config::parse("boxwright.toml", CONFIG).unwrap();
         let args = BTreeMap::new();
         keys(tree(self.root.path(), &project, lock, &args), &project.boxes, "registry.example")
@@ -185,7 +185,7 @@ async fn a_ref_or_image_that_is_not_there_is_named_before_any_build() {
     let world = World::new().await;
     std::fs::write(world.root.path().join("Dockerfile"), BASE.replace("debian:12", "debian:absent")).unwrap();
     let error = world.resolve(&Lock::default(), &[]).await.unwrap_err().to_string();
-    assert!(error.contains("no image docker.io/library/debian:absent"), "{error}");
+    assert!(error.starts_with("docker.io/library/debian:absent does not exist"), "{error}");
 }
 
 #[tokio::test]
@@ -219,7 +219,7 @@ async fn a_mirror_is_read_in_its_stead_and_moves_no_key() {
     // One lock gives one key, with the mirror and without, and the engine pulls that digest there.
     let there = keys(with_mirror(&all.lock), &project.boxes, "registry.example").unwrap();
     let here = world.keys(&all.lock).unwrap();
-    let dockerfile = |keyed: &Keyed| {
+    let dockerfile = |keyed: &ResolvedBox| {
         let request = keyed.request(&BTreeMap::new(), BTreeMap::new(), false).unwrap();
         String::from_utf8(request.dockerfile).unwrap()
     };

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use boxwright::adapter::clock::BootClock;
 use boxwright::adapter::registry::HttpRegistry;
 use boxwright::exec::{
-    BuildOptions, BuildReport, CleanOptions, Content, Deletion, Keyed, Outcome, PromoteError, PromoteOptions,
-    RegistryPorts, Setting, build, clean, promote,
+    BuildOptions, BuildReport, CleanOptions, Deletion, Outcome, PromoteError, PromoteOptions,
+    PromotionSource, RegistryPorts, ResolvedBox, RunContext, build, clean, promote,
 };
 use boxwright::model::{Digest, Keep, Repository, Rules, Source, Span, Tag};
 use boxwright::port::{Registry, RegistryReader};
@@ -68,8 +68,8 @@ impl Scene {
         self.sweeps * ((self.seed >> 33) % 1000) as u32 / 1000
     }
 
-    fn setting(&self, run: String) -> Setting {
-        Setting {
+    fn setting(&self, run: String) -> RunContext {
+        RunContext {
             registry: self.server.host.clone(),
             ledger: self.repository("ledger"),
             run: run.parse().unwrap(),
@@ -80,12 +80,12 @@ impl Scene {
         }
     }
 
-    fn boxes(&self, round: u64) -> Vec<Keyed> {
+    fn boxes(&self, round: u64) -> Vec<ResolvedBox> {
         boxes(&self.server.host, &format!("v{round}"), &BOXES)
     }
 
     /// The same inputs give the same digest: what was deleted comes back under its old name.
-    fn engine(&self, boxes: &[Keyed]) -> FakeEngine<HttpRegistry> {
+    fn engine(&self, boxes: &[ResolvedBox]) -> FakeEngine<HttpRegistry> {
         let engine = FakeEngine::new(Arc::clone(&self.registry), boxes);
         engine.set(|script| script.is_reproducible = true);
         engine
@@ -95,14 +95,14 @@ impl Scene {
         RegistryPorts::new(&*self.registry, &BootClock)
     }
 
-    async fn build(&self, run: String, boxes: &[Keyed]) -> BuildReport {
+    async fn build(&self, run: String, boxes: &[ResolvedBox]) -> BuildReport {
         let engine = self.engine(boxes);
         let options = BuildOptions { jobs: 2, wait: Span::default(), no_cache: false, fail_fast: false };
         let (setting, cancel) = (self.setting(run), CancellationToken::new());
         build(self.ports(), engine.ports(), &setting, boxes, &options, &|_| {}, &cancel).await.unwrap()
     }
 
-    async fn promote(&self, run: String, boxes: &[Keyed]) -> Result<(), PromoteError> {
+    async fn promote(&self, run: String, boxes: &[ResolvedBox]) -> Result<(), PromoteError> {
         let options = PromoteOptions {
             keep: None,
             tag: "main".parse().unwrap(),
@@ -115,7 +115,7 @@ impl Scene {
         promote(
             self.ports(),
             &self.setting(run),
-            Content::Boxes(boxes),
+            PromotionSource::Built(boxes),
             &options,
             &|_| {},
             &CancellationToken::new(),

@@ -324,7 +324,7 @@ fn a_promotion_that_stops_half_way_says_so_and_is_finished_or_undone() {
         .exits(10)
         .says(&["nothing was changed", "rollback main --yes"]);
     assert_eq!(at("main").to_vec(), second);
-    world.without_engine(&["rollback", "main", "--yes"]).good().says(&["promotion 3"]);
+    world.without_engine(&["rollback", "main", "--yes"]).good().says(&["#3"]);
     assert_eq!(at("main"), first);
     assert_eq!(BOXES.map(others), before);
     world.boxwright(&["promote", "main", "--yes"]).fails(21, &["rolled back", "--allow-older"]);

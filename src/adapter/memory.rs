@@ -29,7 +29,7 @@ pub enum Verb {
     Put,
     Tags,
     Referrers,
-    Deleting,
+    DeleteSupport,
     Delete,
     HasBlob,
     PutBlob,

@@ -287,7 +287,7 @@ fn without_login(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapter::registry::{Declared, HostSettings};
+    use crate::adapter::registry::{HostConfig, HostSettings};
 
     #[test]
     fn what_git_says_is_one_line() {
@@ -338,7 +338,7 @@ mod tests {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let host = |url: &&str| url.split('/').nth(2).unwrap().to_owned();
         let hosts = urls.iter().map(|url| (host(url), HostSettings::default())).collect();
-        let guard = Guard::new(&Declared { hosts }).unwrap();
+        let guard = Guard::new(&HostConfig { hosts }).unwrap();
         Remotes::new(Vec::new(), AllowedRemotes::default(), guard, "/".into())
     }
 
@@ -379,7 +379,7 @@ mod tests {
     fn remotes(allowed: &[&str]) -> Remotes {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let allowed = allowed.iter().map(|one| (*one).to_owned()).collect();
-        let guard = Guard::new(&crate::adapter::registry::Declared::default()).unwrap();
+        let guard = Guard::new(&crate::adapter::registry::HostConfig::default()).unwrap();
         Remotes::new(Vec::new(), AllowedRemotes::new(allowed), guard, "/".into())
     }
 

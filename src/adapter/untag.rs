@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, RandomState};
 use bytes::Bytes;
 
 use crate::model::{Digest, EMPTY_BLOB, Repository, Tag, throwaway};
-use crate::port::{Deleted, Deleting, Reference, Registry, RegistryError};
+use crate::port::{DeleteSupport, Deleted, Reference, Registry, RegistryError};
 
 /// Removes `tag`; `delete` deletes the throwaway, which has this digest and stands at this tag
 /// alone. Where nothing can be deleted, or `delete` says so, the tag is as it was.
@@ -20,8 +20,8 @@ pub async fn by_throwaway<R: Registry + ?Sized>(
     delete: impl AsyncFnOnce(Digest) -> Result<Deleted, RegistryError>,
 ) -> Result<Deleted, RegistryError> {
     let at = Reference::Tag(tag.clone());
-    let Some(stood) = registry.get(repository, &at).await? else { return Ok(Deleted::WasGone) };
-    if registry.deleting(repository).await? == Deleting::Nothing {
+    let Some(stood) = registry.get(repository, &at).await? else { return Ok(Deleted::NotFound) };
+    if registry.deleting(repository).await? == DeleteSupport::Nothing {
         return Ok(Deleted::Unsupported);
     }
     let stand_in = throwaway(&nonce());
@@ -32,7 +32,7 @@ pub async fn by_throwaway<R: Registry + ?Sized>(
             registry.put(repository, &at, &stood).await?;
             Ok(kept)
         }
-        Deleted::Gone | Deleted::WasGone => Ok(Deleted::Gone),
+        Deleted::Gone | Deleted::NotFound => Ok(Deleted::Gone),
     }
 }
 

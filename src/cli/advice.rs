@@ -3,12 +3,12 @@
 use super::computed::Computed;
 use super::session::Session;
 use super::terminal::{BAD, NOTE, Terminal, paint};
-use crate::exec::{Keyed, Reason};
+use crate::exec::{Reason, ResolvedBox};
 use crate::model::Generation;
 
 /// A box that is missing.
 pub struct Missing<'a> {
-    pub keyed: &'a Keyed,
+    pub keyed: &'a ResolvedBox,
     /// The generation that would be built.
     pub generation: Generation,
     /// What moved since it was last promoted.

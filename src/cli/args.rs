@@ -172,7 +172,8 @@ pub enum Command {
     #[command(after_help = "Examples:\n  boxwright clean --dry-run        say what would happen\n  \
         boxwright clean --yes            do it, as a cron does\n  \
         boxwright clean --plan-out FILE  let another job do it: boxwright clean --apply FILE\n  \
-        boxwright clean --now +3d --dry-run   say what would happen in three days")]
+        boxwright clean --now +3d --dry-run   say what would happen in three days\n  \
+        boxwright clean --undo           say what of the last clean can be put back, and ask")]
     Clean(Clean),
     /// Say what stands where, what it takes, and what clean would do; or write it as a page
     #[command(

@@ -16,7 +16,7 @@ use super::session::{self, Loaded};
 use super::terminal::{Terminal, ask};
 use crate::adapter::git::{Checkout, RevisionError};
 use crate::config::Project;
-use crate::exec::Keyed;
+use crate::exec::ResolvedBox;
 use crate::model::{SecretSource, printable};
 
 /// Checks out `revision` and loads the configuration that stands there at the place of ours.
@@ -48,7 +48,7 @@ pub const LENDS_NONE: (&str, &str) = (
 pub fn may_lend(
     checkout: &Checkout,
     loaded: &Loaded,
-    boxes: &[Keyed],
+    boxes: &[ResolvedBox],
     revision: &str,
     terminal: Terminal,
 ) -> Result<bool, CliError> {

@@ -14,7 +14,7 @@ use super::table::Table;
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal};
 use super::{at, interrupt};
 use crate::exec::{
-    BoxReport, BuildOptions, BuildReport, Failure, Keyed, Ledger, Outcome, Reason, build, build_local,
+    BoxReport, BuildOptions, BuildReport, Failure, Ledger, Outcome, Reason, ResolvedBox, build, build_local,
     reasons,
 };
 
@@ -36,9 +36,9 @@ pub async fn run(options: &Build, global: &Global, terminal: Terminal) -> Result
     if options.local {
         // What is for this machine alone is no reason to believe it more.
         if let Trust::Unknown(why) = session.ci.trust.clone() {
-            session.withhold(&why);
+            session.deny_secrets(&why);
         }
-        session.shut("--local".to_owned());
+        session.make_read_only("--local".to_owned());
     } else if options.writing.push == Push::Always {
         session.may_write("--push always")?;
     }
@@ -111,10 +111,11 @@ pub async fn show(
             annotate(name, failure, global, terminal);
         }
     }
-    let is_forbidden =
-        |keyed: &&Keyed| matches!(outcome(report, keyed), Some(Outcome::Forbidden(_) | Outcome::Skipped(_)));
+    let is_forbidden = |keyed: &&ResolvedBox| {
+        matches!(outcome(report, keyed), Some(Outcome::Forbidden(_) | Outcome::Skipped(_)))
+    };
     if report.boxes.values().any(|one| matches!(one.outcome, Outcome::Forbidden(_))) {
-        let missing: Vec<&Keyed> = computed.boxes.iter().filter(is_forbidden).collect();
+        let missing: Vec<&ResolvedBox> = computed.boxes.iter().filter(is_forbidden).collect();
         let told = reasons(
             Ledger::new(session.ports().registry, &session.setting.ledger),
             &loaded.project,
@@ -144,13 +145,13 @@ fn annotate(name: &str, failure: &Failure, global: &Global, terminal: Terminal) 
     terminal.annotate(&format!("box {name} failed"), place, &text);
 }
 
-fn outcome<'a>(report: &'a BuildReport, keyed: &Keyed) -> Option<&'a Outcome> {
+fn outcome<'a>(report: &'a BuildReport, keyed: &ResolvedBox) -> Option<&'a Outcome> {
     report.boxes.get(&keyed.wanted.name).map(|one| &one.outcome)
 }
 
 /// Tells later steps and jobs.
 pub fn tell(report: &BuildReport, computed: &Computed, session: &Session, to: &Tell) -> Result<(), CliError> {
-    let fact = |keyed: &Keyed| {
+    let fact = |keyed: &ResolvedBox| {
         let name = &keyed.wanted.name;
         let one = report.boxes.get(name)?;
         let pushed = one.digest.as_ref().map(|digest| format!("{}@{digest}", keyed.wanted.repository));
@@ -196,7 +197,7 @@ pub fn code(report: &BuildReport) -> u8 {
     }
 }
 
-fn as_json(report: &BuildReport, boxes: &[Keyed], session: &Session) -> Report {
+fn as_json(report: &BuildReport, boxes: &[ResolvedBox], session: &Session) -> Report {
     let rows = boxes.iter().filter_map(|keyed| {
         let one = report.boxes.get(&keyed.wanted.name)?;
         let mut row = BoxRow::new(keyed, &keyed.wanted.tag.with_generation(one.generation));
@@ -217,7 +218,7 @@ fn as_json(report: &BuildReport, boxes: &[Keyed], session: &Session) -> Report {
     Report { schema: 1, run, boxes: rows.collect(), source, ci: session.in_ci(), findings: None }
 }
 
-fn table(report: &BuildReport, boxes: &[Keyed], is_wide: bool) -> Table {
+fn table(report: &BuildReport, boxes: &[ResolvedBox], is_wide: bool) -> Table {
     let mut table = Table::new(&["BOX", "RESULT", "TIME", "IMAGE"]);
     for keyed in boxes {
         let Some(one) = report.boxes.get(&keyed.wanted.name) else { continue };

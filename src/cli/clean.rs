@@ -19,6 +19,7 @@ use crate::retention::{ChannelPolicy, Goes, Held, Policies, UNKEPT};
 
 mod forget;
 mod plan;
+mod undo;
 
 #[derive(Serialize)]
 struct Report {
@@ -55,6 +56,9 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
     let session = Session::open_to_write(&loaded, global, options.writing.push).await?;
     let confirm = confirm(options, plan.is_some(), terminal);
     confirm.may_write(&session, "cleaning")?;
+    if let Some(run) = &options.undo {
+        return undo::undo(run.as_ref(), &confirm, &loaded, session, global, terminal, &cancel).await;
+    }
     if !options.forget.is_empty() {
         return forget(options, &confirm, &loaded, session, terminal, &cancel).await;
     }
@@ -126,6 +130,10 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
             if !report.is_interrupted {
                 terminal.say(&outcome);
             }
+            if report.done() > 0 && clean_options.undo > Span::default() {
+                let (undo, run) = (clean_options.undo, &session.setting.run);
+                terminal.say(&format!("for {undo} `boxwright clean --undo {run}` can put images back"));
+            }
         }
     }
     if report.is_interrupted && report.is_applied {
@@ -142,6 +150,9 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
 fn confirm(options: &Clean, is_planned: bool, terminal: Terminal) -> Confirm {
     let Confirming { dry_run, yes } = options.confirming;
     let confirming = Confirming { dry_run, yes: yes || (is_planned && !dry_run) };
+    if options.undo.is_some() {
+        return Confirm::new("boxwright clean --undo".to_owned(), confirming, terminal);
+    }
     let confirm = Confirm::new("boxwright clean".to_owned(), confirming, terminal).or_report();
     match &options.plan_out {
         Some(path) => confirm.by(format!("boxwright clean --apply {}", path.display())),
@@ -215,6 +226,7 @@ pub async fn clean_options(
         ahead,
         sightings: session.sightings(loaded)?,
         records: project.retention.records,
+        undo: project.retention.undo,
         max_delete: options.max_delete.or(project.retention.max_delete),
         min: project.retention.min,
         planned: plan.map(PlanFile::actions),

@@ -12,11 +12,11 @@ use crate::adapter::context::DiskContext;
 use crate::adapter::credentials::SECRET_VARIABLES;
 use crate::adapter::git::{self, Unread, Worktree};
 use crate::config::{BoxSpec, Lock, Project};
-use crate::exec::{Keyed, Tree, keys};
+use crate::exec::{ResolvedBox, Tree, keys};
 
 /// The keys of some boxes, and the commit they were computed on.
 pub struct Computed {
-    pub boxes: Vec<Keyed>,
+    pub boxes: Vec<ResolvedBox>,
     pub tree: Worktree,
     /// Why git could not say what it stands on.
     pub unread: Option<Unread>,
@@ -30,7 +30,7 @@ pub async fn compute_keys(
     specs: Vec<&BoxSpec>,
     registry: &str,
     global: &Global,
-) -> Result<Vec<Keyed>, CliError> {
+) -> Result<Vec<ResolvedBox>, CliError> {
     let project = loaded.project.clone();
     let specs: Vec<BoxSpec> = specs.into_iter().cloned().collect();
     let (root, registry, args) = (loaded.root.clone(), registry.to_owned(), extra_args(global));

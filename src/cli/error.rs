@@ -70,6 +70,10 @@ impl<E: Into<AnyError>> From<E> for CliError {
     }
 }
 
+/// What to do where a registry did not answer, and nothing more is known.
+const REACH: &str =
+    "check the address, the network and your login, then retry; `boxwright doctor` tests each";
+
 impl CliError {
     /// Returns the exit code.
     pub fn exit_code(&self) -> u8 {
@@ -93,8 +97,8 @@ impl CliError {
     pub fn explain(&self) -> Explanation<'_> {
         match self {
             Self::Caused(error) => match error.explain() {
-                Explanation { kind: ErrorKind::Unreachable, hint: None, .. } => {
-                    ErrorKind::Unreachable.hint("check the address, the network and your login, then retry; `boxwright doctor` tests each")
+                meaning @ Explanation { kind: ErrorKind::Unreachable, hint: None, .. } => {
+                    Explanation { hint: Some(REACH.to_owned()), ..meaning }
                 }
                 meaning => meaning,
             },

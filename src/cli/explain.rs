@@ -12,7 +12,7 @@ use super::json;
 use super::session::{self, Session};
 use super::steps::short_digests;
 use super::terminal::{BOLD, DIM, Terminal, paint};
-use crate::exec::{Against, Compared, Difference, Keyed, Ledger, Parent, against, compare};
+use crate::exec::{Against, Compared, Difference, Ledger, Parent, ResolvedBox, against, compare};
 use crate::inputs::{Change, Reads};
 use crate::model::{Entry, EntryKind, printable, size};
 
@@ -20,7 +20,7 @@ pub async fn run(options: &Explain, global: &Global, terminal: Terminal) -> Resu
     let loaded = session::load(global)?;
     let names = Boxes { names: vec![options.name.clone()], channel: None };
     let specs = loaded.choose(&names)?;
-    let find = |boxes: &[Keyed]| {
+    let find = |boxes: &[ResolvedBox]| {
         let keyed = boxes.iter().find(|keyed| keyed.wanted.name == options.name).cloned();
         keyed.ok_or_else(|| CliError::Usage(format!("there is no box `{}`", options.name)))
     };
@@ -50,7 +50,7 @@ pub async fn run(options: &Explain, global: &Global, terminal: Terminal) -> Resu
 }
 
 /// The inputs of a box in sections; empty ones are left out.
-fn inputs(keyed: &Keyed) -> String {
+fn inputs(keyed: &ResolvedBox) -> String {
     let manifest = &keyed.manifest;
     let mut out = format!("{} {}\n", paint(BOLD, &keyed.wanted.name), keyed.wanted.tag);
     let pairs = |pairs: Vec<(String, String)>| -> Vec<String> {
@@ -123,7 +123,7 @@ fn shown(text: &str) -> String {
     printable(text, 400)
 }
 
-fn options(keyed: &Keyed) -> Vec<(String, String)> {
+fn options(keyed: &ResolvedBox) -> Vec<(String, String)> {
     let options = &keyed.manifest.options;
     let hosts = options.extra_hosts.iter().map(|host| ("extra-host".to_owned(), shown(host)));
     let network = options.network.iter().map(|network| ("network".to_owned(), shown(network)));
@@ -131,7 +131,7 @@ fn options(keyed: &Keyed) -> Vec<(String, String)> {
     hosts.chain(network).chain(memory).collect()
 }
 
-fn whole(keyed: &Keyed) -> Option<(&str, u32)> {
+fn whole(keyed: &ResolvedBox) -> Option<(&str, u32)> {
     match keyed.reads() {
         Reads::Whole { reason, line, .. } => Some((reason, *line)),
         Reads::Nothing | Reads::Some(_) => None,
@@ -258,7 +258,7 @@ struct EntryRow {
 }
 
 impl<'a> Inputs<'a> {
-    fn of(keyed: &'a Keyed) -> Self {
+    fn of(keyed: &'a ResolvedBox) -> Self {
         let manifest = &keyed.manifest;
         let instructions =
             manifest.instructions.iter().map(|one| InstructionRow { line: one.line, text: &one.text });

@@ -16,7 +16,7 @@ use super::session::{self, Session};
 use super::table::Table;
 use super::terminal::{BOLD, DIM, Terminal};
 use super::{interrupt, json, whole};
-use crate::exec::{ExportError, Keyed, PackError, export};
+use crate::exec::{ExportError, PackError, ResolvedBox, export};
 use crate::model::{Contents, size};
 
 /// What `export` and `import` print as JSON.
@@ -69,7 +69,7 @@ pub async fn run(options: &Export, global: &Global, terminal: Terminal) -> Resul
     let loaded = session::load(global)?;
     let mut session = Session::open(&loaded, global).await?;
     let computed = session.compute(&loaded, loaded.choose(&options.boxes)?, global, terminal).await?;
-    let boxes: Vec<&Keyed> =
+    let boxes: Vec<&ResolvedBox> =
         computed.boxes.iter().filter(|keyed| is_wanted(&options.boxes, &keyed.wanted.name)).collect();
     let progress = session.progress();
     let emit = |event| progress.event(event);

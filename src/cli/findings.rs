@@ -42,7 +42,7 @@ pub fn say(computed: &Computed, terminal: Terminal, wanted: impl Fn(&Remark) -> 
 }
 
 fn remarks(computed: &Computed) -> Vec<(String, Vec<Remark>)> {
-    let of_box = |keyed: &crate::exec::Keyed| {
+    let of_box = |keyed: &crate::exec::ResolvedBox| {
         let name = keyed.wanted.name.clone();
         let differing = computed.differing.get(&name).map_or(&[][..], Vec::as_slice);
         let remarks = keyed.remarks(differing);

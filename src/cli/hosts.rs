@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 
 use super::error::CliError;
 use crate::adapter::git::AllowedRemotes;
-use crate::adapter::registry::{Declared, HostSettings};
+use crate::adapter::registry::{HostConfig, HostSettings};
 use crate::config::{HostSpec, parse_hosts};
 
 /// What the user's own file says, and no repository can.
 #[derive(Debug, Default)]
 pub struct Own {
     /// About registry hosts.
-    pub declared: Declared,
+    pub declared: HostConfig,
     /// Which git remotes may be reached.
     pub remotes: AllowedRemotes,
     /// Which files outside a repository may be build secrets.
@@ -36,7 +36,7 @@ pub fn own(variable: impl Fn(&str) -> Option<OsString>) -> Result<Own, CliError>
         _ => path,
     };
     Ok(Own {
-        declared: Declared { hosts: hosts.collect::<Result<_, CliError>>()? },
+        declared: HostConfig { hosts: hosts.collect::<Result<_, CliError>>()? },
         remotes: AllowedRemotes::new(said.git),
         secrets: said.secrets.into_iter().map(at_home).collect(),
     })
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
     use std::collections::HashMap;
 
-    fn read(variables: &[(&str, &Path)]) -> Result<Declared, CliError> {
+    fn read(variables: &[(&str, &Path)]) -> Result<HostConfig, CliError> {
         let variables: HashMap<_, _> = variables.iter().copied().collect();
         own(|name| variables.get(name).map(|path| path.as_os_str().to_owned())).map(|own| own.declared)
     }
@@ -99,7 +99,7 @@ mod tests {
             path
         };
         let of = |name: &str| format!("[host.{name}]\nplain-http = true\n");
-        let names = |declared: Declared| declared.hosts.into_keys().collect::<Vec<_>>();
+        let names = |declared: HostConfig| declared.hosts.into_keys().collect::<Vec<_>>();
         assert!(names(read(&[]).unwrap()).is_empty());
         assert!(names(read(&[("HOME", home.path())]).unwrap()).is_empty());
         write(".config/boxwright/hosts.toml", &of("a"));

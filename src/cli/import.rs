@@ -50,7 +50,7 @@ async fn into_registry(
     let loaded = session::load(global)?;
     let names: Vec<String> = archive.contents().boxes().iter().map(|one| one.name.clone()).collect();
     let specs = loaded.choose(&Boxes { names, channel: None })?;
-    let mut session = Session::open_unremembered(&loaded, global, push_when).await?;
+    let mut session = Session::open_uncached(&loaded, global, push_when).await?;
     // Who wrote the archive is not known here: only a run that is trusted may vouch for it.
     session.may_write("import --push")?;
     let computed = session.compute(&loaded, specs, global, terminal).await?;

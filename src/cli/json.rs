@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::ci::{self, Ci};
 use super::findings::FindingRow;
-use crate::exec::Keyed;
+use crate::exec::ResolvedBox;
 use crate::model::{ContentTag, Digest, Source, is_plain};
 
 /// What `keys`, `plan` and `build` print.
@@ -82,7 +82,7 @@ pub struct BoxRow {
 
 impl BoxRow {
     /// Fills what the key alone tells.
-    pub fn new(keyed: &Keyed, tag: &ContentTag) -> Self {
+    pub fn new(keyed: &ResolvedBox, tag: &ContentTag) -> Self {
         Self {
             name: keyed.wanted.name.clone(),
             repository: keyed.wanted.repository.to_string(),

@@ -10,7 +10,7 @@ use super::session::{self, Session};
 use super::table::Table;
 use super::terminal::{BOLD, DIM, NOTE, Terminal};
 use crate::exec::{Ledger, PromoteError, history};
-use crate::model::{Digest, SetName, SetRecord, Source};
+use crate::model::{Digest, PromotionId, PromotionRecord, Source};
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -31,7 +31,7 @@ struct Row<'a> {
     /// Who promoted, as they or their CI said; nothing where they did not.
     by: Option<&'a str>,
     source: &'a Source,
-    from: Option<&'a SetName>,
+    from: Option<&'a PromotionId>,
     withdrawn: Option<&'a Source>,
     boxes: Vec<BoxRow<'a>>,
 }
@@ -70,7 +70,7 @@ pub async fn run(options: &Log, global: &Global, terminal: Terminal) -> Result<u
     Ok(code)
 }
 
-fn row<'a>(set: &'a SetRecord, channel: Option<&'a str>, state: &'static str) -> Row<'a> {
+fn row<'a>(set: &'a PromotionRecord, channel: Option<&'a str>, state: &'static str) -> Row<'a> {
     let boxes = set.boxes.iter().map(|member| BoxRow {
         name: &member.name,
         repository: &member.repository,

@@ -133,9 +133,12 @@ fn one_line(mut error: clap::Error) -> clap::Error {
 fn report(error: &CliError, global: &args::Global, terminal: Terminal) {
     let text = error.text();
     terminal.warn_lines(&format!("{} {text}", paint(BAD, "error:")));
-    let Explanation { place, hint, .. } = error.explain();
+    let Explanation { place, hint, request, .. } = error.explain();
     let place = place.map(|(file, line)| (session::from_workspace(global, file), line));
     terminal.annotate("boxwright", place.as_ref().map(|(file, line)| (file.as_str(), *line)), &text);
+    if let Some(request) = request.filter(|_| terminal.verbose) {
+        terminal.warn(&format!("{} {request}", paint(NOTE, "request:")));
+    }
     if let Some(hint) = hint {
         terminal.warn(&format!("{} {hint}", paint(NOTE, "hint:")));
     }

@@ -12,7 +12,7 @@ use super::session::{self, Session};
 use super::table::Table;
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal};
 use super::{findings, sources};
-use crate::exec::{BuildError, Keyed, Ledger, Reason, all_known, observe_all, reasons};
+use crate::exec::{BuildError, Ledger, Reason, ResolvedBox, all_known, observe_all, reasons};
 use crate::model::size;
 use crate::plan::{Decision, Seen, State, plan};
 
@@ -38,14 +38,14 @@ impl Planned {
     }
 
     /// Returns the boxes that are not there as they should be.
-    pub fn missing(&self) -> impl Iterator<Item = (&Keyed, &Seen)> {
+    pub fn missing(&self) -> impl Iterator<Item = (&ResolvedBox, &Seen)> {
         self.rows().filter(|row| row.decision.is_build()).map(|row| (row.keyed, row.seen))
     }
 }
 
 /// One box of a plan.
 struct Row<'a> {
-    keyed: &'a Keyed,
+    keyed: &'a ResolvedBox,
     seen: &'a Seen,
     decision: &'a Decision,
     /// What moved, or else why it is decided so.
@@ -78,7 +78,8 @@ pub async fn ask(
     all_known(&seen).map_err(BuildError::from)?;
     let decisions = plan(wanted.iter().map(|(want, _)| want), &seen, !session.is_read_only());
     let is_missing = |name: &str| seen.get(name).is_some_and(|seen| seen.state == State::Missing);
-    let missing: Vec<&Keyed> = computed.boxes.iter().filter(|keyed| is_missing(&keyed.wanted.name)).collect();
+    let missing: Vec<&ResolvedBox> =
+        computed.boxes.iter().filter(|keyed| is_missing(&keyed.wanted.name)).collect();
     let mut moved = BTreeMap::new();
     if !missing.is_empty() {
         let ledger = Ledger::new(session.ports().registry, &session.setting.ledger);
@@ -115,7 +116,7 @@ pub async fn run(
         }
     }
     tell(&planned, &session, &options.tell)?;
-    let moved = |keyed: &Keyed| planned.moved.get(&keyed.wanted.name);
+    let moved = |keyed: &ResolvedBox| planned.moved.get(&keyed.wanted.name);
     let missing: Vec<Missing<'_>> = planned
         .missing()
         .map(|(keyed, seen)| Missing { keyed, generation: seen.generation, moved: moved(keyed) })
@@ -230,7 +231,7 @@ fn table(planned: &Planned, has_tags: bool) -> Table {
 }
 
 /// Returns each box's place in the list with the lines that lead to it, parents first.
-fn branches(boxes: &[Keyed]) -> Vec<(String, usize)> {
+fn branches(boxes: &[ResolvedBox]) -> Vec<(String, usize)> {
     let parents: Vec<Option<usize>> = boxes
         .iter()
         .map(|keyed| {

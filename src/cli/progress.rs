@@ -16,7 +16,7 @@ use super::tally::Tally;
 use super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal, paint};
 use crate::exec::{Event, FailedStep, Failure};
 use crate::model::{output_line, printable, size};
-use crate::port::{BuildEvent, PushEvent, Room, StepState, Wait};
+use crate::port::{BuildEvent, DiskSpace, PushEvent, StepState, Wait};
 
 /// What is kept of a step's log in case it fails, in bytes; of a longer one its end.
 const LOG_LIMIT: usize = 16 * 1024 * 1024;
@@ -109,12 +109,12 @@ impl Progress {
                     format!("run {run} builds it; waiting up to {patience} (--wait 0s builds at once)");
                 self.line(&box_line(&name, "waiting", &text));
             }
-            Event::Cramped { room: Room { path, free }, brings } => {
+            Event::LowDiskSpace { room: DiskSpace { path, free }, needed } => {
                 let text = format!(
                     "the engine has {} free for {}; contexts and parents alone bring {}, unless it has them already",
                     size(free),
                     path.display(),
-                    size(brings)
+                    size(needed)
                 );
                 self.line(&paint(NOTE, text));
             }

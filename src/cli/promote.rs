@@ -12,10 +12,10 @@ use super::terminal::{BOLD, DIM, GOOD, NOTE, Terminal};
 use super::{ci, interrupt, json};
 use crate::config::Channel;
 use crate::exec::{
-    Aside, Content, History, Ledger, PromoteError, PromoteOptions, PromoteReport, Setting, history, promote,
-    promote_to, vet,
+    Aside, History, Ledger, PromoteError, PromoteOptions, PromoteReport, PromotionSource, RunContext,
+    history, promote, promote_to, vet,
 };
-use crate::model::{Digest, Repository, SetRecord, Tag};
+use crate::model::{Digest, PromotionRecord, Repository, Tag};
 use crate::plan::{Rollback, StepState};
 
 #[derive(Serialize)]
@@ -43,7 +43,7 @@ pub async fn run(options: &Promote, global: &Global, terminal: Terminal) -> Resu
     let loaded = session::load(global)?;
     let channel = channel_of(&loaded, &options.tag)?;
     let confirm = Confirm::new(format!("boxwright promote {}", options.tag), options.confirming, terminal);
-    let mut session = Session::open_unremembered(&loaded, global, options.writing.push).await?;
+    let mut session = Session::open_uncached(&loaded, global, options.writing.push).await?;
     confirm.may_write(&session, "a promotion")?;
     let specs = loaded.project.boxes_of(&channel.name);
     let promote_options = PromoteOptions {
@@ -61,7 +61,7 @@ pub async fn run(options: &Promote, global: &Global, terminal: Terminal) -> Resu
             let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
             let set = taken(&session, &loaded, from, &names, terminal).await?;
             let (taken, target) = (Rollback::of(set), target(options, &loaded, &session)?);
-            let content = Content::Set(&taken);
+            let content = PromotionSource::Recorded(&taken);
             carry_out(&session, content, target.as_ref(), promote_options, &confirm, global, terminal).await?
         }
         None => {
@@ -69,7 +69,8 @@ pub async fn run(options: &Promote, global: &Global, terminal: Terminal) -> Resu
             if session.in_ci().is_none() {
                 terminal.say(&origin(&computed));
             }
-            let (content, target) = (Content::Boxes(&computed.boxes), target(options, &loaded, &session)?);
+            let (content, target) =
+                (PromotionSource::Built(&computed.boxes), target(options, &loaded, &session)?);
             carry_out(&session, content, target.as_ref(), promote_options, &confirm, global, terminal).await?
         }
     };
@@ -86,7 +87,7 @@ fn origin(computed: &Computed) -> String {
 }
 
 /// Returns what holds where the images are promoted to, if that is elsewhere.
-fn target(options: &Promote, loaded: &Loaded, session: &Session) -> Result<Option<Setting>, CliError> {
+fn target(options: &Promote, loaded: &Loaded, session: &Session) -> Result<Option<RunContext>, CliError> {
     let Some(to) = &options.to else { return Ok(None) };
     let registry = to.trim_end_matches('/').to_owned();
     let ledger = Repository::new(&registry, &loaded.project.ledger)
@@ -94,7 +95,7 @@ fn target(options: &Promote, loaded: &Loaded, session: &Session) -> Result<Optio
     if registry == session.setting.registry {
         return Err(CliError::Usage(format!("--to {to}: the images are there already")));
     }
-    Ok(Some(Setting { registry, ledger, ..session.setting.clone() }))
+    Ok(Some(RunContext { registry, ledger, ..session.setting.clone() }))
 }
 
 /// Returns the one channel that a tag belongs to.
@@ -130,11 +131,11 @@ async fn taken(
     from: &From,
     boxes: &[&str],
     terminal: Terminal,
-) -> Result<SetRecord, CliError> {
+) -> Result<PromotionRecord, CliError> {
     let ledger = Ledger::new(session.ports().registry, &session.setting.ledger);
     let past = history(ledger, &from.tag).await.map_err(PromoteError::from)?;
     tell_aside(&past, terminal);
-    let wanted = |set: &&SetRecord| from.seq.is_none_or(|seq| set.seq == seq);
+    let wanted = |set: &&PromotionRecord| from.seq.is_none_or(|seq| set.seq == seq);
     let set = past.sets.iter().find(wanted).cloned().ok_or_else(|| PromoteError::NoSet {
         name: from.to_string(),
         why: "nothing was promoted under that name",
@@ -154,7 +155,7 @@ pub async fn believe(
     session: &Session,
     loaded: &Loaded,
     past: &History,
-    set: &SetRecord,
+    set: &PromotionRecord,
 ) -> Result<(), CliError> {
     let next = past.sets.iter().filter(|next| next.seq > set.seq).min_by_key(|next| next.seq);
     let (registry, setting) = (session.ports().registry, &session.setting);
@@ -171,8 +172,8 @@ pub fn tell_aside(past: &History, terminal: Terminal) {
 /// Promotes if that is confirmed, and prints what was or would be done.
 pub async fn carry_out(
     session: &Session,
-    content: Content<'_>,
-    target: Option<&Setting>,
+    content: PromotionSource<'_>,
+    target: Option<&RunContext>,
     mut options: PromoteOptions,
     confirm: &Confirm,
     global: &Global,
@@ -202,9 +203,9 @@ pub async fn carry_out(
     };
     let PromoteOptions { tag, apply, .. } = &options;
     let outcome = if report.was_done {
-        format!("nothing to do: {tag} stands as promotion {}", report.seq)
+        format!("{tag} is up to date (#{})", report.seq)
     } else if *apply {
-        format!("{tag} stands as promotion {}", report.seq)
+        format!("promoted {tag} (#{})", report.seq)
     } else {
         confirm.not_applied()
     };

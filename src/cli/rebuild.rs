@@ -11,7 +11,7 @@ use super::error::CliError;
 use super::session::{self, Loaded, Session};
 use super::terminal::{NOTE, Terminal, paint};
 use super::{interrupt, json};
-use crate::exec::{BuildOptions, Keyed, Replaced, build, replace};
+use crate::exec::{BuildOptions, Replaced, ResolvedBox, build, replace};
 use crate::model::Span;
 
 /// What would be made anew, in JSON.
@@ -45,7 +45,7 @@ pub async fn run(options: &Rebuild, global: &Global, terminal: Terminal) -> Resu
     }
     let specs = loaded.choose(&Boxes { names: names.clone(), channel: None })?;
     let computed = session.compute(&loaded, specs, global, terminal).await?;
-    let chosen: Vec<&Keyed> =
+    let chosen: Vec<&ResolvedBox> =
         computed.boxes.iter().filter(|keyed| names.contains(&keyed.wanted.name)).collect();
     let progress = session.progress();
     let emit = |event| progress.event(event);
@@ -53,8 +53,10 @@ pub async fn run(options: &Rebuild, global: &Global, terminal: Terminal) -> Resu
     if !dependants.is_empty() {
         let list = dependants.join(", ");
         terminal.warn(&match options.dependants {
-            true => format!("rebuilt with it, for they stand on it: {list}"),
-            false => format!("the next build makes anew what stands on it: {list}; --dependants does it now"),
+            true => format!("boxes that depend on it are rebuilt with it: {list}"),
+            false => format!(
+                "boxes that depend on it ({list}) are rebuilt by the next build; --dependants rebuilds them now"
+            ),
         });
     }
     let plan = words(&found, &session.setting.registry);
@@ -72,7 +74,7 @@ pub async fn run(options: &Rebuild, global: &Global, terminal: Terminal) -> Resu
             return Ok(code);
         }
     }
-    // A marker without a build makes everybody else build.
+    // A tombstone without a build makes everybody else build.
     session.engine().builder.check().await?;
     replace(session.ports(), &session.setting, &chosen, true, &emit).await?;
     let build_options = BuildOptions {
@@ -107,7 +109,7 @@ fn words(found: &[Replaced], registry: &str) -> String {
                 generation.0
             )
         }
-        None => format!("{} {}: it is not there, so it is only built", paint(NOTE, "rebuild"), one.name),
+        None => format!("{} {}: it has no image yet, and is built", paint(NOTE, "rebuild"), one.name),
     };
     found.iter().map(|one| line(one) + "\n").collect()
 }

@@ -6,7 +6,7 @@ use super::error::CliError;
 use super::promote::{believe, carry_out, channel_of, tell_aside};
 use super::session::{self, Session};
 use super::terminal::Terminal;
-use crate::exec::{Content, Ledger, PromoteError, PromoteOptions, history};
+use crate::exec::{Ledger, PromoteError, PromoteOptions, PromotionSource, history};
 use crate::plan::rollback;
 
 pub async fn run(options: &Rollback, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
@@ -39,7 +39,7 @@ pub async fn run(options: &Rollback, global: &Global, terminal: Terminal) -> Res
         shown: None,
         apply: true,
     };
-    let content = Content::Set(&back);
+    let content = PromotionSource::Recorded(&back);
     let code = carry_out(&session, content, None, promote_options, &confirm, global, terminal).await?;
     session.close(false).await?;
     Ok(code)

@@ -22,7 +22,7 @@ use crate::adapter::registry::{AwsKeys, Guard, HttpRegistry, Limits};
 use crate::adapter::remote::Remotes;
 use crate::adapter::secrets::{LocalSecrets, Withheld};
 use crate::config::{BoxSpec, RegistryChoice};
-use crate::exec::{EnginePorts, Event, RegistryPorts, Setting};
+use crate::exec::{EnginePorts, Event, RegistryPorts, RunContext};
 use crate::model::{Repository, RunId, Span, is_loopback};
 use crate::port::{RegistryReader as _, Runtime};
 
@@ -46,7 +46,7 @@ fn say(unread: &Unread, terminal: Terminal) {
 
 /// The adapters of one command.
 pub struct Session {
-    pub setting: Setting,
+    pub setting: RunContext,
     /// What the CI says about this run.
     pub ci: Ci,
     /// Where the repository's addresses may lead.
@@ -69,21 +69,21 @@ pub struct Session {
 impl Session {
     /// Opens the registry, the engine's client and, where it is embedded, the store.
     pub async fn open(loaded: &Loaded, global: &Global) -> Result<Self, CliError> {
-        Self::over(loaded, global, Push::Auto, true).await
+        Self::open_with(loaded, global, Push::Auto, true).await
     }
 
     /// The same for a command that writes, when it is told to.
     pub async fn open_to_write(loaded: &Loaded, global: &Global, push: Push) -> Result<Self, CliError> {
-        Self::over(loaded, global, push, true).await
+        Self::open_with(loaded, global, push, true).await
     }
 
     /// The same for whoever must see that the registry has what it says it has: no blob is taken
     /// from this machine in its place.
-    pub async fn open_unremembered(loaded: &Loaded, global: &Global, push: Push) -> Result<Self, CliError> {
-        Self::over(loaded, global, push, false).await
+    pub async fn open_uncached(loaded: &Loaded, global: &Global, push: Push) -> Result<Self, CliError> {
+        Self::open_with(loaded, global, push, false).await
     }
 
-    async fn over(
+    async fn open_with(
         loaded: &Loaded,
         global: &Global,
         push: Push,
@@ -125,10 +125,10 @@ impl Session {
             client = client.remembering(cache.join("blobs"));
         }
         let client = Arc::new(client);
-        greet(Arc::clone(&client), ledger.host());
+        prefetch_time(Arc::clone(&client), ledger.host());
         let engine = engine(credentials).issuing(Arc::clone(&client));
         let (run, attempt) = run(global, &ci);
-        let setting = Setting {
+        let setting = RunContext {
             registry,
             ledger,
             run,
@@ -161,14 +161,14 @@ impl Session {
         };
         match (session.ci.trust.clone(), push) {
             (Trust::Untrusted(why), _) => {
-                session.withhold(&why);
-                session.shut(format!("this run is not trusted: {why}"));
+                session.deny_secrets(&why);
+                session.make_read_only(format!("this run is not trusted: {why}"));
             }
             (Trust::Unknown(why), Push::Auto | Push::Never) => {
-                session.withhold(&why);
-                session.shut(format!("{why}; --push always pushes"));
+                session.deny_secrets(&why);
+                session.make_read_only(format!("{why}; --push always pushes"));
             }
-            (Trust::Trusted, Push::Never) => session.shut("--push never".to_owned()),
+            (Trust::Trusted, Push::Never) => session.make_read_only("--push never".to_owned()),
             (Trust::Trusted | Trust::Unknown(_), _) => {}
         }
         Ok(session)
@@ -186,7 +186,7 @@ impl Session {
     }
 
     /// Sees to it that nothing is written to the registry from here on.
-    pub fn shut(&mut self, why: String) {
+    pub fn make_read_only(&mut self, why: String) {
         self.shut = Some(why);
     }
 
@@ -197,7 +197,7 @@ impl Session {
 
     /// Sees to it that nothing that is built here is lent a secret, the ssh agent, the host's network
     /// or a trusted build's cache mounts: a stranger may have written what is done with it.
-    pub fn withhold(&mut self, why: &str) {
+    pub fn deny_secrets(&mut self, why: &str) {
         let level = match self.ci.trust {
             Trust::Unknown(_) => "unknown",
             Trust::Trusted | Trust::Untrusted(_) => "untrusted",
@@ -352,7 +352,7 @@ pub fn lending(trust: &Trust, push: Push) -> Lending {
 
 /// Asks the registry for its time, which every protocol needs first, while keys are computed.
 /// Whether it answered matters only to whoever asks again.
-fn greet(registry: Arc<HttpRegistry>, host: &str) {
+fn prefetch_time(registry: Arc<HttpRegistry>, host: &str) {
     let host = host.to_owned();
     tokio::spawn(async move { registry.now(&host).await.map(drop) });
 }

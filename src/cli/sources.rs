@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::args::Global;
 use super::error::CliError;
 use crate::config::Project;
-use crate::exec::Keyed;
+use crate::exec::ResolvedBox;
 
 const PREFIX: &str = "BOXWRIGHT_SOURCE_";
 
@@ -67,7 +67,7 @@ fn directory(what: &str, path: &Path) -> Result<PathBuf, CliError> {
 }
 
 /// Words the working copies that a box depends on.
-pub fn marks(keyed: &Keyed) -> Vec<String> {
+pub fn marks(keyed: &ResolvedBox) -> Vec<String> {
     keyed.local.iter().map(|name| format!("local {name}")).collect()
 }
 

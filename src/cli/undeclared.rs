@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use super::terminal::{NOTE, paint};
 use crate::config::nearest;
-use crate::exec::Keyed;
+use crate::exec::ResolvedBox;
 
 /// More boxes than these are counted.
 const MANY: usize = 6;
 
 /// Says which arguments none of the boxes declares, a line for each.
-pub fn lines(boxes: &[Keyed], args: &BTreeMap<String, String>) -> Vec<String> {
+pub fn lines(boxes: &[ResolvedBox], args: &BTreeMap<String, String>) -> Vec<String> {
     let names: Vec<&str> = boxes.iter().map(|keyed| &*keyed.wanted.name).collect();
     let of = match &names[..] {
         [] => return Vec::new(),
@@ -19,7 +19,7 @@ pub fn lines(boxes: &[Keyed], args: &BTreeMap<String, String>) -> Vec<String> {
         names => format!("none of the boxes {} declares", names.join(", ")),
     };
     let line = |name: &String| {
-        let known: Vec<&str> = boxes.iter().flat_map(Keyed::declared).collect();
+        let known: Vec<&str> = boxes.iter().flat_map(ResolvedBox::declared).collect();
         let near = nearest(name, &known);
         let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
         format!("{} {of} the argument `{name}`, which so changes nothing{near}", paint(NOTE, "warning:"))

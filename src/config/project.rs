@@ -141,6 +141,8 @@ pub struct Retention {
     pub settle: Option<Span>,
     /// How long records of runs, and of promotions that were begun, stay.
     pub records: Span,
+    /// How long what was deleted can be put back.
+    pub undo: Span,
     /// The share of all tags that one call may let go.
     pub max_delete: Option<Share>,
     /// The number of tags that a repository which loses some must have left.

@@ -2,7 +2,7 @@
 
 use crate::exec::failure::Failure;
 use crate::model::{Digest, Span, Timestamp};
-use crate::port::{BuildEvent, PushEvent, Room, Wait};
+use crate::port::{BuildEvent, DiskSpace, PushEvent, Wait};
 
 /// Takes events; printers implement it.
 pub type Emit<'a> = &'a (dyn Fn(Event) + Send + Sync);
@@ -34,11 +34,11 @@ pub enum Event {
         patience: Span,
     },
     /// The engine may have too little room for what is to be built.
-    Cramped {
+    LowDiskSpace {
         /// What it has.
-        room: Room,
+        room: DiskSpace,
         /// What the builds bring at least, if nothing of it is there already, in bytes.
-        brings: u64,
+        needed: u64,
     },
     /// A box's build began.
     Building {

@@ -7,7 +7,9 @@ use futures_util::{StreamExt, TryStreamExt};
 
 use crate::exec::ledger::{Ledger, LedgerError};
 use crate::exec::pace;
-use crate::model::{Digest, Document, Lease, MediaType, RecordTag, Repository, SetRecord, Tag, Timestamp};
+use crate::model::{
+    Digest, Document, Lease, MediaType, PromotionRecord, RecordTag, Repository, Tag, Timestamp,
+};
 use crate::port::{Reference, RegistryError, RegistryReader};
 use crate::protocol::is_live;
 
@@ -66,7 +68,10 @@ pub async fn stored(
 }
 
 /// Reads the live leases, the one that ends last first, and the promotions, the newest first.
-pub async fn claims(ledger: Ledger<'_>, now: Timestamp) -> Result<(Vec<Lease>, Vec<SetRecord>), LedgerError> {
+pub async fn claims(
+    ledger: Ledger<'_>,
+    now: Timestamp,
+) -> Result<(Vec<Lease>, Vec<PromotionRecord>), LedgerError> {
     let (mut leases, mut sets) = (Vec::new(), Vec::new());
     for (record, tag) in ledger.list().await? {
         match record {
@@ -77,7 +82,7 @@ pub async fn claims(ledger: Ledger<'_>, now: Timestamp) -> Result<(Vec<Lease>, V
     }
     // What has vanished was given up or forgotten since, and what cannot be read says nothing.
     let mut leases = ledger.readable::<Lease>(leases).await?;
-    let mut sets = ledger.readable::<SetRecord>(sets).await?;
+    let mut sets = ledger.readable::<PromotionRecord>(sets).await?;
     leases.sort_by_key(|lease| std::cmp::Reverse((lease.expiry, lease.run.clone())));
     sets.sort_by_key(|set| std::cmp::Reverse((set.promoted, set.tag.clone(), set.seq)));
     Ok((leases, sets))

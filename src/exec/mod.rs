@@ -11,7 +11,7 @@
 //! | `clean/` | a sweep: [`clean()`]; `survey` reads, `sweep` marks and deletes, `limits` hold it back |
 //! | `explain/`, `run`, `inventory` | what differs, what to run, what there is |
 //! | `image/` | one image: `probe` asks what stands, `labels` reads what it says of itself, `copy` takes it elsewhere |
-//! | `ledger/` | records and leases: [`Ledger`]; `lease` takes them, `past` and `history` read promotions, `marker` ends a generation |
+//! | `ledger/` | records and leases: [`Ledger`]; `lease` takes them, `past` and `history` read promotions, `tombstone` ends a generation |
 //! | `keys/` | from files to keys, offline: [`keys()`]; `analyse` reads a Dockerfile, `prepare` what else is known, `derive` writes the manifest |
 //! | `heal` | a manifest whose blobs are lost is written with them |
 //! | `event`, `failure`, `pace`, `setting` | what is told, why a box failed, how much at once and how long, what holds for a whole command |
@@ -39,7 +39,7 @@ pub use archive::export::{ExportError, export};
 pub use archive::import::{ImportError, load, push};
 pub use archive::pack::PackError;
 pub use build::build;
-pub use build::engine_needs::{Beyond, beyond};
+pub use build::engine_needs::{UnmetRequirements, unmet};
 pub use build::error::{BuildError, BuildOptions};
 pub use build::local::build_local;
 pub use build::outcome::{BoxReport, BuildReport, Outcome};
@@ -48,6 +48,7 @@ pub use build::secrets::NoSecret;
 pub use clean::clean;
 pub use clean::error::{CleanError, CleanOptions, CleanReport};
 pub use clean::protect::{ProtectError, protected, refs};
+pub use clean::put_back::{UndoError, UndoOptions, UndoReport, Undoable, Undone, undo_clean};
 pub use event::{Emit, Event};
 pub use explain::reasons::{Reason, Reasons, reasons};
 pub use explain::{Against, Compared, Difference, ExplainError, Parent, against, compare};
@@ -59,16 +60,16 @@ pub use keys::directory::DirectoryError;
 pub use keys::findings::Remark;
 pub use keys::lock::{LockError, LockReport, Moved, resolve};
 pub use keys::tree::Tree;
-pub use keys::{Keyed, KeysError, keys};
+pub use keys::{KeysError, ResolvedBox, keys};
 pub use ledger::history::{Aside, History, history};
 pub use ledger::inputs::InputsError;
 pub use ledger::lease::{Held, Leased};
 pub use ledger::write::LedgerWriter;
 pub use ledger::{Ledger, LedgerError};
-pub use promote::content::Content;
+pub use promote::content::PromotionSource;
 pub use promote::cross_registry::promote_to;
 pub use promote::error::{PromoteError, PromoteOptions, PromoteReport};
 pub use promote::promote;
 pub use promote::vet::vet;
 pub use run::{RunError, prepare};
-pub use setting::{EnginePorts, RegistryPorts, Setting};
+pub use setting::{EnginePorts, RegistryPorts, RunContext};

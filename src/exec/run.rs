@@ -1,8 +1,8 @@
 //! Running a command in a box: which image, and that it is there.
 
 use crate::exec::image::probe::{Unanswered, observe};
-use crate::exec::keys::Keyed;
-use crate::exec::setting::{EnginePorts, Setting};
+use crate::exec::keys::ResolvedBox;
+use crate::exec::setting::{EnginePorts, RunContext};
 use crate::model::{ErrorKind, Explained, Explanation, Generation};
 use crate::plan::{Seen, State, Wanted};
 use crate::port::{EngineError, ImageId, RegistryReader, RunImage};
@@ -61,7 +61,7 @@ pub(crate) fn local_path(namespace: &str, wanted: &Wanted) -> String {
 /// Finds what was built for this machine alone in the place of what is `missing`.
 pub(crate) async fn local_image(
     ports: EnginePorts<'_>,
-    keyed: &Keyed,
+    keyed: &ResolvedBox,
     generation: Generation,
     missing: &RunError,
 ) -> Result<Option<ImageId>, RunError> {
@@ -80,8 +80,8 @@ pub(crate) async fn local_image(
 pub async fn prepare(
     registry: &dyn RegistryReader,
     ports: EnginePorts<'_>,
-    setting: &Setting,
-    keyed: &Keyed,
+    setting: &RunContext,
+    keyed: &ResolvedBox,
 ) -> Result<RunImage, RunError> {
     let name = keyed.wanted.name.clone();
     let seen = observe(registry, &setting.ledger, &keyed.wanted, &keyed.spec.platform).await;

@@ -7,7 +7,7 @@ use crate::port::{
 
 /// What holds for a whole command: who runs it, from what, and where records go.
 #[derive(Debug, Clone)]
-pub struct Setting {
+pub struct RunContext {
     /// The registry as repositories are named below it: a host, perhaps with a path.
     pub registry: String,
     pub ledger: Repository,

@@ -13,9 +13,9 @@ mod pattern;
 mod select;
 
 pub use dockerfile::{
-    Analysis, At, BoxInputs, DockerfileError, DockerfileSource, Finding, FindingKind, Frontend, Handed, Idle,
-    ImageOrigin, ImageUse, Need, NeedKind, Reads, RewriteError, Secret, Shape, Source, StageBase,
-    StageOutline, analyse, is_docker_frontend, is_secret, outline, rewrite, step_at,
+    Analysis, At, BoxInputs, DockerfileError, DockerfileSource, Finding, FindingKind, Frontend, ImageOrigin,
+    ImageUse, Inherited, Need, NeedKind, Reads, RewriteError, Secret, Shape, Source, StageBase, StageOutline,
+    UnreachableStage, analyse, is_docker_frontend, is_secret, outline, rewrite, step_at,
 };
 pub use dockerignore::{Dockerignore, DockerignoreError};
 pub use manifest::{

@@ -32,6 +32,8 @@ pub struct Explanation<'a> {
     pub place: Option<(&'a str, u32)>,
     /// What to do about it.
     pub hint: Option<String>,
+    /// The request that failed, as method and URL, for who looks closer.
+    pub request: Option<&'a str>,
 }
 
 /// An error that says what it means.
@@ -42,7 +44,7 @@ pub trait Explained: Error + Send + Sync + 'static {
 
 impl From<ErrorKind> for Explanation<'_> {
     fn from(kind: ErrorKind) -> Self {
-        Self { kind, place: None, hint: None }
+        Self { kind, place: None, hint: None, request: None }
     }
 }
 

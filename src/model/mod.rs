@@ -28,6 +28,7 @@ mod tag;
 mod text;
 mod throwaway;
 mod time;
+mod undo;
 mod ustar;
 
 pub use archive::{
@@ -49,13 +50,13 @@ pub use manifest::{
 pub use platform::{Platform, PlatformError};
 pub use provider::{Provider, ecr_account};
 pub use record::{
-    EMPTY_BLOB, Lease, Marker, Part, Purpose, Record, RecordError, RecordTag, RunBox, RunRecord,
-    TaggedDigest, empty_digest,
+    EMPTY_BLOB, Lease, Part, Purpose, Record, RecordError, RecordTag, RunBox, RunRecord, TaggedDigest,
+    Tombstone, empty_digest,
 };
 pub use repository::{Repository, RepositoryError, is_loopback};
 pub use run::{RunId, RunIdError};
 pub use secret::{SecretSource, SecretValue};
-pub use set::{Ending, PlanRecord, SetBox, SetName, SetRecord, last_count};
+pub use set::{PlanRecord, PromotedImage, PromotionId, PromotionRecord, UntagNotice, last_count};
 pub use sighting::{Place, Sighting};
 pub use source::Source;
 pub use stored::StoredInputs;
@@ -63,4 +64,5 @@ pub use tag::{ContentTag, Tag, TagError};
 pub use text::{chain, escape, excerpt, is_plain, output_line, printable, size, width};
 pub use throwaway::{is_throwaway, throwaway};
 pub use time::{Span, SpanError, Timestamp};
+pub use undo::{KeptManifest, UNDO_LIMIT, UndoRecord};
 pub use ustar::{BLOCK, TarError, TarHeader, TarKind, tar_padding};

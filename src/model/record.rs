@@ -1,4 +1,4 @@
-//! Ledger records: leases, markers, plans, sets, runs and stored input manifests.
+//! Ledger records: leases, tombstones, plans, sets, runs and stored input manifests.
 //!
 //! A record is one OCI manifest with the empty config and layer, its payload in one
 //! annotation, so that it costs one PUT, has a digest of its own, and deleting it takes no
@@ -249,7 +249,7 @@ impl Lease {
 /// A generation of a key that a sweep condemned or a rebuild replaced. Its tag is
 /// `over.<key>.g<N>`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Marker {
+pub struct Tombstone {
     pub key: Key,
     /// The generation that is over.
     pub generation: Generation,
@@ -286,7 +286,7 @@ pub struct Part {
     pub digest: Digest,
 }
 
-impl Record for Marker {
+impl Record for Tombstone {
     const KIND: &'static str = "over";
 
     fn place(&self) -> RecordTag {
@@ -378,6 +378,8 @@ pub enum RecordTag {
     },
     /// `run.<id>.<attempt>`
     Run { run: RunId, attempt: u32 },
+    /// `undo.<expiry>.<run>.<nonce>`: kept until then.
+    Undo { expiry: Timestamp, run: RunId, nonce: String },
     /// `inputs.<key>`
     Inputs { key: Key },
 }
@@ -387,11 +389,16 @@ impl RecordTag {
     pub fn read(tag: &Tag) -> Option<Self> {
         let (kind, rest) = tag.as_str().split_once('.')?;
         let read = match kind {
-            "lease" => {
+            "lease" | "undo" => {
                 let mut parts = rest.splitn(3, '.');
                 let expiry = parts.next()?.parse().ok()?;
                 let run = parts.next()?.parse().ok()?;
-                Self::Lease { expiry, run, nonce: parts.next()?.to_owned() }
+                let nonce = parts.next()?.to_owned();
+                if kind == "lease" {
+                    Self::Lease { expiry, run, nonce }
+                } else {
+                    Self::Undo { expiry, run, nonce }
+                }
             }
             "over" => {
                 let (key, number) = rest.split_once(".g")?;
@@ -433,6 +440,7 @@ impl fmt::Display for RecordTag {
             Self::Ends { tag, seq } => write!(f, "ends.{tag}.{seq}"),
             Self::Run { run, attempt } => write!(f, "run.{run}.{attempt}"),
             Self::Inputs { key } => write!(f, "inputs.{key}"),
+            Self::Undo { expiry, run, nonce } => write!(f, "undo.{expiry}.{run}.{nonce}"),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::{Digest, Key, Record, RecordTag, RunId, Tag, TaggedDigest, Timestamp,
 /// One promotion: written as `plan.<tag>.<seq>` before the first tag moves and as
 /// `set.<tag>.<seq>` after the last one was read back.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct SetRecord {
+pub struct PromotionRecord {
     /// The tag that was promoted to.
     pub tag: Tag,
     /// The channel it belongs to.
@@ -28,7 +28,7 @@ pub struct SetRecord {
     /// The promotion whose images these are, where they were taken from another one: of this
     /// tag for a rollback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<SetName>,
+    pub from: Option<PromotionId>,
     /// The registry that the images were copied from, which is also where `from` counts.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "grammar::registry")]
     pub copied: Option<String>,
@@ -41,21 +41,21 @@ pub struct SetRecord {
     pub by: Option<String>,
     /// The boxes, in the order their tags move; one at least.
     #[serde(deserialize_with = "grammar::some")]
-    pub boxes: Vec<SetBox>,
+    pub boxes: Vec<PromotedImage>,
 }
 
 /// One promotion of one tag.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct SetName {
+pub struct PromotionId {
     /// The tag that was promoted to.
     pub tag: Tag,
-    /// Its count.
+    /// Its number.
     pub seq: u32,
 }
 
-impl fmt::Display for SetName {
+impl fmt::Display for PromotionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, promotion {}", self.tag, self.seq)
+        write!(f, "{}@{}", self.tag, self.seq)
     }
 }
 
@@ -75,10 +75,10 @@ pub fn last_count(counts: impl IntoIterator<Item = u32>) -> u32 {
     counts.into_iter().try_fold(0, follows).unwrap_or_else(|last| last)
 }
 
-impl SetRecord {
+impl PromotionRecord {
     /// Returns the name of this promotion.
-    pub fn name(&self) -> SetName {
-        SetName { tag: self.tag.clone(), seq: self.seq }
+    pub fn name(&self) -> PromotionId {
+        PromotionId { tag: self.tag.clone(), seq: self.seq }
     }
 
     /// Tells whether the same images went to the same repositories.
@@ -90,11 +90,11 @@ impl SetRecord {
     }
 }
 
-/// A promotion that was begun. It says what [`SetRecord`] says, in a manifest of its own, so
+/// A promotion that was begun. It says what [`PromotionRecord`] says, in a manifest of its own, so
 /// that deleting one never takes the other along.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct PlanRecord(pub SetRecord);
+pub struct PlanRecord(pub PromotionRecord);
 
 impl Record for PlanRecord {
     const KIND: &'static str = "plan";
@@ -106,7 +106,7 @@ impl Record for PlanRecord {
 
 /// The announcement that a promotion's tags are to go. Its tag is `ends.<tag>.<seq>`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Ending {
+pub struct UntagNotice {
     pub tag: Tag,
     /// The count of the promotion that stands under it.
     pub seq: u32,
@@ -120,14 +120,14 @@ pub struct Ending {
     pub images: Vec<TaggedDigest>,
 }
 
-impl Ending {
+impl UntagNotice {
     /// Returns the promotion's name.
-    pub fn name(&self) -> SetName {
-        SetName { tag: self.tag.clone(), seq: self.seq }
+    pub fn name(&self) -> PromotionId {
+        PromotionId { tag: self.tag.clone(), seq: self.seq }
     }
 }
 
-impl Record for Ending {
+impl Record for UntagNotice {
     const KIND: &'static str = "ends";
 
     fn place(&self) -> RecordTag {
@@ -137,7 +137,7 @@ impl Record for Ending {
 
 /// One box of a set.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct SetBox {
+pub struct PromotedImage {
     /// The box's name.
     #[serde(deserialize_with = "grammar::word")]
     pub name: String,
@@ -154,7 +154,7 @@ pub struct SetBox {
     pub before: Option<Digest>,
 }
 
-impl Record for SetRecord {
+impl Record for PromotionRecord {
     const KIND: &'static str = "set";
 
     fn place(&self) -> RecordTag {
@@ -163,10 +163,10 @@ impl Record for SetRecord {
 }
 
 #[cfg(test)]
-impl SetRecord {
+impl PromotionRecord {
     /// A promotion of one box, `base`, whose image is named by any text.
     pub fn of_image(tag: &str, seq: u32, promoted: i64, image: &str) -> Self {
-        let member = SetBox {
+        let member = PromotedImage {
             name: "base".to_owned(),
             repository: "base".to_owned(),
             key: Key::of(image.as_bytes()),

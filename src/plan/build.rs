@@ -27,7 +27,7 @@ impl Wanted {
 /// What a probe saw of a box.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
-    /// The generation that is current: the first one that no marker ends.
+    /// The generation that is current: the first one that no tombstone ends.
     pub generation: Generation,
     /// What stands under its tag.
     pub state: State,

@@ -7,6 +7,6 @@ mod refusal;
 mod rollback;
 
 pub use build::{Decision, Parent, Reason, Recorded, Seen, State, Wanted, decide, plan};
-pub use promote::{Member, Past, Promotion, Step, StepState, Wish, promotion};
+pub use promote::{Member, Past, Promotion, PromotionRequest, Step, StepState, promotion};
 pub use refusal::Refusal;
 pub use rollback::{Rollback, rollback};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{ContentTag, Digest, Repository, SetName, SetRecord, Source, Tag};
+use crate::model::{ContentTag, Digest, PromotionId, PromotionRecord, Repository, Source, Tag};
 use crate::plan::refusal::Refusal;
 
 /// One box of the set to be promoted, as it was resolved.
@@ -69,7 +69,7 @@ pub enum StepState {
 
 /// What is to be promoted, and by which rules.
 #[derive(Debug, Clone)]
-pub struct Wish<'a> {
+pub struct PromotionRequest<'a> {
     /// The tag to promote to.
     pub tag: &'a Tag,
     /// Whether the tag may never move once it is set.
@@ -79,16 +79,16 @@ pub struct Wish<'a> {
     /// Where the boxes come from.
     pub source: &'a Source,
     /// The promotion they were taken from, if they were not built from a working tree.
-    pub from: Option<&'a SetName>,
+    pub from: Option<&'a PromotionId>,
 }
 
 /// What is known about a tag's past.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Past<'a> {
     /// The last finished promotion.
-    pub set: Option<&'a SetRecord>,
+    pub set: Option<&'a PromotionRecord>,
     /// The last one that was begun.
-    pub plan: Option<&'a SetRecord>,
+    pub plan: Option<&'a PromotionRecord>,
     /// The last count that a record has, be it one that cannot be read.
     pub last: u32,
 }
@@ -100,7 +100,11 @@ pub struct Past<'a> {
 /// its own count and with what it saw before; otherwise a new one begins. The same set from
 /// a newer revision is recorded again, so that no older one moves the tag back; from the
 /// same revision or an older one it is done.
-pub fn promotion(wish: &Wish<'_>, members: Vec<Member>, past: Past<'_>) -> Result<Promotion, Refusal> {
+pub fn promotion(
+    wish: &PromotionRequest<'_>,
+    members: Vec<Member>,
+    past: Past<'_>,
+) -> Result<Promotion, Refusal> {
     is_ours(&members, past)?;
     if wish.immutable {
         stays(wish, &members, past)?;
@@ -159,7 +163,7 @@ fn is_ours(members: &[Member], past: Past<'_>) -> Result<(), Refusal> {
 }
 
 /// Refuses what may not stand under an immutable tag.
-fn stays(wish: &Wish<'_>, members: &[Member], past: Past<'_>) -> Result<(), Refusal> {
+fn stays(wish: &PromotionRequest<'_>, members: &[Member], past: Past<'_>) -> Result<(), Refusal> {
     let (tag, source) = (wish.tag, wish.source);
     if !source.local.is_empty() {
         return Err(Refusal::Local { tag: tag.clone(), names: source.local.clone() });
@@ -189,16 +193,16 @@ fn stays(wish: &Wish<'_>, members: &[Member], past: Past<'_>) -> Result<(), Refu
 /// Refuses what would move a tag back: behind `newer`, what it holds or is to hold, or to
 /// what a rollback has withdrawn.
 fn goes_on<'a>(
-    wish: &Wish<'_>,
-    mut newer: impl Iterator<Item = &'a SetRecord>,
-    set: Option<&SetRecord>,
+    wish: &PromotionRequest<'_>,
+    mut newer: impl Iterator<Item = &'a PromotionRecord>,
+    set: Option<&PromotionRecord>,
 ) -> Result<(), Refusal> {
     let (tag, ours) = (wish.tag.clone(), wish.source.to_string());
     if let Some(why) = wish.source.unread.as_ref().filter(|_| wish.source.time.is_none()) {
         return Err(Refusal::UnknownRevision { tag, why: why.clone() });
     }
     let is_behind =
-        |name: &SetName| wish.from.filter(|from| from.tag == name.tag && from.seq < name.seq).is_some();
+        |name: &PromotionId| wish.from.filter(|from| from.tag == name.tag && from.seq < name.seq).is_some();
     if let Some((theirs, ours)) =
         set.and_then(|set| set.from.as_ref()).filter(|name| is_behind(name)).zip(wish.from)
     {
@@ -220,19 +224,19 @@ fn is_same_commit(one: &Source, other: &Source) -> bool {
 }
 
 /// Returns the sources that a promotion speaks for: its own, and what it took back.
-fn newest(set: &SetRecord) -> impl Iterator<Item = &Source> {
+fn newest(set: &PromotionRecord) -> impl Iterator<Item = &Source> {
     std::iter::once(&set.source).chain(&set.withdrawn)
 }
 
 /// Tells whether each tag holds what the plan saw or what it wanted.
-fn is_untouched(plan: &SetRecord, members: &[Member]) -> bool {
+fn is_untouched(plan: &PromotionRecord, members: &[Member]) -> bool {
     plan.boxes
         .iter()
         .zip(members)
         .all(|(planned, member)| member.now == planned.before || member.now.as_ref() == Some(&planned.digest))
 }
 
-fn same_digests(record: &SetRecord, members: &[Member]) -> bool {
+fn same_digests(record: &PromotionRecord, members: &[Member]) -> bool {
     record.boxes.len() == members.len()
         && record.boxes.iter().zip(members).all(|(set, member)| {
             set.name == member.name
@@ -244,7 +248,7 @@ fn same_digests(record: &SetRecord, members: &[Member]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Generation, Key, SetBox, Timestamp};
+    use crate::model::{Generation, Key, PromotedImage, Timestamp};
 
     fn digest(text: &str) -> Digest {
         Digest::of(text.as_bytes())
@@ -265,8 +269,8 @@ mod tests {
         Source { revision: Some("c".repeat(40)), time, ..Source::default() }
     }
 
-    fn record(seq: u32, time: i64, boxes: &[(&str, &str, Option<&str>)]) -> SetRecord {
-        let set_box = |(name, wanted, before): &(&str, &str, Option<&str>)| SetBox {
+    fn record(seq: u32, time: i64, boxes: &[(&str, &str, Option<&str>)]) -> PromotionRecord {
+        let set_box = |(name, wanted, before): &(&str, &str, Option<&str>)| PromotedImage {
             name: (*name).to_owned(),
             repository: (*name).to_owned(),
             key: Key::of(b""),
@@ -274,7 +278,7 @@ mod tests {
             digest: digest(wanted),
             before: before.map(digest),
         };
-        SetRecord {
+        PromotionRecord {
             tag: "main".parse().unwrap(),
             channel: "main".to_owned(),
             seq,
@@ -291,7 +295,8 @@ mod tests {
 
     fn run(immutable: bool, time: i64, members: Vec<Member>, past: Past<'_>) -> Result<Promotion, Refusal> {
         let tag = "main".parse().unwrap();
-        let wish = Wish { tag: &tag, immutable, allow_older: false, source: &source(time), from: None };
+        let wish =
+            PromotionRequest { tag: &tag, immutable, allow_older: false, source: &source(time), from: None };
         promotion(&wish, members, past)
     }
 
@@ -403,15 +408,16 @@ mod tests {
         assert!(matches!(run(false, 5, held.clone(), past), Err(Refusal::Older { .. })));
         assert!(run(false, 9, held.clone(), past).is_ok());
         let (tag, older) = ("r1".parse().unwrap(), source(5));
-        let wish = Wish { tag: &tag, immutable: false, allow_older: true, source: &older, from: None };
+        let wish =
+            PromotionRequest { tag: &tag, immutable: false, allow_older: true, source: &older, from: None };
         assert!(promotion(&wish, held, past).is_ok());
         let dirty = Source { dirty: true, ..source(5) };
-        let wish = Wish { immutable: true, allow_older: false, source: &dirty, ..wish };
+        let wish = PromotionRequest { immutable: true, allow_older: false, source: &dirty, ..wish };
         let dirty = promotion(&wish, vec![], Past::default());
         assert!(matches!(dirty, Err(Refusal::Dirty { .. })));
         let unread = Source { unread: Some("no git".to_owned()), ..Source::default() };
         let of = |immutable, allow_older, source: &Source| {
-            let wish = Wish { immutable, allow_older, source, ..wish.clone() };
+            let wish = PromotionRequest { immutable, allow_older, source, ..wish.clone() };
             promotion(&wish, vec![member("a", "1", Some("0"))], Past::default()).map(|plan| plan.seq)
         };
         assert!(matches!(of(true, true, &unread), Err(Refusal::UnknownState { .. })));
@@ -423,7 +429,11 @@ mod tests {
         assert_eq!(of(false, false, &named), Ok(1));
         let local = Source { local: vec!["ec".to_owned()], ..source(5) };
         let of = |immutable| {
-            promotion(&Wish { immutable, source: &local, ..wish.clone() }, vec![], Past::default())
+            promotion(
+                &PromotionRequest { immutable, source: &local, ..wish.clone() },
+                vec![],
+                Past::default(),
+            )
         };
         assert!(matches!(of(true), Err(Refusal::Local { names, .. }) if names == ["ec"]));
         assert!(of(false).is_ok());

@@ -1,6 +1,6 @@
 //! Why a promotion is refused.
 
-use crate::model::{Digest, ErrorKind, Explained, Explanation, Repository, SetName, Tag};
+use crate::model::{Digest, ErrorKind, Explained, Explanation, PromotionId, Repository, Tag};
 
 /// Why a promotion is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,20 +37,20 @@ pub enum Refusal {
     Behind {
         tag: Tag,
         /// The promotion that it was taken from.
-        theirs: SetName,
+        theirs: PromotionId,
         /// The promotion that was to replace it.
-        ours: SetName,
+        ours: PromotionId,
     },
     /// The tag's promotions in this ledger are of other boxes altogether.
     #[error("{theirs} is of other boxes than these: {}; is this ledger another project's as well?", names.join(", "))]
     Stranger {
         /// The promotion that stands in the ledger.
-        theirs: SetName,
+        theirs: PromotionId,
         names: Vec<String>,
     },
     /// Clean is about to remove the tag; promoted to now, it might be lost afterwards.
     #[error("{tag} is being removed by clean, since {since}: {why}")]
-    Ending { tag: Tag, since: String, why: String },
+    UntagNotice { tag: Tag, since: String, why: String },
     /// The inputs differed from the commit they are said to come from.
     #[error(
         "{tag} is immutable, and the boxes' inputs differ from their commit: modified or untracked files"
@@ -90,7 +90,7 @@ impl Explained for Refusal {
                 "such a tag takes one set for ever, by the first record of it; if that is not yours, as `boxwright log TAG` tells, delete its tag from the ledger"
             }
             Self::Local { .. } => "run it without --source, on boxes that were built without",
-            Self::Ending { .. } => {
+            Self::UntagNotice { .. } => {
                 "if it is to stay, change the channel's `keep`; the sweeps after that let it be promoted again. If no clean announced that, delete the tag's `ends.` record from the ledger"
             }
             Self::Dirty { .. } => return ErrorKind::Refused.into(),

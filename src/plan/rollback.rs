@@ -1,12 +1,12 @@
 //! What a rollback brings back.
 
-use crate::model::{SetName, SetRecord, Source};
+use crate::model::{PromotionId, PromotionRecord, Source};
 
 /// The promotion whose images a rollback promotes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rollback {
     /// The promotion.
-    pub set: SetRecord,
+    pub set: PromotionRecord,
     /// The newest source that it takes back, which may not return by itself.
     pub withdrawn: Option<Source>,
     /// The registry that it is copied from; nothing if it stands in this one.
@@ -15,7 +15,7 @@ pub struct Rollback {
 
 impl Rollback {
     /// Takes what another promotion holds.
-    pub fn of(set: SetRecord) -> Self {
+    pub fn of(set: PromotionRecord) -> Self {
         Self { set, withdrawn: None, copied: None }
     }
 }
@@ -24,7 +24,7 @@ impl Rollback {
 /// those that were begun (`plans`): the last promotion of other images. Behind a rollback it
 /// goes on from the one that was brought back. Before a promotion that stopped half way comes
 /// the last finished one; a rollback that stopped half way is gone on with.
-pub fn rollback(sets: &[SetRecord], plans: &[SetRecord]) -> Option<Rollback> {
+pub fn rollback(sets: &[PromotionRecord], plans: &[PromotionRecord]) -> Option<Rollback> {
     let last = sets.iter().max_by_key(|set| set.seq)?;
     let unfinished = plans.iter().filter(|plan| plan.seq > last.seq).max_by_key(|plan| plan.seq);
     if let Some(plan) = unfinished {
@@ -48,8 +48,8 @@ pub fn rollback(sets: &[SetRecord], plans: &[SetRecord]) -> Option<Rollback> {
 }
 
 /// Returns the promotion of the same tag that this one brought back.
-fn restored(set: &SetRecord) -> Option<u32> {
-    let is_here = |from: &&SetName| from.tag == set.tag && set.copied.is_none();
+fn restored(set: &PromotionRecord) -> Option<u32> {
+    let is_here = |from: &&PromotionId| from.tag == set.tag && set.copied.is_none();
     set.from.as_ref().filter(is_here).map(|from| from.seq)
 }
 
@@ -58,19 +58,19 @@ mod tests {
     use super::*;
     use crate::model::Timestamp;
 
-    fn record(seq: u32, image: &str, time: i64) -> SetRecord {
+    fn record(seq: u32, image: &str, time: i64) -> PromotionRecord {
         let source = Source { time: Some(Timestamp::from_unix(time)), ..Source::default() };
-        SetRecord { source, ..SetRecord::of_image("main", seq, time, image) }
+        PromotionRecord { source, ..PromotionRecord::of_image("main", seq, time, image) }
     }
 
     /// A record of having brought back `set`.
-    fn back(seq: u32, set: &SetRecord, withdrawn: Option<i64>) -> SetRecord {
+    fn back(seq: u32, set: &PromotionRecord, withdrawn: Option<i64>) -> PromotionRecord {
         let source = |time| Source { time: Some(Timestamp::from_unix(time)), ..Source::default() };
-        let from = Some(SetName { tag: set.tag.clone(), seq: set.seq });
-        SetRecord { seq, from, withdrawn: withdrawn.map(source), ..set.clone() }
+        let from = Some(PromotionId { tag: set.tag.clone(), seq: set.seq });
+        PromotionRecord { seq, from, withdrawn: withdrawn.map(source), ..set.clone() }
     }
 
-    fn check(sets: &[SetRecord], plans: &[SetRecord], expect: Option<(u32, Option<i64>)>) {
+    fn check(sets: &[PromotionRecord], plans: &[PromotionRecord], expect: Option<(u32, Option<i64>)>) {
         let found = rollback(sets, plans);
         let time = |source: Source| source.time.unwrap().unix();
         assert_eq!(found.map(|found| (found.set.seq, found.withdrawn.map(time))), expect);

@@ -33,7 +33,7 @@ pub trait Builder: Send + Sync {
 pub trait ImageStore: Send + Sync {
     /// Tells how much room there is for what is built and pulled; nothing if that is kept where
     /// this machine cannot look.
-    async fn room(&self) -> Result<Option<Room>, EngineError> {
+    async fn room(&self) -> Result<Option<DiskSpace>, EngineError> {
         Ok(None)
     }
 
@@ -97,7 +97,7 @@ pub struct SavedImage {
 
 /// What is left of a file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Room {
+pub struct DiskSpace {
     /// A directory on it.
     pub path: PathBuf,
     /// What may still be written, in bytes.
@@ -318,12 +318,12 @@ pub enum EngineError {
 }
 
 /// What to do about an engine whose disk is full.
-pub const ROOM_HINT: &str = "`docker system df` says what takes it, `docker system prune` frees some";
+pub const DISK_HINT: &str = "`docker system df` says what takes it, `docker system prune` frees some";
 
 impl EngineError {
     /// Tells whether a push may work a little later: pushes of one layer at once can make a
     /// registry lose sight of it, and the engine does not repeat what a registry answers with 5xx.
-    pub fn is_passing(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         matches!(self, Self::Transfer { is_denied: false, .. })
     }
 }
@@ -335,7 +335,7 @@ impl Explained for EngineError {
                 "is the engine running, and may you use its socket? `docker version` tells; DOCKER_HOST names another one",
             ),
             Self::TooOld { .. } => ErrorKind::Unreachable.into(),
-            Self::DiskFull { .. } => ErrorKind::Failed.hint(ROOM_HINT),
+            Self::DiskFull { .. } => ErrorKind::Failed.hint(DISK_HINT),
             Self::BuildFailed { .. } | Self::Context(_) | Self::Transfer { .. } | Self::Engine { .. } => {
                 ErrorKind::Failed.into()
             }

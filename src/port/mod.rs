@@ -17,12 +17,12 @@ pub use blob::{Blob, BlobSource, BlobStream, Whole};
 pub use clock::Clock;
 pub use context::{Context, ContextError, ContextFilter, Scan, Special, Visit};
 pub use engine::{
-    AgentForward, BuildEvent, BuildRequest, Builder, ContextImage, EngineError, ImageId, ImageStore,
-    PushEvent, ROOM_HINT, Room, RunImage, RunOutput, RunRequest, Runtime, SavedImage, StepState,
+    AgentForward, BuildEvent, BuildRequest, Builder, ContextImage, DISK_HINT, DiskSpace, EngineError,
+    ImageId, ImageStore, PushEvent, RunImage, RunOutput, RunRequest, Runtime, SavedImage, StepState,
 };
 pub use registry::{
-    Deleted, Deleting, Failure, Pushed, Reference, Registry, RegistryError, RegistryReader, RegistryResult,
-    RegistryWriter, TagList,
+    DeleteSupport, Deleted, Failure, Pushed, Reference, Registry, RegistryError, RegistryReader,
+    RegistryResult, RegistryWriter, TagList,
 };
 pub use remote::{Remote, RemoteError};
 pub use secrets::{SecretError, Secrets};

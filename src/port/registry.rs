@@ -99,7 +99,7 @@ pub trait RegistryWriter: RegistryReader {
 #[async_trait]
 pub trait Registry: RegistryWriter {
     /// Asks what can be deleted here. Nothing is deleted to find out.
-    async fn deleting(&self, repository: &Repository) -> RegistryResult<Deleting>;
+    async fn deleting(&self, repository: &Repository) -> RegistryResult<DeleteSupport>;
 
     /// Deletes a manifest and with it every tag that points to it.
     async fn delete(&self, repository: &Repository, digest: &Digest) -> RegistryResult<Deleted>;
@@ -172,7 +172,7 @@ pub struct TagList {
 /// What can be deleted in a repository. A wider delete never stands in for a narrower one:
 /// what cannot be deleted is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deleting {
+pub enum DeleteSupport {
     /// A tag alone; and a manifest, with all its tags.
     Tags,
     /// A manifest, with all its tags. A single tag is removed by giving it to a manifest made
@@ -197,7 +197,7 @@ pub enum Deleted {
     /// It is gone.
     Gone,
     /// It was not there.
-    WasGone,
+    NotFound,
     /// This registry does not delete that (405, or deletion switched off).
     Unsupported,
     /// This registry deletes, but not this one, however often it is asked: it is needed, or
@@ -285,7 +285,7 @@ pub enum Failure {
 
 impl Explained for RegistryError {
     fn explain(&self) -> Explanation<'_> {
-        match &self.failure {
+        let meaning: Explanation<'_> = match &self.failure {
             Failure::Denied { .. } => ErrorKind::Refused.hint(LOGIN),
             Failure::Unsupported { .. } => ErrorKind::Refused.into(),
             Failure::Unauthorized { .. } | Failure::Credentials { .. } => ErrorKind::Unreachable.hint(LOGIN),
@@ -294,7 +294,8 @@ impl Explained for RegistryError {
             | Failure::Untrusted { .. }
             | Failure::TooLong { .. } => ErrorKind::Unreachable.into(),
             Failure::Source { .. } => ErrorKind::Failed.into(),
-        }
+        };
+        Explanation { request: Some(&self.request), ..meaning }
     }
 }
 
@@ -303,7 +304,7 @@ const LOGIN: &str = "log in to that registry with `docker login` or `podman logi
 
 impl Failure {
     /// Tells whether the same request may succeed a little later.
-    pub fn is_passing(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Status { status, .. } => {
                 matches!(status, 408 | 425 | 429 | 499 | 500 | 502 | 503 | 504 | 520..=524)
@@ -321,7 +322,7 @@ impl Failure {
 
     /// Tells whether a write was refused for want of rights, as a fork's or a read-only
     /// registry's is.
-    pub fn is_refusal(&self) -> bool {
+    pub fn is_denied(&self) -> bool {
         matches!(self, Self::Unauthorized { .. } | Self::Denied { .. } | Self::Unsupported { .. })
     }
 }

@@ -1,8 +1,8 @@
 //! One box of a run, step by step: use what fits, wait for whoever goes first, or build,
 //! push and read back.
 //!
-//! A look reads the marker of each generation and what stands under the tag of the first one
-//! that no marker ends; so a condemned tag is never written, and never used.
+//! A look reads the tombstone of each generation and what stands under the tag of the first one
+//! that no tombstone ends; so a condemned tag is never written, and never used.
 //!
 //! | step | asks for | then |
 //! | --- | --- | --- |
@@ -75,12 +75,12 @@ pub enum JobAction {
 
 /// What came of an action.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum JobSaw {
+pub enum JobInput {
     /// Nobody goes first any more.
     Waited,
     /// What a look says is to be done.
     Looked {
-        /// The first generation that no marker ends.
+        /// The first generation that no tombstone ends.
         generation: Generation,
         /// What to do, by the parents that stand.
         decision: Decision,
@@ -169,44 +169,46 @@ impl Job {
     }
 
     /// Takes in what came of it.
-    pub fn observe(mut self, saw: JobSaw) -> Self {
+    pub fn observe(mut self, saw: JobInput) -> Self {
         self.at = match (self.at.clone(), saw) {
-            (_, JobSaw::Failed | JobSaw::Looked { decision: Decision::Stop, .. }) => {
+            (_, JobInput::Failed | JobInput::Looked { decision: Decision::Stop, .. }) => {
                 At::Ended(JobEnd::Failed)
             }
-            (At::Waiting, JobSaw::Waited) => At::Looking,
-            (At::Looking, JobSaw::Looked { generation, decision: Decision::Use(digest) }) => {
+            (At::Waiting, JobInput::Waited) => At::Looking,
+            (At::Looking, JobInput::Looked { generation, decision: Decision::Use(digest) }) => {
                 let reason = "another run has built it".to_owned();
                 At::Ended(JobEnd::Used { digest, generation, reason })
             }
-            (At::Looking, JobSaw::Looked { generation, .. }) => At::Building(generation),
-            (At::Building(generation), JobSaw::Built) => At::Checking(generation),
-            (At::Checking(built), JobSaw::Looked { generation, decision }) => match decision {
+            (At::Looking, JobInput::Looked { generation, .. }) => At::Building(generation),
+            (At::Building(generation), JobInput::Built) => At::Checking(generation),
+            (At::Checking(built), JobInput::Looked { generation, decision }) => match decision {
                 _ if generation != built => {
                     return self.again("its generation was condemned while it was built".to_owned());
                 }
                 Decision::Use(digest) => self.built(digest, generation, true),
                 _ => At::Timing(generation),
             },
-            (At::Timing(generation), JobSaw::Clock { is_short: true }) => At::Leasing(generation),
-            (At::Timing(generation), JobSaw::Clock { is_short: false }) => At::Pushing(generation),
+            (At::Timing(generation), JobInput::Clock { is_short: true }) => At::Leasing(generation),
+            (At::Timing(generation), JobInput::Clock { is_short: false }) => At::Pushing(generation),
             // Whatever happened while the lease was short is looked at before the push.
-            (At::Leasing(generation), JobSaw::Leased) => At::Checking(generation),
-            (At::Pushing(_), JobSaw::Pushed(pushed)) => At::ReadingBack { pushed, reads: 0 },
-            (At::Pushing(generation), JobSaw::Lost) => {
+            (At::Leasing(generation), JobInput::Leased) => At::Checking(generation),
+            (At::Pushing(_), JobInput::Pushed(pushed)) => At::ReadingBack { pushed, reads: 0 },
+            (At::Pushing(generation), JobInput::Lost) => {
                 self.pushes += 1;
                 if self.pushes < PUSHES { At::Checking(generation) } else { At::Ended(JobEnd::Failed) }
             }
-            (At::ReadingBack { pushed, reads }, JobSaw::Looked { generation, decision }) => match decision {
-                Decision::Use(digest) => {
-                    let adopted = digest != pushed;
-                    self.built(digest, generation, adopted)
+            (At::ReadingBack { pushed, reads }, JobInput::Looked { generation, decision }) => {
+                match decision {
+                    Decision::Use(digest) => {
+                        let adopted = digest != pushed;
+                        self.built(digest, generation, adopted)
+                    }
+                    Decision::Build(Reason::Missing(_)) if reads + 1 < READS => {
+                        At::ReadingBack { pushed, reads: reads + 1 }
+                    }
+                    decision => return self.again(format!("after the push: {}", decision.why())),
                 }
-                Decision::Build(Reason::Missing(_)) if reads + 1 < READS => {
-                    At::ReadingBack { pushed, reads: reads + 1 }
-                }
-                decision => return self.again(format!("after the push: {}", decision.why())),
-            },
+            }
             // Whatever that is, it does not belong there.
             _ => At::Ended(JobEnd::Failed),
         };
@@ -314,16 +316,16 @@ mod tests {
         let mut has_built = false;
         loop {
             let saw = match job.next() {
-                JobAction::Wait => JobSaw::Waited,
+                JobAction::Wait => JobInput::Waited,
                 JobAction::Look { .. } => {
-                    JobSaw::Looked { generation: seen.generation, decision: decide(&seen, on(), true) }
+                    JobInput::Looked { generation: seen.generation, decision: decide(&seen, on(), true) }
                 }
                 JobAction::Build { .. } => {
                     has_built = true;
-                    JobSaw::Built
+                    JobInput::Built
                 }
-                JobAction::Clock => JobSaw::Clock { is_short: false },
-                JobAction::Lease => JobSaw::Leased,
+                JobAction::Clock => JobInput::Clock { is_short: false },
+                JobAction::Lease => JobInput::Leased,
                 JobAction::Push { .. } => {
                     let parents = on().filter_map(|(_, key, parent)| match parent {
                         Parent::Stands(digest) => Some((key.clone(), digest.clone())),
@@ -331,7 +333,7 @@ mod tests {
                     });
                     let recorded = Recorded { parents: parents.collect(), size: 0 };
                     seen.state = State::Present { digest: out.clone(), recorded };
-                    JobSaw::Pushed(out.clone())
+                    JobInput::Pushed(out.clone())
                 }
                 JobAction::End(end) => return (end, has_built),
             };

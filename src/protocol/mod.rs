@@ -8,8 +8,8 @@ mod promote;
 mod run;
 mod sweep;
 
-pub use job::{Job, JobAction, JobEnd, JobSaw, pause};
+pub use job::{Job, JobAction, JobEnd, JobInput, pause};
 pub use lease::{CLAIM, LONGEST, MARGIN, goes_before, has_ended, is_live, is_short, rivals, turn_behind};
-pub use promote::{Promoter, PromoterAction, PromoterEnd, PromoterSaw, Put, Why};
-pub use run::{Run, RunAction, RunSaw};
-pub use sweep::{Answer, Deletion, SweepAction, SweepEnd, SweepSaw, Sweeper, least_grace};
+pub use promote::{Promoter, PromoterAction, PromoterEnd, PromoterInput, Put, Why};
+pub use run::{Run, RunAction, RunInput};
+pub use sweep::{Answer, Deletion, Keeping, SweepAction, SweepEnd, SweepInput, Sweeper, least_grace};

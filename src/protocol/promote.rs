@@ -108,7 +108,7 @@ pub enum PromoterAction {
 
 /// What came of an action.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PromoterSaw {
+pub enum PromoterInput {
     /// The lease stands, or the registry takes no writes from us.
     Leased {
         /// Whether it stands.
@@ -217,15 +217,15 @@ impl Promoter {
     }
 
     /// Takes in what came of it.
-    pub fn observe(mut self, saw: PromoterSaw) -> Self {
+    pub fn observe(mut self, saw: PromoterInput) -> Self {
         self.at = match (self.at.clone(), saw) {
             (At::Releasing(end), _) => At::Ended(end),
-            (At::Resolving, PromoterSaw::Failed) if !self.has_written => {
+            (At::Resolving, PromoterInput::Failed) if !self.has_written => {
                 At::Releasing(PromoterEnd::Stopped { why: Why::Failed, partly: None })
             }
-            (At::Leasing, PromoterSaw::Leased { is_held: true }) => At::Resolving,
-            (At::Leasing, PromoterSaw::Leased { is_held: false }) => self.stop(Why::ReadOnly),
-            (At::Resolving, PromoterSaw::Planned(plan, found)) => {
+            (At::Leasing, PromoterInput::Leased { is_held: true }) => At::Resolving,
+            (At::Leasing, PromoterInput::Leased { is_held: false }) => self.stop(Why::ReadOnly),
+            (At::Resolving, PromoterInput::Planned(plan, found)) => {
                 let (is_done, is_resumed) = (plan.is_done(), plan.is_resumed);
                 self.plan = Some(plan);
                 self.standing.clear();
@@ -238,34 +238,34 @@ impl Promoter {
                     (None, None) => At::Timing(Write::Plan),
                 }
             }
-            (At::Looking { is_new: true }, PromoterSaw::Taken(found)) => self.taken_by(found),
-            (At::Timing(_), PromoterSaw::Clock { is_short: true }) => {
+            (At::Looking { is_new: true }, PromoterInput::Taken(found)) => self.taken_by(found),
+            (At::Timing(_), PromoterInput::Clock { is_short: true }) => {
                 self.leases += 1;
                 if self.leases < LEASES { At::Leasing } else { self.stop(Why::Lapsed) }
             }
-            (At::Timing(Write::Plan), PromoterSaw::Clock { .. }) => At::Writing,
-            (At::Timing(Write::Tags), PromoterSaw::Clock { .. }) => At::Putting,
-            (At::Timing(Write::Set), PromoterSaw::Clock { .. }) => At::Recording,
-            (At::Timing(Write::Report), PromoterSaw::Clock { .. }) => {
+            (At::Timing(Write::Plan), PromoterInput::Clock { .. }) => At::Writing,
+            (At::Timing(Write::Tags), PromoterInput::Clock { .. }) => At::Putting,
+            (At::Timing(Write::Set), PromoterInput::Clock { .. }) => At::Recording,
+            (At::Timing(Write::Report), PromoterInput::Clock { .. }) => {
                 At::Releasing(PromoterEnd::Done { moved: self.moved.clone() })
             }
-            (At::Writing, PromoterSaw::Written) => At::Looking { is_new: true },
-            (At::Looking { .. }, PromoterSaw::Looked(found)) if found.len() == self.steps().len() => {
+            (At::Writing, PromoterInput::Written) => At::Looking { is_new: true },
+            (At::Looking { .. }, PromoterInput::Looked(found)) if found.len() == self.steps().len() => {
                 self.looked(found)
             }
-            (At::Putting, PromoterSaw::Put(puts)) if puts.len() == self.left().len() => {
+            (At::Putting, PromoterInput::Put(puts)) if puts.len() == self.left().len() => {
                 self.has_written |= puts.iter().any(|put| *put != Put::Refused);
                 let failed = self.left().into_iter().zip(puts).filter(|(_, put)| *put != Put::Written);
                 let failed: BTreeSet<usize> = failed.map(|(step, _)| step).collect();
                 let steps = (0..self.steps().len()).filter(|step| !failed.contains(step)).collect();
                 self.reading(steps, 0, !failed.is_empty())
             }
-            (At::ReadingBack { steps, reads, has_failed }, PromoterSaw::Holds(found))
+            (At::ReadingBack { steps, reads, has_failed }, PromoterInput::Holds(found))
                 if found.len() == steps.len() =>
             {
                 self.read_back(&steps, found, reads, has_failed)
             }
-            (At::Recording, PromoterSaw::Written) => At::Timing(Write::Report),
+            (At::Recording, PromoterInput::Written) => At::Timing(Write::Report),
             // A failure, or an answer to something else, of which nothing can be relied on.
             _ => self.stop(Why::Failed),
         };

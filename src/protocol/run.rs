@@ -4,7 +4,7 @@
 //! | step | asks for | then |
 //! | --- | --- | --- |
 //! | lease | every key of the run, parents' too | probe |
-//! | probe | marker and tag of every box; one unknown → give the lease up, stop | make |
+//! | probe | tombstone and tag of every box; one unknown → give the lease up, stop | make |
 //! | make | each box, parents first ([`crate::protocol::Job`]) | clock |
 //! | clock | too little of the lease left → lease again, look again | look again, if anything was built or the lease had lapsed |
 //! | look again | something else stands → make again | clock |
@@ -77,7 +77,7 @@ pub enum RunAction {
 
 /// What came of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RunSaw {
+pub enum RunInput {
     /// The lease stands, or the registry takes no writes from us.
     Leased {
         /// Whether it stands.
@@ -148,23 +148,23 @@ impl Run {
     }
 
     /// Takes in what came of it.
-    pub fn observe(mut self, saw: RunSaw) -> Self {
+    pub fn observe(mut self, saw: RunInput) -> Self {
         self.at = match (self.at, saw) {
-            (At::Probing, RunSaw::Failed) => At::Releasing,
-            (_, RunSaw::Failed) => At::Stopped,
-            (At::Leasing, RunSaw::Leased { is_held }) => {
+            (At::Probing, RunInput::Failed) => At::Releasing,
+            (_, RunInput::Failed) => At::Stopped,
+            (At::Leasing, RunInput::Leased { is_held }) => {
                 self.can_write = is_held;
                 At::Probing
             }
-            (At::Probing, RunSaw::Probed) => At::Making,
-            (At::Probing | At::Making, RunSaw::Interrupted) => At::Settling { is_lost: false },
-            (At::Making, RunSaw::Made { has_built, is_lapsed }) => {
+            (At::Probing, RunInput::Probed) => At::Making,
+            (At::Probing | At::Making, RunInput::Interrupted) => At::Settling { is_lost: false },
+            (At::Making, RunInput::Made { has_built, is_lapsed }) => {
                 self.has_built |= has_built;
                 self.is_lapsed |= is_lapsed;
                 if self.can_write { At::Timing } else { At::Settling { is_lost: false } }
             }
-            (At::Timing, RunSaw::Clock { is_short: true }) => At::Renewing,
-            (At::Timing, RunSaw::Clock { is_short: false }) => {
+            (At::Timing, RunInput::Clock { is_short: true }) => At::Renewing,
+            (At::Timing, RunInput::Clock { is_short: false }) => {
                 if self.is_lapsed || (self.has_built && self.round < ROUNDS) {
                     At::Looking
                 } else if self.is_settled {
@@ -173,15 +173,15 @@ impl Run {
                     At::Settling { is_lost: false }
                 }
             }
-            (At::Renewing, RunSaw::Renewed) => {
+            (At::Renewing, RunInput::Renewed) => {
                 self.is_lapsed = true;
                 At::Looking
             }
-            (At::Looking, RunSaw::Looked { has_moved: false }) => {
+            (At::Looking, RunInput::Looked { has_moved: false }) => {
                 (self.is_lapsed, self.has_built) = (false, false);
                 At::Timing
             }
-            (At::Looking, RunSaw::Looked { has_moved: true }) => {
+            (At::Looking, RunInput::Looked { has_moved: true }) => {
                 (self.is_lapsed, self.has_built, self.is_settled) = (false, false, false);
                 if self.round < ROUNDS {
                     self.round += 1;
@@ -190,13 +190,13 @@ impl Run {
                     At::Settling { is_lost: true }
                 }
             }
-            (At::Settling { .. }, RunSaw::Settled { is_held }) => {
+            (At::Settling { .. }, RunInput::Settled { is_held }) => {
                 self.is_settled = true;
                 if is_held && self.can_write { At::Timing } else { At::Reporting }
             }
             // Whatever was waited for when the run was stopped: what it holds ends by itself.
-            (_, RunSaw::Interrupted) => At::Reporting,
-            (At::Releasing, RunSaw::Released) => At::Stopped,
+            (_, RunInput::Interrupted) => At::Reporting,
+            (At::Releasing, RunInput::Released) => At::Stopped,
             (At::Leasing | At::Releasing | At::Reporting | At::Stopped, _) => At::Stopped,
             // An answer to something else: nothing it says can be relied on.
             (At::Probing | At::Making | At::Timing | At::Renewing | At::Looking | At::Settling { .. }, _) => {

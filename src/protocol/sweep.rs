@@ -8,28 +8,34 @@
 //! | wait | until every reader sees what was written before; not in the first look | rest |
 //! | rest | the ledger once more, every tag, and what each needs ([`crate::retention::decide`]) | something to delete after the first look → claim |
 //! | claim | clock; a lease that says which keys' images are about to go | wait, twice; the second look |
-//! | condemn | clock; a marker for each generation that nothing keeps | too long since the look → stop |
-//! | retire | clock; a marker whose images are gone, anew, without them and dated today | the same |
+//! | condemn | clock; a tombstone for each generation that nothing keeps | too long since the look → stop |
+//! | retire | clock; a tombstone whose images are gone, anew, without them and dated today | the same |
 //! | announce, withdraw | clock; that a tag is to go, or no longer | the same |
 //! | sight | clock; which records that decide were never seen before: their age counts from here | the same |
 //! | records | leases that have ended and other old records | |
-//! | settle, forget | clock; announcements and markers that were over a day ago | the same |
+//! | settle, forget | clock; announcements and tombstones that were over a day ago | the same |
+//! | keep | clock; the bytes of what is to be deleted, for as long as that can be undone | what was not kept is not deleted |
 //! | head | the tag no longer holds the digest → left alone | clock |
 //! | clock | too long since the look → stop | delete |
 //! | delete | whatever it answers | find |
 //! | find | the digest is gone → deleted | next image |
 //!
-//! Nothing is deleted in the run that condemned it: a fresh marker has its grace before it. And
-//! nothing is deleted that was not claimed before the second look. Whoever promotes what a marker
+//! Nothing is deleted in the run that condemned it: a fresh tombstone has its grace before it. And
+//! nothing is deleted that was not claimed before the second look. Whoever promotes what a tombstone
 //! ends leases it first and asks for claims then: either it sees the claim, and leaves the image
 //! alone, or this sweep sees its lease, or what it promoted.
+//!
+//! Where deletions can be undone, none is sent whose manifest was not kept and read back before.
 
-use std::collections::BTreeSet;
+mod step;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::step::{Answer, Deletion, Keeping, SweepAction, SweepEnd, SweepInput};
 use crate::model::{Digest, Key, Span};
-use crate::retention::{Clean, DEADLINE, Doomed, Kept, Observed, Policy, decide};
+use crate::retention::{Clean, DEADLINE, Doomed, Goes, Kept, decide};
 
 /// How often everything is read anew because something was deleted while it was read.
 const TRIES: u8 = 3;
@@ -37,7 +43,7 @@ const TRIES: u8 = 3;
 const TIMEOUT: u64 = 60;
 
 /// Returns the grace that is used where `grace` is asked for: long enough that whoever leased a
-/// key before it saw the marker is seen by the sweep that deletes.
+/// key before it saw the tombstone is seen by the sweep that deletes.
 pub fn least_grace(grace: Span, settle: Span) -> Span {
     grace.max(Span::from_seconds(settle.seconds().saturating_mul(2).saturating_add(TIMEOUT)))
 }
@@ -47,6 +53,8 @@ pub fn least_grace(grace: Span, settle: Span) -> Span {
 pub struct Sweeper {
     at: At,
     apply: bool,
+    /// Whether what is deleted is kept before, so that it can be put back.
+    keeps: bool,
     is_second: bool,
     tries: u8,
     looked: Duration,
@@ -57,6 +65,8 @@ pub struct Sweeper {
     needed: BTreeSet<Digest>,
     /// What must stay because an image that needs it is one that the registry does not delete.
     spared: BTreeSet<Digest>,
+    /// What became of keeping what is to be deleted.
+    kept: BTreeMap<usize, Keeping>,
     deletions: Vec<Deletion>,
 }
 
@@ -92,6 +102,7 @@ enum Write {
     Records,
     Settle(usize),
     Forget(usize),
+    Keep,
     Delete(usize),
 }
 
@@ -107,110 +118,10 @@ impl Write {
             Self::Records => Self::Settle(0),
             Self::Settle(index) => Self::Settle(index + 1),
             Self::Forget(index) => Self::Forget(index + 1),
+            Self::Keep => Self::Delete(0),
             Self::Delete(image) => Self::Delete(image + 1),
         }
     }
-}
-
-/// How a sweep ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SweepEnd {
-    /// It went through.
-    Done,
-    /// Something was not read or not written; nothing was deleted.
-    Failed,
-    /// It was suspended for too long before it wrote its markers; nothing was deleted.
-    Late,
-    /// It was told to stop.
-    Interrupted,
-}
-
-/// What became of one deletion.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Deletion {
-    /// It is gone.
-    Done,
-    /// It changed since it was decided on, and was left alone.
-    Changed,
-    /// The registry does not delete.
-    Unsupported,
-    /// The registry deletes, but not this one, or not one that needs it.
-    Refused(String),
-    /// It did not work.
-    Failed(String),
-}
-
-/// What a registry said to a delete.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Answer {
-    /// It took it, or there was nothing.
-    Taken,
-    /// It does not delete.
-    Unsupported,
-    /// It does not delete this one.
-    Refused(String),
-    /// It failed, or did not answer.
-    Failed(String),
-}
-
-/// What a sweep asks for next. Numbers are places in its [`Clean`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SweepAction {
-    /// See how much time has passed on this machine, suspended time included.
-    Clock,
-    /// Lease what is about to go, for as long as this look may last.
-    Claim,
-    /// Read all leases.
-    Leases,
-    /// Wait until every reader sees what was written before.
-    Wait,
-    /// Read everything else.
-    Rest,
-    /// Write a marker.
-    Condemn(usize),
-    /// Write a marker anew, without images.
-    Retire(usize),
-    /// Announce that the tag of a promotion is to go.
-    Announce(usize),
-    /// Write an announcement anew, without tags.
-    Withdraw(usize),
-    /// Note the records that no sweep has seen before.
-    Sight,
-    /// Delete records whose time is over, whatever was read: leases that have ended among them.
-    Records,
-    /// Delete an announcement that was withdrawn.
-    Settle(usize),
-    /// Delete a retired marker.
-    Forget(usize),
-    /// Ask what the tag of an image holds.
-    Head(usize),
-    /// Delete an image.
-    Delete(usize),
-    /// Ask whether an image is gone.
-    Find(usize),
-    /// Nothing more.
-    End(SweepEnd),
-}
-
-/// What came of an action.
-#[derive(Debug, Clone)]
-pub enum SweepSaw {
-    /// The time that has passed.
-    Clock(Duration),
-    /// It was done.
-    Done,
-    /// Everything was read.
-    Observed(Box<Observed>, Policy),
-    /// Something vanished while it was read.
-    Unsettled,
-    /// It is to stop; what was asked for was not waited for to its end.
-    Interrupted,
-    /// What a tag holds, or whether a digest is there.
-    Holds(Option<Digest>),
-    /// What a registry said to a delete.
-    Answered(Answer),
-    /// It failed.
-    Failed(String),
 }
 
 impl Sweeper {
@@ -219,6 +130,7 @@ impl Sweeper {
         Self {
             at: At::Beginning,
             apply,
+            keeps: false,
             is_second: false,
             tries: 0,
             looked: Duration::ZERO,
@@ -226,8 +138,15 @@ impl Sweeper {
             claimed: BTreeSet::new(),
             needed: BTreeSet::new(),
             spared: BTreeSet::new(),
+            kept: BTreeMap::new(),
             deletions: Vec::new(),
         }
+    }
+
+    /// With `keeps` it deletes no manifest before that is kept.
+    #[must_use]
+    pub fn keeping(self, keeps: bool) -> Self {
+        Self { keeps, ..self }
     }
 
     /// Returns what it has decided.
@@ -261,6 +180,7 @@ impl Sweeper {
             At::Writing(Write::Records) => SweepAction::Records,
             At::Writing(Write::Settle(index)) => SweepAction::Settle(index),
             At::Writing(Write::Forget(index)) => SweepAction::Forget(index),
+            At::Writing(Write::Keep) => SweepAction::Keep,
             At::Writing(Write::Delete(image)) => SweepAction::Delete(image),
             At::Heading(image) => SweepAction::Head(image),
             At::Finding { image, .. } => SweepAction::Find(image),
@@ -269,24 +189,24 @@ impl Sweeper {
     }
 
     /// Takes in what came of it.
-    pub fn observe(mut self, saw: SweepSaw) -> Self {
+    pub fn observe(mut self, saw: SweepInput) -> Self {
         self.at = match (self.at.clone(), saw) {
             (At::Ended(end), _) => At::Ended(end),
-            (_, SweepSaw::Interrupted) => At::Ended(SweepEnd::Interrupted),
-            (At::Beginning, SweepSaw::Clock(now)) => {
+            (_, SweepInput::Interrupted) => At::Ended(SweepEnd::Interrupted),
+            (At::Beginning, SweepInput::Clock(now)) => {
                 self.looked = now;
                 if self.claimed.is_empty() { At::Leases } else { At::Claiming }
             }
-            (At::Claiming, SweepSaw::Done) => At::Spreading { is_again: false },
-            (At::Spreading { is_again: false }, SweepSaw::Done) => At::Spreading { is_again: true },
-            (At::Spreading { is_again: true }, SweepSaw::Done) => At::Leases,
-            (At::Leases | At::Rest, SweepSaw::Unsettled) if self.tries + 1 < TRIES => {
+            (At::Claiming, SweepInput::Done) => At::Spreading { is_again: false },
+            (At::Spreading { is_again: false }, SweepInput::Done) => At::Spreading { is_again: true },
+            (At::Spreading { is_again: true }, SweepInput::Done) => At::Leases,
+            (At::Leases | At::Rest, SweepInput::Unsettled) if self.tries + 1 < TRIES => {
                 self.tries += 1;
                 At::Beginning
             }
-            (At::Leases, SweepSaw::Done) if self.is_second => At::Waiting,
-            (At::Leases, SweepSaw::Done) | (At::Waiting, SweepSaw::Done) => At::Rest,
-            (At::Rest, SweepSaw::Observed(observed, policy)) => {
+            (At::Leases, SweepInput::Done) if self.is_second => At::Waiting,
+            (At::Leases, SweepInput::Done) | (At::Waiting, SweepInput::Done) => At::Rest,
+            (At::Rest, SweepInput::Observed(observed, policy)) => {
                 let mut clean = decide(&observed, policy);
                 if self.is_second {
                     hold_back(&mut clean, &self.claimed);
@@ -303,17 +223,21 @@ impl Sweeper {
                     self.marking(Write::Condemn(0))
                 }
             }
-            (At::Timing(Write::Delete(image)), SweepSaw::Clock(now)) if self.is_late(now) => self.end(
+            (At::Timing(Write::Delete(image)), SweepInput::Clock(now)) if self.is_late(now) => self.end(
                 image,
                 Deletion::Failed(
                     "the machine was suspended or too slow: what was read of the registry is out of date"
                         .to_owned(),
                 ),
             ),
-            (At::Timing(_), SweepSaw::Clock(now)) if self.is_late(now) => At::Ended(SweepEnd::Late),
-            (At::Timing(write), SweepSaw::Clock(_)) => At::Writing(write),
-            (At::Writing(write), SweepSaw::Done) => self.marking(write.next()),
-            (At::Heading(image), SweepSaw::Holds(found)) => match self.doomed(image) {
+            (At::Timing(_), SweepInput::Clock(now)) if self.is_late(now) => At::Ended(SweepEnd::Late),
+            (At::Timing(write), SweepInput::Clock(_)) => At::Writing(write),
+            (At::Writing(Write::Keep), SweepInput::Kept(kept)) => {
+                self.kept = kept;
+                self.heading(0)
+            }
+            (At::Writing(write), SweepInput::Done) => self.marking(write.next()),
+            (At::Heading(image), SweepInput::Holds(found)) => match self.doomed(image) {
                 Some(doomed) if found.as_ref() == Some(&doomed.seen.digest) => {
                     At::Timing(Write::Delete(image))
                 }
@@ -321,18 +245,18 @@ impl Sweeper {
                 Some(_) if found.is_none() => At::Finding { image, answer: None },
                 _ => self.end(image, Deletion::Changed),
             },
-            (At::Writing(Write::Delete(image)), SweepSaw::Answered(Answer::Unsupported)) => {
+            (At::Writing(Write::Delete(image)), SweepInput::Answered(Answer::Unsupported)) => {
                 self.end(image, Deletion::Unsupported)
             }
-            (At::Writing(Write::Delete(image)), SweepSaw::Answered(Answer::Refused(why))) => {
+            (At::Writing(Write::Delete(image)), SweepInput::Answered(Answer::Refused(why))) => {
                 self.end(image, Deletion::Refused(why))
             }
-            (At::Writing(Write::Delete(image)), SweepSaw::Answered(answer)) => {
+            (At::Writing(Write::Delete(image)), SweepInput::Answered(answer)) => {
                 At::Finding { image, answer: Some(answer) }
             }
             // Whatever it answered: gone is what can no longer be found.
-            (At::Finding { image, .. }, SweepSaw::Holds(None)) => self.end(image, Deletion::Done),
-            (At::Finding { image, answer }, SweepSaw::Holds(Some(_))) => {
+            (At::Finding { image, .. }, SweepInput::Holds(None)) => self.end(image, Deletion::Done),
+            (At::Finding { image, answer }, SweepInput::Holds(Some(_))) => {
                 let deletion = match answer {
                     None => Deletion::Changed,
                     Some(Answer::Failed(why)) => Deletion::Failed(why),
@@ -342,10 +266,10 @@ impl Sweeper {
                 };
                 self.end(image, deletion)
             }
-            (At::Finding { image, answer: Some(Answer::Failed(why)) }, SweepSaw::Failed(_)) => {
+            (At::Finding { image, answer: Some(Answer::Failed(why)) }, SweepInput::Failed(_)) => {
                 self.end(image, Deletion::Failed(why))
             }
-            (At::Heading(image) | At::Finding { image, .. }, SweepSaw::Failed(why)) => {
+            (At::Heading(image) | At::Finding { image, .. }, SweepInput::Failed(why)) => {
                 self.end(image, Deletion::Failed(why))
             }
             // Whatever else was not read, was not written or does not belong here.
@@ -376,7 +300,12 @@ impl Sweeper {
             // Whether a record is over is asked for anew, so that it is never too late for it.
             Write::Records => return At::Writing(write),
             Write::Settle(index) => (index, clean.settled.len(), Write::Forget(0)),
-            Write::Forget(index) => (index, clean.forget.len(), Write::Delete(0)),
+            Write::Forget(index) => (index, clean.forget.len(), Write::Keep),
+            Write::Keep => {
+                let is_deleted = |one: &Doomed| one.goes != Goes::Tag;
+                let is_wanted = self.keeps && clean.delete.iter().any(is_deleted);
+                (0, usize::from(is_wanted), Write::Delete(0))
+            }
             Write::Delete(image) => return self.heading(image),
         };
         if index < all { At::Timing(write) } else { self.marking(then) }
@@ -384,19 +313,31 @@ impl Sweeper {
 
     /// Goes on to the first image from `image` on that may be deleted.
     fn heading(&mut self, image: usize) -> At {
-        for image in image..self.clean.delete.len() {
-            let digest = self.doomed(image).map(|doomed| &doomed.seen.digest);
-            let is_in = |digests: &BTreeSet<Digest>| digest.is_none_or(|digest| digests.contains(digest));
-            let deletion = if is_in(&self.needed) {
+        let clean = Arc::clone(&self.clean);
+        for (image, doomed) in clean.delete.iter().enumerate().skip(image) {
+            let digest = &doomed.seen.digest;
+            let deletion = if self.needed.contains(digest) {
                 Deletion::Failed("an image that needs it could not be deleted".to_owned())
-            } else if is_in(&self.spared) {
+            } else if self.spared.contains(digest) {
                 Deletion::Refused("an image that needs it stays".to_owned())
             } else {
-                return At::Heading(image);
+                match self.keeping_of(image, doomed) {
+                    Some(Keeping::Kept) => return At::Heading(image),
+                    // Another sweep may have deleted it; should it stand after all, it stays.
+                    Some(Keeping::Gone) => return At::Finding { image, answer: None },
+                    Some(Keeping::Unsupported) => Deletion::Unsupported,
+                    Some(Keeping::Failed(why)) => Deletion::Failed(why.clone()),
+                    None => Deletion::Failed("its manifest was not kept".to_owned()),
+                }
             };
             self.note(image, deletion);
         }
         At::Ended(SweepEnd::Done)
+    }
+
+    /// Returns whether an image is kept; a tag that goes alone takes no manifest along.
+    fn keeping_of(&self, image: usize, doomed: &Doomed) -> Option<&Keeping> {
+        if !self.keeps || doomed.goes == Goes::Tag { Some(&Keeping::Kept) } else { self.kept.get(&image) }
     }
 
     fn end(&mut self, image: usize, deletion: Deletion) -> At {
@@ -431,3 +372,6 @@ fn hold_back(clean: &mut Clean, claimed: &BTreeSet<Key>) {
         goes
     });
 }
+
+#[cfg(test)]
+mod tests;

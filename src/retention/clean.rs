@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{ContentTag, Digest, Marker, Part, Record as _, Tag, TaggedDigest};
+use crate::model::{ContentTag, Digest, Part, Record as _, Tag, TaggedDigest, Tombstone};
 use crate::retention::endings::Endings;
 use crate::retention::observed::{
     Action, Clean, Condemned, Doomed, Goes, Group, Held, Kept, Observed, Policy, Until, What,
@@ -90,13 +90,13 @@ pub fn candidates(observed: &Observed) -> Vec<(String, Tag)> {
     candidates
 }
 
-/// What a marker lets go.
+/// What a tombstone lets go.
 struct Going<'a> {
     /// The images; none if they are gone and only parts of them are left.
     images: Vec<TaggedDigest>,
     /// What has no tag and goes with them.
     parts: BTreeSet<Part>,
-    marker: &'a Marker,
+    tombstone: &'a Tombstone,
     is_due: bool,
 }
 
@@ -167,12 +167,12 @@ impl<'a> Sorting<'a> {
     /// Gives what is attached to the image that it follows, and that may be attached itself.
     fn attach(&mut self) {
         let mut owners: BTreeMap<(String, Digest), Group> = BTreeMap::new();
-        for marker in &self.observed.markers {
+        for tombstone in &self.observed.tombstones {
             // What is left of images that are gone follows them.
-            for image in &marker.images {
+            for image in &tombstone.images {
                 let at = (image.repository.clone(), image.digest.clone());
                 if !self.standing.contains(&at) {
-                    owners.insert(at, (marker.key.clone(), marker.generation));
+                    owners.insert(at, (tombstone.key.clone(), tombstone.generation));
                 }
             }
         }
@@ -212,11 +212,11 @@ impl<'a> Sorting<'a> {
     /// Returns what is decided, and the generations of whose images parts are left.
     fn judge(mut self, policy: Policy) -> (Clean, BTreeSet<Group>) {
         let mut clean = Clean::default();
-        let markers: BTreeMap<Group, &Marker> = self
+        let tombstones: BTreeMap<Group, &Tombstone> = self
             .observed
-            .markers
+            .tombstones
             .iter()
-            .map(|marker| ((marker.key.clone(), marker.generation), marker))
+            .map(|tombstone| ((tombstone.key.clone(), tombstone.generation), tombstone))
             .collect();
         let mut delete: Vec<Going<'_>> = Vec::new();
         for (group, images) in std::mem::take(&mut self.outside) {
@@ -230,29 +230,30 @@ impl<'a> Sorting<'a> {
             };
             let parts = below(&self.observed.nodes, &seen);
             // What appeared after its key was condemned is condemned anew, with a grace of its own. So is
-            // what has parts, by a marker that is not ours: of a marker that is they are remembered.
-            let marker = markers.get(&group).filter(|marker| {
-                let is_named = |seen: &TaggedDigest| marker.images.contains(seen);
-                let is_ours = marker.parts.is_empty()
+            // what has parts, by a tombstone that is not ours: of a tombstone that is they are remembered.
+            let tombstone = tombstones.get(&group).filter(|tombstone| {
+                let is_named = |seen: &TaggedDigest| tombstone.images.contains(seen);
+                let is_ours = tombstone.parts.is_empty()
                     || self.observed.ages.is_none()
-                    || self.observed.age(**marker, marker.marked).is_own;
-                // No clock of the registry has shown that day yet: such a marker would never be due.
-                let is_dated = self.observed.ages.is_some() || marker.marked <= policy.today.after(RETIRED);
-                seen.iter().all(is_named) && parts.is_subset(&marker.parts) && is_ours && is_dated
+                    || self.observed.age(**tombstone, tombstone.marked).is_own;
+                // No clock of the registry has shown that day yet: such a tombstone would never be due.
+                let is_dated =
+                    self.observed.ages.is_some() || tombstone.marked <= policy.today.after(RETIRED);
+                seen.iter().all(is_named) && parts.is_subset(&tombstone.parts) && is_ours && is_dated
             });
-            match marker {
+            match tombstone {
                 None => {
                     let (key, generation) = group;
                     clean.condemn.push(Condemned { key, generation, images: seen, parts });
                 }
-                Some(marker) => {
-                    let since = self.observed.age(*marker, marker.marked).since;
+                Some(tombstone) => {
+                    let since = self.observed.age(*tombstone, tombstone.marked).since;
                     if since.is_none() {
-                        clean.sight.insert((marker.place(), marker.to_manifest().digest().clone()));
+                        clean.sight.insert((tombstone.place(), tombstone.to_manifest().digest().clone()));
                     }
                     let until = since.unwrap_or(policy.today).after(policy.grace);
                     if since.is_some() && policy.now >= until {
-                        delete.push(Going { images: seen, parts, marker, is_due: true });
+                        delete.push(Going { images: seen, parts, tombstone, is_due: true });
                         continue;
                     }
                     let reason = format!("condemned, deleted after {}", until.human());
@@ -260,12 +261,17 @@ impl<'a> Sorting<'a> {
                 }
             }
         }
-        let left: Vec<&Marker> = leftovers(self.observed);
-        let left = left.into_iter().filter(|marker| !self.observed.leased.contains(&marker.key));
-        delete.extend(left.map(|marker| {
-            let age = self.observed.age(marker, marker.marked);
+        let left: Vec<&Tombstone> = leftovers(self.observed);
+        let left = left.into_iter().filter(|tombstone| !self.observed.leased.contains(&tombstone.key));
+        delete.extend(left.map(|tombstone| {
+            let age = self.observed.age(tombstone, tombstone.marked);
             let is_due = age.since.is_some_and(|since| policy.now >= since.after(policy.grace));
-            Going { images: Vec::new(), parts: remembered(self.observed, marker, age.is_own), marker, is_due }
+            Going {
+                images: Vec::new(),
+                parts: remembered(self.observed, tombstone, age.is_own),
+                tombstone,
+                is_due,
+            }
         }));
         let (doomed, unfinished) = self.doom(&delete);
         clean.delete = doomed;
@@ -292,25 +298,32 @@ impl<'a> Sorting<'a> {
         let all = delete.iter().filter(|one| one.is_due).flat_map(|one| one.parts.iter().cloned()).collect();
         let mut parts = free(self.observed, self.roots, &self.standing, &going, all);
         let (mut doomed, mut unfinished) = (Vec::new(), BTreeSet::new());
-        for Going { images, parts: theirs, marker, is_due } in delete {
-            doomed.extend(images.iter().map(|seen| self.doomed(seen.clone(), Goes::Image, images, marker)));
+        for Going { images, parts: theirs, tombstone, is_due } in delete {
+            doomed
+                .extend(images.iter().map(|seen| self.doomed(seen.clone(), Goes::Image, images, tombstone)));
             let mut theirs = theirs.clone();
             let is_early = !is_due && theirs.iter().any(|part| nodes.contains_key(&part.digest));
             theirs.retain(|part| parts.remove(part));
             if images.is_empty() && (is_early || !theirs.is_empty()) {
-                unfinished.insert((marker.key.clone(), marker.generation));
+                unfinished.insert((tombstone.key.clone(), tombstone.generation));
             }
-            if let Some(tag) = marker.images.first().map(|image| &image.tag) {
+            if let Some(tag) = tombstone.images.first().map(|image| &image.tag) {
                 doomed.extend(theirs.into_iter().map(|Part { repository, digest }| {
                     let seen = TaggedDigest { repository, tag: tag.clone(), digest };
-                    self.doomed(seen, Goes::Part, images, marker)
+                    self.doomed(seen, Goes::Part, images, tombstone)
                 }));
             }
         }
         (doomed, unfinished)
     }
 
-    fn doomed(&self, seen: TaggedDigest, goes: Goes, images: &[TaggedDigest], marker: &Marker) -> Doomed {
+    fn doomed(
+        &self,
+        seen: TaggedDigest,
+        goes: Goes,
+        images: &[TaggedDigest],
+        tombstone: &Tombstone,
+    ) -> Doomed {
         let node = |digest: &Digest| self.observed.nodes.get(digest);
         let mut needs: BTreeSet<Digest> = node(&seen.digest)
             .into_iter()
@@ -326,12 +339,12 @@ impl<'a> Sorting<'a> {
             needs.extend(images.iter().filter(follows).map(|one| one.digest.clone()));
         }
         needs.remove(&seen.digest);
-        let condemned = format!("condemned {}", marker.marked.human());
+        let condemned = format!("condemned {}", tombstone.marked.human());
         let reason = match goes {
             Goes::Part => format!("part of {}; {condemned}", seen.tag),
             Goes::Image | Goes::Tag => condemned,
         };
-        Doomed { seen, marked: marker.marked, reason, goes, key: Some(marker.key.clone()), needs }
+        Doomed { seen, marked: tombstone.marked, reason, goes, key: Some(tombstone.key.clone()), needs }
     }
 }
 

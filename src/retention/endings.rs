@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Digest, Ending, Keep, Record as _, RecordTag, SetName, Span, Tag, TaggedDigest, Timestamp,
+    Digest, Keep, PromotionId, Record as _, RecordTag, Span, Tag, TaggedDigest, Timestamp, UntagNotice,
 };
 use crate::retention::observed::{Clean, Doomed, Goes, Observed, Policy};
 use crate::retention::policy::Judged;
@@ -26,10 +26,10 @@ enum State {
 pub(super) struct Endings {
     tags: BTreeMap<TaggedDigest, State>,
     names: BTreeMap<(String, Tag), String>,
-    announce: Vec<Ending>,
+    announce: Vec<UntagNotice>,
     doomed: Vec<Doomed>,
-    withdraw: Vec<Ending>,
-    settled: Vec<Ending>,
+    withdraw: Vec<UntagNotice>,
+    settled: Vec<UntagNotice>,
     sight: BTreeSet<(RecordTag, Digest)>,
 }
 
@@ -44,7 +44,7 @@ impl Endings {
             settled: Vec::new(),
             sight: BTreeSet::new(),
         };
-        let mut live: Vec<SetName> = Vec::new();
+        let mut live: Vec<PromotionId> = Vec::new();
         for judged in observed.judged.iter().filter(|judged| judged.stands) {
             if endings.judge(judged, observed, policy) {
                 live.push(judged.set.name());
@@ -56,7 +56,11 @@ impl Endings {
             }
             let is_ours = ending.images.iter().any(|image| observed.covers(&image.repository));
             if is_ours {
-                endings.withdraw.push(Ending { marked: policy.today, images: Vec::new(), ..ending.clone() });
+                endings.withdraw.push(UntagNotice {
+                    marked: policy.today,
+                    images: Vec::new(),
+                    ..ending.clone()
+                });
             } else if ending.images.is_empty()
                 && let Some(since) = endings.since(ending, observed)
                 && policy.today.since(since) >= RETIRED
@@ -104,7 +108,7 @@ impl Endings {
                 match announced {
                     Some(ending) => self.doom(judged, ending, images),
                     None if images.is_empty() => {}
-                    None => self.announce.push(Ending {
+                    None => self.announce.push(UntagNotice {
                         tag: set.tag.clone(),
                         seq: set.seq,
                         marked: policy.today,
@@ -120,7 +124,7 @@ impl Endings {
     }
 
     /// Returns since when an announcement has stood; one that no sweep has seen before is noted.
-    fn since(&mut self, ending: &Ending, observed: &Observed) -> Option<Timestamp> {
+    fn since(&mut self, ending: &UntagNotice, observed: &Observed) -> Option<Timestamp> {
         let since = observed.age(ending, ending.marked).since;
         if since.is_none() {
             self.sight.insert((ending.place(), ending.to_manifest().digest().clone()));
@@ -129,7 +133,7 @@ impl Endings {
     }
 
     /// Lets the tags go: of what stands on others first.
-    fn doom(&mut self, judged: &Judged, ending: &Ending, images: Vec<TaggedDigest>) {
+    fn doom(&mut self, judged: &Judged, ending: &UntagNotice, images: Vec<TaggedDigest>) {
         let is_announced = |seen: &TaggedDigest| {
             let is_same = |image: &TaggedDigest| image.repository == seen.repository && image.tag == seen.tag;
             ending.images.iter().any(is_same)
@@ -177,7 +181,7 @@ impl Endings {
 /// sweep has announced, whatever the ledger says; `keep` is nothing where it is not known what is
 /// kept. One that was withdrawn is over when every sweep that saw it must have ended, and none is
 /// withdrawn on a day that is still to come.
-pub fn holds_up(ending: &Ending, keep: Option<&Keep>, now: Timestamp) -> bool {
+pub fn holds_up(ending: &UntagNotice, keep: Option<&Keep>, now: Timestamp) -> bool {
     let wait = Span::from_seconds(2 * DEADLINE.as_secs());
     let is_withdrawn = ending.images.is_empty();
     let is_over = is_withdrawn && (now.since(ending.marked) >= wait || ending.marked > now.after(wait));
@@ -198,7 +202,7 @@ mod tests {
             tag: "pr-1".parse().unwrap(),
             digest: Digest::of(b"image"),
         };
-        let ending = |images: &[TaggedDigest], marked| Ending {
+        let ending = |images: &[TaggedDigest], marked| UntagNotice {
             tag: "pr-1".parse().unwrap(),
             seq: 1,
             marked,

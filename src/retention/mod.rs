@@ -11,6 +11,7 @@ mod roots;
 mod settle;
 mod sighted;
 mod times;
+mod undo;
 
 pub use clean::{candidates, decide};
 pub use endings::holds_up;
@@ -22,3 +23,4 @@ pub use parts::leftovers;
 pub use policy::{ChannelPolicy, Judged as JudgedSet, Policies, Refs, judge};
 pub use sighted::{Age, Sightings};
 pub use times::DEADLINE;
+pub use undo::{PutBack, Remains, RemainsState, Revived, latest, put_back, revive};

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    ContentTag, Digest, Ending, Generation, Key, Marker, Part, Record, RecordTag, Span, Tag, TaggedDigest,
-    Timestamp,
+    ContentTag, Digest, Generation, Key, Part, Record, RecordTag, Span, Tag, TaggedDigest, Timestamp,
+    Tombstone, UntagNotice,
 };
 use crate::retention::policy::Judged;
 use crate::retention::sighted::Age;
@@ -15,14 +15,14 @@ use crate::retention::sighted::Age;
 pub struct Observed {
     /// The keys of live leases.
     pub leased: BTreeSet<Key>,
-    /// The markers that stand.
-    pub markers: Vec<Marker>,
+    /// The tombstones that stand.
+    pub tombstones: Vec<Tombstone>,
     /// The digests that promotions and lists of protected digests keep, with the reason.
     pub promoted: BTreeMap<Digest, String>,
     /// What the policies say of each promotion.
     pub judged: Vec<Judged>,
     /// The announcements that tags are to go.
-    pub endings: Vec<Ending>,
+    pub endings: Vec<UntagNotice>,
     /// The tags of every repository, by the repository's name, as far as they were resolved.
     pub repositories: BTreeMap<String, BTreeMap<Tag, Digest>>,
     /// The tags that were not resolved: what they hold keeps nothing, or need not be known yet.
@@ -33,7 +33,7 @@ pub struct Observed {
     pub only: Option<BTreeSet<Action>>,
     /// What in the ledger cannot be read.
     pub unreadable: BTreeSet<Unreadable>,
-    /// The ages of the markers and announcements that sweeps have seen, where that is noted. Else a
+    /// The ages of the tombstones and announcements that sweeps have seen, where that is noted. Else a
     /// record's own date counts.
     pub ages: Option<BTreeMap<RecordTag, Age>>,
     /// Records that keep something and that no sweep has seen before.
@@ -120,7 +120,7 @@ pub struct Policy {
     pub grace: Span,
     /// The time that counts as now.
     pub now: Timestamp,
-    /// The registry's true time, by which markers are forgotten however far ahead `now` looks.
+    /// The registry's true time, by which tombstones are forgotten however far ahead `now` looks.
     pub today: Timestamp,
 }
 
@@ -134,17 +134,17 @@ pub struct Clean {
     /// What would be marked or deleted, had it been read: a sweep that applies has read it.
     pub unread: Vec<Held>,
     /// Promotions whose tags are announced to go.
-    pub announce: Vec<Ending>,
+    pub announce: Vec<UntagNotice>,
     /// What was marked long enough ago, in the order of deletion.
     pub delete: Vec<Doomed>,
-    /// Markers whose images are gone: they are written anew without images, dated today.
-    pub retire: Vec<Marker>,
-    /// Markers that were retired long enough ago, to be forgotten.
-    pub forget: Vec<Marker>,
+    /// Tombstones whose images are gone: they are written anew without images, dated today.
+    pub retire: Vec<Tombstone>,
+    /// Tombstones that were retired long enough ago, to be forgotten.
+    pub forget: Vec<Tombstone>,
     /// Announcements that no longer hold: written anew without tags, dated today.
-    pub withdraw: Vec<Ending>,
+    pub withdraw: Vec<UntagNotice>,
     /// Announcements that were withdrawn long enough ago, to be forgotten.
-    pub settled: Vec<Ending>,
+    pub settled: Vec<UntagNotice>,
     /// What in the ledger cannot be read.
     pub unreadable: BTreeSet<Unreadable>,
     /// Records that no sweep has seen before: from now on their age counts.
@@ -302,7 +302,7 @@ impl Clean {
     }
 }
 
-/// A generation of a key: what is condemned and deleted as a whole, for a marker ends it in
+/// A generation of a key: what is condemned and deleted as a whole, for a tombstone ends it in
 /// every repository.
 pub(super) type Group = (Key, Generation);
 

@@ -1,12 +1,12 @@
 //! Manifests without a tag that go with an image: the children of an index, and what a registry
 //! lists as referring to it.
 //!
-//! A marker names them, before anything of it is deleted. So a sweep that dies between an index
+//! A tombstone names them, before anything of it is deleted. So a sweep that dies between an index
 //! and its children leaves nothing that nobody knows of: the next one goes on with what is left.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{ContentTag, Digest, Generation, Key, Marker, Part, TaggedDigest};
+use crate::model::{ContentTag, Digest, Generation, Key, Part, TaggedDigest, Tombstone};
 use crate::retention::observed::{Node, Observed};
 use crate::retention::roots::Roots;
 
@@ -27,9 +27,10 @@ pub(super) fn below(nodes: &BTreeMap<Digest, Node>, images: &[TaggedDigest]) -> 
     parts
 }
 
-/// Returns the markers of whose images no tag stands any more, and that name parts.
-pub fn leftovers(observed: &Observed) -> Vec<&Marker> {
-    let named: Vec<&Marker> = observed.markers.iter().filter(|marker| !marker.parts.is_empty()).collect();
+/// Returns the tombstones of whose images no tag stands any more, and that name parts.
+pub fn leftovers(observed: &Observed) -> Vec<&Tombstone> {
+    let named: Vec<&Tombstone> =
+        observed.tombstones.iter().filter(|tombstone| !tombstone.parts.is_empty()).collect();
     if named.is_empty() {
         return named;
     }
@@ -38,35 +39,35 @@ pub fn leftovers(observed: &Observed) -> Vec<&Marker> {
         .filter_map(ContentTag::read)
         .map(|content| (content.key().clone(), content.generation()))
         .collect();
-    let is_over = |marker: &&Marker| !standing.contains(&(marker.key.clone(), marker.generation));
+    let is_over = |tombstone: &&Tombstone| !standing.contains(&(tombstone.key.clone(), tombstone.generation));
     named.into_iter().filter(is_over).collect()
 }
 
-/// Returns the parts that a marker names, of images that are gone, as far as they are known to have
-/// belonged there: whoever may push can write a marker that names anything.
+/// Returns the parts that a tombstone names, of images that are gone, as far as they are known to have
+/// belonged there: whoever may push can write a tombstone that names anything.
 ///
-/// What a sweep wrote (`is_own`) is known. Of other markers what says itself that it was built for
-/// this generation; and where nobody notes who wrote a marker what refers to an image that the marker
+/// What a sweep wrote (`is_own`) is known. Of other tombstones what says itself that it was built for
+/// this generation; and where nobody notes who wrote a tombstone what refers to an image that the tombstone
 /// names and that is gone, or to such a part. All else is left where it is.
-pub(super) fn remembered(observed: &Observed, marker: &Marker, is_own: bool) -> BTreeSet<Part> {
+pub(super) fn remembered(observed: &Observed, tombstone: &Tombstone, is_own: bool) -> BTreeSet<Part> {
     if is_own {
-        return marker.parts.clone();
+        return tombstone.parts.clone();
     }
     let node = |part: &Part| observed.nodes.get(&part.digest);
     let is_built = |part: &&Part| {
         node(part).is_some_and(|node| {
-            node.key.as_ref() == Some(&marker.key) && node.generation == Some(marker.generation)
+            node.key.as_ref() == Some(&tombstone.key) && node.generation == Some(tombstone.generation)
         })
     };
-    let mut known: BTreeSet<Part> = marker.parts.iter().filter(is_built).cloned().collect();
+    let mut known: BTreeSet<Part> = tombstone.parts.iter().filter(is_built).cloned().collect();
     if observed.ages.is_some() {
         return known;
     }
     loop {
-        let more = marker.parts.iter().filter(|part| !known.contains(part)).filter(|part| {
+        let more = tombstone.parts.iter().filter(|part| !known.contains(part)).filter(|part| {
             let subject = node(part).and_then(|node| node.subject.as_ref());
             subject.is_some_and(|subject| {
-                let is_gone = marker.images.iter().any(|image| image.digest == *subject)
+                let is_gone = tombstone.images.iter().any(|image| image.digest == *subject)
                     && !observed.nodes.contains_key(subject);
                 is_gone || known.iter().any(|one| one.digest == *subject)
             })

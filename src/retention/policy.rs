@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
 
-use crate::model::{Keep, Rules, SetName, SetRecord, Tag, Timestamp, may_hold, spelled, version};
+use crate::model::{Keep, PromotionId, PromotionRecord, Rules, Tag, Timestamp, may_hold, spelled, version};
 
 /// What is kept of the tags that a channel's pattern matches.
 #[derive(Debug, Clone)]
@@ -35,7 +35,7 @@ pub type Refs = BTreeMap<String, Option<BTreeSet<String>>>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judged {
     /// The promotion.
-    pub set: SetRecord,
+    pub set: PromotionRecord,
     /// Whether it stands under its tag: the last one that was finished.
     pub stands: bool,
     /// Whether its images are kept for it.
@@ -51,15 +51,15 @@ pub struct Judged {
 /// A promotion that was begun after the last finished one may still be gone on with, so it
 /// is kept; it does not count. Neither does one that changed no image.
 pub fn judge(
-    sets: Vec<SetRecord>,
-    plans: Vec<SetRecord>,
-    seen: &BTreeMap<SetName, Timestamp>,
+    sets: Vec<PromotionRecord>,
+    plans: Vec<PromotionRecord>,
+    seen: &BTreeMap<PromotionId, Timestamp>,
     there: &BTreeSet<Tag>,
     policies: &Policies,
     refs: &Refs,
     now: Timestamp,
 ) -> Vec<Judged> {
-    let mut tags: BTreeMap<Tag, Vec<SetRecord>> = BTreeMap::new();
+    let mut tags: BTreeMap<Tag, Vec<PromotionRecord>> = BTreeMap::new();
     for set in sets {
         tags.entry(set.tag.clone()).or_default().push(set);
     }
@@ -90,18 +90,18 @@ pub fn judge(
 }
 
 /// Returns since when a promotion counts: its own date may be made up, when it was first seen is not.
-fn since(set: &SetRecord, seen: &BTreeMap<SetName, Timestamp>) -> Timestamp {
+fn since(set: &PromotionRecord, seen: &BTreeMap<PromotionId, Timestamp>) -> Timestamp {
     seen.get(&set.name()).map_or(set.promoted, |seen| set.promoted.max(*seen))
 }
 
 /// Counts, for each tag, the tags of its channel that were promoted later and still stand.
 fn ranks(
-    tags: &BTreeMap<Tag, Vec<SetRecord>>,
-    seen: &BTreeMap<SetName, Timestamp>,
+    tags: &BTreeMap<Tag, Vec<PromotionRecord>>,
+    seen: &BTreeMap<PromotionId, Timestamp>,
     there: &BTreeSet<Tag>,
     policies: &Policies,
 ) -> BTreeMap<Tag, usize> {
-    let mut last: Vec<&SetRecord> = tags.values().filter_map(|sets| sets.first()).collect();
+    let mut last: Vec<&PromotionRecord> = tags.values().filter_map(|sets| sets.first()).collect();
     // Of those that were first seen together, their own dates tell.
     last.sort_by_key(|set| (std::cmp::Reverse((since(set, seen), set.promoted)), set.tag.clone()));
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
@@ -117,16 +117,16 @@ fn ranks(
 
 /// Judges the finished promotions of one tag, the newest first.
 fn of_tag(
-    sets: Vec<SetRecord>,
+    sets: Vec<PromotionRecord>,
     rank: usize,
-    seen: &BTreeMap<SetName, Timestamp>,
+    seen: &BTreeMap<PromotionId, Timestamp>,
     policies: &Policies,
     refs: &Refs,
     now: Timestamp,
 ) -> Vec<Judged> {
     let mut newer = 0;
     let mut replaced: Option<Timestamp> = None;
-    let mut after: Option<SetRecord> = None;
+    let mut after: Option<PromotionRecord> = None;
     let mut judged = Vec::new();
     for set in sets {
         if let Some(after) = after.as_ref().filter(|after| !after.has_images_of(&set)) {
@@ -170,7 +170,7 @@ struct Place {
 
 impl Place {
     /// Returns the first rule that keeps it, else why none does.
-    fn keeps(&self, set: &SetRecord, rules: &Rules, refs: &Refs) -> Result<String, String> {
+    fn keeps(&self, set: &PromotionRecord, rules: &Rules, refs: &Refs) -> Result<String, String> {
         let fits = |count: u32, number: usize| usize::try_from(count).is_ok_and(|count| number < count);
         let is_one = rules.only.is_some();
         let stands = self.newer == 0;

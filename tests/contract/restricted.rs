@@ -19,7 +19,7 @@ async fn reads_only(registry: &dyn Registry, host: &str, image: &RawManifest) {
     let put = registry.put(&at, &tag("v2"), image).await.unwrap_err();
     let upload = registry.put_blob(&at, Bytes::from_static(b"x")).await.unwrap_err();
     for error in [put, upload] {
-        assert!(error.failure.is_refusal() && !error.failure.is_passing(), "{error}");
+        assert!(error.failure.is_denied() && !error.failure.is_transient(), "{error}");
         assert!(matches!(error.failure, Failure::Unsupported { .. }), "{error}");
     }
     assert_eq!(registry.delete(&at, image.digest()).await.unwrap(), Deleted::Unsupported);
@@ -82,7 +82,7 @@ async fn passwords() {
         ];
         for error in answers {
             assert!(matches!(error.failure, Failure::Unauthorized { .. }), "{error}");
-            assert!(error.failure.is_refusal() && !error.to_string().contains("wrong"), "{error}");
+            assert!(error.failure.is_denied() && !error.to_string().contains("wrong"), "{error}");
         }
         // Telling the time needs no login.
         registry.now(&server.host).await.unwrap();
@@ -109,7 +109,7 @@ async fn is_silent(registry: &dyn Registry, host: &str) {
     fn check<T: std::fmt::Debug>(result: Result<T, RegistryError>) {
         let error = result.unwrap_err();
         assert!(matches!(error.failure, Failure::Unreachable { .. }), "{error}");
-        assert!(error.failure.is_passing() && !error.failure.is_refusal());
+        assert!(error.failure.is_transient() && !error.failure.is_denied());
     }
     let (at, digest) = (repository(host, "a"), boxwright::model::Digest::of(b"x"));
     check(registry.head(&at, &tag("v1")).await);

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use boxwright::model::{Digest, MediaType, RawManifest, Repository, Tag};
 use boxwright::port::{
-    Blob, BlobSource, BlobStream, Deleted, Deleting, Failure, Pushed, Registry, RegistryError, Whole,
+    Blob, BlobSource, BlobStream, DeleteSupport, Deleted, Failure, Pushed, Registry, RegistryError, Whole,
 };
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
@@ -129,7 +129,7 @@ pub async fn a_tag_goes_alone(registry: &dyn Registry, host: &str) {
     for name in ["k-2", "release"] {
         registry.put(&to, &tag(name), &shared).await.unwrap();
     }
-    assert_ne!(registry.deleting(&to).await.unwrap(), Deleting::Nothing);
+    assert_ne!(registry.deleting(&to).await.unwrap(), DeleteSupport::Nothing);
     let untag = async |name: &str| registry.untag(&to, &name.parse().unwrap()).await.unwrap();
     // The first time a registry shows how it deletes tags, from then on that is known.
     assert_eq!(untag("k-1").await, Deleted::Gone);
@@ -139,7 +139,7 @@ pub async fn a_tag_goes_alone(registry: &dyn Registry, host: &str) {
     assert_eq!(registry.get(&to, &tag("release")).await.unwrap(), Some(shared.clone()));
     assert_eq!(registry.head(&to, &tag("k-1")).await.unwrap(), None);
     for gone in ["k-1", "never"] {
-        assert_eq!(untag(gone).await, Deleted::WasGone);
+        assert_eq!(untag(gone).await, Deleted::NotFound);
     }
     refused(
         registry.put(&to, &tag("x"), &image(MediaType::OciManifest, "absent")).await,

@@ -133,3 +133,49 @@ fn an_unreadable_repository_stops_the_sweep() {
         world.boxwright(&["clean", bad]).fails(2, &["--now"]);
     }
 }
+
+#[test]
+fn a_clean_is_undone_while_the_registry_has_the_blobs() {
+    let registry = Registry::start(&[]);
+    let world = World::chain(&registry.host);
+    let built = world.boxwright(&["build", "--format", "json"]).good();
+    let before = all_tags(&registry);
+    let manifests: Vec<Vec<u8>> =
+        (0..3).map(|at| manifest(&registry, BOXES[at], &built.boxes("digest")[at])).collect();
+    world.without_engine(&["clean", "--undo"]).good().says(&["nothing to undo"]);
+    world.without_engine(&["clean", "--now", "+3d", "--yes"]).good();
+    let swept = world.without_engine(&["clean", "--now", "+5d", "--yes", "--run", "cron-7"]).good();
+    swept.says(&["clean --undo cron-7"]);
+    assert_eq!(all_tags(&registry), [] as [&str; 0]);
+
+    // A dry run says what it would do, and does nothing.
+    let plan = world.without_engine(&["clean", "--undo", "--format", "json"]).exits(10);
+    assert_eq!(plan.json()["undoes"]["run"], "cron-7");
+    assert_eq!(actions(&plan.json(), "restore").len(), 3);
+    assert_eq!(all_tags(&registry), [] as [&str; 0]);
+    world.without_engine(&["clean", "--undo", "somebody-elses"]).exits(10);
+
+    let undone = world.without_engine(&["clean", "--undo", "cron-7", "--yes", "--format", "json"]).good();
+    assert_eq!(actions(&undone.json(), "restored").len(), 3);
+    assert_eq!(all_tags(&registry), before);
+    for (at, name) in BOXES.iter().enumerate() {
+        // By other programs: the same bytes, and an image that can be pulled whole.
+        assert_eq!(manifest(&registry, name, &built.boxes("digest")[at]), manifests[at]);
+        let image = format!("docker://{}/{name}:{}", registry.host, built.boxes("tag")[at]);
+        assert_eq!(skopeo(&[&image])["Digest"].as_str().unwrap(), built.boxes("digest")[at]);
+        let copy = format!("dir:{}", world.root.join(format!("copy-{name}")).display());
+        tell("skopeo", &["copy", "-q", "--src-tls-verify=false", &image, &copy]);
+    }
+    // They are leased, and used as they are.
+    world.without_engine(&["clean", "--now", "+1d"]).good().says(&["nothing to do"]);
+    let again = world.boxwright(&["build", "--format", "json"]).good();
+    assert_eq!(again.boxes("action"), ["use", "use", "use"]);
+    assert_eq!(again.boxes("digest"), built.boxes("digest"));
+}
+
+/// A manifest's bytes, as curl gets them.
+fn manifest(registry: &Registry, name: &str, digest: &str) -> Vec<u8> {
+    let accept = "Accept: application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
+    let url = format!("http://{}/v2/{name}/manifests/{digest}", registry.host);
+    tell("curl", &["-sf", "-H", accept, &url]).into_bytes()
+}

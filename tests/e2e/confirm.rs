@@ -95,8 +95,8 @@ fn a_plan_is_applied_where_somebody_says_so() {
     assert!(registry.records("set").contains(&"set.main.3".to_owned()));
     // Now there is nothing to ask.
     let done = yes(&["promote", "main"]);
-    assert!(done.out.contains("nothing to do") && !done.out.contains("apply this?"), "{}", done.out);
-    world.without_engine(&["promote", "main"]).good().says(&["nothing to do"]);
+    assert!(done.out.contains("is up to date") && !done.out.contains("apply this?"), "{}", done.out);
+    world.without_engine(&["promote", "main"]).good().says(&["is up to date"]);
     yes(&["rollback", "main"]);
     assert!(registry.records("set").contains(&"set.main.4".to_owned()));
     yes(&["promote", "r1.0", "--from", "main@3"]);

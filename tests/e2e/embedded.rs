@@ -26,7 +26,7 @@ fn the_whole_road_on_one_machine() {
     assert_eq!(built.boxes("action"), ["built"; 3]);
     assert_eq!(world.without_engine(&["build", "--format", "json"]).good().boxes("action"), ["use"; 3]);
     world.without_engine(&["promote", "main", "--yes"]).good();
-    world.without_engine(&["promote", "main", "--yes"]).good().says(&["nothing to do"]);
+    world.without_engine(&["promote", "main", "--yes"]).good().says(&["is up to date"]);
     let store = world.root.join(".boxwright/registry");
     for (name, key) in BOXES.iter().zip(built.boxes("key")) {
         // On disk a manifest of Docker's types has an OCI twin, so the digest is another.

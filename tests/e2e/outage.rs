@@ -103,7 +103,7 @@ fn without_an_engine_nothing_is_replaced() {
     let world = World::chain(&registry.host);
     world.boxwright(&["build"]).good();
     world.without_engine(&["rebuild", "base", "--yes"]).exits(20).says(&["no container engine answers"]);
-    // A marker would make everybody build it.
+    // A tombstone would make everybody build it.
     assert!(registry.records("over").is_empty());
     world.without_engine(&["plan", "--check"]).good();
 }

@@ -44,7 +44,7 @@ fn promotion_uploads_nothing_needs_no_engine_and_is_done_once() {
     assert_ne!(record("plan.main.1"), record("set.main.1"), "deleting one would take the other along");
 
     let requests = registry.requests_during(|| {
-        let again = world.without_engine(&["promote", "main", "--yes"]).good().says(&["nothing to do"]);
+        let again = world.without_engine(&["promote", "main", "--yes"]).good().says(&["is up to date"]);
         assert!(again.out.contains("there"), "{}", again.out);
     });
     let wrote = |request: &&String| request.contains("/manifests/main") && !request.starts_with("HEAD");
@@ -80,7 +80,7 @@ fn a_release_needs_a_yes_and_never_moves() {
     assert!(planned.out.contains("move"), "{}", planned.out);
     assert_eq!(registry.digest("base", "r2026.07"), None);
     world.boxwright(&["promote", "r2026.07", "--yes"]).good();
-    world.boxwright(&["promote", "r2026.07", "--yes"]).good().says(&["nothing to do"]);
+    world.boxwright(&["promote", "r2026.07", "--yes"]).good().says(&["is up to date"]);
 
     world.write("ci/test/one.txt", "another\n");
     world.boxwright(&["build"]).good();

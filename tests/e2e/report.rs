@@ -7,7 +7,7 @@ use std::fs;
 use std::process::Command;
 
 use boxwright::adapter::credentials::Credentials;
-use boxwright::adapter::registry::{Declared, HttpRegistry, Limits};
+use boxwright::adapter::registry::{HostConfig, HttpRegistry, Limits};
 use boxwright::model::{Digest, Key, MediaType, RawManifest, Repository, Tag};
 use boxwright::port::RegistryWriter as _;
 use boxwright_testing::witness::{Registry, attempt, tell};
@@ -22,7 +22,7 @@ const TAGS: usize = 20;
 /// share a layer, and a second one is shared by all boxes.
 async fn fill(host: &str) {
     let credentials = Credentials::from_environment(None, |_| None).unwrap();
-    let client = HttpRegistry::new(credentials.into(), Declared::default(), Limits::default()).unwrap();
+    let client = HttpRegistry::new(credentials.into(), HostConfig::default(), Limits::default()).unwrap();
     let client = &client;
     let one = |number: usize| async move {
         let repository: Repository = format!("{host}/box-{number:02}").parse().unwrap();

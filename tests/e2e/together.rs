@@ -71,6 +71,6 @@ fn two_promotions_at_once_end_at_one_set() {
         }
         let sets = registry.records("set").into_iter().filter(|name| name.contains(&tag)).count();
         assert_eq!(sets, 1, "{:?}", registry.records("set"));
-        world.boxwright(&["promote", &tag, "--yes"]).good().says(&["nothing to do"]);
+        world.boxwright(&["promote", &tag, "--yes"]).good().says(&["is up to date"]);
     }
 }

@@ -82,9 +82,9 @@ fn what_is_kept_stays_what_is_not_goes_and_everything_has_its_reason() {
     expect.sort();
     assert_eq!(going, expect);
     for (name, word) in [
-        ("test:main".to_owned(), "main, promotion 1: it stands"),
-        ("test:r2026.07".to_owned(), "release, r2026.07, promotion 1: kept for ever"),
-        ("test:pr-7".to_owned(), "pr, pr-7, promotion 1: promoted 2d ago or more"),
+        ("test:main".to_owned(), "main@1: it stands"),
+        ("test:r2026.07".to_owned(), "release, r2026.07@1: kept for ever"),
+        ("test:pr-7".to_owned(), "pr, pr-7@1: promoted 2d ago or more"),
         ("test:multi".to_owned(), "tag is not a temporary one"),
         (signatures[0].clone(), "is attached to sha256:"),
         (garbage[0].clone(), "no policy, lease or tag keeps it"),
@@ -170,7 +170,7 @@ fn a_release_goes_to_another_registry_with_its_signature() {
     }
     assert!(live.tags("team/test").contains(&tag));
     assert!(live.tags("team/boxwright-ledger").contains(&"set.r1.0.1".to_owned()));
-    world.without_engine(&[&call[..], &["--yes"]].concat()).good().says(&["nothing to do"]);
+    world.without_engine(&[&call[..], &["--yes"]].concat()).good().says(&["is up to date"]);
     forget_images(&registry.host);
     let image = format!("{}/team/test:r1.0", live.host);
     tell("docker", &["pull", "-q", &image]);

@@ -111,13 +111,13 @@ async fn a_damaged_index_is_an_error_and_stays_as_it_is() {
 async fn a_store_whose_making_was_cut_off_is_finished_and_a_newer_layout_is_refused() {
     let fixture = Fixture::new().await;
     fixture.push_image("a", "v1", "x").await;
-    let marker = fixture.registry().join("oci-layout");
-    let text = std::fs::read_to_string(&marker).unwrap();
+    let tombstone = fixture.registry().join("oci-layout");
+    let text = std::fs::read_to_string(&tombstone).unwrap();
     assert_eq!(text, r#"{"imageLayoutVersion":"1.0.0"}"#);
-    std::fs::remove_file(&marker).unwrap();
+    std::fs::remove_file(&tombstone).unwrap();
     Store::open(&fixture.registry()).unwrap();
-    assert_eq!(std::fs::read_to_string(&marker).unwrap(), text);
+    assert_eq!(std::fs::read_to_string(&tombstone).unwrap(), text);
     assert_eq!(fixture.status("a", "v1").await, 200);
-    std::fs::write(&marker, text.replace("1.0.0", "2.0.0")).unwrap();
+    std::fs::write(&tombstone, text.replace("1.0.0", "2.0.0")).unwrap();
     assert!(matches!(Store::open(&fixture.registry()), Err(EmbeddedError::Damaged { .. })));
 }

@@ -15,8 +15,8 @@ use boxwright::adapter::context::DiskContext;
 use boxwright::adapter::memory::MemoryRegistry;
 use boxwright::config::{self, Lock, Project};
 use boxwright::exec::{
-    self, BuildOptions, BuildReport, Compared, EnginePorts, Event, ExplainError, Keyed, KeysError, Ledger,
-    Parent, PromoteOptions, RegistryPorts, Setting, Tree,
+    self, BuildOptions, BuildReport, Compared, EnginePorts, Event, ExplainError, KeysError, Ledger, Parent,
+    PromoteOptions, RegistryPorts, ResolvedBox, RunContext, Tree,
 };
 use boxwright::model::{Digest, Key, MediaType, RawManifest, Repository, Source, Span, StoredInputs, Tag};
 use boxwright::port::{
@@ -150,7 +150,7 @@ struct World {
     project: Project,
     registry: Arc<MemoryRegistry>,
     engine: Labeller,
-    setting: Setting,
+    setting: RunContext,
     events: Mutex<Vec<Event>>,
 }
 
@@ -162,7 +162,7 @@ impl World {
             project: config::parse("boxwright.toml", CONFIG).unwrap(),
             engine: Labeller { registry: Arc::clone(&registry), built: Mutex::default() },
             registry,
-            setting: Setting {
+            setting: RunContext {
                 registry: "registry.example".to_owned(),
                 ledger: "registry.example/boxwright-ledger".parse().unwrap(),
                 run: "test".parse().unwrap(),
@@ -189,12 +189,12 @@ impl World {
         std::fs::write(path, text).unwrap();
     }
 
-    fn try_keys(&self) -> Result<Vec<Keyed>, KeysError> {
+    fn try_keys(&self) -> Result<Vec<ResolvedBox>, KeysError> {
         self.keys_with(&BTreeMap::new())
     }
 
     /// The keys with arguments for every box.
-    fn keys_with(&self, args: &BTreeMap<String, String>) -> Result<Vec<Keyed>, KeysError> {
+    fn keys_with(&self, args: &BTreeMap<String, String>) -> Result<Vec<ResolvedBox>, KeysError> {
         let lock = Lock::default();
         let (root, project) = (self.root.path(), &self.project);
         let root = root.canonicalize().unwrap();
@@ -203,7 +203,7 @@ impl World {
         exec::keys(tree, &self.project.boxes, "registry.example")
     }
 
-    fn keys(&self) -> Vec<Keyed> {
+    fn keys(&self) -> Vec<ResolvedBox> {
         self.try_keys().unwrap()
     }
 
@@ -215,7 +215,7 @@ impl World {
         Ledger::new(&*self.registry, &self.setting.ledger)
     }
 
-    async fn build(&self) -> (Vec<Keyed>, BuildReport) {
+    async fn build(&self) -> (Vec<ResolvedBox>, BuildReport) {
         let boxes = self.keys();
         let options = BuildOptions { jobs: 2, wait: Span::default(), no_cache: false, fail_fast: false };
         let emit = |event| self.events.lock().unwrap().push(event);
@@ -241,7 +241,7 @@ impl World {
         exec::promote(
             self.ports(),
             &self.setting,
-            exec::Content::Boxes(&self.keys()),
+            exec::PromotionSource::Built(&self.keys()),
             &options,
             &|_| {},
             &CancellationToken::new(),
@@ -261,7 +261,7 @@ impl World {
 
     async fn reasons(&self) -> (BTreeMap<String, (String, String)>, Vec<String>) {
         let boxes = self.keys();
-        let missing: Vec<&Keyed> = boxes.iter().collect();
+        let missing: Vec<&ResolvedBox> = boxes.iter().collect();
         let told = exec::reasons(self.ledger(), &self.project, &missing).await;
         let pairs = told.by_box.into_iter().map(|(name, why)| (name, (why.text, why.since.to_string())));
         (pairs.collect(), told.notes)

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use boxwright::config;
-use boxwright::exec::{self, Keyed};
+use boxwright::exec::{self, ResolvedBox};
 use boxwright::inputs::Reads;
 
 use crate::{CONFIG, DOCKERFILE, World};
@@ -18,7 +18,7 @@ fn triggers_of_a_parent_read_the_context_of_its_child() {
         );
         world.try_keys()
     };
-    let read = |keyed: &Keyed| -> Vec<String> {
+    let read = |keyed: &ResolvedBox| -> Vec<String> {
         keyed.manifest.entries.iter().map(|entry| entry.path.to_string()).collect()
     };
     let plain = with("ONBUILD RUN make").unwrap();

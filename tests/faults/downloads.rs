@@ -104,7 +104,7 @@ async fn a_download_that_does_not_get_on_ends() {
         _ => Reply::new(403),
     })
     .await;
-    assert!(read(&peer, 0).await.unwrap_err().failure.is_refusal());
+    assert!(read(&peer, 0).await.unwrap_err().failure.is_denied());
     let peer = Peer::start(|_, _| Reply::new(503)).await;
     status(read(&peer, 0).await, 503);
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use boxwright::adapter::registry::{Declared, HostSettings};
+use boxwright::adapter::registry::{HostConfig, HostSettings};
 use boxwright_testing::peer::{Peer, Reply, Seen, answer};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
@@ -80,9 +80,9 @@ impl Authority {
     }
 
     /// Declares that certificates of ours are good for these hosts.
-    pub fn declared(&self, hosts: &[&str]) -> Declared {
+    pub fn declared(&self, hosts: &[&str]) -> HostConfig {
         let trusted = HostSettings { ca: Some(self.pem.clone()), ..HostSettings::default() };
-        Declared { hosts: hosts.iter().map(|host| ((*host).to_owned(), trusted.clone())).collect() }
+        HostConfig { hosts: hosts.iter().map(|host| ((*host).to_owned(), trusted.clone())).collect() }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use boxwright::adapter::registry::{Declared, HostSettings};
+use boxwright::adapter::registry::{HostConfig, HostSettings};
 use boxwright::model::Digest;
 use boxwright::port::{Failure, Registry, RegistryReader, RegistryWriter};
 use boxwright_testing::peer::{
@@ -61,7 +61,7 @@ async fn storage_errors_are_errors() {
     let error = registry.get_blob(&nowhere.repository(), &digest, 100).await.unwrap_err().to_string();
     assert!(error.contains("127.0.0.1:1/b") && !error.contains("secret"), "{error}");
     // Nobody logs in there.
-    assert!(registry.get_blob(&peer.repository(), &digest, 100).await.unwrap_err().failure.is_refusal());
+    assert!(registry.get_blob(&peer.repository(), &digest, 100).await.unwrap_err().failure.is_denied());
     assert_eq!(storage.count(), 3);
 }
 
@@ -140,7 +140,7 @@ async fn proxies_and_names() {
     let plain = HostSettings { plain: true, ..HostSettings::default() };
     let direct = HostSettings { plain: true, is_direct: true, ..HostSettings::default() };
     let hosts = [("plain.example".to_owned(), plain), ("direct.invalid".to_owned(), direct)];
-    let declared = Declared { hosts: hosts.into() };
+    let declared = HostConfig { hosts: hosts.into() };
     let mut once = limits();
     once.refused = std::time::Duration::ZERO;
     let registry = declared_client(Default::default(), declared, once);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use boxwright::adapter::credentials::{Credential, Credentials, Secret};
-use boxwright::adapter::registry::{AwsKeys, Declared, HostSettings, HttpRegistry};
+use boxwright::adapter::registry::{AwsKeys, HostConfig, HostSettings, HttpRegistry};
 use boxwright::model::{Digest, MediaType, Provider, RawManifest, Repository};
 use boxwright_testing::peer::{ANN, Peer, Reply, Seen, declared_client, limits, manifest};
 use serde_json::{Value, json};
@@ -336,7 +336,7 @@ impl Fake {
         };
         let api = Some(format!("http://{}/{api}", self.peer.host));
         let settings = HostSettings { provider: Some(self.provider), api, ..HostSettings::default() };
-        let declared = Declared { hosts: BTreeMap::from([(self.peer.host.clone(), settings)]) };
+        let declared = HostConfig { hosts: BTreeMap::from([(self.peer.host.clone(), settings)]) };
         declared_client(credentials, declared, limits())
     }
 

@@ -1,4 +1,4 @@
-//! Deleting where registries have their own ways: each is played by a fake that follows its
+//! DeleteSupport where registries have their own ways: each is played by a fake that follows its
 //! public documentation. None of them was run against the real thing.
 
 use std::collections::BTreeMap;
@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use boxwright::adapter::credentials::{Credential, Credentials, Secret};
-use boxwright::adapter::registry::{Declared, HostSettings};
+use boxwright::adapter::registry::{HostConfig, HostSettings};
 use boxwright::model::{Digest, Provider, Repository, Tag};
-use boxwright::port::{Deleted, Deleting, Registry};
+use boxwright::port::{DeleteSupport, Deleted, Registry};
 use boxwright_testing::peer::{Reply, declared_client, limits, manifest, status, untrusted};
 
 use crate::provider_fake::{Fake, Trouble};
@@ -41,15 +41,15 @@ async fn one_tag_goes_at_every_provider() {
         let fake = Fake::new(provider).await;
         let client = fake.client();
         let expect = match provider {
-            Provider::Ghcr | Provider::Ecr => Deleting::Manifests,
-            _ => Deleting::Tags,
+            Provider::Ghcr | Provider::Ecr => DeleteSupport::Manifests,
+            _ => DeleteSupport::Tags,
         };
         assert_eq!(client.deleting(&fake.at).await.unwrap(), expect, "{provider}");
         assert_eq!(client.untag(&fake.at, &doomed()).await.unwrap(), Deleted::Gone, "{provider}");
         assert_eq!(fake.tags(), ["other", "release"], "{provider}");
         assert_eq!(fake.store.lock().unwrap().manifests.len(), 2, "{provider}: no throwaway is left");
         assert!(fake.holds(), "{provider}");
-        assert_eq!(client.untag(&fake.at, &doomed()).await.unwrap(), Deleted::WasGone, "{provider}");
+        assert_eq!(client.untag(&fake.at, &doomed()).await.unwrap(), Deleted::NotFound, "{provider}");
     }
 }
 
@@ -61,7 +61,7 @@ async fn an_image_goes_at_every_provider() {
         let client = fake.client();
         assert_eq!(client.delete(&fake.at, &fake.digest).await.unwrap(), Deleted::Gone, "{provider}");
         assert_eq!((fake.tags(), fake.holds()), (vec!["other".to_owned()], false), "{provider}");
-        assert_eq!(client.delete(&fake.at, &fake.digest).await.unwrap(), Deleted::WasGone, "{provider}");
+        assert_eq!(client.delete(&fake.at, &fake.digest).await.unwrap(), Deleted::NotFound, "{provider}");
     }
 }
 
@@ -117,7 +117,7 @@ async fn unknown_outcomes_are_looked_up_at_every_provider() {
 async fn what_cannot_be_deleted_is_said() {
     let fake = Fake::new(Provider::Ecr).await;
     let client = fake.client_with(Credentials::anonymous());
-    assert_eq!(client.deleting(&fake.at).await.unwrap(), Deleting::Nothing);
+    assert_eq!(client.deleting(&fake.at).await.unwrap(), DeleteSupport::Nothing);
     let why = "AWS_SECRET_ACCESS_KEY are not set; a lifecycle policy";
     refused(client.untag(&fake.at, &doomed()).await.unwrap(), why);
     refused(client.delete(&fake.at, &fake.digest).await.unwrap(), why);
@@ -125,7 +125,7 @@ async fn what_cannot_be_deleted_is_said() {
     for provider in [Provider::Ghcr, Provider::Harbor, Provider::DockerHub] {
         let fake = Fake::new(provider).await;
         let client = fake.client_with(Credentials::anonymous());
-        assert_eq!(client.deleting(&fake.at).await.unwrap(), Deleting::Nothing, "{provider}");
+        assert_eq!(client.deleting(&fake.at).await.unwrap(), DeleteSupport::Nothing, "{provider}");
     }
 }
 
@@ -136,7 +136,7 @@ async fn credentials_go_to_no_place_that_was_not_declared() {
         let fake = Fake::new(provider).await;
         let credential = Credential::Bearer(Secret::new("hunter2"));
         let settings = HostSettings { provider: Some(provider), ..HostSettings::default() };
-        let declared = Declared { hosts: BTreeMap::from([(fake.peer.host.clone(), settings)]) };
+        let declared = HostConfig { hosts: BTreeMap::from([(fake.peer.host.clone(), settings)]) };
         let client = declared_client(Credentials::given(&fake.peer.host, credential), declared, limits());
         // Docker Hub's is needed only once its registry has refused.
         let error = match provider {
@@ -275,7 +275,7 @@ async fn githubs_404_is_not_taken_at_its_word() {
     // Lists it, and somebody else deletes it.
     client.delete(&fake.at, &Digest::of(br#"{"schemaVersion":2,"other":1}"#)).await.unwrap();
     fake.edit(|store| store.delete(manifest().digest().as_str()));
-    assert_eq!(client.delete(&fake.at, &fake.digest).await.unwrap(), Deleted::WasGone);
+    assert_eq!(client.delete(&fake.at, &fake.digest).await.unwrap(), Deleted::NotFound);
     let hidden = Fake::new(Provider::Ghcr).await;
     hidden.edit(|store| store.ids.remove(manifest().digest().as_str()));
     untrusted(hidden.client().delete(&hidden.at, &hidden.digest).await, "is not in it, but in the registry");
@@ -304,7 +304,7 @@ async fn a_host_nobody_knows_gets_the_distribution_api() {
     let mut fake = Fake::new(Provider::Ghcr).await;
     fake.provider = Provider::Distribution;
     let client = fake.client();
-    assert_eq!(client.deleting(&fake.at).await.unwrap(), Deleting::Nothing);
+    assert_eq!(client.deleting(&fake.at).await.unwrap(), DeleteSupport::Nothing);
     assert_eq!(client.delete(&fake.at, &fake.digest).await.unwrap(), Deleted::Unsupported);
     assert!(fake.peer.lines().iter().all(|line| line.contains(" /v2/")));
 }

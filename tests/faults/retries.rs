@@ -266,7 +266,7 @@ async fn a_delete_is_not_repeated_blindly() {
     assert_eq!(check(Reply::new(500), Reply::new(404)).await.unwrap(), Deleted::Gone);
     assert_eq!(check(Reply::reset(), Reply::new(404)).await.unwrap(), Deleted::Gone);
     // 28: "not found" counts if it is not found either.
-    assert_eq!(check(Reply::new(404), Reply::new(404)).await.unwrap(), Deleted::WasGone);
+    assert_eq!(check(Reply::new(404), Reply::new(404)).await.unwrap(), Deleted::NotFound);
     untrusted(check(Reply::new(404), is_there()).await, "it is here, and it is not");
     // 17: a HEAD whose 404 is some proxy's does not make it missing.
     let peer = Peer::start(|seen, _| match seen.method.as_str() {
@@ -294,9 +294,9 @@ async fn deletes_that_are_not_supported() {
     assert_eq!(check(Reply::new(404).body(unsupported)).await.unwrap(), Deleted::Unsupported);
     assert_eq!(check(Reply::new(200)).await.unwrap(), Deleted::Gone);
     assert_eq!(check(Reply::new(204)).await.unwrap(), Deleted::Gone);
-    assert_eq!(check(Reply::new(404)).await.unwrap(), Deleted::WasGone);
+    assert_eq!(check(Reply::new(404)).await.unwrap(), Deleted::NotFound);
     status(check(Reply::new(400)).await, 400);
-    assert!(check(Reply::new(403)).await.unwrap_err().failure.is_refusal());
+    assert!(check(Reply::new(403)).await.unwrap_err().failure.is_denied());
 }
 
 /// 10: a body that ends early is no body.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use boxwright::adapter::registry::HttpRegistry;
 use boxwright::exec::{
-    BuildOptions, CleanOptions, Content, Deletion, Event, Keyed, LedgerWriter, Outcome, PromoteError,
-    PromoteOptions, RegistryPorts, Setting, build, clean, observe_all, promote,
+    BuildOptions, CleanOptions, Deletion, Event, LedgerWriter, Outcome, PromoteError, PromoteOptions,
+    PromotionSource, RegistryPorts, ResolvedBox, RunContext, build, clean, observe_all, promote,
 };
 use boxwright::model::{Digest, Keep, Purpose, Repository, Rules, Source, Span, Tag};
 use boxwright::plan::State;
@@ -60,8 +60,8 @@ pub struct Ending {
 
 /// Two contents of one project.
 pub struct Contents {
-    first: Vec<Keyed>,
-    second: Vec<Keyed>,
+    first: Vec<ResolvedBox>,
+    second: Vec<ResolvedBox>,
 }
 
 impl Contents {
@@ -82,7 +82,7 @@ pub struct Run<'a> {
     registry: Arc<HttpRegistry>,
     host: String,
     contents: &'a Contents,
-    setting: Setting,
+    setting: RunContext,
     clock: QuickClock,
     events: Mutex<Vec<Event>>,
 }
@@ -98,7 +98,7 @@ impl Clock for QuickClock {
 
 impl<'a> Run<'a> {
     pub fn new(registry: &Arc<HttpRegistry>, host: &str, contents: &'a Contents, id: &str) -> Self {
-        let setting = Setting {
+        let setting = RunContext {
             registry: host.to_owned(),
             ledger: Repository::new(host, "ledger").unwrap(),
             run: id.parse().unwrap(),
@@ -150,7 +150,7 @@ impl<'a> Run<'a> {
     }
 
     /// The boxes of one content, as they are kept here.
-    fn boxes(&self, is_second: bool) -> Vec<Keyed> {
+    fn boxes(&self, is_second: bool) -> Vec<ResolvedBox> {
         let boxes = if is_second { &self.contents.second } else { &self.contents.first };
         let mut boxes = boxes.clone();
         for keyed in &mut boxes {
@@ -160,7 +160,7 @@ impl<'a> Run<'a> {
     }
 
     /// The same inputs give the same digest: what was deleted comes back under its old name.
-    fn engine(&self, boxes: &[Keyed]) -> FakeEngine<HttpRegistry> {
+    fn engine(&self, boxes: &[ResolvedBox]) -> FakeEngine<HttpRegistry> {
         let engine = FakeEngine::new(Arc::clone(&self.registry), boxes);
         engine.set(|script| script.is_reproducible = true);
         engine
@@ -198,7 +198,7 @@ impl<'a> Run<'a> {
         Ending { seen, ..self.ending(unknown.map_or(Ok(()), Err)) }
     }
 
-    async fn build(&self, boxes: Vec<Keyed>) -> Ending {
+    async fn build(&self, boxes: Vec<ResolvedBox>) -> Ending {
         let engine = self.engine(&boxes);
         let options =
             BuildOptions { jobs: 2, wait: Span::from_seconds(1), no_cache: false, fail_fast: false };
@@ -234,7 +234,7 @@ impl<'a> Run<'a> {
         let result = promote(
             self.ports(),
             &self.setting,
-            Content::Boxes(&boxes),
+            PromotionSource::Built(&boxes),
             &options,
             &emit,
             &CancellationToken::new(),
@@ -422,8 +422,8 @@ pub fn is_reached(scenario: Scenario, contents: &Contents, tags: &Tags) -> bool 
             BOXES.iter().all(is_moved) && stands("ledger", "set.main.2").is_some()
         }
         Scenario::Condemn => {
-            let markers = tags["ledger"].keys().filter(|tag| tag.starts_with("over.")).count();
-            markers == 2 && BOXES.iter().all(|name| has(true, name).is_some())
+            let tombstones = tags["ledger"].keys().filter(|tag| tag.starts_with("over.")).count();
+            tombstones == 2 && BOXES.iter().all(|name| has(true, name).is_some())
         }
         Scenario::Sweep => BOXES.iter().all(|name| has(true, name).is_none() && has(false, name).is_some()),
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use boxwright::adapter::credentials::{Credential, Credentials, Secret};
-use boxwright::adapter::registry::{Declared, HostSettings, HttpRegistry, Limits};
+use boxwright::adapter::registry::{HostConfig, HostSettings, HttpRegistry, Limits};
 use boxwright::model::{Digest, Repository};
 use boxwright::port::{Failure, RegistryError, RegistryReader};
 use boxwright_testing::peer::{
@@ -23,12 +23,12 @@ async fn head(registry: &HttpRegistry, host: &str) -> Result<Option<Digest>, Reg
     registry.head(&at(host), &tag("t")).await
 }
 
-fn anonymous(declared: Declared) -> HttpRegistry {
+fn anonymous(declared: HostConfig) -> HttpRegistry {
     declared_client(Credentials::anonymous(), declared, limits())
 }
 
 /// A client that knows `ann`'s password at one host.
-fn of_ann(host: &str, declared: Declared) -> HttpRegistry {
+fn of_ann(host: &str, declared: HostConfig) -> HttpRegistry {
     let credential = Credential::Basic { user: "ann".to_owned(), password: Secret::new("hunter2") };
     declared_client(Credentials::given(host, credential), declared, limits())
 }
@@ -59,7 +59,7 @@ async fn certificates() {
     assert_eq!(head(&trusted, &server.host).await.unwrap().as_ref(), Some(manifest().digest()));
     assert_eq!(server.lines(), ["HEAD /v2/a/manifests/t"]);
     // Nobody said that this authority is good.
-    is_turned_away(head(&anonymous(Declared::default()), &server.host).await, &server.host);
+    is_turned_away(head(&anonymous(HostConfig::default()), &server.host).await, &server.host);
     is_turned_away(head(&anonymous(theirs.declared(&[&server.host])), &server.host).await, &server.host);
     // It was said of another host.
     is_turned_away(head(&anonymous(ours.declared(&["storage.test:1"])), &server.host).await, &server.host);
@@ -111,11 +111,11 @@ async fn http_where_tls_is_due() {
             let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await;
         }
     });
-    is_turned_away(head(&of_ann(&host, Declared::default()), &host).await, &host);
+    is_turned_away(head(&of_ann(&host, HostConfig::default()), &host).await, &host);
     // A handshake, and nothing but.
     assert_eq!(*firsts.lock().unwrap(), [22]);
     let plain = HostSettings { plain: true, ..HostSettings::default() };
-    let declared = Declared { hosts: [(host.clone(), plain)].into() };
+    let declared = HostConfig { hosts: [(host.clone(), plain)].into() };
     assert_eq!(head(&anonymous(declared), &host).await.unwrap(), None);
     assert_eq!(firsts.lock().unwrap()[1..], [b'H']);
 }
@@ -263,7 +263,7 @@ async fn hosts_that_are_not_there() {
     let client = |declared| declared_client(Credentials::anonymous(), declared, short.clone());
     for host in ["nowhere.test", "registry.test:1", "hole.test"] {
         let began = Instant::now();
-        let answer = head(&client(Declared::default()), host).await;
+        let answer = head(&client(HostConfig::default()), host).await;
         let (took, error) = (began.elapsed(), answer.as_ref().unwrap_err().to_string());
         assert!(error.contains(host), "{error}");
         unreachable(answer);
@@ -370,7 +370,7 @@ const TRUSTED: &str = "BOXWRIGHT_TEST_TRUSTED";
 async fn ask(host: &str) {
     let ca = Some(std::env::var(TRUSTED).unwrap().into_bytes());
     let settings = HostSettings { ca, ..HostSettings::default() };
-    let registry = of_ann(host, Declared { hosts: [(host.to_owned(), settings)].into() });
+    let registry = of_ann(host, HostConfig { hosts: [(host.to_owned(), settings)].into() });
     let told = head(&registry, host).await.map_err(|error| error.to_string());
     std::io::Write::write_all(&mut std::io::stdout(), format!("\nanswer: {told:?}\n").as_bytes()).unwrap();
 }

@@ -45,7 +45,7 @@ fn tokens_asked(peer: &Peer) -> Vec<Seen> {
 fn unauthorized<T: std::fmt::Debug>(result: Result<T, RegistryError>) {
     match result {
         Err(error) if matches!(error.failure, Failure::Unauthorized { .. }) => {
-            assert!(error.failure.is_refusal() && !error.failure.is_passing());
+            assert!(error.failure.is_denied() && !error.failure.is_transient());
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }
         other => panic!("expected a 401, got {other:?}"),

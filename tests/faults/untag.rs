@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use boxwright::model::{Digest, RawManifest};
-use boxwright::port::{Deleted, Deleting, Registry};
+use boxwright::port::{DeleteSupport, Deleted, Registry};
 use boxwright_testing::peer::{Peer, Reply, client, manifest};
 
 /// How a registry takes `DELETE /manifests/<tag>`.
@@ -85,7 +85,7 @@ async fn one_tag_goes_wherever_anything_can_be_deleted() {
     for takes in [Takes::Nothing, Takes::Tag, Takes::Manifest, Takes::LastTag] {
         let (peer, store) = registry(takes, true).await;
         let (client, at) = (client(), peer.repository());
-        assert_eq!(client.deleting(&at).await.unwrap(), Deleting::Manifests);
+        assert_eq!(client.deleting(&at).await.unwrap(), DeleteSupport::Manifests);
         assert_eq!(client.untag(&at, &"doomed".parse().unwrap()).await.unwrap(), Deleted::Gone, "{takes:?}");
         {
             let store = store.lock().unwrap();
@@ -103,11 +103,11 @@ async fn one_tag_goes_wherever_anything_can_be_deleted() {
         let lines = peer.lines().split_off(before);
         match takes {
             Takes::Tag => {
-                assert_eq!(client.deleting(&at).await.unwrap(), Deleting::Tags);
+                assert_eq!(client.deleting(&at).await.unwrap(), DeleteSupport::Tags);
                 assert_eq!(lines, ["DELETE /v2/a/manifests/release"]);
             }
             _ => {
-                assert_eq!(client.deleting(&at).await.unwrap(), Deleting::Manifests);
+                assert_eq!(client.deleting(&at).await.unwrap(), DeleteSupport::Manifests);
                 // The image itself was never named.
                 assert!(!lines.iter().any(|line| line.contains(manifest().digest().as_str())), "{lines:?}");
             }
@@ -122,10 +122,10 @@ async fn where_nothing_can_be_deleted_nothing_is_touched() {
     let (client, at) = (client(), peer.repository());
     for _ in 0..2 {
         assert_eq!(client.untag(&at, &"doomed".parse().unwrap()).await.unwrap(), Deleted::Unsupported);
-        assert_eq!(client.deleting(&at).await.unwrap(), Deleting::Nothing);
+        assert_eq!(client.deleting(&at).await.unwrap(), DeleteSupport::Nothing);
     }
     assert_eq!(store.lock().unwrap().tags.len(), 2);
     let writes = peer.lines().iter().filter(|line| !line.starts_with("GET ")).count();
     assert_eq!(writes, 1, "{:?}", peer.lines());
-    assert_eq!(client.untag(&at, &"never".parse().unwrap()).await.unwrap(), Deleted::WasGone);
+    assert_eq!(client.untag(&at, &"never".parse().unwrap()).await.unwrap(), Deleted::NotFound);
 }

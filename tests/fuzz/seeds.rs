@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use boxwright::model::{
-    Digest, Generation, Key, Lease, Marker, Record, RunBox, RunId, RunRecord, SetBox, SetRecord, Source,
-    StoredInputs, Tag, TaggedDigest, Timestamp,
+    Digest, Generation, Key, Lease, PromotedImage, PromotionRecord, Record, RunBox, RunId, RunRecord, Source,
+    StoredInputs, Tag, TaggedDigest, Timestamp, Tombstone,
 };
 use boxwright_testing::sample::{self, Sample};
 
@@ -194,7 +194,7 @@ pub fn record() -> Vec<Vec<u8>> {
             .to_manifest(),
         ),
         bytes(
-            Marker {
+            Tombstone {
                 key: key.clone(),
                 generation: Generation(1),
                 marked: now,
@@ -216,7 +216,7 @@ pub fn record() -> Vec<Vec<u8>> {
 
 fn set(key: &Key, now: Timestamp, digest: &Digest, source: &Source) -> Vec<u8> {
     let (tag, run): (Tag, RunId) = ("r2026.07".parse().unwrap(), "run-1".parse().unwrap());
-    let one = SetBox {
+    let one = PromotedImage {
         name: "base".to_owned(),
         repository: "a/b".to_owned(),
         key: key.clone(),
@@ -224,9 +224,9 @@ fn set(key: &Key, now: Timestamp, digest: &Digest, source: &Source) -> Vec<u8> {
         digest: digest.clone(),
         before: Some(digest.clone()),
     };
-    let boxes = vec![SetBox { before: None, ..one.clone() }, one];
+    let boxes = vec![PromotedImage { before: None, ..one.clone() }, one];
     let source = source.clone();
-    let set = SetRecord {
+    let set = PromotionRecord {
         tag,
         channel: "release".to_owned(),
         seq: 3,

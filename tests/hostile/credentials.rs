@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use boxwright::adapter::credentials::{Credential, Credentials, Secret};
-use boxwright::adapter::registry::{Asked, Declared, HttpRegistry, Limits};
+use boxwright::adapter::registry::{Asked, HostConfig, HttpRegistry, Limits};
 use boxwright_testing::witness::{Registry, busybox};
 use boxwright_testing::world::{Ended, World};
 
@@ -252,7 +252,7 @@ async fn a_token_for_one_s_own_repository_opens_no_other_one() {
     let password = Secret::new("s3cret-word");
     let credential = Credential::Basic { user: "worker".to_owned(), password };
     let credentials = Credentials::given(&format!("{}/team", host.host), credential);
-    let client = HttpRegistry::new(Arc::new(credentials), Declared::default(), Limits::default()).unwrap();
+    let client = HttpRegistry::new(Arc::new(credentials), HostConfig::default(), Limits::default()).unwrap();
     let realm = format!("http://{}/token", host.host);
     for (before, wanted, lent) in [
         (&["team/x"][..], &["team/x:pull,push", "private/y:pull"][..], None),

@@ -556,7 +556,7 @@ fn without_a_repository_a_ci_names_the_commit_and_nobody_knows_what_was_done_to_
         Ended::of(command.output().unwrap())
     };
     call(&["promote", "main", "--yes"], "2026-01-02T00:00:00Z").good();
-    call(&["promote", "main", "--yes"], "2026-01-01T00:00:00Z").good().says(&["nothing to do"]);
+    call(&["promote", "main", "--yes"], "2026-01-01T00:00:00Z").good().says(&["is up to date"]);
     call(&["promote", "r1.0", "--yes"], "2026-01-02T00:00:00Z").fails(21, &["no git repository here"]);
     // On a machine without a CI there is no commit that they could differ from.
     world.without_engine(&["promote", "r1.0", "--yes"]).good();

@@ -149,7 +149,7 @@ fn a_promotion_leaves_no_lease_and_no_build_waits_for_one() {
     let check = |what: &str| assert_eq!(registry.records("lease"), leases, "{what}");
     world.without_engine(&["promote", "main", "--yes"]).good();
     check("done");
-    world.without_engine(&["promote", "main", "--yes"]).good().says(&["nothing to do"]);
+    world.without_engine(&["promote", "main", "--yes"]).good().says(&["is up to date"]);
     check("nothing to do");
     world.write("ci/test/one.txt", "changed\n");
     world.without_engine(&["promote", "main", "--yes"]).fails(10, &["test"]);

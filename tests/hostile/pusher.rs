@@ -255,23 +255,23 @@ fn whatever_stands_under_a_content_tag_is_told_built_anew_and_not_promoted() {
     world.without_engine(&["promote", "main", "--yes"]).good();
 }
 
-/// More markers than are asked for one by one, of every box.
+/// More tombstones than are asked for one by one, of every box.
 #[test]
-fn markers_of_every_box_cost_one_list_for_all() {
+fn tombstones_of_every_box_cost_one_list_for_all() {
     let (registry, world, built) = chain("");
     let tags = built.boxes("tag");
     let of = |(key, generation): (&str, u32)| {
-        let marker = json!({
+        let tombstone = json!({
             "key": key, "generation": generation, "marked": "20200101T000000Z", "reason": "", "images": [],
         });
-        (format!("over.{key}.g{generation}"), marker)
+        (format!("over.{key}.g{generation}"), tombstone)
     };
     let keys = tags.iter().map(|tag| tag.strip_prefix("k-").unwrap());
     let all = keys.flat_map(|key| (0..30).map(move |generation| (key, generation)));
     forge_many(&registry, &world, all.map(of));
     let asked = registry.requests_during(|| drop(world.without_engine(&["plan", "--check"]).exits(10)));
     let lists = asked.iter().filter(|request| request.contains("/tags/list"));
-    // One for the markers of all boxes, and one for what the reasons compare with.
+    // One for the tombstones of all boxes, and one for what the reasons compare with.
     assert_eq!(lists.count(), 2, "{asked:#?}");
 }
 

@@ -56,18 +56,18 @@ pub fn payload(registry: &Registry, tag: &str) -> Value {
     serde_json::from_str(manifest["annotations"]["io.boxwright.payload"].as_str().unwrap()).unwrap()
 }
 
-fn marker(key: &str, images: &Value, parts: &Value) -> Value {
+fn tombstone(key: &str, images: &Value, parts: &Value) -> Value {
     json!({
         "key": key, "generation": 0, "marked": "20200101T000000Z", "reason": "", "images": images, "parts": parts,
     })
 }
 
-/// A marker, dated long ago, of what stands under a box's content tag.
-fn forge_marker(registry: &Registry, world: &World, name: &str, tag: &str) {
+/// A tombstone, dated long ago, of what stands under a box's content tag.
+fn forge_tombstone(registry: &Registry, world: &World, name: &str, tag: &str) {
     let key = tag.strip_prefix("k-").unwrap();
     let digest = registry.digest(name, tag).unwrap();
     let images = json!([{ "repository": name, "tag": tag, "digest": digest }]);
-    forge(registry, world, &format!("over.{key}.g0"), "over", &marker(key, &images, &json!([])));
+    forge(registry, world, &format!("over.{key}.g0"), "over", &tombstone(key, &images, &json!([])));
 }
 
 /// The chain, built, with `more` in its configuration.
@@ -94,12 +94,12 @@ pub fn stand(registry: &Registry, built: &Ended) -> Vec<&'static str> {
 }
 
 #[test]
-fn a_marker_that_is_dated_long_ago_is_as_old_as_its_sighting() {
+fn a_tombstone_that_is_dated_long_ago_is_as_old_as_its_sighting() {
     let (registry, world, built) = chain(SIGHTINGS);
     for (name, tag) in BOXES.iter().zip(built.boxes("tag")) {
-        forge_marker(&registry, &world, name, &tag);
+        forge_tombstone(&registry, &world, name, &tag);
     }
-    // The leases have ended, and the markers claim to be years old.
+    // The leases have ended, and the tombstones claim to be years old.
     world.without_engine(&["clean", "--now", "+50h", "--yes"]).good();
     assert_eq!(stand(&registry, &built), BOXES);
     assert_eq!(registry.tags("cron").len(), 3);
@@ -126,7 +126,7 @@ fn two_sweeps_a_day_apart_take_the_garbage_and_the_sightings_go_as_well() {
     // A day after the sightings, which say the true time.
     world.without_engine(&["clean", "--now", "+80h", "--yes"]).good();
     assert_eq!(stand(&registry, &built).len(), 0);
-    // Their markers are retired, and seen as such; what was seen before is forgotten.
+    // Their tombstones are retired, and seen as such; what was seen before is forgotten.
     world.without_engine(&["clean", "--now", "+80h", "--yes"]).good();
     world.without_engine(&["clean", "--now", "+80h", "--yes"]).good();
     let now = registry.tags("cron");
@@ -134,7 +134,7 @@ fn two_sweeps_a_day_apart_take_the_garbage_and_the_sightings_go_as_well() {
 }
 
 #[test]
-fn a_marker_s_parts_go_only_where_they_are_seen_below_the_image() {
+fn a_tombstone_s_parts_go_only_where_they_are_seen_below_the_image() {
     for more in ["", SIGHTINGS] {
         let (registry, world, built) = chain(more);
         // A manifest without a tag, that somebody uses by its digest.
@@ -148,11 +148,11 @@ fn a_marker_s_parts_go_only_where_they_are_seen_below_the_image() {
         // Of a key that nothing stands under, and of one that goes.
         let key = "00000000000000000000000000000000";
         let images = json!([{ "repository": "base", "tag": format!("k-{key}"), "digest": EMPTY }]);
-        forge(&registry, &world, &format!("over.{key}.g0"), "over", &marker(key, &images, &parts));
+        forge(&registry, &world, &format!("over.{key}.g0"), "over", &tombstone(key, &images, &parts));
         let tag = &built.boxes("tag")[0];
         let key = tag.strip_prefix("k-").unwrap();
         let images = json!([{ "repository": "base", "tag": tag, "digest": registry.digest("base", tag) }]);
-        forge(&registry, &world, &format!("over.{key}.g0"), "over", &marker(key, &images, &parts));
+        forge(&registry, &world, &format!("over.{key}.g0"), "over", &tombstone(key, &images, &parts));
         for _ in 0..3 {
             world.without_engine(&["clean", "--now", "+80h", "--yes"]).good();
         }
@@ -322,7 +322,7 @@ fn repositories_that_are_not_configured_are_left_alone_whatever_names_them() {
     let digest = registry.digest("victim", "latest").unwrap();
     let images = json!([{ "repository": "victim", "tag": format!("k-{key}"), "digest": digest }]);
     let parts = json!([{ "repository": "victim", "digest": digest }]);
-    forge(&registry, &world, &format!("over.{key}.g0"), "over", &marker(key, &images, &parts));
+    forge(&registry, &world, &format!("over.{key}.g0"), "over", &tombstone(key, &images, &parts));
     let member = json!({
         "name": "base", "repository": "victim", "key": key, "content_tag": format!("k-{key}"), "digest": digest,
     });
@@ -377,14 +377,14 @@ pub fn forge_many(registry: &Registry, world: &World, records: impl Iterator<Ite
 }
 
 #[test]
-fn thousands_of_strange_markers_cost_a_plan_at_most_one_list() {
+fn thousands_of_strange_tombstones_cost_a_plan_at_most_one_list() {
     let (registry, world, built) = chain("");
     let before = registry.requests_during(|| drop(world.without_engine(&["plan", "--check"]).good()));
     let key = |at: usize| format!("{at:032x}");
     forge_many(
         &registry,
         &world,
-        (0..3000).map(|at| (format!("over.{}.g0", key(at)), marker(&key(at), &json!([]), &json!([])))),
+        (0..3000).map(|at| (format!("over.{}.g0", key(at)), tombstone(&key(at), &json!([]), &json!([])))),
     );
     let after = registry.requests_during(|| drop(world.without_engine(&["plan", "--check"]).good()));
     assert!(after.len() <= before.len() + 1, "{} and {}", before.len(), after.len());
@@ -392,14 +392,14 @@ fn thousands_of_strange_markers_cost_a_plan_at_most_one_list() {
 }
 
 #[test]
-fn hundreds_of_markers_for_one_key_cost_one_build_and_no_time() {
+fn hundreds_of_tombstones_for_one_key_cost_one_build_and_no_time() {
     let (registry, world, built) = chain("");
     let tag = &built.boxes("tag")[0];
     let key = tag.strip_prefix("k-").unwrap();
     let of = |generation: u32| {
-        let mut marker = marker(key, &json!([]), &json!([]));
-        marker["generation"] = json!(generation);
-        (format!("over.{key}.g{generation}"), marker)
+        let mut tombstone = tombstone(key, &json!([]), &json!([]));
+        tombstone["generation"] = json!(generation);
+        (format!("over.{key}.g{generation}"), tombstone)
     };
     forge_many(&registry, &world, (0..300).map(of).chain([of(u32::MAX)]));
     let asked =

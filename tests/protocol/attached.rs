@@ -196,7 +196,7 @@ async fn children_that_a_sweep_left_behind_go_with_the_next() {
             parted += usize::from(!there(&world, whole.digest()) && there(&world, &lint));
             world.run("next").clean().await.unwrap();
             assert_eq!(theirs.map(|digest| there(&world, digest)), [false; 3], "write {at}, {is_after}");
-            // The marker is retired only now, and then there is nothing to do.
+            // The tombstone is retired only now, and then there is nothing to do.
             world.run("last").clean().await.unwrap();
             let quiet = world.run("last").clean().await.unwrap().clean;
             assert!(quiet.delete.is_empty() && quiet.retire.is_empty(), "{quiet:?}");

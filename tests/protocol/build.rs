@@ -271,7 +271,7 @@ async fn a_condemned_tag_is_never_written() {
     let world = World::of(&["base"]);
     world.run("one").build().await.unwrap();
     let old = world.stands("base").unwrap();
-    let marker = |marked| boxwright::model::Marker {
+    let tombstone = |marked| boxwright::model::Tombstone {
         key: world.key("base"),
         generation: boxwright::model::Generation(0),
         marked,
@@ -279,7 +279,7 @@ async fn a_condemned_tag_is_never_written() {
         images: Vec::new(),
         parts: Default::default(),
     };
-    world.write(&world.marker_tag("base", 0), &marker(boxwright::model::Timestamp::from_unix(0)));
+    world.write(&world.tombstone_tag("base", 0), &tombstone(boxwright::model::Timestamp::from_unix(0)));
     let run = world.run("two");
     let report = run.build().await.unwrap();
     assert_eq!(outcome(&report), [("base", "built")]);
@@ -291,13 +291,13 @@ async fn a_condemned_tag_is_never_written() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_marker_that_appears_during_the_build_or_the_push_leads_to_the_next_generation() {
+async fn a_tombstone_that_appears_during_the_build_or_the_push_leads_to_the_next_generation() {
     for is_push in [false, true] {
         let world = World::of(&["base"]);
         let run = world.run("one");
-        let (key, at) = (world.key("base"), world.marker_tag("base", 0));
+        let (key, at) = (world.key("base"), world.tombstone_tag("base", 0));
         let hook = move |_: &str, memory: &boxwright::adapter::memory::MemoryRegistry| {
-            let marker = boxwright::model::Marker {
+            let tombstone = boxwright::model::Tombstone {
                 key: key.clone(),
                 generation: boxwright::model::Generation(0),
                 marked: boxwright::model::Timestamp::from_unix(0),
@@ -306,7 +306,7 @@ async fn a_marker_that_appears_during_the_build_or_the_push_leads_to_the_next_ge
                 parts: Default::default(),
             };
             use boxwright::model::Record;
-            done(memory.put(&repository("ledger"), &at.clone().into(), &marker.to_manifest())).unwrap();
+            done(memory.put(&repository("ledger"), &at.clone().into(), &tombstone.to_manifest())).unwrap();
         };
         let script = &run.engine.script;
         if is_push {

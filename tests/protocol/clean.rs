@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use boxwright::adapter::memory::{Asked, Verb};
 use boxwright::exec::{CleanOptions, CleanReport, Deletion};
-use boxwright::model::{Digest, Document, Key, Lease, Marker, MediaType, RawManifest, Span, Tag};
+use boxwright::model::{Digest, Document, Key, Lease, MediaType, RawManifest, Span, Tag, Tombstone};
 use boxwright::port::{RegistryReader, RegistryWriter};
 use boxwright_testing::engine::{image, push};
 
@@ -76,9 +76,9 @@ async fn nothing_is_deleted_in_the_run_that_condemns() {
     assert_eq!(report.clean.condemn.len(), 4);
     assert!(world.log().iter().all(|asked| asked.verb != Verb::Delete));
     check_stands(&world, &BOXES);
-    let marker: Marker = world.record(&world.marker_tag("base", 0));
-    assert_eq!(marker.marked, report.now);
-    let [marked] = marker.images.try_into().unwrap();
+    let tombstone: Tombstone = world.record(&world.tombstone_tag("base", 0));
+    assert_eq!(tombstone.marked, report.now);
+    let [marked] = tombstone.images.try_into().unwrap();
     assert_eq!((marked.repository.as_str(), marked.tag), ("base", world.tag("base", 0)));
     assert_eq!(Some(marked.digest), world.stands("base"));
     // Nor a second before the grace is over.
@@ -255,12 +255,12 @@ async fn a_look_ahead_deletes_but_writes_no_false_date() {
     let ahead = CleanOptions { ahead: Span::from_seconds(10 * DAY), ..sweeping() };
     let report = world.run("sweep").clean_with(&ahead).await.unwrap();
     assert_eq!(report.now, today.after(Span::from_seconds(10 * DAY)));
-    let marker: Marker = world.record(&world.marker_tag("base", 0));
-    assert_eq!(marker.marked, today);
+    let tombstone: Tombstone = world.record(&world.tombstone_tag("base", 0));
+    assert_eq!(tombstone.marked, today);
     // Ten days on they could go; so they go in the next run that looks ahead.
     let report = world.run("sweep").clean_with(&ahead).await.unwrap();
     assert_eq!(report.deletions, vec![Deletion::Done; 4]);
-    // Their markers stay as long as they must by the true time.
+    // Their tombstones stay as long as they must by the true time.
     world.run("sweep").clean_with(&ahead).await.unwrap();
     assert_eq!(world.records("over.").len(), 4);
     // A lease that has not ended is not removed either.
@@ -270,7 +270,7 @@ async fn a_look_ahead_deletes_but_writes_no_false_date() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn leases_that_ended_and_markers_that_are_settled_are_removed() {
+async fn leases_that_ended_and_tombstones_that_are_settled_are_removed() {
     let world = World::new();
     world.run("build").build().await.unwrap();
     world.pass(2 * DAY - 5).await;
@@ -281,10 +281,10 @@ async fn leases_that_ended_and_markers_that_are_settled_are_removed() {
     world.pass(2 * DAY).await;
     let report = sweep_twice(&world).await;
     assert_eq!(report.deletions, vec![Deletion::Done; 4]);
-    // Markers are retired by the first sweep that finds their images gone, and go a day later.
+    // Tombstones are retired by the first sweep that finds their images gone, and go a day later.
     let images = |world: &World| -> usize {
-        let markers = world.records("over.").into_iter();
-        markers.map(|at| world.record::<Marker>(&at).images.len()).sum()
+        let tombstones = world.records("over.").into_iter();
+        tombstones.map(|at| world.record::<Tombstone>(&at).images.len()).sum()
     };
     assert_eq!((world.records("over.").len(), images(&world)), (4, 4));
     world.pass(10 * DAY).await;
@@ -333,9 +333,9 @@ async fn what_was_pushed_under_a_condemned_tag_goes_later() {
     world.pass(DAY).await;
     let report = world.run("sweep").clean().await.unwrap();
     assert_eq!(deleted(&report), ["test", "build", "base"]);
-    let marker: Marker = world.record(&world.marker_tag("lint", 0));
-    assert!(marker.marked >= report.now);
-    assert_eq!(marker.images[0].digest, late);
+    let tombstone: Tombstone = world.record(&world.tombstone_tag("lint", 0));
+    assert!(tombstone.marked >= report.now);
+    assert_eq!(tombstone.images[0].digest, late);
     world.pass(DAY).await;
     world.run("sweep").clean().await.unwrap();
     assert_eq!(world.stands("lint"), None);

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use boxwright::adapter::memory::Verb;
-use boxwright::exec::{Content, PromoteError, PromoteReport, Setting, promote_to};
-use boxwright::model::{Digest, MediaType, RawManifest, Record, Repository, SetRecord, Tag};
+use boxwright::exec::{PromoteError, PromoteReport, PromotionSource, RunContext, promote_to};
+use boxwright::model::{Digest, MediaType, PromotionRecord, RawManifest, Record, Repository, Tag};
 use boxwright::plan::{Refusal, Rollback, rollback};
 use boxwright::port::{Reference, RegistryReader, RegistryWriter};
 use boxwright_testing::engine::{image, push};
@@ -20,23 +20,27 @@ fn there(name: &str) -> Repository {
     Repository::new(ELSEWHERE, name).unwrap()
 }
 
-fn target(run: &Run<'_>, registry: &str) -> Setting {
+fn target(run: &Run<'_>, registry: &str) -> RunContext {
     let ledger = Repository::new(registry, "ledger").unwrap();
-    Setting { registry: registry.to_owned(), ledger, ..run.setting.clone() }
+    RunContext { registry: registry.to_owned(), ledger, ..run.setting.clone() }
 }
 
 async fn copy(run: &Run<'_>, registry: &str) -> Result<PromoteReport, PromoteError> {
     copy_set(run, registry, run.history("main").await.sets[0].clone()).await
 }
 
-async fn copy_set(run: &Run<'_>, registry: &str, set: SetRecord) -> Result<PromoteReport, PromoteError> {
+async fn copy_set(
+    run: &Run<'_>,
+    registry: &str,
+    set: PromotionRecord,
+) -> Result<PromoteReport, PromoteError> {
     let taken = Rollback::of(set);
     let target = target(run, registry);
     promote_to(
         run.ports(),
         &run.setting,
         &target,
-        Content::Set(&taken),
+        PromotionSource::Recorded(&taken),
         &to("main"),
         &|_| {},
         &CancellationToken::new(),
@@ -105,7 +109,7 @@ async fn a_set_is_promoted_elsewhere_with_what_belongs_to_it() {
     check_copied(&world);
     let ledger = there("ledger");
     let raw = done(world.net.memory.get(&ledger, &tag("set.main.1").into())).unwrap().unwrap();
-    let set = SetRecord::from_manifest(&raw).unwrap();
+    let set = PromotionRecord::from_manifest(&raw).unwrap();
     assert_eq!((set.copied.as_deref(), set.source.revision.as_deref()), (Some("r.example"), Some("a")));
     assert_eq!(set.boxes[0].repository, "team/base");
     // The record comes last, each image's tag after all of its content.
@@ -160,7 +164,7 @@ async fn a_copy_that_is_killed_anywhere_is_finished_by_the_next() {
                 run.ports(),
                 &run.setting,
                 &target,
-                Content::Set(&taken),
+                PromotionSource::Recorded(&taken),
                 &to("main"),
                 &|_| {},
                 &CancellationToken::new(),
@@ -191,7 +195,7 @@ async fn a_copy_that_is_stopped_moves_no_tag_and_is_gone_on_with() {
     let cancel = CancellationToken::new();
     let stop = cancel.clone();
     world.net.before(|asked| asked.verb == Verb::OpenBlob, move |_| stop.cancel());
-    let content = Content::Set(&taken);
+    let content = PromotionSource::Recorded(&taken);
     let result = promote_to(run.ports(), &run.setting, &target, content, &to("main"), &|_| {}, &cancel).await;
     let error = result.unwrap_err();
     assert!(matches!(error, PromoteError::Interrupted { .. }), "{error}");

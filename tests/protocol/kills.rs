@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use boxwright::exec::{BuildReport, build};
-use boxwright::model::{PlanRecord, SetRecord};
+use boxwright::model::{PlanRecord, PromotionRecord};
 use boxwright::port::RegistryReader;
 use boxwright_testing::engine::FakeEngine;
 use boxwright_testing::figure::figure;
@@ -17,7 +17,7 @@ use super::world::{DAY, World, outcome, repository};
 
 /// Runs `work` on a copy of `template` for each write, killed before and after its effect,
 /// and `again` on what is left; returns how often.
-async fn killed_everywhere(
+pub async fn killed_everywhere(
     template: &World,
     work: impl AsyncFn(&World),
     again: impl AsyncFn(&World, &str),
@@ -102,7 +102,7 @@ async fn a_promotion_of_three_boxes_that_is_killed_at_any_write_is_finished_by_a
         let report = world.run("two").promote("main").await.unwrap();
         assert_eq!(report.seq, 2, "{what}");
         check_stands(world, "main");
-        let (plan, set): (PlanRecord, SetRecord) =
+        let (plan, set): (PlanRecord, PromotionRecord) =
             (world.record(&tag("plan.main.2")), world.record(&tag("set.main.2")));
         assert_eq!(plan.0.boxes, set.boxes, "{what}");
         assert!(world.run("three").promote("main").await.unwrap().was_done, "{what}");

@@ -119,12 +119,12 @@ async fn a_lease_that_lapsed_while_children_were_built_is_no_success() {
     let mut run = world.run("two");
     run.setting.lease = Span::from_seconds(3600);
     run.engine.script.lock().unwrap().delay.insert("build".to_owned(), Duration::from_secs(3 * 3600));
-    let (key, at) = (world.key("base"), world.marker_tag("base", 0));
+    let (key, at) = (world.key("base"), world.tombstone_tag("base", 0));
     run.engine.script.lock().unwrap().on_build = Some(Box::new(move |name, memory| {
-        use boxwright::model::{Generation, Marker, Record, Timestamp};
+        use boxwright::model::{Generation, Record, Timestamp, Tombstone};
         use boxwright::port::RegistryWriter;
         if name == "build" {
-            let marker = Marker {
+            let tombstone = Tombstone {
                 key: key.clone(),
                 generation: Generation(0),
                 marked: Timestamp::from_unix(0),
@@ -133,7 +133,7 @@ async fn a_lease_that_lapsed_while_children_were_built_is_no_success() {
                 parts: Default::default(),
             };
             let ledger = repository("ledger");
-            super::net::done(memory.put(&ledger, &at.clone().into(), &marker.to_manifest())).unwrap();
+            super::net::done(memory.put(&ledger, &at.clone().into(), &tombstone.to_manifest())).unwrap();
         }
     }));
     let report = run.build().await.unwrap();

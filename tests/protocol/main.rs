@@ -23,6 +23,7 @@ mod rebuild;
 mod retention;
 mod rollback;
 mod together;
+mod undo;
 mod unknown;
 mod unreadable;
 mod world;

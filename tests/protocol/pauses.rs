@@ -2,7 +2,7 @@
 //! meanwhile is seen, and success is reported under a lease that lives.
 
 use boxwright::adapter::memory::MemoryRegistry;
-use boxwright::model::{Digest, Generation, Key, Marker, Record, Repository, Span, Tag};
+use boxwright::model::{Digest, Generation, Key, Record, Repository, Span, Tag, Tombstone};
 use boxwright::port::{Registry, RegistryReader, RegistryWriter};
 
 use super::net::{done, tag};
@@ -15,7 +15,7 @@ const BOXES: [&str; 2] = ["base", "build"];
 struct Target {
     repository: Repository,
     content: Tag,
-    marker: Tag,
+    tombstone: Tag,
     key: Key,
 }
 
@@ -24,7 +24,7 @@ impl Target {
         Self {
             repository: repository(name),
             content: world.tag(name, 0),
-            marker: world.marker_tag(name, 0),
+            tombstone: world.tombstone_tag(name, 0),
             key: world.key(name),
         }
     }
@@ -41,7 +41,7 @@ impl Target {
         let Some(digest) = standing else { return };
         let marked = done(memory.now("r.example")).unwrap();
         let (key, reason) = (self.key.clone(), String::new());
-        let marker = Marker {
+        let tombstone = Tombstone {
             key,
             generation: Generation(0),
             marked,
@@ -50,7 +50,7 @@ impl Target {
             parts: Default::default(),
         };
         let ledger = repository("ledger");
-        done(memory.put(&ledger, &self.marker.clone().into(), &marker.to_manifest())).unwrap();
+        done(memory.put(&ledger, &self.tombstone.clone().into(), &tombstone.to_manifest())).unwrap();
         done(memory.delete(&self.repository, &digest)).unwrap();
     }
 }

@@ -6,7 +6,7 @@ use boxwright::adapter::memory::{Asked, Fault, Verb};
 use boxwright::exec::{
     CleanError, CleanOptions, Deletion, PromoteError, PromoteOptions, RegistryPorts, clean,
 };
-use boxwright::model::{Digest, Ending, Record, RefRule, Rules, Span, Tag, TaggedDigest};
+use boxwright::model::{Digest, Record, RefRule, Rules, Span, Tag, TaggedDigest, UntagNotice};
 use boxwright::plan::Refusal;
 use boxwright::port::{RegistryReader, RegistryWriter};
 use boxwright::retention::{Goes, Policies, What};
@@ -107,7 +107,7 @@ async fn a_tag_that_is_going_is_not_promoted_to_until_that_is_withdrawn() {
     let world = aged().await;
     world.run("sweep").clean_with(&for_a_day()).await.unwrap();
     let error = world.run("again").promote_with(&pr("pr-1")).await.unwrap_err();
-    assert!(matches!(error, PromoteError::Refused(Refusal::Ending { .. })), "{error}");
+    assert!(matches!(error, PromoteError::Refused(Refusal::UntagNotice { .. })), "{error}");
     assert!(!error.to_string().is_empty());
     world.drop_leases();
     // The policy changes: the announcement is withdrawn, and sweeps that saw it are waited for.
@@ -382,7 +382,7 @@ async fn an_announcement_that_was_made_anew_is_not_forgotten() {
     let forever = CleanOptions { policies: Policies::new(), ..sweeping() };
     world.run("sweep").clean_with(&forever).await.unwrap();
     let [ending] = world.records("ends.").try_into().unwrap();
-    let withdrawn: Ending = world.record(&ending);
+    let withdrawn: UntagNotice = world.record(&ending);
     assert!(withdrawn.images.is_empty());
     world.pass(2 * DAY).await;
     // Between the sweep's look and its delete somebody announces it again.
@@ -391,12 +391,12 @@ async fn an_announcement_that_was_made_anew_is_not_forgotten() {
         tag: tag("pr-1"),
         digest: world.stands("lint").unwrap(),
     };
-    let anew = Ending { marked: world.net.today(), images: vec![image], ..withdrawn };
+    let anew = UntagNotice { marked: world.net.today(), images: vec![image], ..withdrawn };
     let (at, record) = (ending.clone(), anew.clone());
     world.net.before(
         |asked| asked.verb == Verb::Delete && asked.repository == Some(repository("ledger")),
         move |memory| done(memory.put(&repository("ledger"), &at.into(), &record.to_manifest())).unwrap(),
     );
     world.run("sweep").clean_with(&forever).await.unwrap();
-    assert_eq!(world.record::<Ending>(&ending), anew);
+    assert_eq!(world.record::<UntagNotice>(&ending), anew);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use boxwright::adapter::memory::{Asked, Verb};
 use boxwright::exec::{PromoteError, PromoteOptions};
-use boxwright::model::{Generation, Marker, PlanRecord, SetRecord, Timestamp};
+use boxwright::model::{Generation, PlanRecord, PromotionRecord, Timestamp, Tombstone};
 use boxwright::plan::Refusal;
 use boxwright::port::Registry;
 
@@ -67,9 +67,9 @@ async fn all_tags_move_between_the_plan_and_the_set_record() {
     // Nothing is uploaded, and nothing else written.
     assert_eq!(writes(&log).len(), 7);
     assert!(log.iter().all(|asked| asked.verb != Verb::PutBlob));
-    let record: SetRecord = world.record(&tag("set.main.1"));
+    let record: PromotionRecord = world.record(&tag("set.main.1"));
     assert_eq!(record, world.record::<PlanRecord>(&tag("plan.main.1")).0);
-    // Deleting one must not take the other along.
+    // DeleteSupport one must not take the other along.
     assert_ne!(world.at("ledger", &tag("plan.main.1")), world.at("ledger", &tag("set.main.1")));
     for member in &record.boxes {
         assert_eq!((Some(&member.digest), &member.before), (world.stands(&member.name).as_ref(), &None));
@@ -97,7 +97,7 @@ async fn what_can_be_asked_together_is_asked_together() {
     }
 }
 
-/// Six requests an image: what was read is not read again, and markers are read as one list.
+/// Six requests an image: what was read is not read again, and tombstones are read as one list.
 #[tokio::test(start_paused = true)]
 async fn what_was_read_is_not_read_again() {
     let world = built().await;
@@ -113,11 +113,11 @@ async fn what_was_read_is_not_read_again() {
     assert!(!log.iter().any(|asked| is(asked, Verb::Head, "ledger", "over.")));
 }
 
-/// A generation that a marker ends does not count, whatever its tag holds.
+/// A generation that a tombstone ends does not count, whatever its tag holds.
 #[tokio::test(start_paused = true)]
 async fn of_a_condemned_image_the_next_generation_is_promoted() {
     let world = built().await;
-    let marker = Marker {
+    let tombstone = Tombstone {
         key: world.key("base"),
         generation: Generation(0),
         marked: Timestamp::from_unix(0),
@@ -125,7 +125,7 @@ async fn of_a_condemned_image_the_next_generation_is_promoted() {
         images: Vec::new(),
         parts: BTreeSet::new(),
     };
-    world.write(&world.marker_tag("base", 0), &marker);
+    world.write(&world.tombstone_tag("base", 0), &tombstone);
     let error = world.run("one").promote("main").await.unwrap_err();
     assert!(matches!(&error, PromoteError::Missing { names, .. } if names[0] == "base"), "{error}");
     world.run("two").build().await.unwrap();
@@ -165,7 +165,7 @@ async fn a_second_set_replaces_the_first_and_says_what_stood_there() {
     let report = newer.run("two").promote("main").await.unwrap();
     check_stands(&newer, "main");
     assert_eq!(report.seq, 2);
-    let record: SetRecord = newer.record(&tag("set.main.2"));
+    let record: PromotionRecord = newer.record(&tag("set.main.2"));
     assert!(record.boxes.iter().all(|member| member.before == world.stands(&member.name)));
     // The set before is still there by its content tags.
     assert_ne!(world.stands("test"), newer.stands("test"));

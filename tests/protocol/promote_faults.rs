@@ -2,7 +2,7 @@
 
 use boxwright::adapter::memory::{Fault, MemoryRegistry, Verb};
 use boxwright::exec::PromoteError;
-use boxwright::model::{PlanRecord, Record, SetRecord};
+use boxwright::model::{PlanRecord, PromotionRecord, Record};
 use boxwright::port::{Registry, RegistryWriter};
 
 use super::net::{denied, done, gone, is, tag, too_many, unavailable};
@@ -44,7 +44,7 @@ async fn a_promotion_that_is_killed_anywhere_is_finished_by_the_next() {
             assert_eq!(report.was_done, was_done);
             assert_eq!(newer.records("set.main.").len(), 2);
             assert_eq!(newer.records("plan.main.").len(), 2);
-            let (plan, set): (PlanRecord, SetRecord) =
+            let (plan, set): (PlanRecord, PromotionRecord) =
                 (newer.record(&tag("plan.main.2")), newer.record(&tag("set.main.2")));
             assert_eq!(plan.0.boxes, set.boxes);
             // The plan of the promotion that is gone on with is not written again.
@@ -249,7 +249,7 @@ async fn of_two_promotions_at_once_no_mixed_set_is_reported() {
 #[tokio::test(start_paused = true)]
 async fn a_promotion_that_somebody_else_has_begun_is_not_written_over() {
     let (world, newer) = prepared().await;
-    let theirs = SetRecord { seq: 2, ..newer.record(&tag("set.main.1")) };
+    let theirs = PromotionRecord { seq: 2, ..newer.record(&tag("set.main.1")) };
     let plan = PlanRecord(theirs.clone());
     newer.net.before(
         |asked| is(asked, Verb::Head, "ledger", "plan.main.2"),

@@ -1,8 +1,8 @@
-//! Replacing what stands: a marker, the next generation, and what becomes of the one before.
+//! Replacing what stands: a tombstone, the next generation, and what becomes of the one before.
 
 use boxwright::adapter::memory::{Fault, Verb};
 use boxwright::exec::{RebuildError, Replaced, replace};
-use boxwright::model::{Generation, Marker};
+use boxwright::model::{Generation, Tombstone};
 
 use super::net::unavailable;
 use super::world::{Run, World, outcome, writes};
@@ -23,10 +23,10 @@ async fn the_next_generation_is_built_and_the_one_before_stays_under_its_lease()
     run.build().await.unwrap();
     let before = world.stands("base").unwrap();
     assert_eq!(replaced(&world, &run, &["base"]).await.unwrap(), [one("base", Some(0))]);
-    let marker: Marker = world.record(&world.marker_tag("base", 0));
-    assert_eq!((marker.generation, marker.reason.as_str()), (Generation(0), "replaced by run one"));
-    assert_eq!(marker.images.len(), 1);
-    assert_eq!((&marker.images[0].digest, &marker.images[0].tag), (&before, &world.tag("base", 0)));
+    let tombstone: Tombstone = world.record(&world.tombstone_tag("base", 0));
+    assert_eq!((tombstone.generation, tombstone.reason.as_str()), (Generation(0), "replaced by run one"));
+    assert_eq!(tombstone.images.len(), 1);
+    assert_eq!((&tombstone.images[0].digest, &tombstone.images[0].tag), (&before, &world.tag("base", 0)));
 
     // What stands on it was built on the old one, and is made anew.
     let report = world.run("two").build().await.unwrap();

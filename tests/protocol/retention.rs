@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use boxwright::model::{ContentTag, Digest, Generation, Key, Marker, Span, Tag, TaggedDigest, Timestamp};
+use boxwright::model::{ContentTag, Digest, Generation, Key, Span, Tag, TaggedDigest, Timestamp, Tombstone};
 use boxwright::retention::{Clean, Node, Observed, Policy, decide};
 use proptest::prelude::*;
 
@@ -69,9 +69,9 @@ prop_compose! {
                 })
                 .map(|(repository, tag, digest)| TaggedDigest { repository, tag, digest })
                 .collect();
-            observed.markers.retain(|marker| (&marker.key, marker.generation) != (&key(number), generation));
+            observed.tombstones.retain(|tombstone| (&tombstone.key, tombstone.generation) != (&key(number), generation));
             let marked = Timestamp::from_unix(at);
-            observed.markers.push(Marker { key: key(number), generation, marked, reason: String::new(), images, parts: BTreeSet::new() });
+            observed.tombstones.push(Tombstone { key: key(number), generation, marked, reason: String::new(), images, parts: BTreeSet::new() });
         }
         observed
     }
@@ -122,10 +122,10 @@ fn apply(observed: &Observed, clean: &Clean) -> Observed {
         tags.retain(|_, at| *at != doomed.seen.digest);
     }
     for condemned in &clean.condemn {
-        after
-            .markers
-            .retain(|marker| (&marker.key, marker.generation) != (&condemned.key, condemned.generation));
-        after.markers.push(Marker {
+        after.tombstones.retain(|tombstone| {
+            (&tombstone.key, tombstone.generation) != (&condemned.key, condemned.generation)
+        });
+        after.tombstones.push(Tombstone {
             key: condemned.key.clone(),
             generation: condemned.generation,
             marked: policy().today,
@@ -134,10 +134,12 @@ fn apply(observed: &Observed, clean: &Clean) -> Observed {
             parts: condemned.parts.clone(),
         });
     }
-    after.markers.retain(|marker| !clean.forget.contains(marker));
+    after.tombstones.retain(|tombstone| !clean.forget.contains(tombstone));
     for retired in &clean.retire {
-        after.markers.retain(|marker| (&marker.key, marker.generation) != (&retired.key, retired.generation));
-        after.markers.push(retired.clone());
+        after
+            .tombstones
+            .retain(|tombstone| (&tombstone.key, tombstone.generation) != (&retired.key, retired.generation));
+        after.tombstones.push(retired.clone());
     }
     after
 }
@@ -170,9 +172,9 @@ proptest! {
         prop_assert!(condemned(&clean).is_disjoint(&deleted(&clean)));
         for doomed in &clean.delete {
             let seen = &doomed.seen;
-            let is_marked = observed.markers.iter().any(|marker| {
-                marker.marked <= Timestamp::from_unix(100)
-                    && marker.images.iter().any(|image| {
+            let is_marked = observed.tombstones.iter().any(|tombstone| {
+                tombstone.marked <= Timestamp::from_unix(100)
+                    && tombstone.images.iter().any(|image| {
                         (&image.repository, &image.tag, &image.digest) == (&seen.repository, &seen.tag, &seen.digest)
                     })
             });
@@ -215,7 +217,7 @@ proptest! {
     #[test]
     fn again_there_is_nothing_to_do(observed in observed()) {
         let after = apply(&observed, &decide(&observed, policy()));
-        // Markers of what was deleted are retired by the next sweep.
+        // Tombstones of what was deleted are retired by the next sweep.
         let retired = decide(&after, policy());
         prop_assert!(retired.condemn.is_empty() && retired.delete.is_empty() && retired.forget.is_empty());
         let again = decide(&apply(&after, &retired), policy());

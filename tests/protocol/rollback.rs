@@ -2,7 +2,7 @@
 
 use boxwright::adapter::memory::{Fault, Verb};
 use boxwright::exec::{PromoteError, PromoteOptions};
-use boxwright::model::{SetName, SetRecord};
+use boxwright::model::{PromotionId, PromotionRecord};
 use boxwright::plan::Refusal;
 use tokio_util::sync::CancellationToken;
 
@@ -31,8 +31,8 @@ async fn a_rollback_promotes_the_set_before_and_no_other_tag() {
     // All other tags are as they were: the newer set under its keys, and somebody else's.
     assert_eq!(newer.at("base", &tag("theirs")), newer.stands("base"));
     assert!(BOXES.iter().all(|name| newer.stands(name).is_some()));
-    let record: SetRecord = newer.record(&tag("set.main.3"));
-    assert_eq!(record.from, Some(SetName { tag: tag("main"), seq: 1 }));
+    let record: PromotionRecord = newer.record(&tag("set.main.3"));
+    assert_eq!(record.from, Some(PromotionId { tag: tag("main"), seq: 1 }));
     assert_eq!(record.source.revision.as_deref(), Some("a"));
     assert_eq!(record.withdrawn.unwrap().revision.as_deref(), Some("b"));
     assert!(record.boxes.iter().all(|member| member.before == newer.stands(&member.name)));
@@ -99,7 +99,7 @@ async fn a_rollback_that_is_killed_anywhere_is_finished_by_the_next() {
             newer.net.kill_at(number, after);
             let back = boxwright::plan::rollback(&past.sets, &past.unfinished).unwrap();
             let options = PromoteOptions { allow_older: true, ..to("main") };
-            let content = boxwright::exec::Content::Set(&back);
+            let content = boxwright::exec::PromotionSource::Recorded(&back);
             let ended = boxwright::exec::promote(
                 run.ports(),
                 &run.setting,
@@ -123,17 +123,17 @@ async fn a_rollback_that_is_killed_anywhere_is_finished_by_the_next() {
     eprintln!("{cases} kills of a rollback");
 }
 
-/// What a marker ends is over for builds, and may be promoted again for as long as it stands.
+/// What a tombstone ends is over for builds, and may be promoted again for as long as it stands.
 #[tokio::test(start_paused = true)]
 async fn what_was_replaced_or_condemned_is_brought_back_and_stays() {
     let (world, newer) = twice().await;
     newer.drop_leases();
     newer.pass(2 * DAY).await;
     newer.run("sweep").clean().await.unwrap();
-    assert!(BOXES.iter().all(|name| world.at("ledger", &world.marker_tag(name, 0)).is_some()));
+    assert!(BOXES.iter().all(|name| world.at("ledger", &world.tombstone_tag(name, 0)).is_some()));
     newer.run("back").roll_back("main").await.unwrap();
     check_stands(&world, "main");
-    // The markers are long enough ago, but main holds what they name.
+    // The tombstones are long enough ago, but main holds what they name.
     newer.pass(2 * DAY).await;
     sweep_twice(&newer).await;
     check_stands(&world, "main");
@@ -195,7 +195,7 @@ async fn a_release_takes_what_main_holds_by_digest() {
     let options = PromoteOptions { immutable: true, channel: "release".to_owned(), ..to("r1") };
     newer.run("release").promote_from("main", &options).await.unwrap();
     check_stands(&newer, "r1");
-    let record: SetRecord = newer.record(&tag("set.r1.1"));
+    let record: PromotionRecord = newer.record(&tag("set.r1.1"));
     assert_eq!((record.from.unwrap().seq, record.source.revision.as_deref()), (2, Some("b")));
     assert!(newer.run("release").promote_from("main", &options).await.unwrap().was_done);
     // No key is computed and no tag of the images' keys is read.
@@ -222,7 +222,7 @@ async fn an_earlier_promotion_of_the_same_tag_is_refused_behind_a_later_one() {
     let past = newer.run("look").history("main").await;
     let first = boxwright::plan::Rollback::of(past.sets[1].clone());
     let run = newer.run("late");
-    let content = boxwright::exec::Content::Set(&first);
+    let content = boxwright::exec::PromotionSource::Recorded(&first);
     let error = boxwright::exec::promote(
         run.ports(),
         &run.setting,

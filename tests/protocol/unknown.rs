@@ -75,7 +75,7 @@ async fn no_failed_request_of_a_build_is_taken_for_missing() {
                     assert!(error.to_string().contains(&format!("{:?}", failed.verb)), "{error}");
                 }
                 Err(BuildError::Secret(error)) => panic!("no box has secrets: {error}"),
-                Err(BuildError::Beyond(error)) => panic!("no box needs anything: {error}"),
+                Err(BuildError::UnmetRequirements(error)) => panic!("no box needs anything: {error}"),
                 Err(error @ BuildError::NoRoom { .. }) => panic!("no engine told of its room: {error}"),
                 Ok(report) => {
                     for (name, one) in &report.boxes {

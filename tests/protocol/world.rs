@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use boxwright::adapter::memory::{Asked, Verb};
 use boxwright::exec::{
-    BuildError, BuildOptions, BuildReport, CleanError, CleanOptions, CleanReport, Content, Event, History,
-    Keyed, Ledger, PromoteError, PromoteOptions, PromoteReport, RegistryPorts, Setting, build, clean,
-    history, promote,
+    BuildError, BuildOptions, BuildReport, CleanError, CleanOptions, CleanReport, Event, History, Ledger,
+    PromoteError, PromoteOptions, PromoteReport, PromotionSource, RegistryPorts, ResolvedBox, RunContext,
+    build, clean, history, promote,
 };
 use boxwright::model::{
     Digest, Generation, Keep, Key, Lease, Record, RecordTag, Repository, Rules, Source, Span, Tag, Timestamp,
@@ -28,7 +28,7 @@ pub const HOST: &str = "r.example";
 /// The registry, the project, and everybody's view of time.
 pub struct World {
     pub net: Arc<Net>,
-    pub boxes: Vec<Keyed>,
+    pub boxes: Vec<ResolvedBox>,
     began: Instant,
 }
 
@@ -63,7 +63,7 @@ impl World {
             world: self,
             engine: FakeEngine::new(Arc::clone(&self.net.memory), &self.boxes),
             clock: FakeClock(self.began),
-            setting: Setting {
+            setting: RunContext {
                 registry: HOST.to_owned(),
                 ledger: repository("ledger"),
                 run: id.parse().unwrap(),
@@ -78,7 +78,7 @@ impl World {
         }
     }
 
-    pub fn keyed(&self, name: &str) -> &Keyed {
+    pub fn keyed(&self, name: &str) -> &ResolvedBox {
         self.boxes.iter().find(|keyed| keyed.wanted.name == name).unwrap()
     }
 
@@ -138,7 +138,7 @@ impl World {
         }
     }
 
-    pub fn marker_tag(&self, name: &str, generation: u32) -> Tag {
+    pub fn tombstone_tag(&self, name: &str, generation: u32) -> Tag {
         let generation = Generation(generation);
         RecordTag::Over { key: self.key(name), generation }.tag().unwrap()
     }
@@ -163,7 +163,7 @@ pub struct Run<'w> {
     pub world: &'w World,
     pub engine: FakeEngine,
     pub clock: FakeClock,
-    pub setting: Setting,
+    pub setting: RunContext,
     pub build: BuildOptions,
     /// Why it writes nothing.
     pub shut: Option<&'static str>,
@@ -203,7 +203,15 @@ impl Run<'_> {
         cancel: &CancellationToken,
     ) -> Result<PromoteReport, PromoteError> {
         let emit = |event| self.events.lock().unwrap().push(event);
-        promote(self.ports(), &self.setting, Content::Boxes(&self.world.boxes), options, &emit, cancel).await
+        promote(
+            self.ports(),
+            &self.setting,
+            PromotionSource::Built(&self.world.boxes),
+            options,
+            &emit,
+            cancel,
+        )
+        .await
     }
 
     /// Promotes the last promotion of another tag.
@@ -217,7 +225,7 @@ impl Run<'_> {
         promote(
             self.ports(),
             &self.setting,
-            Content::Set(&taken),
+            PromotionSource::Recorded(&taken),
             options,
             &|_| {},
             &CancellationToken::new(),
@@ -233,7 +241,7 @@ impl Run<'_> {
         promote(
             self.ports(),
             &self.setting,
-            Content::Set(&back),
+            PromotionSource::Recorded(&back),
             &options,
             &|_| {},
             &CancellationToken::new(),

@@ -180,7 +180,7 @@ fn the_cron_rebuilds_or_opens_a_change_and_cleans_and_a_person_rebuilds_by_hand(
     ends(&quiet["refresh"], "success");
     ends(&quiet["clean"], "success");
     let told = |job: &str, title: &str| assert!(quiet[job].summary.contains(title), "{}", quiet[job].summary);
-    told("refresh", "### boxwright promote main\n\nmain stands as promotion 2\n");
+    told("refresh", "### boxwright promote main\n\npromoted main (#2)\n");
     told("clean", "### boxwright clean\n\nnothing to do");
     let second = stands("main");
     for (index, repository) in REPOSITORIES.iter().enumerate() {

@@ -354,7 +354,7 @@ fn filled(env: &Value, context: &Value) -> Vec<(String, String)> {
     pairs.map(|(name, text)| (name.clone(), fill(text.as_str().unwrap(), context))).collect()
 }
 
-/// Reads an output file as the runner does (docs.github.com, "Setting an output parameter").
+/// Reads an output file as the runner does (docs.github.com, "RunContext an output parameter").
 fn outputs(text: &str) -> Map<String, Value> {
     let mut out = Map::new();
     let mut lines = text.lines();

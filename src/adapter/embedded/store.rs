@@ -152,8 +152,8 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Deletes a tag alone, or a manifest with all its tags (distribution-spec, "Deleting
-    /// Tags", "Deleting Manifests"); tells whether it was there.
+    /// Deletes a tag alone, or a manifest with all its tags (distribution-spec, "DeleteSupport
+    /// Tags", "DeleteSupport Manifests"); tells whether it was there.
     pub fn delete(&self, name: &Name, at: &Reference) -> Result<bool, EmbeddedError> {
         self.layout.update(|contents| {
             if contents.holding(name).is_none() {

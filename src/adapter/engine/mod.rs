@@ -35,7 +35,7 @@ pub use connect::DockerEngine;
 use super::room;
 use crate::model::{Digest, Repository, Tag};
 use crate::port::{
-    BlobStream, BuildEvent, BuildRequest, Builder, EngineError, ImageId, ImageStore, PushEvent, Room,
+    BlobStream, BuildEvent, BuildRequest, Builder, DiskSpace, EngineError, ImageId, ImageStore, PushEvent,
     RunOutput, RunRequest, Runtime, SavedImage,
 };
 
@@ -56,7 +56,7 @@ impl Builder for DockerEngine {
 
 #[async_trait]
 impl ImageStore for DockerEngine {
-    async fn room(&self) -> Result<Option<Room>, EngineError> {
+    async fn room(&self) -> Result<Option<DiskSpace>, EngineError> {
         let docker = self.docker().await?;
         if !self.is_local() {
             return Ok(None);

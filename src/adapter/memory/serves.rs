@@ -8,8 +8,8 @@ use super::{MemoryRegistry, Verb};
 use crate::adapter::untag;
 use crate::model::{Descriptor, Digest, Document, RawManifest, Repository, Tag, Timestamp};
 use crate::port::{
-    Blob, BlobSource, BlobStream, Deleted, Deleting, Failure, Pushed, Reference, Registry, RegistryError,
-    RegistryReader, RegistryResult, RegistryWriter, TagList,
+    Blob, BlobSource, BlobStream, DeleteSupport, Deleted, Failure, Pushed, Reference, Registry,
+    RegistryError, RegistryReader, RegistryResult, RegistryWriter, TagList,
 };
 
 fn refused(code: &str, message: &str) -> Failure {
@@ -177,9 +177,13 @@ impl RegistryWriter for MemoryRegistry {
 
 #[async_trait]
 impl Registry for MemoryRegistry {
-    async fn deleting(&self, repository: &Repository) -> RegistryResult<Deleting> {
-        self.serve(Verb::Deleting, Some(repository), None, |state| {
-            Ok(if state.read_only || !state.deletes { Deleting::Nothing } else { Deleting::Manifests })
+    async fn deleting(&self, repository: &Repository) -> RegistryResult<DeleteSupport> {
+        self.serve(Verb::DeleteSupport, Some(repository), None, |state| {
+            Ok(if state.read_only || !state.deletes {
+                DeleteSupport::Nothing
+            } else {
+                DeleteSupport::Manifests
+            })
         })
         .await
     }
@@ -192,8 +196,8 @@ impl Registry for MemoryRegistry {
             if state.refused.as_ref() == Some(digest) {
                 return Ok(Deleted::Refused { why: "more than 5000 downloads".to_owned() });
             }
-            let Some(store) = state.stores.get_mut(repository) else { return Ok(Deleted::WasGone) };
-            let Some(raw) = store.manifests.remove(digest) else { return Ok(Deleted::WasGone) };
+            let Some(store) = state.stores.get_mut(repository) else { return Ok(Deleted::NotFound) };
+            let Some(raw) = store.manifests.remove(digest) else { return Ok(Deleted::NotFound) };
             let tags = store.tags.extract_if(.., |_, at| at == digest).map(|(tag, _)| tag).collect();
             if let Some(deleted) = &mut state.deleted {
                 deleted.push((repository.clone(), raw, tags));

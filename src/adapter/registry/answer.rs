@@ -6,8 +6,8 @@ use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 
 use super::request;
-use super::rest::Rest;
-use super::shown::Shown;
+use super::rest::BodyStream;
+use super::shown::SentSecrets;
 use crate::model::{Digest, printable};
 use crate::port::{Failure, RegistryError};
 
@@ -25,9 +25,9 @@ pub(super) struct Answer {
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     /// What comes after that, if the request left it unread.
-    pub(super) rest: Option<Rest>,
+    pub(super) rest: Option<BodyStream>,
     /// What its request showed, and nobody is to be told.
-    pub(super) shown: Shown,
+    pub(super) shown: SentSecrets,
     /// What one must be allowed to do for another answer.
     pub(super) scope: Option<String>,
 }
@@ -163,7 +163,7 @@ mod tests {
                 headers,
                 body: Bytes::copy_from_slice(body.as_bytes()),
                 rest: None,
-                shown: Shown::default(),
+                shown: SentSecrets::default(),
                 scope: None,
             }
         }

@@ -23,7 +23,7 @@ use super::challenge::{self, Challenge};
 use super::host::Host;
 use super::login::{Scheme, Token};
 use super::request::Request;
-use super::wire::Wire;
+use super::wire::Transport;
 use super::{address, realm};
 use crate::adapter::credentials::{Credential, Credentials, Secret};
 use crate::adapter::locked::locked;
@@ -36,7 +36,7 @@ const SHORTEST_LIFE: u64 = 60;
 
 /// Sends requests with the authorization that they need.
 pub(super) struct Authorizer {
-    pub(super) wire: Wire,
+    pub(super) wire: Transport,
     pub(super) credentials: Arc<Credentials>,
     pub(super) realms: BTreeMap<String, String>,
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::address;
 use super::answer::Answer;
 use super::auth::Authorizer;
-use super::declared::{Declared, HostSettings, StartError};
+use super::declared::{HostConfig, HostSettings, StartError};
 use super::host::Host;
 use super::limits::Limits;
 use super::provider::aws::AwsKeys;
@@ -20,7 +20,7 @@ use super::providers::Providers;
 use super::remembered::Remembered;
 use super::request::Request;
 use super::session;
-use super::wire::{OnWait, Wire};
+use super::wire::{OnWait, Transport};
 use crate::adapter::credentials::Credentials;
 use crate::model::{Repository, printable};
 use crate::port::{Failure, RegistryError};
@@ -66,10 +66,10 @@ impl HttpRegistry {
     /// Makes a client; a process needs one. The TLS provider must have been installed before.
     pub fn new(
         credentials: Arc<Credentials>,
-        declared: Declared,
+        declared: HostConfig,
         limits: Limits,
     ) -> Result<Self, StartError> {
-        let wire = Wire::new(limits, &declared)?;
+        let wire = Transport::new(limits, &declared)?;
         let of = |(host, settings): (&String, &HostSettings)| Some((host.clone(), settings.realm.clone()?));
         let realms = declared.hosts.iter().filter_map(of).collect();
         let those = |is: fn(&HostSettings) -> bool| {

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use reqwest::{Certificate, Client, ClientBuilder, Identity, Url};
 
 use super::address;
-use super::declared::{Declared, StartError};
+use super::declared::{HostConfig, StartError};
 use super::limits::Limits;
 use super::resolve::{Internal, Lookup, Resolver};
 use crate::adapter::locked::locked;
@@ -30,7 +30,7 @@ enum Kind {
 }
 
 impl Clients {
-    pub(super) fn new(limits: &Limits, declared: &Declared, lookup: Lookup) -> Result<Self, StartError> {
+    pub(super) fn new(limits: &Limits, declared: &HostConfig, lookup: Lookup) -> Result<Self, StartError> {
         let (limits, internal) = (limits.clone(), Internal::default());
         let mut clients = Self { limits, lookup, internal, made: Mutex::default(), own: BTreeMap::new() };
         for (host, settings) in &declared.hosts {
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
     use crate::adapter::registry::declared::HostSettings;
     use crate::adapter::registry::request::Request;
-    use crate::adapter::registry::wire::Wire;
+    use crate::adapter::registry::wire::Transport;
     use crate::port::Failure;
     use reqwest::Method;
     use std::net::SocketAddr;
@@ -143,7 +143,7 @@ mod tests {
     #[tokio::test]
     async fn names_that_lead_inside_are_refused() {
         let (at, lookup, visits) = everywhere().await;
-        let wire = Wire::over(Limits::default(), &Declared::default(), lookup).unwrap();
+        let wire = Transport::over(Limits::default(), &HostConfig::default(), lookup).unwrap();
         let request = |guarded| Request::new(Method::GET, url("storage.example", at)).guarded(guarded);
         let error = wire.send(&request(true), wire.deadline()).await.unwrap_err();
         assert!(
@@ -165,8 +165,8 @@ mod tests {
     async fn declared_hosts_may_be_inside() {
         let (at, lookup, visits) = everywhere().await;
         let host = format!("storage.example:{}", at.port());
-        let declared = Declared { hosts: [(host, HostSettings::default())].into() };
-        let wire = Wire::over(Limits::default(), &declared, lookup).unwrap();
+        let declared = HostConfig { hosts: [(host, HostSettings::default())].into() };
+        let wire = Transport::over(Limits::default(), &declared, lookup).unwrap();
         let request = Request::new(Method::GET, url("storage.example", at)).guarded(true);
         wire.send(&request, wire.deadline()).await.unwrap();
         assert_eq!(visits.load(Relaxed), 1);
@@ -181,7 +181,7 @@ mod tests {
             HostSettings { ca: Some(pem.clone()), ..HostSettings::default() },
             HostSettings { identity: Some(b"no key".to_vec()), ..HostSettings::default() },
         ] {
-            let declared = Declared { hosts: [("r.example".to_owned(), settings)].into() };
+            let declared = HostConfig { hosts: [("r.example".to_owned(), settings)].into() };
             let error =
                 Clients::new(&Limits::default(), &declared, super::super::resolve::system()).err().unwrap();
             assert!(error.to_string().contains("r.example"), "{error}");

@@ -6,7 +6,7 @@ use crate::model::{ErrorKind, Explained, Explanation, Provider};
 
 /// What a user has declared about hosts, in a place that is trusted.
 #[derive(Debug, Clone, Default)]
-pub struct Declared {
+pub struct HostConfig {
     /// By host, as in references: `registry.example:5000`.
     pub hosts: BTreeMap<String, HostSettings>,
 }

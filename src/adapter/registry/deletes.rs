@@ -1,4 +1,4 @@
-//! Deleting manifests and tags (distribution-spec, "Content Management").
+//! DeleteSupport manifests and tags (distribution-spec, "Content Management").
 //!
 //! Invariant: no delete takes more along than was asked for, and what the registry did not
 //! say is looked up, not assumed.
@@ -12,11 +12,14 @@ use super::client::{HttpRegistry, Right};
 use crate::adapter::locked::locked;
 use crate::adapter::untag;
 use crate::model::{Digest, Repository, Tag};
-use crate::port::{Deleted, Deleting, Failure, Reference, RegistryError};
+use crate::port::{DeleteSupport, Deleted, Failure, Reference, RegistryError};
 
 impl HttpRegistry {
     /// Asks for the deletion of what is nowhere: the answer tells whether deletes are answered.
-    pub(super) async fn find_deleting(&self, repository: &Repository) -> Result<Deleting, RegistryError> {
+    pub(super) async fn find_deleting(
+        &self,
+        repository: &Repository,
+    ) -> Result<DeleteSupport, RegistryError> {
         let answered = locked(&self.deleting).get(repository).copied();
         let answered = match answered {
             Some(answered) => answered,
@@ -30,9 +33,9 @@ impl HttpRegistry {
         };
         let tags = self.host(repository)?.deletes_tags.load(Relaxed);
         Ok(match (answered, tags) {
-            (false, _) => Deleting::Nothing,
-            (true, false) => Deleting::Manifests,
-            (true, true) => Deleting::Tags,
+            (false, _) => DeleteSupport::Nothing,
+            (true, false) => DeleteSupport::Manifests,
+            (true, true) => DeleteSupport::Tags,
         })
     }
 
@@ -88,9 +91,9 @@ impl HttpRegistry {
     ) -> Result<Deleted, RegistryError> {
         let error = match sent {
             Ok(answer) => match meaning(&answer) {
-                Ok(Deleted::WasGone) => {
+                Ok(Deleted::NotFound) => {
                     return match self.is_gone(repository, at).await? {
-                        true => Ok(Deleted::WasGone),
+                        true => Ok(Deleted::NotFound),
                         false => Err(answer.untrusted("it is here, and it is not")),
                     };
                 }
@@ -100,8 +103,8 @@ impl HttpRegistry {
             Err(error) => error,
         };
         let is_unclear = match &error.failure {
-            Failure::Status { status, .. } => !matches!(status, 425 | 429) && error.failure.is_passing(),
-            failure => failure.is_passing(),
+            Failure::Status { status, .. } => !matches!(status, 425 | 429) && error.failure.is_transient(),
+            failure => failure.is_transient(),
         };
         match is_unclear && matches!(self.is_gone(repository, at).await, Ok(true)) {
             true => Ok(Deleted::Gone),
@@ -132,7 +135,7 @@ pub(super) fn meaning(answer: &Answer) -> Result<Deleted, RegistryError> {
         StatusCode::OK | StatusCode::ACCEPTED | StatusCode::NO_CONTENT => Ok(Deleted::Gone),
         StatusCode::METHOD_NOT_ALLOWED => Ok(Deleted::Unsupported),
         status if status.is_client_error() && answer.has_code("UNSUPPORTED") => Ok(Deleted::Unsupported),
-        _ if answer.is_absent()? => Ok(Deleted::WasGone),
+        _ if answer.is_absent()? => Ok(Deleted::NotFound),
         _ => Err(answer.failure()),
     }
 }

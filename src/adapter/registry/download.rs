@@ -16,7 +16,7 @@ use super::broken::Broken;
 use super::client::{HttpRegistry, Right};
 use super::hash::Hash;
 use super::request;
-use super::rest::Rest;
+use super::rest::BodyStream;
 use super::retry;
 use crate::model::Repository;
 use crate::port::{Blob, BlobStream, Failure, RegistryError};
@@ -32,7 +32,7 @@ struct Download<'a> {
     hash: Option<Hash>,
     /// The request as errors name it.
     request: String,
-    rest: Option<Rest>,
+    rest: Option<BodyStream>,
     /// How many bytes come first that were handed out already.
     skip: u64,
     /// Where the measuring of its rate began, and how long was waited for pieces since then:

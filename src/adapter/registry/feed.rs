@@ -18,7 +18,7 @@ use crate::port::{BlobSource, BlobStream, Failure};
 /// as gone.
 const PIECE: usize = 64 * 1024;
 
-pub(super) struct Feed<'a> {
+pub(super) struct UploadBody<'a> {
     source: &'a dyn BlobSource,
     marks: Marks,
 }
@@ -31,7 +31,7 @@ pub(super) enum Broken {
     Stalled(Duration),
 }
 
-impl<'a> Feed<'a> {
+impl<'a> UploadBody<'a> {
     pub(super) fn new(source: &'a dyn BlobSource) -> Self {
         Self { source, marks: Marks::like(&source.blob().digest) }
     }

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct ConcurrencyLimit {
     passes: Arc<Semaphore>,
     most: usize,
     state: Mutex<State>,
@@ -29,12 +29,12 @@ struct State {
 /// The right to have one request under way.
 #[derive(Debug)]
 pub(super) struct Pass {
-    gate: Arc<Gate>,
+    gate: Arc<ConcurrencyLimit>,
     permit: Option<OwnedSemaphorePermit>,
     began: Instant,
 }
 
-impl Gate {
+impl ConcurrencyLimit {
     pub(super) fn new(most: usize) -> Arc<Self> {
         let state = State { allowed: most, owed: 0, good: 0, halved: None };
         Arc::new(Self { passes: Arc::new(Semaphore::new(most)), most, state: Mutex::new(state) })
@@ -94,13 +94,13 @@ mod tests {
     use futures_util::FutureExt as _;
 
     /// Takes all passes that there are.
-    fn all(gate: &Arc<Gate>) -> Vec<Pass> {
+    fn all(gate: &Arc<ConcurrencyLimit>) -> Vec<Pass> {
         std::iter::from_fn(|| tokio::task::unconstrained(gate.pass()).now_or_never()).collect()
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_host_that_pushes_back_gets_half_and_recovers_slowly() {
-        let gate = Gate::new(16);
+        let gate = ConcurrencyLimit::new(16);
         let round = all(&gate);
         assert_eq!(round.len(), 16);
         tokio::time::advance(std::time::Duration::from_millis(1)).await;

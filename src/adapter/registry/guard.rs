@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::address;
 use super::broken::Broken;
 use super::clients::Clients;
-use super::declared::{Declared, StartError};
+use super::declared::{HostConfig, StartError};
 use super::limits::Limits;
 use super::resolve::{self, Lookup};
 use crate::model::printable;
@@ -52,11 +52,11 @@ impl Kept {
 
 impl Guard {
     /// Makes one that knows what the user declared about hosts.
-    pub fn new(declared: &Declared) -> Result<Self, StartError> {
+    pub fn new(declared: &HostConfig) -> Result<Self, StartError> {
         Self::over(declared, resolve::system())
     }
 
-    fn over(declared: &Declared, lookup: Lookup) -> Result<Self, StartError> {
+    fn over(declared: &HostConfig, lookup: Lookup) -> Result<Self, StartError> {
         let clients = Clients::new(&Limits::default(), declared, lookup.clone())?;
         let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let is_proxied = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"].into_iter().any(is_set);
@@ -204,7 +204,7 @@ mod tests {
             Box::pin(async move { found.ok_or_else(|| std::io::Error::other("no such name")) })
         });
         let hosts = declared.iter().map(|host| ((*host).to_owned(), HostSettings::default())).collect();
-        Guard { is_proxied: false, ..Guard::over(&Declared { hosts }, lookup).unwrap() }
+        Guard { is_proxied: false, ..Guard::over(&HostConfig { hosts }, lookup).unwrap() }
     }
 
     #[tokio::test]

@@ -11,13 +11,13 @@ use tokio::time::Instant;
 use super::answer::Answer;
 use super::broken::Broken;
 use super::clock::RegistryClock;
-use super::gate::{Gate, Pass};
+use super::gate::{ConcurrencyLimit, Pass};
 use super::limits::Limits;
 use super::login::Login;
 use super::request::{Request, SMALL};
-use super::rest::{Rest, before};
+use super::rest::{BodyStream, before};
 use super::retry::Budget;
-use super::shown::Shown;
+use super::shown::SentSecrets;
 use crate::adapter::locked::locked;
 
 pub(super) struct Host {
@@ -31,7 +31,7 @@ pub(super) struct Host {
     pub(super) no_referrers: AtomicBool,
     /// It deletes tags alone, as was seen.
     pub(super) deletes_tags: AtomicBool,
-    pub(super) gate: Arc<Gate>,
+    pub(super) gate: Arc<ConcurrencyLimit>,
     pub(super) budget: Budget,
     client: Client,
     /// Nothing is sent before this moment, because the registry asked so in these words.
@@ -51,7 +51,7 @@ impl Host {
             cannot_head: AtomicBool::new(false),
             no_referrers: AtomicBool::new(false),
             deletes_tags: AtomicBool::new(false),
-            gate: Gate::new(limits.connections),
+            gate: ConcurrencyLimit::new(limits.connections),
             budget: Budget::new(limits.retries),
             client,
             hold: Mutex::default(),
@@ -120,9 +120,9 @@ impl Host {
             (status, Some(pass)) if !status.is_server_error() => pass.answered(),
             _ => {}
         }
-        let (body, shown) = (Bytes::new(), Shown::by(request));
+        let (body, shown) = (Bytes::new(), SentSecrets::by(request));
         let mut answer = Answer { method, url, status, headers, body, rest: None, shown, scope: None };
-        let mut rest = Rest::new(response, idle);
+        let mut rest = BodyStream::new(response, idle);
         match request.limit {
             None if status.is_success() => answer.rest = Some(rest),
             limit => {

@@ -119,7 +119,7 @@ impl HttpRegistry {
             };
             // One that was turned away has been tried again already.
             let is_turned_away = matches!(error.failure, Failure::Status { status: 425 | 429, .. });
-            if is_turned_away || !error.failure.is_passing() {
+            if is_turned_away || !error.failure.is_transient() {
                 return Err(error);
             }
             if matches!(self.head_manifest(repository, at).await, Ok(Some(found)) if found == *manifest.digest())

@@ -60,7 +60,7 @@ use crate::port::{
 };
 
 pub use self::client::HttpRegistry;
-pub use self::declared::{Declared, HostSettings, StartError};
+pub use self::declared::{HostConfig, HostSettings, StartError};
 pub use self::diagnose::Greeting;
 pub use self::guard::{Guard, Kept};
 pub use self::issue::{Asked, Issued, repositories};

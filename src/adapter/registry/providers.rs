@@ -8,7 +8,7 @@ use reqwest::header::HeaderValue;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
-use super::declared::Declared;
+use super::declared::HostConfig;
 use super::provider::aws::AwsKeys;
 use crate::model::{Digest, Provider, Repository};
 
@@ -36,7 +36,7 @@ pub(super) struct Github {
 }
 
 impl Providers {
-    pub(super) fn new(declared: &Declared) -> Self {
+    pub(super) fn new(declared: &HostConfig) -> Self {
         let hosts = || declared.hosts.iter();
         Self {
             declared: hosts().filter_map(|(host, of)| Some((host.clone(), of.provider?))).collect(),

@@ -9,12 +9,12 @@ use super::broken::Broken;
 
 /// The body of an answer, as far as it has not been read.
 #[derive(Debug)]
-pub(super) struct Rest {
+pub(super) struct BodyStream {
     response: reqwest::Response,
     idle: Duration,
 }
 
-impl Rest {
+impl BodyStream {
     pub(super) fn new(response: reqwest::Response, idle: Duration) -> Self {
         Self { response, idle }
     }

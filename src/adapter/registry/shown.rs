@@ -18,9 +18,9 @@ const SHORTEST_IN_ADDRESS: usize = 8;
 
 /// The secrets of one request, in every form in which a text may hold them, longest first.
 #[derive(Debug, Default)]
-pub(super) struct Shown(Vec<Secret>);
+pub(super) struct SentSecrets(Vec<Secret>);
 
-impl Shown {
+impl SentSecrets {
     /// Finds what a request shows.
     pub(super) fn by(request: &Request) -> Self {
         let mut secrets = Vec::new();
@@ -104,7 +104,7 @@ mod tests {
     fn a_password_is_taken_out_in_every_form() {
         let password = "pa\"ss w\\rd&";
         let header = format!("Basic {}", STANDARD.encode(format!("ann:{password}")));
-        let shown = Shown::by(&request(&header));
+        let shown = SentSecrets::by(&request(&header));
         let json = serde_json::json!({ "message": password }).to_string();
         for text in [password, &header, &json, "/x?p=pa%22ss+w%5Crd%26"] {
             let left = shown.taken_out_of(text);
@@ -122,23 +122,24 @@ mod tests {
 
     #[test]
     fn tokens_are_taken_out() {
-        let shown = Shown::by(&request("Bearer t0ken"));
+        let shown = SentSecrets::by(&request("Bearer t0ken"));
         assert_eq!(shown.taken_out_of("Bearer t0ken, again t0ken"), "Bearer (secret), again (secret)");
         let form = "grant_type=refresh_token&refresh_token=re%26fresh&x=1";
         let body = Bytes::from_static(form.as_bytes());
         let request = Request::new(Method::POST, Url::parse("https://r.example/").unwrap());
-        let shown = Shown::by(&request.body("application/x-www-form-urlencoded", body));
+        let shown = SentSecrets::by(&request.body("application/x-www-form-urlencoded", body));
         assert_eq!(shown.taken_out_of("no such token: re&fresh"), "no such token: (secret)");
         let body = Bytes::from_static(br#"{"identifier":"ann","secret":"hub-pat"}"#);
         let request = Request::new(Method::POST, Url::parse("https://h.example/").unwrap());
-        let shown = Shown::by(&request.body("application/json", body));
+        let shown = SentSecrets::by(&request.body("application/json", body));
         assert_eq!(shown.taken_out_of("ann: no such token: hub-pat"), "ann: no such token: (secret)");
-        assert_eq!(Shown::default().taken_out_of("Bearer t0ken"), "Bearer t0ken");
+        assert_eq!(SentSecrets::default().taken_out_of("Bearer t0ken"), "Bearer t0ken");
     }
 
     #[test]
     fn addresses_are_looked_through() {
-        let is_in = |token: &str, url: &str| Shown::by(&request(token)).is_in(&Url::parse(url).unwrap());
+        let is_in =
+            |token: &str, url: &str| SentSecrets::by(&request(token)).is_in(&Url::parse(url).unwrap());
         assert!(is_in("Bearer long+secret", "https://s.example/b?t=long%2Bsecret"));
         assert!(is_in("Bearer long-secret", "https://s.example/long-secret/b"));
         assert!(!is_in("Bearer long-secret", "https://s.example/b?signature=1"));

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use super::address;
 use super::answer::Answer;
 use super::client::{HttpRegistry, Right};
-use super::feed::{self, Feed};
+use super::feed::{self, UploadBody};
 use super::request::{Repeat, Request};
 use super::{retry, session};
 use crate::model::Repository;
@@ -39,7 +39,7 @@ struct Upload<'a> {
     registry: &'a HttpRegistry,
     repository: &'a Repository,
     blob: &'a Blob,
-    feed: Feed<'a>,
+    feed: UploadBody<'a>,
     /// Send parts of at least so many bytes.
     part: Option<u64>,
     /// Goes on with what an earlier request had sent.
@@ -80,7 +80,7 @@ impl HttpRegistry {
         source: &dyn BlobSource,
         mount: Option<&Repository>,
     ) -> Result<Pushed, RegistryError> {
-        let (blob, feed) = (source.blob(), Feed::new(source));
+        let (blob, feed) = (source.blob(), UploadBody::new(source));
         let mut upload = Upload { registry: self, repository, blob, feed, part: None, is_resumed: false };
         let begun = match mount.filter(|from| from.host() == repository.host()) {
             Some(from) => upload.mount(from).await?,
@@ -198,7 +198,7 @@ impl Upload<'_> {
         }
         let answer = match self.send(request, open.offset, end).await {
             Ok(answer) => answer,
-            Err(error) if error.failure.is_passing() => return Ok(Outcome::Unclear(error)),
+            Err(error) if error.failure.is_transient() => return Ok(Outcome::Unclear(error)),
             Err(error) => return Ok(Outcome::Failed(error)),
         };
         self.read(&answer, open, end, part.is_some())
@@ -284,7 +284,7 @@ impl Upload<'_> {
         let request = Request::new(Method::GET, url);
         let answer = match self.registry.send(request, self.repository, Right::Push).await {
             Ok(answer) => answer,
-            Err(error) if error.failure.is_passing() => return Err(error),
+            Err(error) if error.failure.is_transient() => return Err(error),
             // Whatever keeps one out of this session, another one may be open.
             Err(_) => return Ok(None),
         };

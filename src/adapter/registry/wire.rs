@@ -13,7 +13,7 @@ use super::address;
 use super::answer::Answer;
 use super::broken::Broken;
 use super::clients::Clients;
-use super::declared::{Declared, StartError};
+use super::declared::{HostConfig, StartError};
 use super::host::Host;
 use super::limits::Limits;
 use super::request::{self, Repeat, Request};
@@ -30,20 +30,20 @@ const NOTICED: Duration = Duration::from_secs(1);
 
 /// All servers talked to, by origin, those apart that a registry named and that must not be
 /// of the private network.
-pub(super) struct Wire {
+pub(super) struct Transport {
     limits: Limits,
     clients: Clients,
     hosts: Mutex<HashMap<(String, bool), Arc<Host>>>,
     pub(super) on_wait: Option<OnWait>,
 }
 
-impl Wire {
-    pub(super) fn new(limits: Limits, declared: &Declared) -> Result<Self, StartError> {
+impl Transport {
+    pub(super) fn new(limits: Limits, declared: &HostConfig) -> Result<Self, StartError> {
         Self::over(limits, declared, resolve::system())
     }
 
     /// Makes one that looks up names in a way of its own.
-    pub(super) fn over(limits: Limits, declared: &Declared, lookup: Lookup) -> Result<Self, StartError> {
+    pub(super) fn over(limits: Limits, declared: &HostConfig, lookup: Lookup) -> Result<Self, StartError> {
         let clients = Clients::new(&limits, declared, lookup)?;
         Ok(Self { limits, clients, hosts: Mutex::default(), on_wait: None })
     }
@@ -201,7 +201,7 @@ mod tests {
                 stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
             }
         });
-        let wire = Wire::new(Limits::default(), &Declared::default()).unwrap();
+        let wire = Transport::new(Limits::default(), &HostConfig::default()).unwrap();
         let error = wire.send(&Request::new(Method::GET, url), wire.deadline()).await.unwrap_err();
         assert!(matches!(error.failure, Failure::Unreachable { .. }), "{error}");
         // One TLS handshake record, and no request.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use clap::Args;
 
 use super::{Failing, Tell, Writing};
-use crate::model::{Share, Tag, TagError};
+use crate::model::{RunId, Share, Tag, TagError};
 
 /// Whether a command that changes names which others share does so.
 #[derive(Debug, Clone, Copy, Default, Args)]
@@ -29,8 +29,8 @@ pub struct Promote {
     /// Let boxes of an older revision replace those of a newer one
     #[arg(long)]
     pub allow_older: bool,
-    /// Promote the images of another promotion, by digest: the last one of TAG, or its one with this count
-    #[arg(long, value_name = "TAG[@COUNT]")]
+    /// Promote the images of another promotion, by digest: the last one of TAG, or its promotion number N
+    #[arg(long, value_name = "TAG[@N]")]
     pub from: Option<From>,
     /// Copy the images to another registry or path, with all that belongs to them, and promote there
     #[arg(long, value_name = "HOST[/PATH]")]
@@ -126,6 +126,15 @@ pub struct Clean {
     /// deletion. What it kept is kept no longer
     #[arg(long, value_name = "TAG", conflicts_with_all = ["plan_out", "apply", "now", "strict", "max_delete"])]
     pub forget: Vec<Tag>,
+    /// Instead of cleaning, put back what the newest clean deleted, or that of run RUN: for 7 days (`undo`
+    /// of [clean]), as long as the registry has its blobs
+    #[arg(
+        long,
+        value_name = "RUN",
+        num_args = 0..=1,
+        conflicts_with_all = ["plan_out", "apply", "now", "strict", "max_delete", "forget"]
+    )]
+    pub undo: Option<Option<RunId>>,
     #[command(flatten)]
     pub writing: Writing,
 }

@@ -101,7 +101,7 @@ pub async fn forget(
     for (tag, why) in found {
         let ledger = LedgerWriter::new(session.ports(), repository).map_err(CleanError::from)?;
         match ledger.remove(tag).await.map_err(CleanError::from)? {
-            Deleted::Gone | Deleted::WasGone => {
+            Deleted::Gone | Deleted::NotFound => {
                 terminal.result(&format!("forgot {repository}:{tag}: {why}\n"))?;
             }
             Deleted::Unsupported => {

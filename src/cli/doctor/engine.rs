@@ -9,9 +9,9 @@ use crate::adapter::engine::DockerEngine;
 use crate::cli::error::exit;
 use crate::cli::session;
 use crate::config::host_platform;
-use crate::exec::{Keyed, beyond};
+use crate::exec::{ResolvedBox, unmet};
 use crate::model::size;
-use crate::port::{Builder as _, EngineError, ImageStore as _, Room};
+use crate::port::{Builder as _, DiskSpace, EngineError, ImageStore as _};
 
 /// Less room than this lets most builds fail, in bytes.
 pub const LITTLE: u64 = 2_000_000_000;
@@ -48,13 +48,13 @@ async fn sessions(engine: &DockerEngine) -> Check {
     }
 }
 
-fn frontend(version: &str, keyed: &[Keyed]) -> Check {
-    match beyond(version, keyed.iter()) {
+fn frontend(version: &str, keyed: &[ResolvedBox]) -> Check {
+    match unmet(version, keyed.iter()) {
         None => Check::ok("Dockerfiles", "they need nothing that this engine cannot do"),
-        Some(beyond) => Check::problem(
+        Some(unmet) => Check::problem(
             "Dockerfiles",
             exit::FAILED,
-            beyond.to_string(),
+            unmet.to_string(),
             "use a later engine, or begin the Dockerfile with a line such as `# syntax=docker/dockerfile:1`",
         ),
     }
@@ -73,7 +73,7 @@ async fn disk(engine: &DockerEngine) -> Check {
 }
 
 /// Judges how much room there is.
-pub fn room(check: &'static str, Room { path, free }: &Room, remedy: &str) -> Check {
+pub fn room(check: &'static str, DiskSpace { path, free }: &DiskSpace, remedy: &str) -> Check {
     let finding = format!("{} free for {}", size(*free), path.display());
     match *free {
         free if free < NONE => Check::problem(check, exit::FAILED, finding, remedy),
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn room_is_judged_by_what_is_free() {
-        let judged = |free| room("x", &Room { path: "/d".into(), free }, "free some");
+        let judged = |free| room("x", &DiskSpace { path: "/d".into(), free }, "free some");
         assert_eq!(judged(LITTLE), Check::ok("x", "2.0 GB free for /d"));
         assert_eq!(judged(LITTLE - 1).state, State::Warning);
         assert_eq!((judged(NONE - 1).state, judged(NONE - 1).code), (State::Problem, exit::FAILED));

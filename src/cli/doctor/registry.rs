@@ -11,14 +11,14 @@ use super::check::{Check, State, bounded};
 use super::settings::Found;
 use crate::adapter::credentials::{Credentials, Origin};
 use crate::adapter::embedded::{EmbeddedServer, PortChoice};
-use crate::adapter::registry::{AwsKeys, Declared, Greeting, HttpRegistry, Limits};
+use crate::adapter::registry::{AwsKeys, Greeting, HostConfig, HttpRegistry, Limits};
 use crate::cli::ci::Trust;
 use crate::cli::error::{CliError, exit};
 use crate::cli::figures::duration;
 use crate::cli::session::Loaded;
 use crate::config::RegistryChoice;
 use crate::model::{Repository, Span, Tag, Timestamp};
-use crate::port::{Deleting, Failure, Registry as _, RegistryError, RegistryReader as _};
+use crate::port::{DeleteSupport, Failure, Registry as _, RegistryError, RegistryReader as _};
 use crate::protocol::MARGIN;
 
 /// A helper that takes longer than this holds up every command.
@@ -76,7 +76,7 @@ async fn at(
     registry: &str,
     loaded: &Loaded,
     credentials: Arc<Credentials>,
-    declared: Declared,
+    declared: HostConfig,
     trust: &Trust,
 ) -> Vec<Check> {
     let names = loaded.project.boxes.iter().map(|spec| spec.repository.as_str());
@@ -350,14 +350,14 @@ async fn delete(client: &HttpRegistry, repositories: &[Repository], trust: &Trus
     let ask = async |repository: Repository| client.deleting(&repository).await;
     let keeps = "`clean` keeps everything there, and says so";
     match each("delete", repositories, ask).await {
-        Ok(answers) if answers.contains(&Deleting::Nothing) => Check::warning(
+        Ok(answers) if answers.contains(&DeleteSupport::Nothing) => Check::warning(
             "delete",
             "this registry, or this account, deletes nothing",
             format!(
                 "{keeps}; docs/registries.md says what each provider needs (distribution: `delete: enabled: true`)"
             ),
         ),
-        Ok(answers) if answers.iter().all(|one| *one == Deleting::Tags) => {
+        Ok(answers) if answers.iter().all(|one| *one == DeleteSupport::Tags) => {
             Check::ok("delete", "tags alone and manifests, as far as can be told without deleting")
         }
         Ok(_) => Check::ok(

@@ -6,24 +6,24 @@ use std::sync::Arc;
 
 use super::check::{Check, bounded, many};
 use crate::adapter::credentials::Credentials;
-use crate::adapter::registry::Declared;
+use crate::adapter::registry::HostConfig;
 use crate::cli::args::{Boxes, Global, Push};
 use crate::cli::ci::{self, Trust};
 use crate::cli::error::CliError;
 use crate::cli::{hosts, session};
 use crate::config::RegistryChoice;
-use crate::exec::Keyed;
+use crate::exec::ResolvedBox;
 
 /// What the other checks begin with; whatever is broken is not there.
 pub struct Found {
     /// The configuration.
     pub loaded: Option<session::Loaded>,
     /// All boxes with their keys.
-    pub keyed: Option<Vec<Keyed>>,
+    pub keyed: Option<Vec<ResolvedBox>>,
     /// Credentials, where their settings can be used.
     pub credentials: Option<Arc<Credentials>>,
     /// What is declared about hosts, where it can be read.
-    pub declared: Option<Declared>,
+    pub declared: Option<HostConfig>,
     pub trust: Trust,
 }
 
@@ -84,7 +84,7 @@ pub async fn look(global: &Global) -> (Vec<Check>, Found) {
     (checks, Found { loaded, keyed, credentials, declared, trust })
 }
 
-async fn keys(loaded: &session::Loaded, global: &Global) -> (Check, Option<Vec<Keyed>>) {
+async fn keys(loaded: &session::Loaded, global: &Global) -> (Check, Option<Vec<ResolvedBox>>) {
     let all =
         Boxes { names: loaded.project.boxes.iter().map(|spec| spec.name.clone()).collect(), channel: None };
     let keyed = match loaded.choose(&all) {
@@ -93,7 +93,7 @@ async fn keys(loaded: &session::Loaded, global: &Global) -> (Check, Option<Vec<K
     };
     match keyed {
         Ok(keyed) => {
-            let entries: usize = keyed.iter().map(Keyed::entries).sum();
+            let entries: usize = keyed.iter().map(ResolvedBox::entries).sum();
             let text = format!("{}, context entries: {entries}", many(keyed.len(), "key"));
             (Check::ok("keys", text), Some(keyed))
         }

@@ -6,12 +6,12 @@ use crate::adapter::credentials::SettingError;
 use crate::adapter::git::{Refused, RevisionError, Unread};
 use crate::config::ConfigError;
 use crate::exec::{
-    Beyond, BuildError, CleanError, CopyError, ExplainError, ExportError, ImportError, KeysError,
-    LedgerError, LockError, NoSecret, PackError, PromoteError, ProtectError, RebuildError, RunError,
-    Unanswered,
+    BuildError, CleanError, CopyError, ExplainError, ExportError, ImportError, KeysError, LedgerError,
+    LockError, NoSecret, PackError, PromoteError, ProtectError, RebuildError, RunError, Unanswered,
+    UnmetRequirements,
 };
 use crate::inputs::{At, DockerfileSource};
-use crate::model::{ArchiveError, Digest, Repository, SetName, Tag};
+use crate::model::{ArchiveError, Digest, PromotionId, Repository, Tag};
 use crate::plan::Refusal;
 use crate::port::{ContextError, EngineError, Failure, RegistryError, RemoteError, SecretError};
 
@@ -152,7 +152,7 @@ fn keys_and_the_lock() {
 #[test]
 fn builds_and_the_engine() {
     let no_room = || BuildError::NoRoom { path: "x".into(), free: 1 };
-    let beyond = || Beyond { version: text(), places: Vec::new() };
+    let beyond = || UnmetRequirements { version: text(), places: Vec::new() };
     let engine = || EngineError::Unreachable { address: text(), detail: text() };
     check(BuildError::Unknown(unknown(false)), 20, "check the address, the network and your login");
     check(BuildError::Unknown(unknown(true)), 20, "`docker login`");
@@ -162,7 +162,7 @@ fn builds_and_the_engine() {
         21,
         "nothing was built",
     );
-    check(BuildError::Beyond(beyond()), 1, "build on a later engine");
+    check(BuildError::UnmetRequirements(beyond()), 1, "build on a later engine");
     check(no_room(), 1, "`docker system prune`");
     check(BuildError::Ledger(LedgerError::Registry(unauthorized())), 20, "`docker login`");
     check(BuildError::Ledger(LedgerError::Registry(denied())), 21, "`docker login`");
@@ -185,7 +185,7 @@ fn builds_and_the_engine() {
 fn promotions() {
     let names = || vec![text()];
     let refused = |refusal| PromoteError::Refused(refusal);
-    let set = || SetName { tag: tag(), seq: 1 };
+    let set = || PromotionId { tag: tag(), seq: 1 };
     let copy = |source| PromoteError::Copy { name: text(), source };
     let digest = || Digest::of(b"x");
     check(
@@ -232,7 +232,11 @@ fn promotions() {
     check(refused(Refusal::Older { tag: tag(), theirs: theirs(), ours: ours() }), 21, "--allow-older");
     check(refused(Refusal::Withdrawn { tag: tag(), theirs: theirs(), ours: ours() }), 21, "--allow-older");
     check(refused(Refusal::Behind { tag: tag(), theirs: set(), ours: set() }), 21, "--allow-older");
-    check(refused(Refusal::Ending { tag: tag(), since: text(), why: text() }), 21, "the channel's `keep`");
+    check(
+        refused(Refusal::UntagNotice { tag: tag(), since: text(), why: text() }),
+        21,
+        "the channel's `keep`",
+    );
     check(refused(Refusal::Local { tag: tag(), names: names() }), 21, "without --source");
     check(refused(Refusal::Dirty { tag: tag() }), 21, "");
     let (now, wanted) = (digest(), digest());

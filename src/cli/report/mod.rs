@@ -18,7 +18,7 @@ use super::table::Table;
 use super::terminal::{BOLD, DIM, NOTE, Terminal};
 use super::{clean, json, whole};
 use crate::exec::{self, CleanError, Ledger};
-use crate::model::{Digest, Lease, Repository, SetRecord, Span, Tag, size};
+use crate::model::{Digest, Lease, PromotionRecord, Repository, Span, Tag, size};
 
 pub async fn run(options: &Options, global: &Global, terminal: Terminal) -> Result<u8, CliError> {
     let loaded = session::load(global)?;
@@ -134,7 +134,7 @@ fn lease_facts(lease: &Lease, now: crate::model::Timestamp) -> LeaseFacts {
     }
 }
 
-fn promotion(set: &SetRecord, loaded: &Loaded) -> Promotion {
+fn promotion(set: &PromotionRecord, loaded: &Loaded) -> Promotion {
     // The tag's own channel, whatever its record says.
     let channel = channel_of(loaded, &set.tag).ok().map(|channel| channel.name.clone());
     Promotion {

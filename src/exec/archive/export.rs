@@ -11,9 +11,9 @@ use oci_client::manifest::{IMAGE_CONFIG_MEDIA_TYPE, IMAGE_LAYER_MEDIA_TYPE, OciI
 use crate::exec::archive::pack::{Blobs, PackError, Sink, pack};
 use crate::exec::event::{Emit, Event};
 use crate::exec::image::probe::observe;
-use crate::exec::keys::Keyed;
+use crate::exec::keys::ResolvedBox;
 use crate::exec::run::{NOWHERE, RunError, local_image, local_path};
-use crate::exec::setting::{EnginePorts, Setting};
+use crate::exec::setting::{EnginePorts, RunContext};
 use crate::model::{
     ArchiveError, ArchivedBox, Contents, Descriptor, Digest, ErrorKind, Explained, Explanation, RawManifest,
     Repository, children,
@@ -56,8 +56,8 @@ impl Explained for ExportError {
 pub async fn export(
     registry: &dyn RegistryReader,
     ports: EnginePorts<'_>,
-    setting: &Setting,
-    boxes: &[&Keyed],
+    setting: &RunContext,
+    boxes: &[&ResolvedBox],
     sink: Sink,
     emit: Emit<'_>,
 ) -> Result<Contents, ExportError> {

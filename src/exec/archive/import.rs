@@ -15,8 +15,8 @@ use crate::exec::build::from_archive::labels_of;
 use crate::exec::build::job::Origin;
 use crate::exec::build::outcome::{BuildReport, Outcome};
 use crate::exec::event::{Emit, Event};
-use crate::exec::keys::Keyed;
-use crate::exec::setting::{RegistryPorts, Setting};
+use crate::exec::keys::ResolvedBox;
+use crate::exec::setting::{RegistryPorts, RunContext};
 use crate::model::{ArchivedBox, ErrorKind, Explained, Explanation, Key, Span};
 use crate::port::{Archive, BlobStream, EngineError, ImageStore};
 
@@ -104,8 +104,8 @@ pub async fn load(engine: &dyn ImageStore, archive: &dyn Archive, emit: Emit<'_>
 /// Pushes what is missing of `boxes`, which are parents first and complete, from the archive.
 pub async fn push(
     ports: RegistryPorts<'_>,
-    setting: &Setting,
-    boxes: &[Keyed],
+    setting: &RunContext,
+    boxes: &[ResolvedBox],
     archive: &dyn Archive,
     emit: Emit<'_>,
     cancel: &CancellationToken,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tokio::sync::OnceCell;
 
 use crate::exec::KeysError;
-use crate::exec::build::engine_needs::beyond;
+use crate::exec::build::engine_needs::unmet;
 use crate::exec::build::error::BoxError;
 use crate::exec::build::outcome::Parents;
 use crate::exec::build::step_log::Tail;
@@ -13,22 +13,22 @@ use crate::exec::build::{secrets, step_log};
 use crate::exec::event::{Emit, Event};
 use crate::exec::failure::Failure;
 use crate::exec::image::labels::{GENERATION_LABEL, KEY_LABEL, PARENTS_LABEL};
-use crate::exec::keys::Keyed;
-use crate::exec::setting::{EnginePorts, Setting};
+use crate::exec::keys::ResolvedBox;
+use crate::exec::setting::{EnginePorts, RunContext};
 use crate::model::{Digest, Generation, Key, chain};
 use crate::port::{BuildRequest, EngineError, ImageId};
 
 /// Builds the boxes of one run.
 pub(crate) struct BoxBuilder<'a> {
     pub ports: EnginePorts<'a>,
-    setting: &'a Setting,
+    setting: &'a RunContext,
     no_cache: bool,
     version: OnceCell<String>,
     emit: Emit<'a>,
 }
 
 impl<'a> BoxBuilder<'a> {
-    pub fn new(ports: EnginePorts<'a>, setting: &'a Setting, no_cache: bool, emit: Emit<'a>) -> Self {
+    pub fn new(ports: EnginePorts<'a>, setting: &'a RunContext, no_cache: bool, emit: Emit<'a>) -> Self {
         Self { ports, setting, no_cache, version: OnceCell::new(), emit }
     }
 
@@ -40,14 +40,14 @@ impl<'a> BoxBuilder<'a> {
     /// Builds a box on these parents, without giving its image a name.
     pub async fn build(
         &self,
-        keyed: &Keyed,
+        keyed: &ResolvedBox,
         generation: Generation,
         parents: &Parents,
         reason: &str,
     ) -> Result<ImageId, Failure> {
         let version = self.version().await?;
         // A box that stood when the run began can still have to be built.
-        if let Some(beyond) = beyond(version, std::iter::once(keyed)) {
+        if let Some(beyond) = unmet(version, std::iter::once(keyed)) {
             return Err(beyond.into());
         }
         let request = self.request(keyed, generation, parents)?;
@@ -73,7 +73,7 @@ impl<'a> BoxBuilder<'a> {
     /// Pushes an image that was built for a box.
     pub async fn push(
         &self,
-        keyed: &Keyed,
+        keyed: &ResolvedBox,
         image: &ImageId,
         generation: Generation,
     ) -> Result<Digest, EngineError> {
@@ -87,7 +87,7 @@ impl<'a> BoxBuilder<'a> {
         };
         let pushed = self.ports.store.push(image, repository, &tag, &on_push).await;
         if let Err(error) = &pushed
-            && error.is_passing()
+            && error.is_transient()
         {
             emit(Event::Note { text: format!("{name}: {}; looking again", chain(error)) });
         }
@@ -96,7 +96,7 @@ impl<'a> BoxBuilder<'a> {
 
     fn request(
         &self,
-        keyed: &Keyed,
+        keyed: &ResolvedBox,
         generation: Generation,
         parents: &Parents,
     ) -> Result<BuildRequest, KeysError> {

@@ -1,19 +1,19 @@
 //! What Dockerfiles need and the engine at hand cannot do.
 
-use crate::exec::keys::Keyed;
+use crate::exec::keys::ResolvedBox;
 use crate::inputs::{Need, NeedKind};
 use crate::model::{ErrorKind, Explained, Explanation};
 
 /// The engine's own frontend cannot read what the boxes to be built need.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("this engine is Docker Engine {version}, which is too old for {}", list(places))]
-pub struct Beyond {
+pub struct UnmetRequirements {
     pub version: String,
     /// The boxes, each with a place in its Dockerfile.
     pub places: Vec<(String, Need)>,
 }
 
-impl Explained for Beyond {
+impl Explained for UnmetRequirements {
     fn explain(&self) -> Explanation<'_> {
         ErrorKind::Failed.hint(
             "build on a later engine, or begin the Dockerfile with a line such as `# syntax=docker/dockerfile:1`, which fetches a frontend",
@@ -33,7 +33,7 @@ fn list(places: &[(String, Need)]) -> String {
 }
 
 /// Returns every place in these boxes that is beyond an engine of this version.
-pub fn beyond<'a>(version: &str, boxes: impl Iterator<Item = &'a Keyed>) -> Option<Beyond> {
+pub fn unmet<'a>(version: &str, boxes: impl Iterator<Item = &'a ResolvedBox>) -> Option<UnmetRequirements> {
     let major: u32 = version.split('.').next()?.parse().ok()?;
     let mut places = Vec::new();
     for keyed in boxes {
@@ -44,5 +44,5 @@ pub fn beyond<'a>(version: &str, boxes: impl Iterator<Item = &'a Keyed>) -> Opti
         let beyond = keyed.needs().iter().filter(|need| need.kind.least_engine() > major);
         places.extend(beyond.map(|need| (keyed.wanted.name.clone(), need.clone())));
     }
-    (!places.is_empty()).then(|| Beyond { version: version.to_owned(), places })
+    (!places.is_empty()).then(|| UnmetRequirements { version: version.to_owned(), places })
 }

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use crate::exec::build::engine_needs::Beyond;
+use crate::exec::build::engine_needs::UnmetRequirements;
 use crate::exec::build::secrets::NoSecret;
 use crate::exec::image::probe::Unanswered;
 use crate::exec::ledger::LedgerError;
 use crate::model::{ErrorKind, Explained, Explanation, Span, size};
-use crate::port::ROOM_HINT;
+use crate::port::DISK_HINT;
 use crate::protocol::Job;
 
 /// How a build goes about it.
@@ -37,7 +37,7 @@ pub enum BuildError {
     Secret(#[from] NoSecret),
     /// A box that is to be built needs a later engine; nothing was built.
     #[error(transparent)]
-    Beyond(#[from] Beyond),
+    UnmetRequirements(#[from] UnmetRequirements),
     /// The engine has no room; nothing was built.
     #[error("the engine has no room to build in: {} free for {}", size(*free), path.display())]
     NoRoom {
@@ -55,8 +55,8 @@ impl Explained for BuildError {
             Self::Ledger(error) => error.explain(),
             Self::Unknown(error) => error.explain(),
             Self::Secret(error) => error.explain().undone(nothing),
-            Self::Beyond(error) => error.explain().undone(nothing),
-            Self::NoRoom { .. } => ErrorKind::Failed.hint(ROOM_HINT).undone(nothing),
+            Self::UnmetRequirements(error) => error.explain().undone(nothing),
+            Self::NoRoom { .. } => ErrorKind::Failed.hint(DISK_HINT).undone(nothing),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::exec::build::outcome::Parents;
 use crate::exec::event::{Emit, Event};
 use crate::exec::heal::{may_lack, put_or_heal};
 use crate::exec::image::labels::{CONFIG_LIMIT, Labels, Unread, read_labels};
-use crate::exec::keys::Keyed;
+use crate::exec::keys::ResolvedBox;
 use crate::exec::pace;
 use crate::model::{
     ArchivedBox, Digest, ErrorKind, Explained, Explanation, Generation, Image, Repository, children,
@@ -95,7 +95,7 @@ impl<'a> Upload<'a> {
     pub async fn send(
         registry: &'a dyn RegistryWriter,
         archive: &'a dyn Archive,
-        keyed: &'a Keyed,
+        keyed: &'a ResolvedBox,
         generation: Generation,
         parents: &Parents,
         emit: Emit<'a>,

@@ -8,18 +8,18 @@ use crate::exec::build::box_builder::BoxBuilder;
 use crate::exec::build::error::{BoxError, BuildOptions};
 use crate::exec::build::from_archive::Upload;
 use crate::exec::build::judge::decided;
-use crate::exec::build::outcome::{Made, Outcome, Parents};
+use crate::exec::build::outcome::{BuiltBox, Outcome, Parents};
 use crate::exec::event::Emit;
 use crate::exec::failure::Failure;
 use crate::exec::image::probe::observe;
-use crate::exec::keys::Keyed;
+use crate::exec::keys::ResolvedBox;
 use crate::exec::ledger::Ledger;
 use crate::exec::ledger::lease::Held;
-use crate::exec::setting::{RegistryPorts, Setting};
+use crate::exec::setting::{RegistryPorts, RunContext};
 use crate::model::{Generation, Lease};
 use crate::plan::{Decision, State};
 use crate::port::{Archive, ImageId};
-use crate::protocol::{Job, JobAction, JobEnd, JobSaw};
+use crate::protocol::{Job, JobAction, JobEnd, JobInput};
 
 /// Where the images of missing boxes come from.
 pub(crate) enum Origin<'a> {
@@ -38,9 +38,9 @@ enum Image<'a> {
 }
 
 /// Makes the boxes of one run.
-pub(crate) struct Maker<'a> {
+pub(crate) struct JobRunner<'a> {
     pub ports: RegistryPorts<'a>,
-    pub setting: &'a Setting,
+    pub setting: &'a RunContext,
     pub ledger: Ledger<'a>,
     pub options: &'a BuildOptions,
     pub origin: Origin<'a>,
@@ -53,10 +53,10 @@ pub(crate) struct Maker<'a> {
     pub emit: Emit<'a>,
 }
 
-impl<'a> Maker<'a> {
+impl<'a> JobRunner<'a> {
     pub fn new(
         ports: RegistryPorts<'a>,
-        setting: &'a Setting,
+        setting: &'a RunContext,
         options: &'a BuildOptions,
         origin: Origin<'a>,
         emit: Emit<'a>,
@@ -79,17 +79,17 @@ impl<'a> Maker<'a> {
     /// Does what was decided about one box, whose parents stand.
     pub async fn make(
         &self,
-        keyed: &'a Keyed,
+        keyed: &'a ResolvedBox,
         generation: Generation,
         decision: Decision,
         parents: &Parents,
-    ) -> Result<Made, Outcome> {
+    ) -> Result<BuiltBox, Outcome> {
         let mut job = Job::new(generation, decision);
         let (mut image, mut failure) = (None, None);
         loop {
             let saw = match job.next() {
                 JobAction::Wait => {
-                    self.wait_for_others(keyed, parents).await.map(|()| JobSaw::Waited).map_err(failed)
+                    self.wait_for_others(keyed, parents).await.map(|()| JobInput::Waited).map_err(failed)
                 }
                 JobAction::Look { pause } => {
                     if !pause.is_zero() {
@@ -112,23 +112,23 @@ impl<'a> Maker<'a> {
                     };
                     let built = built.map(|built| {
                         image = Some(built);
-                        JobSaw::Built
+                        JobInput::Built
                     });
                     built.map_err(failed)
                 }
-                JobAction::Clock => Ok(JobSaw::Clock { is_short: self.is_short() }),
-                JobAction::Lease => self.renew().await.map(|()| JobSaw::Leased).map_err(failed),
+                JobAction::Clock => Ok(JobInput::Clock { is_short: self.is_short() }),
+                JobAction::Lease => self.renew().await.map(|()| JobInput::Leased).map_err(failed),
                 JobAction::Push { generation } => match (&image, &self.origin) {
                     (Some(Image::Built(image)), Origin::Engine(builder)) => {
                         let pushed = builder.push(keyed, image, generation).await;
-                        pushed.map_err(|error| lost(error.is_passing(), error))
+                        pushed.map_err(|error| lost(error.is_transient(), error))
                     }
                     (Some(Image::Sent(upload)), _) => {
-                        upload.show().await.map_err(|error| lost(error.failure.is_passing(), error))
+                        upload.show().await.map_err(|error| lost(error.failure.is_transient(), error))
                     }
                     _ => Err(failed(BoxError::Undecided)),
                 }
-                .map(JobSaw::Pushed),
+                .map(JobInput::Pushed),
                 JobAction::End(end) => return made(keyed, end, failure),
             };
             job = job.observe(saw.unwrap_or_else(|(saw, error)| {
@@ -139,29 +139,29 @@ impl<'a> Maker<'a> {
     }
 
     /// Looks at what stands, for a box that may be pushed.
-    pub async fn look(&self, keyed: &Keyed, parents: &Parents) -> Result<JobSaw, Failure> {
+    pub async fn look(&self, keyed: &ResolvedBox, parents: &Parents) -> Result<JobInput, Failure> {
         let (wanted, platform) = (&keyed.wanted, &keyed.spec.platform);
         let seen = observe(self.ports.registry, &self.setting.ledger, wanted, platform).await;
         let decision = decided(&seen, parents, keyed, true);
         match seen.state {
             State::Unknown(error) => Err(error.into()),
-            _ => Ok(JobSaw::Looked { generation: seen.generation, decision }),
+            _ => Ok(JobInput::Looked { generation: seen.generation, decision }),
         }
     }
 }
 
 /// What the protocol hears of an error, which is kept beside it.
-fn failed(error: impl Into<Failure>) -> (JobSaw, Failure) {
-    (JobSaw::Failed, error.into())
+fn failed(error: impl Into<Failure>) -> (JobInput, Failure) {
+    (JobInput::Failed, error.into())
 }
 
-/// As [`failed`], of a push that may be tried again if it `is_passing`.
-fn lost(is_passing: bool, error: impl Into<Failure>) -> (JobSaw, Failure) {
-    (if is_passing { JobSaw::Lost } else { JobSaw::Failed }, error.into())
+/// As [`failed`], of a push that may be tried again if it `is_transient`.
+fn lost(is_transient: bool, error: impl Into<Failure>) -> (JobInput, Failure) {
+    (if is_transient { JobInput::Lost } else { JobInput::Failed }, error.into())
 }
 
 /// Says how a box ended; `failure` is what went wrong last.
-fn made(keyed: &Keyed, end: JobEnd, failure: Option<Failure>) -> Result<Made, Outcome> {
+fn made(keyed: &ResolvedBox, end: JobEnd, failure: Option<Failure>) -> Result<BuiltBox, Outcome> {
     let (digest, generation, outcome, adopted, reason) = match end {
         JobEnd::Used { digest, generation, reason } => (digest, generation, Outcome::Used, false, reason),
         JobEnd::Built { digest, generation, adopted, reason } => {
@@ -174,5 +174,5 @@ fn made(keyed: &Keyed, end: JobEnd, failure: Option<Failure>) -> Result<Made, Ou
         JobEnd::GaveUp(reason) => return Err(Outcome::Failed(BoxError::GaveUp(reason).into())),
     };
     let repository = keyed.wanted.repository.clone();
-    Ok(Made { repository, digest, generation, local: None, outcome, adopted, reason, seconds: 0.0 })
+    Ok(BuiltBox { repository, digest, generation, local: None, outcome, adopted, reason, seconds: 0.0 })
 }

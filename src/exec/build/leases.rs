@@ -2,13 +2,13 @@
 
 use std::sync::PoisonError;
 
-use crate::exec::build::job::Maker;
+use crate::exec::build::job::JobRunner;
 use crate::exec::event::Event;
 use crate::exec::ledger::LedgerError;
 use crate::exec::ledger::lease::Held;
 use crate::exec::ledger::write::LedgerWriter;
 
-impl<'a> Maker<'a> {
+impl<'a> JobRunner<'a> {
     /// Returns the leases taken so far, the one that is held now last; none without the
     /// right to write.
     pub fn leases(&self) -> Vec<Held> {

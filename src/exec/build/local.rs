@@ -7,14 +7,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exec::build::box_builder::BoxBuilder;
 use crate::exec::build::error::{BoxError, BuildError, BuildOptions};
-use crate::exec::build::outcome::{BuildReport, Made, Outcome, Parents, interrupted, merge};
+use crate::exec::build::outcome::{BuildReport, BuiltBox, Outcome, Parents, interrupted, merge};
 use crate::exec::build::preflight;
 use crate::exec::build::round::{Round, probe, run_all};
 use crate::exec::event::Emit;
 use crate::exec::image::probe::sizes;
-use crate::exec::keys::Keyed;
+use crate::exec::keys::ResolvedBox;
 use crate::exec::run::local_name;
-use crate::exec::setting::{EnginePorts, Setting};
+use crate::exec::setting::{EnginePorts, RunContext};
 use crate::model::Generation;
 use crate::plan::Decision;
 use crate::port::{EngineError, ImageId, RegistryReader};
@@ -23,8 +23,8 @@ use crate::port::{EngineError, ImageId, RegistryReader};
 pub async fn build_local(
     registry: &dyn RegistryReader,
     ports: EnginePorts<'_>,
-    setting: &Setting,
-    boxes: &[Keyed],
+    setting: &RunContext,
+    boxes: &[ResolvedBox],
     options: &BuildOptions,
     emit: Emit<'_>,
     cancel: &CancellationToken,
@@ -37,7 +37,7 @@ pub async fn build_local(
     };
     preflight::check(ports, builder.version(), boxes, &seen, emit).await?;
     let mut reports = BTreeMap::new();
-    let make = async |keyed: &Keyed, generation, decision, parents: &Parents| {
+    let make = async |keyed: &ResolvedBox, generation, decision, parents: &Parents| {
         make(&builder, keyed, generation, decision, parents).await
     };
     // In the engine everything may have its name.
@@ -65,13 +65,13 @@ pub async fn build_local(
 /// Makes one box, whose parents stand here or in the registry.
 async fn make(
     builder: &BoxBuilder<'_>,
-    keyed: &Keyed,
+    keyed: &ResolvedBox,
     generation: Generation,
     decision: Decision,
     parents: &Parents,
-) -> Result<Made, Outcome> {
+) -> Result<BuiltBox, Outcome> {
     let failed = |error: EngineError| Outcome::Failed(error.into());
-    let made = |digest, local: Option<String>, reason| Made {
+    let made = |digest, local: Option<String>, reason| BuiltBox {
         repository: keyed.wanted.repository.clone(),
         digest,
         generation,

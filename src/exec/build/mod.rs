@@ -28,27 +28,27 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exec::build::box_builder::BoxBuilder;
 use crate::exec::build::error::{BoxError, BuildError, BuildOptions};
-use crate::exec::build::job::{Maker, Origin};
+use crate::exec::build::job::{JobRunner, Origin};
 use crate::exec::build::outcome::{BoxReport, BuildReport, Outcome, Parents, interrupted, merge};
 use crate::exec::build::record::{finish, remember};
 use crate::exec::build::round::{Round, look, probe, run_all};
 use crate::exec::event::Emit;
 use crate::exec::image::probe::sizes;
-use crate::exec::keys::Keyed;
+use crate::exec::keys::ResolvedBox;
 use crate::exec::ledger::lease::{release, take_lease};
 use crate::exec::ledger::write::LedgerWriter;
 use crate::exec::pace;
-use crate::exec::setting::{EnginePorts, RegistryPorts, Setting};
+use crate::exec::setting::{EnginePorts, RegistryPorts, RunContext};
 use crate::model::Purpose;
 use crate::plan::Seen;
-use crate::protocol::{Run, RunAction, RunSaw};
+use crate::protocol::{Run, RunAction, RunInput};
 
 /// Builds what is missing of `boxes`, which are parents first and complete.
 pub async fn build(
     ports: RegistryPorts<'_>,
     engine: EnginePorts<'_>,
-    setting: &Setting,
-    boxes: &[Keyed],
+    setting: &RunContext,
+    boxes: &[ResolvedBox],
     options: &BuildOptions,
     emit: Emit<'_>,
     cancel: &CancellationToken,
@@ -60,14 +60,14 @@ pub async fn build(
 /// Has what is missing of `boxes` made by the engine, or takes it from an archive.
 pub(crate) async fn build_from(
     ports: RegistryPorts<'_>,
-    setting: &Setting,
-    boxes: &[Keyed],
+    setting: &RunContext,
+    boxes: &[ResolvedBox],
     options: &BuildOptions,
     origin: Origin<'_>,
     emit: Emit<'_>,
     cancel: &CancellationToken,
 ) -> Result<BuildReport, BuildError> {
-    let maker = Maker::new(ports, setting, options, origin, emit);
+    let maker = JobRunner::new(ports, setting, options, origin, emit);
     let (reports, seen, current) = (BTreeMap::new(), interrupted(boxes), interrupted(boxes));
     let mut work = Work { maker, boxes, reports, seen, current, can_push: false, cancel };
     let mut run = Run::default();
@@ -86,9 +86,9 @@ pub(crate) async fn build_from(
             biased;
             saw = work.act(action) => saw.unwrap_or_else(|why| {
                 error = Some(why);
-                RunSaw::Failed
+                RunInput::Failed
             }),
-            () = late => RunSaw::Interrupted,
+            () = late => RunInput::Interrupted,
         };
         run = run.observe(saw);
     }
@@ -103,8 +103,8 @@ pub(crate) async fn build_from(
 
 /// A run at work.
 struct Work<'a> {
-    maker: Maker<'a>,
-    boxes: &'a [Keyed],
+    maker: JobRunner<'a>,
+    boxes: &'a [ResolvedBox],
     reports: BTreeMap<String, BoxReport>,
     /// What the first look saw.
     seen: BTreeMap<String, Seen>,
@@ -115,8 +115,8 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    async fn act(&mut self, action: RunAction) -> Result<RunSaw, BuildError> {
-        let Maker { ports, setting, emit, .. } = self.maker;
+    async fn act(&mut self, action: RunAction) -> Result<RunInput, BuildError> {
+        let JobRunner { ports, setting, emit, .. } = self.maker;
         Ok(match action {
             RunAction::Lease => {
                 let keys = self.boxes.iter().map(|keyed| keyed.wanted.key().clone()).collect();
@@ -124,30 +124,32 @@ impl Work<'_> {
                 let is_held = held.is_some();
                 self.can_push = is_held;
                 self.maker.holds(held.into_iter().collect());
-                RunSaw::Leased { is_held }
+                RunInput::Leased { is_held }
             }
             RunAction::Probe => return self.probe().await,
             RunAction::Make => self.make().await,
-            RunAction::Clock => RunSaw::Clock { is_short: self.maker.is_short() },
+            RunAction::Clock => RunInput::Clock { is_short: self.maker.is_short() },
             RunAction::Renew => {
                 self.maker.renew().await?;
-                RunSaw::Renewed
+                RunInput::Renewed
             }
             RunAction::Look => {
                 self.current = look(ports.registry, setting, self.boxes).await;
-                RunSaw::Looked { has_moved: self.reports.iter().any(|(name, one)| self.has_moved(name, one)) }
+                RunInput::Looked {
+                    has_moved: self.reports.iter().any(|(name, one)| self.has_moved(name, one)),
+                }
             }
             RunAction::Settle { is_lost } => self.settle(is_lost).await?,
             RunAction::Release => {
                 release(ports, setting, &self.maker.leases(), emit).await;
-                RunSaw::Released
+                RunInput::Released
             }
-            RunAction::Report | RunAction::Stop => RunSaw::Released,
+            RunAction::Report | RunAction::Stop => RunInput::Released,
         })
     }
 
-    async fn probe(&mut self) -> Result<RunSaw, BuildError> {
-        let Maker { ports, setting, emit, .. } = self.maker;
+    async fn probe(&mut self) -> Result<RunInput, BuildError> {
+        let JobRunner { ports, setting, emit, .. } = self.maker;
         tokio::select! {
             biased;
             () = self.cancel.cancelled() => {}
@@ -160,14 +162,14 @@ impl Work<'_> {
                     preflight::check(builder.ports, version, self.boxes, &self.seen, emit).await?;
                 }
                 self.current = self.seen.clone();
-                return Ok(RunSaw::Probed);
+                return Ok(RunInput::Probed);
             }
         }
         merge(&mut self.reports, self.boxes, &self.seen, BTreeMap::new(), true);
-        Ok(RunSaw::Interrupted)
+        Ok(RunInput::Interrupted)
     }
 
-    async fn make(&mut self) -> RunSaw {
+    async fn make(&mut self) -> RunInput {
         let Self { maker, boxes, current, reports, cancel, .. } = self;
         let leases = maker.leases().len();
         let make = async |keyed, generation, decision, parents: &Parents| {
@@ -179,10 +181,10 @@ impl Work<'_> {
         let finished = run_all(round, make, cancel).await;
         merge(reports, boxes, &self.seen, finished, cancel.is_cancelled());
         if cancel.is_cancelled() {
-            return RunSaw::Interrupted;
+            return RunInput::Interrupted;
         }
         let has_built = reports.values().any(|report| report.outcome == Outcome::Built);
-        RunSaw::Made { has_built, is_lapsed: maker.leases().len() > leases }
+        RunInput::Made { has_built, is_lapsed: maker.leases().len() > leases }
     }
 
     /// Tells whether a box that is to be reported does not stand as it did.
@@ -191,8 +193,8 @@ impl Work<'_> {
         report.digest.is_some() && report.digest.as_ref() != now
     }
 
-    async fn settle(&mut self, is_lost: bool) -> Result<RunSaw, BuildError> {
-        let Maker { ports, setting, emit, .. } = self.maker;
+    async fn settle(&mut self, is_lost: bool) -> Result<RunInput, BuildError> {
+        let JobRunner { ports, setting, emit, .. } = self.maker;
         if is_lost {
             let lost = |(name, one): (&String, &BoxReport)| self.has_moved(name, one).then(|| name.clone());
             let lost: Vec<String> = self.reports.iter().filter_map(lost).collect();
@@ -207,7 +209,7 @@ impl Work<'_> {
         if !self.cancel.is_cancelled()
             && let Ok(ledger) = LedgerWriter::new(ports, &setting.ledger)
         {
-            let is_built = |keyed: &&Keyed| {
+            let is_built = |keyed: &&ResolvedBox| {
                 self.reports.get(&keyed.wanted.name).is_some_and(|one| one.outcome == Outcome::Built)
             };
             remember(ledger, self.boxes.iter().filter(is_built).collect(), emit).await;
@@ -216,7 +218,7 @@ impl Work<'_> {
         let leases = finish(ports, setting, self.boxes, &report, leases, emit).await?;
         let is_held = !leases.is_empty();
         self.maker.holds(leases);
-        Ok(RunSaw::Settled { is_held })
+        Ok(RunInput::Settled { is_held })
     }
 
     fn report(&self) -> BuildReport {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::exec::build::error::BoxError;
 use crate::exec::build::schedule::Finished;
 use crate::exec::failure::Failure;
-use crate::exec::keys::Keyed;
+use crate::exec::keys::ResolvedBox;
 use crate::model::{AnyError, Digest, ErrorKind, Generation, Repository, Timestamp};
 use crate::plan::{Seen, State};
 
@@ -60,7 +60,7 @@ pub struct BuildReport {
 
 /// A box that stands.
 #[derive(Debug, Clone)]
-pub(crate) struct Made {
+pub(crate) struct BuiltBox {
     pub repository: Repository,
     pub digest: Digest,
     pub generation: Generation,
@@ -73,7 +73,7 @@ pub(crate) struct Made {
     pub seconds: f64,
 }
 
-impl Made {
+impl BuiltBox {
     /// What a `FROM` line calls it.
     pub fn reference(&self) -> String {
         let pushed = || format!("{}@{}", self.repository, self.digest);
@@ -82,13 +82,13 @@ impl Made {
 }
 
 /// The boxes that one stands on, by name.
-pub(crate) type Parents = BTreeMap<String, Made>;
+pub(crate) type Parents = BTreeMap<String, BuiltBox>;
 
 /// How one box of a round ended; what failed did so after so many seconds.
-pub(crate) type Ended = Finished<Made, (Outcome, f64)>;
+pub(crate) type Ended = Finished<BuiltBox, (Outcome, f64)>;
 
 /// What is known of the boxes when the run is stopped before they were probed.
-pub(crate) fn interrupted(boxes: &[Keyed]) -> BTreeMap<String, Seen> {
+pub(crate) fn interrupted(boxes: &[ResolvedBox]) -> BTreeMap<String, Seen> {
     let state = State::Unknown(BoxError::Interrupted.into());
     let seen = Seen { generation: Generation(0), state };
     boxes.iter().map(|keyed| (keyed.wanted.name.clone(), seen.clone())).collect()
@@ -97,7 +97,7 @@ pub(crate) fn interrupted(boxes: &[Keyed]) -> BTreeMap<String, Seen> {
 /// Takes what a round of a run came to into the report of the rounds before.
 pub(crate) fn merge(
     reports: &mut BTreeMap<String, BoxReport>,
-    boxes: &[Keyed],
+    boxes: &[ResolvedBox],
     seen: &BTreeMap<String, Seen>,
     finished: BTreeMap<String, Ended>,
     is_cancelled: bool,

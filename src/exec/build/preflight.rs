@@ -3,15 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::exec::build::engine_needs::beyond;
+use crate::exec::build::engine_needs::unmet;
 use crate::exec::build::error::BuildError;
 use crate::exec::build::secrets;
 use crate::exec::event::{Emit, Event};
-use crate::exec::keys::Keyed;
+use crate::exec::keys::ResolvedBox;
 use crate::exec::setting::EnginePorts;
 use crate::model::EntryKind;
 use crate::plan::{Seen, plan};
-use crate::port::{EngineError, Room};
+use crate::port::{DiskSpace, EngineError};
 
 /// Where less is free than this, in bytes, no build ends well.
 const LEAST: u64 = 16_000_000;
@@ -21,29 +21,29 @@ const LEAST: u64 = 16_000_000;
 pub(super) async fn check(
     ports: EnginePorts<'_>,
     version: impl Future<Output = Result<&str, EngineError>>,
-    boxes: &[Keyed],
+    boxes: &[ResolvedBox],
     seen: &BTreeMap<String, Seen>,
     emit: Emit<'_>,
 ) -> Result<(), BuildError> {
     let decisions = plan(boxes.iter().map(|keyed| &keyed.wanted), seen, true);
     let missing = boxes.iter().zip(decisions).filter(|(_, decision)| decision.is_build());
-    let missing: Vec<&Keyed> = missing.map(|(keyed, _)| keyed).collect();
+    let missing: Vec<&ResolvedBox> = missing.map(|(keyed, _)| keyed).collect();
     if missing.is_empty() {
         return Ok(());
     }
     secrets::check(ports.secrets, &missing).await?;
     let Ok(version) = version.await else { return Ok(()) };
-    if let Some(beyond) = beyond(version, missing.iter().copied()) {
+    if let Some(beyond) = unmet(version, missing.iter().copied()) {
         return Err(beyond.into());
     }
     let Ok(Some(room)) = ports.store.room().await else { return Ok(()) };
     if room.free < LEAST {
-        let Room { path, free } = room;
+        let DiskSpace { path, free } = room;
         return Err(BuildError::NoRoom { path, free });
     }
-    let brings = brings(&missing, seen);
-    if room.free < brings {
-        emit(Event::Cramped { room, brings });
+    let needed = bytes_needed(&missing, seen);
+    if room.free < needed {
+        emit(Event::LowDiskSpace { room, needed });
     }
     Ok(())
 }
@@ -51,7 +51,7 @@ pub(super) async fn check(
 /// Returns what is known of the bytes that the builds bring into the engine, as far as it has none
 /// of them yet: contexts, the images that stand which they begin with, and those they take the
 /// place of. Layers are counted as they are stored, compressed; what steps write is not known.
-fn brings(missing: &[&Keyed], seen: &BTreeMap<String, Seen>) -> u64 {
+fn bytes_needed(missing: &[&ResolvedBox], seen: &BTreeMap<String, Seen>) -> u64 {
     let entries = missing.iter().flat_map(|keyed| {
         let directories = keyed.directories.values().flat_map(|directory| &directory.entries);
         keyed.manifest.entries.iter().chain(directories)

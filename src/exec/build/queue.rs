@@ -9,21 +9,25 @@ use std::collections::BTreeSet;
 
 use futures_util::StreamExt;
 
-use crate::exec::build::job::Maker;
+use crate::exec::build::job::JobRunner;
 use crate::exec::build::outcome::Parents;
 use crate::exec::event::Event;
-use crate::exec::keys::Keyed;
+use crate::exec::keys::ResolvedBox;
 use crate::exec::ledger::LedgerError;
 use crate::exec::ledger::lease::Held;
 use crate::exec::ledger::write::LedgerWriter;
 use crate::exec::pace;
 use crate::model::{Lease, Span};
 use crate::plan::Decision;
-use crate::protocol::{JobSaw, goes_before, is_live, rivals, turn_behind};
+use crate::protocol::{JobInput, goes_before, is_live, rivals, turn_behind};
 
-impl Maker<'_> {
+impl JobRunner<'_> {
     /// Waits while runs that go before us build this box, up to our patience.
-    pub(crate) async fn wait_for_others(&self, keyed: &Keyed, parents: &Parents) -> Result<(), LedgerError> {
+    pub(crate) async fn wait_for_others(
+        &self,
+        keyed: &ResolvedBox,
+        parents: &Parents,
+    ) -> Result<(), LedgerError> {
         let patience = self.options.wait;
         if self.leases().is_empty() || patience == Span::default() {
             return Ok(());
@@ -50,7 +54,7 @@ impl Maker<'_> {
             tokio::time::sleep(poll).await;
             poll = (poll * 2).min(pace::POLL.1);
             let looked = self.look(keyed, parents).await;
-            if matches!(looked, Ok(JobSaw::Looked { decision: Decision::Use(_), .. })) {
+            if matches!(looked, Ok(JobInput::Looked { decision: Decision::Use(_), .. })) {
                 return Ok(());
             }
             before = self.again(before).await;

@@ -1,16 +1,16 @@
-//! Replacing the images of keys: a marker ends the current generation of each, and the next
+//! Replacing the images of keys: a tombstone ends the current generation of each, and the next
 //! build makes the one after it.
 //!
-//! What stood stays for as long as a lease, a promotion or the grace of the marker keeps it.
+//! What stood stays for as long as a lease, a promotion or the grace of the tombstone keeps it.
 
 use crate::exec::event::{Emit, Event};
 use crate::exec::image::probe::{Unanswered, all_known, observe_all};
-use crate::exec::keys::Keyed;
+use crate::exec::keys::ResolvedBox;
 use crate::exec::ledger::LedgerError;
-use crate::exec::ledger::marker::mark;
+use crate::exec::ledger::tombstone::mark;
 use crate::exec::ledger::write::LedgerWriter;
-use crate::exec::setting::{RegistryPorts, Setting};
-use crate::model::{Digest, Explained, Explanation, Generation, Marker, TaggedDigest};
+use crate::exec::setting::{RegistryPorts, RunContext};
+use crate::model::{Digest, Explained, Explanation, Generation, TaggedDigest, Tombstone};
 use crate::plan::{Seen, State};
 
 /// A generation that is over.
@@ -46,8 +46,8 @@ impl Explained for RebuildError {
 /// nothing stands is left alone: whoever builds it makes a new image anyway.
 pub async fn replace(
     ports: RegistryPorts<'_>,
-    setting: &Setting,
-    boxes: &[&Keyed],
+    setting: &RunContext,
+    boxes: &[&ResolvedBox],
     apply: bool,
     emit: Emit<'_>,
 ) -> Result<Vec<Replaced>, RebuildError> {
@@ -71,9 +71,9 @@ pub async fn replace(
 
 /// Ends the generation that was seen of a box.
 async fn end(
-    setting: &Setting,
+    setting: &RunContext,
     ledger: LedgerWriter<'_>,
-    keyed: &Keyed,
+    keyed: &ResolvedBox,
     seen: &Seen,
     emit: Emit<'_>,
 ) -> Result<(), LedgerError> {
@@ -84,7 +84,7 @@ async fn end(
         tag: tag.clone(),
         digest: digest.clone(),
     };
-    let marker = Marker {
+    let tombstone = Tombstone {
         key: keyed.wanted.key().clone(),
         generation,
         marked: ledger.now().await?,
@@ -92,7 +92,7 @@ async fn end(
         images: seen.state.digest().map(image).into_iter().collect(),
         parts: Default::default(),
     };
-    mark(ledger, &marker).await?;
+    mark(ledger, &tombstone).await?;
     emit(Event::Condemned { reference: format!("{repository}:{tag}") });
     Ok(())
 }

@@ -6,21 +6,21 @@ use futures_util::{StreamExt, stream};
 
 use crate::exec::build::outcome::BuildReport;
 use crate::exec::event::{Emit, Event};
-use crate::exec::keys::Keyed;
+use crate::exec::keys::ResolvedBox;
 use crate::exec::ledger::LedgerError;
 use crate::exec::ledger::inputs::store;
 use crate::exec::ledger::lease::{Held, release};
 use crate::exec::ledger::write::LedgerWriter;
 use crate::exec::pace;
-use crate::exec::setting::{RegistryPorts, Setting};
+use crate::exec::setting::{RegistryPorts, RunContext};
 use crate::model::{Key, Purpose, RecordTag, RunBox, RunRecord, Timestamp};
 
 /// Gives up the claim on keys that do not stand, so that nobody waits for them, and writes
 /// the run's record; returns the leases that are held then.
 pub(crate) async fn finish(
     ports: RegistryPorts<'_>,
-    setting: &Setting,
-    boxes: &[Keyed],
+    setting: &RunContext,
+    boxes: &[ResolvedBox],
     report: &BuildReport,
     leases: Vec<Held>,
     emit: Emit<'_>,
@@ -50,14 +50,14 @@ pub(crate) async fn finish(
 
 /// Writes what the run used. Parallel jobs of one run share the record: each adds its boxes.
 async fn record(
-    setting: &Setting,
+    setting: &RunContext,
     ledger: LedgerWriter<'_>,
-    boxes: &[Keyed],
+    boxes: &[ResolvedBox],
     report: &BuildReport,
     finished: Timestamp,
     nonces: BTreeSet<String>,
 ) -> Result<(), LedgerError> {
-    let run_box = |keyed: &Keyed| {
+    let run_box = |keyed: &ResolvedBox| {
         let one = report.boxes.get(&keyed.wanted.name);
         RunBox {
             name: keyed.wanted.name.clone(),
@@ -67,7 +67,7 @@ async fn record(
             action: one.map_or("skipped", |one| one.outcome.word()).to_owned(),
         }
     };
-    let Setting { run, attempt, source, .. } = setting;
+    let RunContext { run, attempt, source, .. } = setting;
     let tag = RecordTag::Run { run: run.clone(), attempt: *attempt };
     let tag = tag.tag().map_err(|error| ledger.bad_tag("run", error))?;
     let mut tries = 1;
@@ -99,7 +99,7 @@ async fn record(
 
 /// Stores the inputs of boxes whose images stand, under the lease that covers them. What they
 /// are good for is explanations, so that a failure is a note and no failed build.
-pub(crate) async fn remember(ledger: LedgerWriter<'_>, built: Vec<&Keyed>, emit: Emit<'_>) {
+pub(crate) async fn remember(ledger: LedgerWriter<'_>, built: Vec<&ResolvedBox>, emit: Emit<'_>) {
     let stored = stream::iter(built).map(|keyed| async move { (keyed, store(ledger, keyed).await) });
     let stored: Vec<_> = stored.buffered(pace::BLOBS).collect().await;
     for (keyed, result) in stored {

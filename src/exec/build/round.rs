@@ -7,19 +7,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exec::build::error::{BoxError, BuildError, BuildOptions};
 use crate::exec::build::judge::decided;
-use crate::exec::build::outcome::{BoxReport, Ended, Made, Outcome, Parents};
+use crate::exec::build::outcome::{BoxReport, BuiltBox, Ended, Outcome, Parents};
 use crate::exec::build::schedule::in_order;
 use crate::exec::event::{Emit, Event};
 use crate::exec::image::probe::{all_known, observe_all};
-use crate::exec::keys::Keyed;
-use crate::exec::setting::Setting;
+use crate::exec::keys::ResolvedBox;
+use crate::exec::setting::RunContext;
 use crate::model::Generation;
 use crate::plan::{Decision, Seen, plan};
 use crate::port::RegistryReader;
 
 /// What one round of a run works with.
 pub(super) struct Round<'a, 'k> {
-    pub boxes: &'k [Keyed],
+    pub boxes: &'k [ResolvedBox],
     /// What stands.
     pub seen: &'a BTreeMap<String, Seen>,
     /// What the rounds before came to.
@@ -34,7 +34,7 @@ pub(super) struct Round<'a, 'k> {
 /// decided about when they stand.
 pub(super) async fn run_all<'k>(
     round: Round<'_, 'k>,
-    make: impl AsyncFn(&'k Keyed, Generation, Decision, &Parents) -> Result<Made, Outcome>,
+    make: impl AsyncFn(&'k ResolvedBox, Generation, Decision, &Parents) -> Result<BuiltBox, Outcome>,
     cancel: &CancellationToken,
 ) -> BTreeMap<String, Ended> {
     let Round { boxes, seen, reports, options, may_push, emit } = round;
@@ -44,8 +44,8 @@ pub(super) async fn run_all<'k>(
         .map(|keyed| (keyed.wanted.name.as_str(), keyed.wanted.parents.iter().map(String::as_str).collect()))
         .collect();
     let decisions = plan(boxes.iter().map(|keyed| &keyed.wanted), seen, may_push);
-    let step = |step: (&'k Keyed, Decision)| (step.0.wanted.name.as_str(), step);
-    let steps: &BTreeMap<&str, (&Keyed, Decision)> = &boxes.iter().zip(decisions).map(step).collect();
+    let step = |step: (&'k ResolvedBox, Decision)| (step.0.wanted.name.as_str(), step);
+    let steps: &BTreeMap<&str, (&ResolvedBox, Decision)> = &boxes.iter().zip(decisions).map(step).collect();
     let work = |name: String, parents: Parents| async move {
         let (keyed, decision) = steps.get(name.as_str())?;
         let before = reports.get(&name);
@@ -67,7 +67,7 @@ pub(super) async fn run_all<'k>(
         if digest.is_none() || before.is_none_or(|before| before.digest != digest) {
             tell(emit, name, made.as_ref(), seconds);
         }
-        Some(made.map(|made| Made { seconds, ..made }).map_err(|outcome| (outcome, seconds)))
+        Some(made.map(|made| BuiltBox { seconds, ..made }).map_err(|outcome| (outcome, seconds)))
     };
     let finished = in_order(&nodes, options.jobs, options.fail_fast, work, cancel).await;
     for (name, end) in &finished {
@@ -80,10 +80,12 @@ pub(super) async fn run_all<'k>(
     finished
 }
 
-fn tell(emit: Emit<'_>, name: String, made: Result<&Made, &Outcome>, seconds: f64) {
+fn tell(emit: Emit<'_>, name: String, made: Result<&BuiltBox, &Outcome>, seconds: f64) {
     match made {
-        Ok(Made { outcome: Outcome::Used, digest, .. }) => emit(Event::Used { name, digest: digest.clone() }),
-        Ok(Made { digest, adopted, .. }) => {
+        Ok(BuiltBox { outcome: Outcome::Used, digest, .. }) => {
+            emit(Event::Used { name, digest: digest.clone() })
+        }
+        Ok(BuiltBox { digest, adopted, .. }) => {
             emit(Event::Built { name, digest: digest.clone(), adopted: *adopted, seconds });
         }
         Err(Outcome::Failed(failure)) => emit(Event::Failed { name, failure: failure.clone() }),
@@ -96,8 +98,8 @@ fn tell(emit: Emit<'_>, name: String, made: Result<&Made, &Outcome>, seconds: f6
 
 pub(super) async fn look(
     registry: &dyn RegistryReader,
-    setting: &Setting,
-    boxes: &[Keyed],
+    setting: &RunContext,
+    boxes: &[ResolvedBox],
 ) -> BTreeMap<String, Seen> {
     let wanted: Vec<_> =
         boxes.iter().map(|keyed| (keyed.wanted.clone(), keyed.spec.platform.clone())).collect();
@@ -107,8 +109,8 @@ pub(super) async fn look(
 /// Probes all boxes; one that is unknown stops the run.
 pub(super) async fn probe(
     registry: &dyn RegistryReader,
-    setting: &Setting,
-    boxes: &[Keyed],
+    setting: &RunContext,
+    boxes: &[ResolvedBox],
 ) -> Result<BTreeMap<String, Seen>, BuildError> {
     let seen = look(registry, setting, boxes).await;
     all_known(&seen)?;

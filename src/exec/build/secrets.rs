@@ -4,7 +4,7 @@
 use tokio::time::timeout;
 
 use crate::exec::build::redact::Redactor;
-use crate::exec::keys::Keyed;
+use crate::exec::keys::ResolvedBox;
 use crate::exec::setting::EnginePorts;
 use crate::model::{ErrorKind, Explained, Explanation, Span};
 use crate::port::{AgentForward, BuildEvent, BuildRequest, EngineError, ImageId, SecretError, Secrets};
@@ -53,7 +53,7 @@ impl Explained for MakeError {
 }
 
 /// Checks that all secrets of the boxes that are about to be built can be read.
-pub(crate) async fn check(secrets: &dyn Secrets, boxes: &[&Keyed]) -> Result<(), NoSecret> {
+pub(crate) async fn check(secrets: &dyn Secrets, boxes: &[&ResolvedBox]) -> Result<(), NoSecret> {
     for keyed in boxes {
         for (id, source) in keyed.secrets() {
             secrets.check(source).await.map_err(|error| keyed.no_secret(id, error))?;
@@ -67,7 +67,7 @@ pub(crate) async fn check(secrets: &dyn Secrets, boxes: &[&Keyed]) -> Result<(),
 }
 
 /// Checks that a build is lent the host's network and the frontend that it wants.
-fn lent(secrets: &dyn Secrets, keyed: &Keyed) -> Result<(), NoSecret> {
+fn lent(secrets: &dyn Secrets, keyed: &ResolvedBox) -> Result<(), NoSecret> {
     let network = keyed.spec.network.as_deref().filter(|network| *network == "host");
     let network = network.map(|_| "the host's network".to_owned());
     // A frontend speaks to the engine itself: it could mount the caches of any namespace.
@@ -81,7 +81,7 @@ fn lent(secrets: &dyn Secrets, keyed: &Keyed) -> Result<(), NoSecret> {
 /// Builds a box with its secrets. None of their values is in what is told or returned.
 pub(crate) async fn build(
     ports: EnginePorts<'_>,
-    keyed: &Keyed,
+    keyed: &ResolvedBox,
     mut request: BuildRequest,
     events: &(dyn Fn(BuildEvent) + Send + Sync),
 ) -> Result<ImageId, MakeError> {
@@ -108,7 +108,7 @@ pub(crate) async fn build(
     Ok(built?.map_err(|error| redactor.error(error))?)
 }
 
-impl Keyed {
+impl ResolvedBox {
     fn no_secret(&self, id: &str, source: SecretError) -> NoSecret {
         NoSecret { name: self.wanted.name.clone(), what: format!("secret {id}"), source }
     }

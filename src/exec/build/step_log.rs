@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::exec::build::secrets::MakeError;
 use crate::exec::failure::{FailedStep, Failure};
-use crate::exec::keys::Keyed;
+use crate::exec::keys::ResolvedBox;
 use crate::inputs::{At, step_at};
 use crate::model::{Explained, Explanation, chain, output_line, printable};
 use crate::port::{BuildEvent, EngineError, StepState};
@@ -50,7 +50,7 @@ fn words(name: &str, at: Option<&At>, error: &MakeError) -> String {
 }
 
 /// Places an error of a build that told `tail` what it did.
-pub(super) fn failure(error: MakeError, keyed: &Keyed, tail: Tail) -> Failure {
+pub(super) fn failure(error: MakeError, keyed: &ResolvedBox, tail: Tail) -> Failure {
     let Some(Step { name, last, lines, .. }) = tail.end() else { return error.into() };
     let at = step_at(&keyed.source, &name);
     let error = AtStep { name: name.clone(), at: at.clone(), error }.into();

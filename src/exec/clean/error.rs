@@ -31,6 +31,8 @@ pub struct CleanOptions {
     pub sightings: Option<Repository>,
     /// How long records of runs, and of promotions that were begun, stay.
     pub records: Span,
+    /// How long what is deleted is kept so that it can be put back; not at all if this is nothing.
+    pub undo: Span,
     /// The share of all tags that may go in one call; without it, of a repository as much as is usual.
     pub max_delete: Option<Share>,
     /// The number of tags that a repository which loses some must have left.

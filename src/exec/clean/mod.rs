@@ -3,9 +3,12 @@
 
 mod closure;
 pub(super) mod error;
+mod keep;
 mod limits;
 pub(super) mod protect;
+pub(super) mod put_back;
 mod recorded;
+mod remains;
 mod sightings;
 mod survey;
 mod sweep;
@@ -19,21 +22,22 @@ use crate::exec::clean::undo::undo;
 use crate::exec::event::Emit;
 use crate::exec::ledger::lease::release;
 use crate::exec::pace;
-use crate::exec::setting::{RegistryPorts, Setting};
-use crate::protocol::{Deletion, SweepAction, SweepEnd, SweepSaw, Sweeper};
+use crate::exec::setting::{RegistryPorts, RunContext};
+use crate::model::Span;
+use crate::protocol::{Deletion, SweepAction, SweepEnd, SweepInput, Sweeper};
 
 /// Finds out what nothing keeps; condemns it, and deletes what was condemned long enough ago.
 ///
 /// When `cancel` is cancelled what was sent is waited for, for a moment, and nothing new begins.
 pub async fn clean(
     ports: RegistryPorts<'_>,
-    setting: &Setting,
+    setting: &RunContext,
     options: &CleanOptions,
     emit: Emit<'_>,
     cancel: &CancellationToken,
 ) -> Result<CleanReport, CleanError> {
     let mut sweep = Sweep::new(ports, setting, options, emit);
-    let mut sweeper = Sweeper::new(options.apply);
+    let mut sweeper = Sweeper::new(options.apply).keeping(options.undo > Span::default());
     let end = loop {
         let action = sweeper.next();
         if let SweepAction::End(end) = action {
@@ -41,7 +45,7 @@ pub async fn clean(
         }
         let saw = tokio::select! {
             biased;
-            () = stopped(cancel, &action) => SweepSaw::Interrupted,
+            () = stopped(cancel, &action) => SweepInput::Interrupted,
             saw = sweep.act(&action, sweeper.clean()) => saw,
         };
         sweeper = sweeper.observe(saw);

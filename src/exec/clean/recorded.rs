@@ -7,7 +7,7 @@ use crate::exec::clean::error::CleanError;
 use crate::exec::clean::survey::{Survey, tags_of};
 use crate::exec::ledger::{Found, Records, Stood};
 use crate::model::{
-    Key, Lease, PlanRecord, Purpose, Record, RecordTag, SetName, SetRecord, Span, Tag, Timestamp,
+    Key, Lease, PlanRecord, PromotionId, PromotionRecord, Purpose, Record, RecordTag, Span, Tag, Timestamp,
 };
 use crate::retention::{JudgedSet, Observed, Sightings, Unreadable, Until, judge};
 
@@ -93,10 +93,10 @@ impl Survey<'_> {
     async fn promotions<R: Record>(
         &self,
         tags: Vec<Tag>,
-        set: impl Fn(R) -> SetRecord,
+        set: impl Fn(R) -> PromotionRecord,
         sightings: Option<&Sightings>,
         observed: &mut Observed,
-    ) -> Result<Vec<(SetRecord, Option<Timestamp>)>, CleanError> {
+    ) -> Result<Vec<(PromotionRecord, Option<Timestamp>)>, CleanError> {
         let mut sets = Vec::new();
         for Stood { record, digest } in
             self.keeping::<R>(tags, |_| Until::Forgotten, &mut observed.unreadable).await?
@@ -146,12 +146,14 @@ impl Survey<'_> {
         let plans = self.promotions(begun, |plan: PlanRecord| plan.0, sightings, observed).await?;
         let plans = plans.into_iter().map(|(plan, _)| plan).collect();
         let there: BTreeSet<Tag> = observed.all_tags().cloned().collect();
-        let mut read: Vec<SetRecord> = Vec::new();
-        let mut seen: BTreeMap<SetName, Timestamp> = BTreeMap::new();
+        let mut read: Vec<PromotionRecord> = Vec::new();
+        let mut seen: BTreeMap<PromotionId, Timestamp> = BTreeMap::new();
         while !sets.is_empty() {
             let batch = sets.values_mut().flat_map(|left| left.split_off(left.len().saturating_sub(SETS)));
             let batch = batch.cloned().collect();
-            for (set, since) in self.promotions(batch, |set: SetRecord| set, sightings, observed).await? {
+            for (set, since) in
+                self.promotions(batch, |set: PromotionRecord| set, sightings, observed).await?
+            {
                 seen.extend(since.map(|since| (set.name(), since)));
                 read.push(set);
             }

@@ -4,16 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, TryStreamExt};
 
-use crate::exec::clean::error::CleanError;
 use crate::exec::ledger::write::LedgerWriter;
 use crate::exec::ledger::{Ledger, LedgerError};
 use crate::exec::pace;
 use crate::model::{Digest, Place, Record, RecordTag, Sighting, Timestamp};
-use crate::port::Deleted;
+use crate::port::{Deleted, RegistryError};
 use crate::retention::{Age, Observed, Sightings};
 
 /// Reads all sightings of a repository. Other tags there are nobody's business.
-pub(crate) async fn list(at: Ledger<'_>) -> Result<Sightings, CleanError> {
+pub(crate) async fn list(at: Ledger<'_>) -> Result<Sightings, RegistryError> {
     let list = at.registry.tags(at.repository()).await?;
     Ok(list.tags.iter().filter_map(Sighting::read).collect())
 }
@@ -34,7 +33,7 @@ pub(crate) async fn note(
     futures_util::stream::iter(writes).buffer_unordered(pace::RECORDS).try_collect::<Vec<_>>().await.map(drop)
 }
 
-/// Returns how long each marker and announcement has stood.
+/// Returns how long each tombstone and announcement has stood.
 pub(crate) fn ages(sightings: &Sightings, observed: &Observed) -> BTreeMap<RecordTag, Age> {
     let age = |(place, record): (RecordTag, Digest)| {
         let age = sightings.age(&place, &record);
@@ -45,12 +44,12 @@ pub(crate) fn ages(sightings: &Sightings, observed: &Observed) -> BTreeMap<Recor
 
 /// Lists the records that let something go. They were read as the very bytes that we would write.
 fn judging(observed: &Observed) -> impl Iterator<Item = (RecordTag, Digest)> {
-    let markers = observed.markers.iter().map(|one| (one.place(), one.to_manifest().digest().clone()));
+    let tombstones = observed.tombstones.iter().map(|one| (one.place(), one.to_manifest().digest().clone()));
     let endings = observed.endings.iter().map(|one| (one.place(), one.to_manifest().digest().clone()));
-    markers.chain(endings)
+    tombstones.chain(endings)
 }
 
-/// Returns the sightings of what is gone: of records whose tag is no longer listed, and of markers and
+/// Returns the sightings of what is gone: of records whose tag is no longer listed, and of tombstones and
 /// announcements that another one took the place of. That of a promotion stays, for it tells that
 /// the record was changed.
 pub(crate) fn stale<'a>(

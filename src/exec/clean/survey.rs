@@ -80,8 +80,8 @@ impl Survey<'_> {
         observed.unreadable.extend(others.iter().map(|name| unknown(name)));
         observed.leased = self.leased(tags, &mut observed.unreadable).await?;
         observed.leased.extend(leases.keys.iter().cloned());
-        let is_marker = |record: &RecordTag| matches!(record, RecordTag::Over { .. });
-        observed.markers = self.judging(tags_of(&records, is_marker), &mut observed.unreadable).await?;
+        let is_tombstone = |record: &RecordTag| matches!(record, RecordTag::Over { .. });
+        observed.tombstones = self.judging(tags_of(&records, is_tombstone), &mut observed.unreadable).await?;
         let is_ending = |record: &RecordTag| matches!(record, RecordTag::Ends { .. });
         observed.endings = self.judging(tags_of(&records, is_ending), &mut observed.unreadable).await?;
         observed.ages = sightings.as_ref().map(|known| sightings::ages(known, &observed));
@@ -109,7 +109,7 @@ impl Survey<'_> {
     /// Reads what has no tag and was to go with images that are gone; tells whether any is there.
     async fn leftovers(&self, observed: &mut Observed) -> Result<bool, CleanError> {
         let parts: BTreeSet<Part> =
-            leftovers(observed).into_iter().flat_map(|marker| marker.parts.iter().cloned()).collect();
+            leftovers(observed).into_iter().flat_map(|tombstone| tombstone.parts.iter().cloned()).collect();
         let home = |name: &str| self.repositories.iter().find(|one| one.name() == name).cloned();
         let wanted = |part: &Part| {
             Some(Wanted {
@@ -187,10 +187,10 @@ impl Survey<'_> {
         };
         let mut whole: BTreeSet<String> =
             held.iter().filter(has_parts).map(|(name, _)| name.clone()).collect();
-        let left = leftovers(observed).into_iter().flat_map(|marker| &marker.parts);
+        let left = leftovers(observed).into_iter().flat_map(|tombstone| &tombstone.parts);
         let left = left.filter(|part| observed.nodes.contains_key(&part.digest));
         whole.extend(left.map(|part| part.repository.clone()));
-        let marked = observed.markers.iter().flat_map(|marker| &marker.images);
+        let marked = observed.tombstones.iter().flat_map(|tombstone| &tombstone.images);
         held.extend(marked.map(|image| (image.repository.clone(), image.digest.clone())));
         let attached: BTreeSet<String> = pairs(&observed.unread)
             .filter_map(|(name, tag)| Some((name, tag.subject()?)))

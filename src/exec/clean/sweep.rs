@@ -3,21 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::exec::clean::error::{CleanError, CleanOptions};
+use crate::exec::clean::keep::Keeper;
 use crate::exec::clean::limits::{moved, within};
 use crate::exec::clean::sightings;
 use crate::exec::clean::survey::{Leases, Survey};
 use crate::exec::clean::undo::Gone;
 use crate::exec::event::{Emit, Event};
 use crate::exec::ledger::lease::Held;
-use crate::exec::ledger::marker::mark;
+use crate::exec::ledger::tombstone::mark;
 use crate::exec::ledger::write::LedgerWriter;
-use crate::exec::ledger::{Found, Ledger, expire};
-use crate::exec::setting::{RegistryPorts, Setting};
+use crate::exec::ledger::{Ledger, expire};
+use crate::exec::setting::{RegistryPorts, RunContext};
 use crate::model::{
-    Ending, Key, Lease, Marker, Purpose, Record, RecordTag, Sighting, Span, Tag, TaggedDigest, Timestamp,
+    Key, Lease, Purpose, Record, RecordTag, Sighting, Span, Tag, TaggedDigest, Timestamp, Tombstone,
+    UndoRecord, UntagNotice,
 };
 use crate::port::{Deleted, Reference, RegistryResult};
-use crate::protocol::{Answer, CLAIM, SweepAction, SweepSaw, has_ended};
+use crate::protocol::{Answer, CLAIM, SweepAction, SweepInput, has_ended, is_live};
 use crate::retention::{Clean, Doomed, Goes, Policy, UNKEPT, Unreadable, decide};
 
 /// Keys that one record claims.
@@ -29,7 +31,7 @@ pub(crate) struct Sweep<'a> {
     ledger: Ledger<'a>,
     options: &'a CleanOptions,
     emit: Emit<'a>,
-    setting: &'a Setting,
+    setting: &'a RunContext,
     /// What was claimed, in its leases.
     pub claims: Vec<Held>,
     /// The look that is under way, or was the last.
@@ -62,7 +64,7 @@ pub(crate) struct Look {
 impl<'a> Sweep<'a> {
     pub fn new(
         ports: RegistryPorts<'a>,
-        setting: &'a Setting,
+        setting: &'a RunContext,
         options: &'a CleanOptions,
         emit: Emit<'a>,
     ) -> Self {
@@ -86,10 +88,11 @@ impl<'a> Sweep<'a> {
     }
 
     /// Does what is asked for; what fails is kept as the error.
-    pub async fn act(&mut self, action: &SweepAction, clean: &Clean) -> SweepSaw {
+    pub async fn act(&mut self, action: &SweepAction, clean: &Clean) -> SweepInput {
         let sweeping = |what, done, all| (self.emit)(Event::Sweeping { what, done, all });
         match *action {
             SweepAction::Condemn(at) => sweeping("marking", at, clean.condemn.len()),
+            SweepAction::Keep => sweeping("keeping for undo", 0, clean.delete.len()),
             SweepAction::Head(at) => sweeping("deleting", at, clean.delete.len()),
             SweepAction::Wait if self.options.settle > Span::default() => {
                 let settle = self.options.settle;
@@ -99,12 +102,12 @@ impl<'a> Sweep<'a> {
             _ => {}
         }
         let done = match *action {
-            SweepAction::Clock => return SweepSaw::Clock(self.ports.clock.elapsed()),
-            SweepAction::Claim => self.claim(clean).await.map(|()| SweepSaw::Done),
-            SweepAction::Leases => self.leases().await.map(|()| SweepSaw::Done),
+            SweepAction::Clock => return SweepInput::Clock(self.ports.clock.elapsed()),
+            SweepAction::Claim => self.claim(clean).await.map(|()| SweepInput::Done),
+            SweepAction::Leases => self.leases().await.map(|()| SweepInput::Done),
             SweepAction::Wait => {
                 tokio::time::sleep(self.options.settle.duration()).await;
-                Ok(SweepSaw::Done)
+                Ok(SweepInput::Done)
             }
             SweepAction::Rest => self.rest().await,
             SweepAction::Condemn(_)
@@ -114,17 +117,21 @@ impl<'a> Sweep<'a> {
             | SweepAction::Sight
             | SweepAction::Records
             | SweepAction::Settle(_)
-            | SweepAction::Forget(_) => self.write(action, clean).await.map(|()| SweepSaw::Done),
+            | SweepAction::Forget(_) => self.write(action, clean).await.map(|()| SweepInput::Done),
+            SweepAction::Keep => match self.keeper() {
+                Ok(keeper) => return SweepInput::Kept(keeper.keep(&clean.delete).await),
+                Err(error) => Err(error.into()),
+            },
             SweepAction::Head(at) => return self.image(clean, at, Asked::Tag).await,
             SweepAction::Delete(at) => return self.image(clean, at, Asked::Deletion).await,
             SweepAction::Find(at) => return self.image(clean, at, Asked::Digest).await,
-            SweepAction::End(_) => Ok(SweepSaw::Done),
+            SweepAction::End(_) => Ok(SweepInput::Done),
         };
         done.unwrap_or_else(|error| {
             let saw = match &error {
                 // Another sweep may have deleted it, or a run given up its lease.
-                CleanError::Dangling { .. } | CleanError::Unreadable { .. } => SweepSaw::Unsettled,
-                _ => SweepSaw::Failed(error.to_string()),
+                CleanError::Dangling { .. } | CleanError::Unreadable { .. } => SweepInput::Unsettled,
+                _ => SweepInput::Failed(error.to_string()),
             };
             self.error = Some(error);
             saw
@@ -135,7 +142,7 @@ impl<'a> Sweep<'a> {
     async fn claim(&mut self, clean: &Clean) -> Result<(), CleanError> {
         let keys: BTreeSet<&Key> = clean.delete.iter().filter_map(|doomed| doomed.key.as_ref()).collect();
         let keys: Vec<Key> = keys.into_iter().cloned().collect();
-        let setting = Setting { lease: CLAIM, ..self.setting.clone() };
+        let setting = RunContext { lease: CLAIM, ..self.setting.clone() };
         let ledger = self.writer()?;
         for some in keys.chunks(CLAIMED) {
             let lease = ledger.lease(&setting, Purpose::Cleaning, some.to_vec(), self.ports.clock);
@@ -152,8 +159,8 @@ impl<'a> Sweep<'a> {
         Ok(())
     }
 
-    async fn rest(&mut self) -> Result<SweepSaw, CleanError> {
-        let Some(look) = &self.look else { return Ok(SweepSaw::Unsettled) };
+    async fn rest(&mut self) -> Result<SweepInput, CleanError> {
+        let Some(look) = &self.look else { return Ok(SweepInput::Unsettled) };
         let (mut observed, stale) = self.survey(look.now).rest(&look.leases).await?;
         self.stale = stale;
         // Nothing was claimed because of what an earlier look set aside, so the report names that too.
@@ -173,7 +180,7 @@ impl<'a> Sweep<'a> {
             let all = || observed.tags(&seen.repository).cloned().collect();
             self.stays.entry(seen.repository.clone()).or_insert_with(all).remove(&seen.tag);
         }
-        Ok(SweepSaw::Observed(Box::new(observed), policy))
+        Ok(SweepInput::Observed(Box::new(observed), policy))
     }
 
     fn writer(&self) -> RegistryResult<LedgerWriter<'a>> {
@@ -208,7 +215,7 @@ impl<'a> Sweep<'a> {
         match *action {
             SweepAction::Condemn(at) => {
                 let Some(one) = clean.condemn.get(at) else { return Ok(()) };
-                let marker = Marker {
+                let tombstone = Tombstone {
                     key: one.key.clone(),
                     generation: one.generation,
                     // The registry's true time, however far ahead this sweep looks.
@@ -217,14 +224,14 @@ impl<'a> Sweep<'a> {
                     images: one.images.clone(),
                     parts: one.parts.clone(),
                 };
-                mark(ledger, &marker).await?;
-                self.own(&marker, marker.marked).await?;
+                mark(ledger, &tombstone).await?;
+                self.own(&tombstone, tombstone.marked).await?;
                 self.condemned(&one.images);
             }
             SweepAction::Retire(at) => {
-                let Some(marker) = clean.retire.get(at) else { return Ok(()) };
-                mark(ledger, marker).await?;
-                self.own(marker, ledger.now().await?).await?;
+                let Some(tombstone) = clean.retire.get(at) else { return Ok(()) };
+                mark(ledger, tombstone).await?;
+                self.own(tombstone, ledger.now().await?).await?;
             }
             SweepAction::Announce(at) => {
                 let Some(ending) = clean.announce.get(at) else { return Ok(()) };
@@ -249,12 +256,12 @@ impl<'a> Sweep<'a> {
                 ledger.delete(ending.to_manifest().digest()).await?;
             }
             SweepAction::Forget(at) => {
-                let Some(marker) = clean.forget.get(at) else { return Ok(()) };
+                let Some(tombstone) = clean.forget.get(at) else { return Ok(()) };
                 // What the images were made of can be told no longer than of anything else gone.
                 // By tag: whoever may push can have put another record there.
-                let inputs = ledger.tag(&RecordTag::Inputs { key: marker.key.clone() })?;
+                let inputs = ledger.tag(&RecordTag::Inputs { key: tombstone.key.clone() })?;
                 ledger.registry.untag(ledger.repository(), &inputs).await?;
-                ledger.delete(marker.to_manifest().digest()).await?;
+                ledger.delete(tombstone.to_manifest().digest()).await?;
             }
             _ => {}
         }
@@ -269,8 +276,8 @@ impl<'a> Sweep<'a> {
     }
 
     /// Writes an announcement, dated by the registry's true time.
-    async fn end(&self, ending: &Ending) -> Result<(), CleanError> {
-        let ending = Ending { marked: self.ledger.now().await?, ..ending.clone() };
+    async fn end(&self, ending: &UntagNotice) -> Result<(), CleanError> {
+        let ending = UntagNotice { marked: self.ledger.now().await?, ..ending.clone() };
         let tag = RecordTag::Ends { tag: ending.tag.clone(), seq: ending.seq };
         self.writer()?.write(&self.ledger.tag(&tag)?, &ending).await?;
         self.own(&ending, ending.marked).await
@@ -279,6 +286,11 @@ impl<'a> Sweep<'a> {
     fn sightings(&self) -> RegistryResult<Option<LedgerWriter<'a>>> {
         let repository = self.options.sightings.as_ref();
         repository.map(|repository| LedgerWriter::new(self.ports, repository)).transpose()
+    }
+
+    fn keeper(&self) -> RegistryResult<Keeper<'_>> {
+        let (registry, ledger, sightings) = (self.ports.writer()?, self.writer()?, self.sightings()?);
+        Ok(Keeper { registry, ledger, sightings, options: self.options, run: &self.setting.run })
     }
 
     /// Notes a record that this sweep has written: whoever writes over it writes another one.
@@ -294,19 +306,20 @@ impl<'a> Sweep<'a> {
         let now = ledger.now().await?;
         let records = ledger.list().await?;
         for (record, tag) in &records {
-            if !matches!(record, RecordTag::Lease { expiry, .. } if has_ended(*expiry, now)) {
-                continue;
-            }
-            let answer = match ledger.look::<Lease>(tag).await? {
-                Found::Stands(lease) => ledger.delete(&lease.digest).await?,
-                // Deleting what stands there may take another record along.
-                Found::Unreadable { .. } => ledger.remove(tag).await?,
-                Found::Vanished => continue,
+            let (answer, count) = match record {
+                RecordTag::Lease { expiry, .. } if has_ended(*expiry, now) => {
+                    (ledger.expire::<Lease>(tag).await?, &mut self.expired)
+                }
+                // What claims to last longer than any is a stranger's.
+                RecordTag::Undo { expiry, .. } if !is_live(*expiry, now) => {
+                    (ledger.expire::<UndoRecord>(tag).await?, &mut self.records)
+                }
+                _ => continue,
             };
             match answer {
-                Deleted::Gone | Deleted::WasGone => self.expired += 1,
-                Deleted::Refused { .. } => {}
-                Deleted::Unsupported => return Ok(()),
+                Some(Deleted::Gone | Deleted::NotFound) => *count += 1,
+                Some(Deleted::Refused { .. }) | None => {}
+                Some(Deleted::Unsupported) => return Ok(()),
             }
         }
         if let Some(at) = self.sightings()? {
@@ -316,13 +329,13 @@ impl<'a> Sweep<'a> {
         Ok(())
     }
 
-    async fn image(&mut self, clean: &Clean, at: usize, asked: Asked) -> SweepSaw {
+    async fn image(&mut self, clean: &Clean, at: usize, asked: Asked) -> SweepInput {
         let Some(Doomed { seen, goes, .. }) = clean.delete.get(at) else {
-            return SweepSaw::Holds(None);
+            return SweepInput::Holds(None);
         };
         let mut all = self.options.repositories.iter();
         let Some(repository) = all.find(|repository| repository.name() == seen.repository) else {
-            return SweepSaw::Failed("its repository is none of ours".to_owned());
+            return SweepInput::Failed("its repository is none of ours".to_owned());
         };
         let registry = self.ports.registry;
         let (by_tag, by_digest) = (seen.tag.clone().into(), Reference::Digest(seen.digest.clone()));
@@ -345,8 +358,8 @@ impl<'a> Sweep<'a> {
                     }
                     (Err(error), _) => Err(error),
                 };
-                return SweepSaw::Answered(match answer {
-                    Ok(Deleted::Gone | Deleted::WasGone) => Answer::Taken,
+                return SweepInput::Answered(match answer {
+                    Ok(Deleted::Gone | Deleted::NotFound) => Answer::Taken,
                     Ok(Deleted::Unsupported) => Answer::Unsupported,
                     Ok(Deleted::Refused { why }) => Answer::Refused(why),
                     Err(error) => Answer::Failed(error.to_string()),
@@ -365,7 +378,7 @@ impl<'a> Sweep<'a> {
                 self.gone.push(Gone { image: at, repository, digest });
             }
         }
-        found.map_or_else(|error| SweepSaw::Failed(error.to_string()), SweepSaw::Holds)
+        found.map_or_else(|error| SweepInput::Failed(error.to_string()), SweepInput::Holds)
     }
 }
 

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 
 use crate::config::{BoxSpec, ContextSource};
 use crate::exec::image::labels::{Unread, inspect};
-use crate::exec::keys::Keyed;
+use crate::exec::keys::ResolvedBox;
 use crate::exec::ledger::Ledger;
 use crate::exec::ledger::inputs::InputsError;
 use crate::inputs::{Change, InputManifest, Side, diff};
@@ -137,8 +137,8 @@ pub async fn against(
 /// Compares `keyed` with what it was under `old`; `boxes` hold the boxes it stands on.
 pub async fn compare(
     ledger: Ledger<'_>,
-    boxes: &[Keyed],
-    keyed: &Keyed,
+    boxes: &[ResolvedBox],
+    keyed: &ResolvedBox,
     old: &Key,
 ) -> Result<Compared, ExplainError> {
     let mut told = BTreeSet::new();
@@ -149,8 +149,8 @@ pub async fn compare(
 /// Compares one box and, below it, its parents; nothing if the older inputs are not stored.
 fn walk<'a>(
     ledger: Ledger<'a>,
-    boxes: &'a [Keyed],
-    keyed: &'a Keyed,
+    boxes: &'a [ResolvedBox],
+    keyed: &'a ResolvedBox,
     old: &'a Key,
     told: &'a mut BTreeSet<(Key, Key)>,
 ) -> BoxFuture<'a, Result<Option<Compared>, InputsError>> {
@@ -194,10 +194,10 @@ fn walk<'a>(
 /// The parent that a change is about, and its key then.
 fn parent<'a>(
     change: &Change,
-    keyed: &Keyed,
+    keyed: &ResolvedBox,
     before: &'a InputManifest,
-    boxes: &'a [Keyed],
-) -> Option<(&'a Keyed, &'a Key)> {
+    boxes: &'a [ResolvedBox],
+) -> Option<(&'a ResolvedBox, &'a Key)> {
     let Change::Parent(context, Side::Changed) = change else { return None };
     let ContextSource::Box(name) = keyed.spec.contexts.get(context)? else { return None };
     let parent = boxes.iter().find(|parent| parent.wanted.name == *name)?;

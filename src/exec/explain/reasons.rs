@@ -8,12 +8,12 @@ use futures_util::stream::{self, TryStreamExt};
 
 use crate::config::{BoxSpec, Project};
 use crate::exec::explain::say;
-use crate::exec::keys::Keyed;
+use crate::exec::keys::ResolvedBox;
 use crate::exec::ledger::inputs::InputsError;
 use crate::exec::ledger::{Ledger, LedgerError};
 use crate::exec::pace;
 use crate::inputs::{Change, diff};
-use crate::model::{Key, RecordTag, SetRecord, Tag};
+use crate::model::{Key, PromotionRecord, RecordTag, Tag};
 
 /// How many tags of one kind are looked at: releases may be many.
 const TAGS: usize = 8;
@@ -40,7 +40,7 @@ pub struct Reasons {
 
 /// Says what moved in each of `missing` since the newest promotion that had it. A failure is
 /// a note: a plan is right without reasons.
-pub async fn reasons(ledger: Ledger<'_>, project: &Project, missing: &[&Keyed]) -> Reasons {
+pub async fn reasons(ledger: Ledger<'_>, project: &Project, missing: &[&ResolvedBox]) -> Reasons {
     let mut reasons = Reasons::default();
     let note = |error: &dyn std::fmt::Display| format!("what moved cannot be told: {error}");
     let bases = match bases(ledger, project, missing).await {
@@ -72,7 +72,11 @@ pub async fn reasons(ledger: Ledger<'_>, project: &Project, missing: &[&Keyed]) 
     reasons
 }
 
-async fn changes(ledger: Ledger<'_>, keyed: &Keyed, old: &Key) -> Result<Option<Vec<Change>>, InputsError> {
+async fn changes(
+    ledger: Ledger<'_>,
+    keyed: &ResolvedBox,
+    old: &Key,
+) -> Result<Option<Vec<Change>>, InputsError> {
     Ok(ledger.inputs(old).await?.map(|before| diff(&before, &keyed.manifest)))
 }
 
@@ -81,7 +85,7 @@ async fn changes(ledger: Ledger<'_>, keyed: &Keyed, old: &Key) -> Result<Option<
 async fn bases(
     ledger: Ledger<'_>,
     project: &Project,
-    missing: &[&Keyed],
+    missing: &[&ResolvedBox],
 ) -> Result<BTreeMap<String, (Tag, Key)>, LedgerError> {
     let mut last: BTreeMap<Tag, u32> = BTreeMap::new();
     for record in ledger.list().await?.into_keys() {
@@ -102,7 +106,7 @@ async fn bases(
             break;
         }
         // Of dated names the last ones are the newest.
-        let mut sets: Vec<SetRecord> = stream::iter(tags.into_iter().rev().take(TAGS))
+        let mut sets: Vec<PromotionRecord> = stream::iter(tags.into_iter().rev().take(TAGS))
             .map(|(tag, seq)| set(ledger, tag, seq))
             .buffered(pace::RECORDS)
             .try_filter_map(|set| async move { Ok(set) })
@@ -118,7 +122,7 @@ async fn bases(
     Ok(found)
 }
 
-async fn set(ledger: Ledger<'_>, tag: Tag, seq: u32) -> Result<Option<SetRecord>, LedgerError> {
+async fn set(ledger: Ledger<'_>, tag: Tag, seq: u32) -> Result<Option<PromotionRecord>, LedgerError> {
     ledger.read(&ledger.tag(&RecordTag::Set { tag, seq })?).await
 }
 

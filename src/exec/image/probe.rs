@@ -7,7 +7,7 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::sync::OnceCell;
 
 use crate::exec::image::labels::{Inspected, Unread, inspect};
-use crate::exec::keys::Keyed;
+use crate::exec::keys::ResolvedBox;
 use crate::exec::ledger::past::PastRecords;
 use crate::exec::ledger::{Ledger, LedgerError};
 use crate::exec::pace;
@@ -24,10 +24,10 @@ pub async fn observe_all(
     ledger: &Repository,
     wanted: &[(Wanted, Platform)],
 ) -> BTreeMap<String, Seen> {
-    let markers = &OnceCell::new();
+    let tombstones = &OnceCell::new();
     futures_util::stream::iter(wanted)
         .map(|(want, platform)| async move {
-            (want.name.clone(), observe_beside(registry, ledger, want, platform, markers).await)
+            (want.name.clone(), observe_beside(registry, ledger, want, platform, tombstones).await)
         })
         .buffer_unordered(pace::REQUESTS)
         .collect()
@@ -40,19 +40,19 @@ pub(crate) struct Found {
     pub manifest: Option<RawManifest>,
 }
 
-/// Observes all boxes at once, in their order, with the markers of a list of the ledger that is
+/// Observes all boxes at once, in their order, with the tombstones of a list of the ledger that is
 /// read meanwhile.
 pub(crate) async fn find_all<E>(
     registry: &dyn RegistryReader,
-    boxes: &[Keyed],
+    boxes: &[ResolvedBox],
     past: impl Future<Output = Result<PastRecords, E>>,
 ) -> Result<(PastRecords, Vec<Found>), E> {
-    let find = async |keyed: &Keyed, generation| {
+    let find = async |keyed: &ResolvedBox, generation| {
         find(registry, &keyed.wanted, generation, &keyed.spec.platform).await
     };
     let first = join_all(boxes.iter().map(|keyed| find(keyed, Generation(0))));
     let (past, first) = futures_util::try_join!(past, first.map(Ok))?;
-    // What a marker ends does not count, whatever its tag holds.
+    // What a tombstone ends does not count, whatever its tag holds.
     let found =
         boxes.iter().zip(first).map(async |(keyed, first)| match past.generation(keyed.wanted.key()) {
             Generation(0) => first,
@@ -62,7 +62,7 @@ pub(crate) async fn find_all<E>(
     Ok((past, found))
 }
 
-/// How many markers of a key are asked for one by one before all are listed.
+/// How many tombstones of a key are asked for one by one before all are listed.
 const LOOKS: u32 = 8;
 /// How many are asked for in all.
 const LOOKS_AT_MOST: u32 = 64;
@@ -77,25 +77,25 @@ pub async fn observe(
     observe_beside(registry, ledger, want, platform, &OnceCell::new()).await
 }
 
-/// Observes one of several boxes: of `markers`, a list of the ledger, all need one at most.
+/// Observes one of several boxes: of `tombstones`, a list of the ledger, all need one at most.
 async fn observe_beside(
     registry: &dyn RegistryReader,
     ledger: &Repository,
     want: &Wanted,
     platform: &Platform,
-    markers: &OnceCell<PastRecords>,
+    tombstones: &OnceCell<PastRecords>,
 ) -> Seen {
     let list = Ledger::new(registry, ledger);
     let mut generation = Generation(0);
     for looks in 1..=LOOKS_AT_MOST {
-        // Marker and tag are asked for together; the tag's answer counts only without a marker.
+        // Tombstone and tag are asked for together; the tag's answer counts only without a tombstone.
         let (over, found) = tokio::join!(
             is_over(registry, ledger, want.key(), generation),
             find(registry, want, generation, platform),
         );
         match over {
-            // A key is rebuilt a few times; where somebody wrote more markers one list tells of all.
-            Ok(true) if looks == LOOKS => match markers.get_or_try_init(|| list.markers()).await {
+            // A key is rebuilt a few times; where somebody wrote more tombstones one list tells of all.
+            Ok(true) if looks == LOOKS => match tombstones.get_or_try_init(|| list.tombstones()).await {
                 Ok(past) => generation = past.generation(want.key()).max(generation.next()),
                 Err(error) => return Seen { generation, state: State::Unknown(error.into()) },
             },
@@ -119,13 +119,13 @@ async fn is_over(
     key: &Key,
     generation: Generation,
 ) -> Result<bool, RegistryError> {
-    let marker = RecordTag::Over { key: key.clone(), generation };
+    let tombstone = RecordTag::Over { key: key.clone(), generation };
     // `over.`, a key and a number: never longer than a tag may be.
-    let Ok(tag) = marker.tag() else { return Ok(false) };
+    let Ok(tag) = tombstone.tag() else { return Ok(false) };
     Ok(registry.head(ledger, &tag.into()).await?.is_some())
 }
 
-/// Looks at one generation of a box, whether a marker ends it or not.
+/// Looks at one generation of a box, whether a tombstone ends it or not.
 async fn find(
     registry: &dyn RegistryReader,
     want: &Wanted,

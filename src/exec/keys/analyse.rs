@@ -8,7 +8,7 @@ use crate::exec::keys::error::KeysError;
 use crate::exec::keys::secrets;
 use crate::exec::keys::tree::Tree;
 use crate::inputs::{
-    Analysis, BoxInputs, DockerfileSource, FindingKind, Handed, ImageOrigin, analyse, is_secret,
+    Analysis, BoxInputs, DockerfileSource, FindingKind, ImageOrigin, Inherited, analyse, is_secret,
 };
 use crate::model::ImageName;
 
@@ -26,7 +26,7 @@ impl Tree<'_> {
         &self,
         spec: &BoxSpec,
         pins: &BTreeMap<String, String>,
-        handed: impl Fn(&str) -> Option<Handed>,
+        handed: impl Fn(&str) -> Option<Inherited>,
     ) -> Result<Analysed, KeysError> {
         let name = || spec.name.clone();
         let dockerfile = self.inside(spec, &spec.dockerfile)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::config::{BoxSpec, ContextSource};
 use crate::exec::keys::error::KeysError;
-use crate::exec::keys::keyed::Keyed;
+use crate::exec::keys::keyed::ResolvedBox;
 use crate::exec::keys::prepare::Prepared;
 use crate::exec::keys::sources::Local;
 use crate::exec::keys::tree::Tree;
@@ -22,8 +22,8 @@ impl Tree<'_> {
         pins: &BTreeMap<String, String>,
         local: &Local,
         registry: &str,
-        done: &[Keyed],
-    ) -> Result<Keyed, KeysError> {
+        done: &[ResolvedBox],
+    ) -> Result<ResolvedBox, KeysError> {
         let Prepared { spec, source, analysis, dockerfile, directories, outside, root, .. } = prepared;
         let Scan { entries, mut special } = scan;
         special.extend(directories.values().flat_map(|directory| directory.special.iter().cloned()));
@@ -53,7 +53,7 @@ impl Tree<'_> {
             .map_err(|source| KeysError::Repository { name: name(), source })?;
         let wanted = Wanted { name: name(), repository, tag, parents: parents.keys().cloned().collect() };
         let (spec, local) = (spec.clone(), sources::marks(spec, local, done));
-        Ok(Keyed {
+        Ok(ResolvedBox {
             spec,
             wanted,
             parents,

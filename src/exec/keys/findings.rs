@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::exec::keys::git;
-use crate::exec::keys::keyed::Keyed;
+use crate::exec::keys::keyed::ResolvedBox;
 use crate::inputs::FindingKind;
 use crate::model::printable;
 use crate::port::Special;
@@ -21,7 +21,7 @@ pub struct Remark {
     pub text: String,
 }
 
-impl Keyed {
+impl ResolvedBox {
     /// Returns the remarks that the configuration does not silence; `differing` are the inputs
     /// that are not as committed.
     pub fn remarks(&self, differing: &[String]) -> Vec<Remark> {

@@ -16,7 +16,7 @@ use crate::port::{BuildRequest, Special};
 
 /// A box with everything its key was computed from.
 #[derive(Debug, Clone)]
-pub struct Keyed {
+pub struct ResolvedBox {
     /// The box as it is declared.
     pub spec: BoxSpec,
     /// Its name, repository, tag and parents.
@@ -39,7 +39,7 @@ pub struct Keyed {
     pub local: BTreeSet<String>,
 }
 
-impl Keyed {
+impl ResolvedBox {
     /// Returns how many context entries its build reads.
     pub fn entries(&self) -> usize {
         self.manifest.entries.len()

@@ -56,7 +56,11 @@ impl Explained for LockError {
         let nothing = "nothing was written";
         match self {
             Self::Keys(error) => Explanation { hint: None, ..error.explain() },
-            Self::Registry { .. } => ErrorKind::Unreachable.hint(nothing),
+            Self::Registry { source, .. } => Explanation {
+                kind: ErrorKind::Unreachable,
+                hint: Some(nothing.to_owned()),
+                ..source.explain()
+            },
             Self::Remote { source, .. } => source.explain().undone(nothing),
             Self::NoImage { .. } => ErrorKind::Failed.into(),
             Self::NoRef { .. } => ErrorKind::Failed.hint(nothing),

@@ -20,11 +20,11 @@ use crate::exec::keys::pins::read_pins;
 use crate::exec::keys::tree::Tree;
 
 pub use error::KeysError;
-pub use keyed::Keyed;
+pub use keyed::ResolvedBox;
 
 /// Computes the keys of `specs`, which are parents first and complete. `registry` names
 /// repositories and enters no key.
-pub fn keys(tree: Tree<'_>, specs: &[BoxSpec], registry: &str) -> Result<Vec<Keyed>, KeysError> {
+pub fn keys(tree: Tree<'_>, specs: &[BoxSpec], registry: &str) -> Result<Vec<ResolvedBox>, KeysError> {
     let local = sources::local(tree, specs)?;
     let mut pins = sources::pins(tree, &local);
     let used = specs.iter().flat_map(BoxSpec::pins).filter(|pin| !pins.contains_key(*pin));
@@ -38,7 +38,7 @@ pub fn keys(tree: Tree<'_>, specs: &[BoxSpec], registry: &str) -> Result<Vec<Key
         boxes.push(one);
     }
     let entries = tree.scan_all(&mut boxes);
-    let mut done: Vec<Keyed> = Vec::new();
+    let mut done: Vec<ResolvedBox> = Vec::new();
     for (one, entries) in boxes.into_iter().zip(entries) {
         let keyed = tree.key(one, entries?, &pins, &local, registry, &done)?;
         done.push(keyed);

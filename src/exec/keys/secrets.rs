@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::config::BoxSpec;
 use crate::exec::keys::error::KeysError;
-use crate::exec::keys::keyed::Keyed;
+use crate::exec::keys::keyed::ResolvedBox;
 use crate::inputs::{Analysis, Secret};
 use crate::model::{Entry, SecretSource};
 use crate::port::Context;
@@ -60,7 +60,7 @@ fn is_open(mount: &Secret) -> bool {
     mount.name.contains('$')
 }
 
-impl Keyed {
+impl ResolvedBox {
     /// Returns the secrets that its build mounts and the box declares.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = (&String, &SecretSource)> {
         let mounts = &self.analysis.secrets;

@@ -12,7 +12,7 @@ use crate::config::{BoxSpec, ContextSource};
 use crate::exec::keys::analyse::Analysed;
 use crate::exec::keys::directory::{Directory, joined, read};
 use crate::exec::keys::error::KeysError;
-use crate::exec::keys::keyed::Keyed;
+use crate::exec::keys::keyed::ResolvedBox;
 use crate::exec::keys::secrets;
 use crate::exec::keys::tree::Tree;
 use crate::exec::setting::nonce;
@@ -75,13 +75,13 @@ pub(crate) fn directories(
 }
 
 /// The working copies that a box's key was computed from, those of its parents included.
-pub(crate) fn marks(spec: &BoxSpec, local: &Local, done: &[Keyed]) -> BTreeSet<String> {
+pub(crate) fn marks(spec: &BoxSpec, local: &Local, done: &[ResolvedBox]) -> BTreeSet<String> {
     let own = local.keys().filter(|name| uses(spec, name)).cloned();
     let parents = spec.parents().filter_map(|parent| done.iter().find(|done| done.wanted.name == parent));
     own.chain(parents.flat_map(|parent| parent.local.iter().cloned())).collect()
 }
 
-impl Keyed {
+impl ResolvedBox {
     /// Names an image for each directory; no other build uses these names.
     pub(crate) fn context_images(&self) -> BTreeMap<String, ContextImage> {
         let unique = nonce();

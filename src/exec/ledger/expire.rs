@@ -49,7 +49,7 @@ pub(crate) async fn remove(
     let mut removed = 0;
     for digest in old.into_iter().flatten() {
         match ledger.delete(&digest).await? {
-            Deleted::Gone | Deleted::WasGone => removed += 1,
+            Deleted::Gone | Deleted::NotFound => removed += 1,
             Deleted::Refused { .. } => {}
             Deleted::Unsupported => break,
         }

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use crate::exec::ledger::{Found, Ledger, LedgerError};
-use crate::model::{PlanRecord, Record, RecordTag, SetRecord, Tag, last_count};
+use crate::model::{PlanRecord, PromotionRecord, Record, RecordTag, Tag, last_count};
 
 /// Every promotion of one tag that the ledger knows of.
 #[derive(Debug, Clone, Default)]
 pub struct History {
     /// The finished ones, the newest first.
-    pub sets: Vec<SetRecord>,
+    pub sets: Vec<PromotionRecord>,
     /// Those that were begun after the last finished one, the newest first.
-    pub unfinished: Vec<SetRecord>,
+    pub unfinished: Vec<PromotionRecord>,
     /// What is not believed.
     pub aside: Vec<Aside>,
 }
@@ -39,7 +39,7 @@ pub async fn history(ledger: Ledger<'_>, promoted: &Tag) -> Result<History, Ledg
     let beyond = beyond.chain(plans.split_off(&last.saturating_add(1)).into_values());
     let why = || format!("its count does not follow on {last}");
     let mut aside: Vec<Aside> = beyond.map(|tag| Aside { tag, why: why() }).collect();
-    let sets: Vec<SetRecord> = read(ledger, sets.into_values().rev().collect(), &mut aside).await?;
+    let sets: Vec<PromotionRecord> = read(ledger, sets.into_values().rev().collect(), &mut aside).await?;
     let finished = sets.first().map_or(0, |set| set.seq);
     let begun = plans.split_off(&finished.saturating_add(1)).into_values().rev().collect();
     let unfinished: Vec<PlanRecord> = read(ledger, begun, &mut aside).await?;

@@ -1,6 +1,6 @@
 //! Input manifests in the ledger: stored once an image stands, read to say what moved since.
 
-use crate::exec::keys::Keyed;
+use crate::exec::keys::ResolvedBox;
 use crate::exec::ledger::write::LedgerWriter;
 use crate::exec::ledger::{Ledger, LedgerError};
 use crate::inputs::{InputManifest, PACKED_LIMIT, PackError};
@@ -40,7 +40,7 @@ impl Explained for InputsError {
 }
 
 /// Stores the inputs of a box unless they stand.
-pub(crate) async fn store(ledger: LedgerWriter<'_>, keyed: &Keyed) -> Result<(), InputsError> {
+pub(crate) async fn store(ledger: LedgerWriter<'_>, keyed: &ResolvedBox) -> Result<(), InputsError> {
     let key = keyed.wanted.key();
     let tag = tag(*ledger, key)?;
     if ledger.has(&tag).await? {

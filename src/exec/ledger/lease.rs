@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::exec::event::{Emit, Event};
 use crate::exec::ledger::write::LedgerWriter;
 use crate::exec::ledger::{Found, Ledger, LedgerError};
-use crate::exec::setting::{RegistryPorts, Setting, nonce};
+use crate::exec::setting::{RegistryPorts, RunContext, nonce};
 use crate::model::{Digest, Key, Lease, Purpose, Record, RecordTag, RunRecord, Span, Tag, Timestamp};
 use crate::port::{Clock, RegistryError};
 
@@ -74,12 +74,12 @@ impl LedgerWriter<'_> {
     /// left behind, as far as the registry lets us.
     pub async fn lease(
         &self,
-        setting: &Setting,
+        setting: &RunContext,
         purpose: Purpose,
         keys: Vec<Key>,
         clock: &dyn Clock,
     ) -> Result<Leased, LedgerError> {
-        let Setting { run, attempt, .. } = setting;
+        let RunContext { run, attempt, .. } = setting;
         let lease = Lease {
             taken: Timestamp::default(),
             expiry: Timestamp::default(),
@@ -96,7 +96,7 @@ impl LedgerWriter<'_> {
     /// Takes a lease again, with its name and place, for as long from now.
     pub async fn renew(
         &self,
-        setting: &Setting,
+        setting: &RunContext,
         lease: &Lease,
         clock: &dyn Clock,
     ) -> Result<Leased, LedgerError> {
@@ -112,7 +112,7 @@ impl LedgerWriter<'_> {
         let manifest = lease.to_manifest();
         let written = match self.put(&tag, &manifest).await {
             Ok(()) => self.read_back(&tag, &manifest).await,
-            Err(error) if error.failure.is_refusal() => return Ok(Leased::Refused(error)),
+            Err(error) if error.failure.is_denied() => return Ok(Leased::Refused(error)),
             Err(error) => Err(error.into()),
         };
         let digest = manifest.digest().clone();
@@ -169,7 +169,7 @@ impl Ledger<'_> {
 /// Takes a lease, or finds out that this registry takes no writes from us.
 pub(crate) async fn take_lease(
     ports: RegistryPorts<'_>,
-    setting: &Setting,
+    setting: &RunContext,
     purpose: Purpose,
     keys: Vec<Key>,
     emit: Emit<'_>,
@@ -193,7 +193,7 @@ pub(crate) async fn take_lease(
 }
 
 /// Gives leases up, so that nobody waits for them. One that stays only costs others time.
-pub(crate) async fn release(ports: RegistryPorts<'_>, setting: &Setting, leases: &[Held], emit: Emit<'_>) {
+pub(crate) async fn release(ports: RegistryPorts<'_>, setting: &RunContext, leases: &[Held], emit: Emit<'_>) {
     // Without the right to write none was taken.
     let Ok(ledger) = LedgerWriter::new(ports, &setting.ledger) else { return };
     for held in leases {

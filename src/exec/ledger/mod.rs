@@ -4,8 +4,8 @@ pub(super) mod expire;
 pub(super) mod history;
 pub(super) mod inputs;
 pub(super) mod lease;
-pub(super) mod marker;
 pub(super) mod past;
+pub(super) mod tombstone;
 pub(super) mod write;
 
 use std::collections::BTreeMap;
@@ -45,7 +45,7 @@ pub enum LedgerError {
         tag: Tag,
     },
     /// Somebody ends generations of a key for ever.
-    #[error("markers of key {key} are being written faster than they are read")]
+    #[error("tombstones of key {key} are being written faster than they are read")]
     Outrun { key: Key },
     /// Another record stands where ours was just written.
     #[error("ledger {repository}: {tag} was written, but reads back as {found}")]

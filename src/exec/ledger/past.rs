@@ -1,10 +1,10 @@
-//! What a promotion reads in the ledger: the tag's last promotions, and every marker, of one list.
+//! What a promotion reads in the ledger: the tag's last promotions, and every tombstone, of one list.
 
 use std::collections::BTreeMap;
 
 use crate::exec::ledger::{Found, Ledger, LedgerError};
 use crate::model::{
-    Digest, Ending, Generation, Key, PlanRecord, Record, RecordTag, SetRecord, Tag, last_count,
+    Digest, Generation, Key, PlanRecord, PromotionRecord, Record, RecordTag, Tag, UntagNotice, last_count,
 };
 use crate::plan::Past;
 
@@ -17,10 +17,10 @@ const READS: usize = 16;
 pub struct PastRecords {
     /// What the ledger held when it was listed.
     pub(crate) listed: BTreeMap<RecordTag, Tag>,
-    set: Option<SetRecord>,
-    plan: Option<SetRecord>,
+    set: Option<PromotionRecord>,
+    plan: Option<PromotionRecord>,
     /// The announcement that the tag is to go, as it stands.
-    pub(crate) ending: Option<Ending>,
+    pub(crate) ending: Option<UntagNotice>,
     /// The count of the next promotion, and its plan record if it has begun.
     pub(crate) next: Option<(u32, Option<Digest>)>,
 }
@@ -37,15 +37,15 @@ impl PastRecords {
         self.set.as_ref().is_some_and(|set| set.boxes.iter().map(|member| &member.digest).eq(digests))
     }
 
-    /// Tells whether a marker ends a generation of a key.
+    /// Tells whether a tombstone ends a generation of a key.
     pub(crate) fn is_over(&self, key: &Key, generation: Generation) -> bool {
         self.listed.contains_key(&RecordTag::Over { key: key.clone(), generation })
     }
 
-    /// Returns the current generation of a key: the first one that no marker ends.
+    /// Returns the current generation of a key: the first one that no tombstone ends.
     pub(crate) fn generation(&self, key: &Key) -> Generation {
         let mut generation = Generation(0);
-        // Markers of one key may be many, but no more than there are.
+        // Tombstones of one key may be many, but no more than there are.
         while self.is_over(key, generation) && generation < generation.next() {
             generation = generation.next();
         }
@@ -83,8 +83,8 @@ impl Ledger<'_> {
         Ok(PastRecords { listed, set, ending, plan, next: Some((next, begun)) })
     }
 
-    /// Reads the markers alone, and nobody's past.
-    pub(crate) async fn markers(&self) -> Result<PastRecords, LedgerError> {
+    /// Reads the tombstones alone, and nobody's past.
+    pub(crate) async fn tombstones(&self) -> Result<PastRecords, LedgerError> {
         Ok(PastRecords { listed: self.list().await?, ..PastRecords::default() })
     }
 

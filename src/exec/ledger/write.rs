@@ -5,11 +5,11 @@ use std::ops::Deref;
 use bytes::Bytes;
 
 use crate::exec::heal::{may_lack, put_or_heal};
-use crate::exec::ledger::{Ledger, LedgerError};
+use crate::exec::ledger::{Found, Ledger, LedgerError};
 use crate::exec::pace;
 use crate::exec::setting::{RegistryPorts, nonce};
 use crate::model::{Digest, EMPTY_BLOB, RawManifest, Record, Repository, Tag, throwaway};
-use crate::port::{Deleted, Deleting, Registry, RegistryResult};
+use crate::port::{DeleteSupport, Deleted, Registry, RegistryResult};
 
 /// The ledger, for whoever may write to it.
 #[derive(Clone, Copy)]
@@ -64,11 +64,21 @@ impl<'a> LedgerWriter<'a> {
     /// Removes a record's tag alone, whatever it holds: it is given to a manifest made for that, which
     /// is then deleted. Where nothing can be deleted it stays as it is.
     pub async fn remove(&self, tag: &Tag) -> Result<Deleted, LedgerError> {
-        if self.registry.deleting(self.repository).await? == Deleting::Nothing {
+        if self.registry.deleting(self.repository).await? == DeleteSupport::Nothing {
             return Ok(Deleted::Unsupported);
         }
         let stand_in = throwaway(&nonce());
         self.write_manifest(tag, &stand_in).await?;
         self.delete(stand_in.digest()).await
+    }
+
+    /// Deletes a record whose time, which stands in its tag, is over; nothing if it has vanished.
+    pub(crate) async fn expire<R: Record>(&self, tag: &Tag) -> Result<Option<Deleted>, LedgerError> {
+        Ok(match self.look::<R>(tag).await? {
+            Found::Stands(record) => Some(self.delete(&record.digest).await?),
+            // DeleteSupport what stands there may take another record along.
+            Found::Unreadable { .. } => Some(self.remove(tag).await?),
+            Found::Vanished => None,
+        })
     }
 }

@@ -14,22 +14,24 @@ use crate::exec::ledger::lease::{Held, release, take_lease};
 use crate::exec::ledger::write::LedgerWriter;
 use crate::exec::ledger::{Ledger, LedgerError};
 use crate::exec::pace;
-use crate::exec::promote::content::Content;
+use crate::exec::promote::content::PromotionSource;
 use crate::exec::promote::error::{PromoteError, PromoteReport};
 use crate::exec::promote::resolve::Resolution;
-use crate::exec::setting::{RegistryPorts, Setting};
-use crate::model::{Digest, PlanRecord, Purpose, RawManifest, Record, RecordTag, SetRecord, Tag, Timestamp};
+use crate::exec::setting::{RegistryPorts, RunContext};
+use crate::model::{
+    Digest, PlanRecord, PromotionRecord, Purpose, RawManifest, Record, RecordTag, Tag, Timestamp,
+};
 use crate::plan::{Promotion, Step};
 use crate::port::{Reference, RegistryError};
-use crate::protocol::{Promoter, PromoterAction, PromoterEnd, PromoterSaw, Put, Why, pause};
+use crate::protocol::{Promoter, PromoterAction, PromoterEnd, PromoterInput, Put, Why, pause};
 
 /// A promotion at work.
-pub(crate) struct Carrier<'a> {
+pub(crate) struct PromotionExecutor<'a> {
     ports: RegistryPorts<'a>,
-    setting: &'a Setting,
+    setting: &'a RunContext,
     ledger: Ledger<'a>,
     tag: &'a Tag,
-    content: Content<'a>,
+    content: PromotionSource<'a>,
     emit: Emit<'a>,
     leases: Vec<Held>,
     /// What the tags held while the lease was taken.
@@ -39,18 +41,18 @@ pub(crate) struct Carrier<'a> {
     /// The steps of which it was told that their tags stand.
     told: BTreeSet<usize>,
     /// The record that is written twice: as plan and as set.
-    record: Option<SetRecord>,
+    record: Option<PromotionRecord>,
     error: Option<PromoteError>,
     /// Whether there was nothing to do when it began.
     was_done: Option<bool>,
 }
 
-impl<'a> Carrier<'a> {
+impl<'a> PromotionExecutor<'a> {
     pub fn new(
         ports: RegistryPorts<'a>,
-        setting: &'a Setting,
+        setting: &'a RunContext,
         tag: &'a Tag,
-        content: Content<'a>,
+        content: PromotionSource<'a>,
         emit: Emit<'a>,
     ) -> Self {
         let ledger = Ledger::new(ports.registry, &setting.ledger);
@@ -75,7 +77,7 @@ impl<'a> Carrier<'a> {
     pub async fn carry(
         mut self,
         resolve: impl AsyncFn(Vec<Option<Digest>>) -> Result<Resolution, PromoteError>,
-        record: impl Fn(&Promotion, Timestamp) -> SetRecord,
+        record: impl Fn(&Promotion, Timestamp) -> PromotionRecord,
         cancel: &CancellationToken,
     ) -> Result<PromoteReport, PromoteError> {
         let mut promoter = Promoter::default();
@@ -94,7 +96,7 @@ impl<'a> Carrier<'a> {
                             self.record = Some(record(&promotion, now.unwrap_or_default()));
                             self.was_done.get_or_insert(promotion.is_done());
                             self.manifests = manifests;
-                            PromoterSaw::Planned(Arc::new(promotion), begun)
+                            PromoterInput::Planned(Arc::new(promotion), begun)
                         })
                     }
                     action => self.act(action, promoter.plan().map_or(&[], |plan| &plan.steps)).await,
@@ -110,7 +112,7 @@ impl<'a> Carrier<'a> {
             };
             promoter = promoter.observe(saw.unwrap_or_else(|error| {
                 self.error = Some(error);
-                PromoterSaw::Failed
+                PromoterInput::Failed
             }));
             self.tell(&promoter);
         };
@@ -151,7 +153,7 @@ impl<'a> Carrier<'a> {
         resolve(under?).await
     }
 
-    async fn act(&mut self, action: PromoterAction, steps: &[Step]) -> Result<PromoterSaw, PromoteError> {
+    async fn act(&mut self, action: PromoterAction, steps: &[Step]) -> Result<PromoterInput, PromoteError> {
         let Self { ports, setting, tag, content, emit, .. } = *self;
         let registry = ports.registry;
         let at = Reference::Tag(tag.clone());
@@ -165,23 +167,23 @@ impl<'a> Carrier<'a> {
                 let held = held?;
                 let is_held = held.is_some();
                 self.leases.extend(held);
-                PromoterSaw::Leased { is_held }
+                PromoterInput::Leased { is_held }
             }
             PromoterAction::Clock => {
                 let held = self.leases.last();
-                PromoterSaw::Clock { is_short: held.is_none_or(|held| held.is_short(ports.clock)) }
+                PromoterInput::Clock { is_short: held.is_none_or(|held| held.is_short(ports.clock)) }
             }
             PromoterAction::WritePlan => {
                 let (tag, plan) = self.plan_record()?;
                 LedgerWriter::new(ports, &setting.ledger)?.put(&tag, &plan).await?;
-                PromoterSaw::Written
+                PromoterInput::Written
             }
             PromoterAction::WriteSet => self.write_set().await?,
             PromoterAction::Look { is_new } => {
                 let heads = steps.iter().map(|step| registry.head(&step.member.repository, &at));
                 let heads = async { Ok(futures_util::future::try_join_all(heads).await?) };
                 let (found, theirs) = futures_util::try_join!(heads, self.read_plan(is_new))?;
-                theirs.map_or(PromoterSaw::Looked(found), PromoterSaw::Taken)
+                theirs.map_or(PromoterInput::Looked(found), PromoterInput::Taken)
             }
             PromoterAction::Put(puts) => {
                 let manifests = &self.manifests;
@@ -189,7 +191,7 @@ impl<'a> Carrier<'a> {
                 let writer = ports.writer()?;
                 let puts = puts.map(|(member, manifest)| writer.put(&member.repository, &at, manifest));
                 let done = futures_util::future::join_all(puts).await;
-                PromoterSaw::Put(done.into_iter().map(|done| self.put(done)).collect())
+                PromoterInput::Put(done.into_iter().map(|done| self.put(done)).collect())
             }
             PromoterAction::ReadBack { steps, reads } => {
                 tokio::time::sleep(pause(reads)).await;
@@ -197,13 +199,13 @@ impl<'a> Carrier<'a> {
                 let reads = reads.map(|member| registry.get(&member.repository, &at));
                 let all: Vec<_> = futures_util::future::try_join_all(reads).await?;
                 let digest = |raw: Option<RawManifest>| raw.map(|raw| raw.digest().clone());
-                PromoterSaw::Holds(all.into_iter().map(digest).collect())
+                PromoterInput::Holds(all.into_iter().map(digest).collect())
             }
             PromoterAction::Release => {
                 release(ports, setting, &self.leases, emit).await;
-                PromoterSaw::Done
+                PromoterInput::Done
             }
-            PromoterAction::Resolve | PromoterAction::End(_) => PromoterSaw::Done,
+            PromoterAction::Resolve | PromoterAction::End(_) => PromoterInput::Done,
         })
     }
 
@@ -223,13 +225,13 @@ impl<'a> Carrier<'a> {
     /// Says what came of a put, and keeps the first error.
     fn put(&mut self, done: Result<(), RegistryError>) -> Put {
         let Err(error) = done else { return Put::Written };
-        let put = if error.failure.is_refusal() { Put::Refused } else { Put::Unknown };
+        let put = if error.failure.is_denied() { Put::Refused } else { Put::Unknown };
         self.error.get_or_insert(error.into());
         put
     }
 
     /// Returns the record that says what is wanted, which is written twice: as plan and as set.
-    fn record(&self) -> Result<&SetRecord, PromoteError> {
+    fn record(&self) -> Result<&PromotionRecord, PromoteError> {
         self.record.as_ref().ok_or_else(|| PromoteError::Lapsed { tag: self.tag.clone() })
     }
 
@@ -254,18 +256,18 @@ impl<'a> Carrier<'a> {
     }
 
     /// Writes the set record. One of another promotion that says the same is as good as ours.
-    async fn write_set(&self) -> Result<PromoterSaw, PromoteError> {
+    async fn write_set(&self) -> Result<PromoterInput, PromoteError> {
         let record = self.record()?;
         let tag = self.ledger.tag(&RecordTag::Set { tag: self.tag.clone(), seq: record.seq })?;
         let ledger = LedgerWriter::new(self.ports, &self.setting.ledger)?;
         let written = ledger.write(&tag, record).await;
         let Err(error @ LedgerError::NotOurs { .. }) = written else {
-            return Ok(written.map(|_| PromoterSaw::Written)?);
+            return Ok(written.map(|_| PromoterInput::Written)?);
         };
-        match self.ledger.read::<SetRecord>(&tag).await? {
+        match self.ledger.read::<PromotionRecord>(&tag).await? {
             // An older source under our images would let what lies between move the tag back.
             Some(theirs) if theirs.has_images_of(record) && !theirs.source.is_older_than(&record.source) => {
-                Ok(PromoterSaw::Written)
+                Ok(PromoterInput::Written)
             }
             _ => Err(error.into()),
         }

@@ -3,61 +3,61 @@
 use std::collections::BTreeMap;
 
 use crate::exec::image::probe::{all_known, find_all};
-use crate::exec::keys::Keyed;
+use crate::exec::keys::ResolvedBox;
 use crate::exec::ledger::past::PastRecords;
 use crate::exec::ledger::{Ledger, LedgerError};
 use crate::exec::promote::error::PromoteError;
-use crate::exec::setting::Setting;
+use crate::exec::setting::RunContext;
 use crate::model::{
-    ContentTag, Digest, Key, RawManifest, Repository, RepositoryError, SetBox, SetName, SetRecord, Source,
-    Tag,
+    ContentTag, Digest, Key, PromotedImage, PromotionId, PromotionRecord, RawManifest, Repository,
+    RepositoryError, Source, Tag,
 };
 use crate::plan::{Decision, Member, Rollback, Seen, Wanted, plan};
 use crate::port::{Reference, RegistryReader};
 
 /// What is promoted.
 #[derive(Debug, Clone, Copy)]
-pub enum Content<'a> {
+pub enum PromotionSource<'a> {
     /// The images of these boxes, which are the whole set, parents first.
-    Boxes(&'a [Keyed]),
+    Built(&'a [ResolvedBox]),
     /// The images of another promotion, by their digests.
-    Set(&'a Rollback),
+    Recorded(&'a Rollback),
 }
 
-impl Content<'_> {
+impl PromotionSource<'_> {
     pub(crate) fn keys(&self) -> Vec<Key> {
         match self {
-            Self::Boxes(boxes) => boxes.iter().map(|keyed| keyed.wanted.key().clone()).collect(),
-            Self::Set(taken) => taken.set.boxes.iter().map(|member| member.key.clone()).collect(),
+            Self::Built(boxes) => boxes.iter().map(|keyed| keyed.wanted.key().clone()).collect(),
+            Self::Recorded(taken) => taken.set.boxes.iter().map(|member| member.key.clone()).collect(),
         }
     }
 
-    pub(crate) fn source<'a>(&'a self, setting: &'a Setting) -> &'a Source {
+    pub(crate) fn source<'a>(&'a self, setting: &'a RunContext) -> &'a Source {
         match self {
-            Self::Boxes(_) => &setting.source,
-            Self::Set(taken) => &taken.set.source,
+            Self::Built(_) => &setting.source,
+            Self::Recorded(taken) => &taken.set.source,
         }
     }
 
-    pub(crate) fn from(&self) -> Option<SetName> {
+    pub(crate) fn from(&self) -> Option<PromotionId> {
         match self {
-            Self::Boxes(_) => None,
+            Self::Built(_) => None,
             // What was never promoted, but is copied, has no count.
-            Self::Set(taken) => Some(taken.set.name()).filter(|name| name.seq > 0),
+            Self::Recorded(taken) => Some(taken.set.name()).filter(|name| name.seq > 0),
         }
     }
 
     pub(crate) fn copied(&self) -> Option<String> {
         match self {
-            Self::Boxes(_) => None,
-            Self::Set(taken) => taken.copied.clone(),
+            Self::Built(_) => None,
+            Self::Recorded(taken) => taken.copied.clone(),
         }
     }
 
     pub(crate) fn withdrawn(&self) -> Option<Source> {
         match self {
-            Self::Boxes(_) => None,
-            Self::Set(taken) => taken.withdrawn.clone(),
+            Self::Built(_) => None,
+            Self::Recorded(taken) => taken.withdrawn.clone(),
         }
     }
 
@@ -65,13 +65,13 @@ impl Content<'_> {
     pub(crate) async fn under(
         &self,
         registry: &dyn RegistryReader,
-        setting: &Setting,
+        setting: &RunContext,
         tag: &Tag,
     ) -> Result<Vec<Option<Digest>>, PromoteError> {
         let at = Reference::Tag(tag.clone());
         let repositories = match self {
-            Self::Boxes(boxes) => boxes.iter().map(|keyed| keyed.wanted.repository.clone()).collect(),
-            Self::Set(taken) => {
+            Self::Built(boxes) => boxes.iter().map(|keyed| keyed.wanted.repository.clone()).collect(),
+            Self::Recorded(taken) => {
                 let place = |member| place(setting.ledger.host(), member);
                 taken.set.boxes.iter().map(place).collect::<Result<Vec<_>, _>>()?
             }
@@ -80,17 +80,17 @@ impl Content<'_> {
         Ok(futures_util::future::try_join_all(heads).await?)
     }
 
-    /// Resolves what is promoted to digests, once, and reads the manifests, with the markers of a
+    /// Resolves what is promoted to digests, once, and reads the manifests, with the tombstones of a
     /// list of the ledger that is read meanwhile.
     pub(crate) async fn resolve(
         &self,
         registry: &dyn RegistryReader,
-        setting: &Setting,
+        setting: &RunContext,
         past: impl Future<Output = Result<PastRecords, LedgerError>>,
     ) -> Result<(PastRecords, Vec<Resolved>), PromoteError> {
         match self {
-            Self::Boxes(boxes) => of_boxes(registry, boxes, past).await,
-            Self::Set(taken) => of_set(registry, setting, &taken.set, past).await,
+            Self::Built(boxes) => of_boxes(registry, boxes, past).await,
+            Self::Recorded(taken) => of_set(registry, setting, &taken.set, past).await,
         }
     }
 }
@@ -122,7 +122,7 @@ impl Resolved {
 /// Resolves boxes by their keys, and checks that they were built on each other.
 async fn of_boxes(
     registry: &dyn RegistryReader,
-    boxes: &[Keyed],
+    boxes: &[ResolvedBox],
     past: impl Future<Output = Result<PastRecords, LedgerError>>,
 ) -> Result<(PastRecords, Vec<Resolved>), PromoteError> {
     let (past, found) = find_all(registry, boxes, past).await?;
@@ -150,15 +150,15 @@ async fn of_boxes(
 
 /// Reads the images of another promotion: each has to be there.
 ///
-/// A marker that ends a generation ends it for builds alone. What one names may be about to be
+/// A tombstone that ends a generation ends it for builds alone. What one names may be about to be
 /// deleted, though: a sweep says so before it looks who leases it, and we lease before we look.
 async fn of_set(
     registry: &dyn RegistryReader,
-    setting: &Setting,
-    set: &SetRecord,
+    setting: &RunContext,
+    set: &PromotionRecord,
     past: impl Future<Output = Result<PastRecords, LedgerError>>,
 ) -> Result<(PastRecords, Vec<Resolved>), PromoteError> {
-    let read_one = async |member: &SetBox| {
+    let read_one = async |member: &PromotedImage| {
         let repository = place(setting.ledger.host(), member)?;
         let manifest = registry.get(&repository, &member.digest.clone().into()).await?;
         Ok::<_, PromoteError>((repository, manifest))
@@ -170,7 +170,7 @@ async fn of_set(
         let tag = ContentTag::read(&member.content_tag);
         tag.is_some_and(|tag| past.is_over(&member.key, tag.generation()))
     });
-    let over: Vec<&SetBox> = over.collect();
+    let over: Vec<&PromotedImage> = over.collect();
     if !over.is_empty() {
         let claims = Ledger::new(registry, &setting.ledger).claims(&past.listed).await?;
         for (member, claim) in over.into_iter().flat_map(|one| claims.iter().map(move |claim| (one, claim))) {
@@ -198,7 +198,7 @@ async fn of_set(
 }
 
 /// Returns where an image of another promotion is kept.
-fn place(host: &str, member: &SetBox) -> Result<Repository, PromoteError> {
+fn place(host: &str, member: &PromotedImage) -> Result<Repository, PromoteError> {
     let missing =
         |error: RepositoryError| PromoteError::missing(vec![member.name.clone()], error.to_string());
     Repository::new(host, &member.repository).map_err(missing)
@@ -206,9 +206,9 @@ fn place(host: &str, member: &SetBox) -> Result<Repository, PromoteError> {
 
 impl PromoteError {
     /// Names the channel, if what is missing is reserved for some: no other build makes it.
-    pub(crate) fn in_channel(self, content: Content<'_>, channel: &str) -> Self {
+    pub(crate) fn in_channel(self, content: PromotionSource<'_>, channel: &str) -> Self {
         match (self, content) {
-            (Self::Missing { names, why, .. }, Content::Boxes(boxes)) => {
+            (Self::Missing { names, why, .. }, PromotionSource::Built(boxes)) => {
                 let reserved = boxes.iter().filter(|keyed| !keyed.spec.only.is_empty());
                 let is_reserved = reserved.into_iter().any(|keyed| names.contains(&keyed.wanted.name));
                 let channel = is_reserved.then(|| channel.to_owned());

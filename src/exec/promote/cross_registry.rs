@@ -7,11 +7,11 @@ use crate::exec::event::{Emit, Event};
 use crate::exec::image::attached::Copier;
 use crate::exec::ledger::Ledger;
 use crate::exec::ledger::lease::{release, take_lease};
-use crate::exec::promote::content::Content;
+use crate::exec::promote::content::PromotionSource;
 use crate::exec::promote::error::{PromoteError, PromoteOptions, PromoteReport};
 use crate::exec::promote::promote;
 use crate::exec::promote::resolve::{planned, record};
-use crate::exec::setting::{RegistryPorts, Setting};
+use crate::exec::setting::{RegistryPorts, RunContext};
 use crate::model::{Purpose, Repository, Timestamp};
 use crate::plan::{Member, Promotion, Rollback, Step, StepState};
 use crate::port::{RegistryReader, RegistryWriter};
@@ -23,9 +23,9 @@ use crate::port::{RegistryReader, RegistryWriter};
 /// cancelled no tag moves any more, and what was copied by then need not be copied again.
 pub async fn promote_to(
     ports: RegistryPorts<'_>,
-    setting: &Setting,
-    target: &Setting,
-    content: Content<'_>,
+    setting: &RunContext,
+    target: &RunContext,
+    content: PromotionSource<'_>,
     options: &PromoteOptions,
     emit: Emit<'_>,
     cancel: &CancellationToken,
@@ -43,9 +43,9 @@ pub async fn promote_to(
 
 async fn carry_over(
     ports: RegistryPorts<'_>,
-    setting: &Setting,
-    target: &Setting,
-    content: Content<'_>,
+    setting: &RunContext,
+    target: &RunContext,
+    content: PromotionSource<'_>,
     options: &PromoteOptions,
     emit: Emit<'_>,
     cancel: &CancellationToken,
@@ -53,7 +53,7 @@ async fn carry_over(
     let here = Ledger::new(ports.registry, &setting.ledger);
     let there = Ledger::new(ports.registry, &target.ledger);
     // The past that matters is that of the target.
-    let resolved = content.resolve(ports.registry, setting, here.markers()).await;
+    let resolved = content.resolve(ports.registry, setting, here.tombstones()).await;
     let (_, resolved) = resolved.map_err(|error| error.in_channel(content, &options.channel))?;
     let in_target = |member: Member| Ok((member.clone(), in_target(setting, target, member)?));
     let members = resolved.iter().map(|one| in_target(one.member(None)));
@@ -75,7 +75,7 @@ async fn carry_over(
         copied = copied => copied,
     };
     let done = match copied {
-        Ok(()) => promote(ports, target, Content::Set(&taken), options, emit, cancel).await,
+        Ok(()) => promote(ports, target, PromotionSource::Recorded(&taken), options, emit, cancel).await,
         Err(error) => Err(error),
     };
     release(ports, target, held.as_slice(), emit).await;
@@ -84,8 +84,8 @@ async fn carry_over(
 
 /// The set as it would be promoted here; one that comes from a promotion has its count.
 fn as_set(
-    setting: &Setting,
-    content: Content<'_>,
+    setting: &RunContext,
+    content: PromotionSource<'_>,
     options: &PromoteOptions,
     members: &[(Member, Repository)],
 ) -> Rollback {
@@ -103,7 +103,7 @@ fn as_set(
 }
 
 /// What stands below a path here stands below the target's path there.
-fn in_target(setting: &Setting, target: &Setting, member: Member) -> Result<Repository, PromoteError> {
+fn in_target(setting: &RunContext, target: &RunContext, member: Member) -> Result<Repository, PromoteError> {
     let name = member.repository.to_string();
     let name = name.strip_prefix(&setting.registry).and_then(|name| name.strip_prefix('/'));
     let to = Repository::new(&target.registry, name.unwrap_or(member.repository.name()));
@@ -126,7 +126,7 @@ async fn copy(
 
 async fn plan_only(
     registry: &dyn RegistryReader,
-    target: &Setting,
+    target: &RunContext,
     there: Ledger<'_>,
     members: &[(Member, Repository)],
     taken: &Rollback,
@@ -138,7 +138,7 @@ async fn plan_only(
         moved.push(Member { repository: to.clone(), now, ..member.clone() });
     }
     let past = there.past(&options.tag).await?;
-    let promotion = planned(target, there, Content::Set(taken), moved, &past, options).await?;
+    let promotion = planned(target, there, PromotionSource::Recorded(taken), moved, &past, options).await?;
     let (seq, was_done) = (promotion.seq, promotion.is_done());
     Ok(PromoteReport { seq, was_done, moved: Vec::new(), promotion })
 }

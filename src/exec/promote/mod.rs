@@ -1,4 +1,4 @@
-//! Promotions: what they are of, and how they end. [`Carrier`] carries them out.
+//! Promotions: what they are of, and how they end. [`PromotionExecutor`] carries them out.
 //!
 //! Tags move by writing the very bytes of the manifest under another name: nothing is
 //! pulled, rebuilt or uploaded.
@@ -14,11 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::exec::event::Emit;
 use crate::exec::ledger::Ledger;
-use crate::exec::promote::carry::Carrier;
-use crate::exec::promote::content::Content;
+use crate::exec::promote::carry::PromotionExecutor;
+use crate::exec::promote::content::PromotionSource;
 use crate::exec::promote::error::{PromoteError, PromoteOptions, PromoteReport};
 use crate::exec::promote::resolve::{record, resolve};
-use crate::exec::setting::{RegistryPorts, Setting};
+use crate::exec::setting::{RegistryPorts, RunContext};
 use crate::plan::Promotion;
 
 /// Promotes a set.
@@ -28,8 +28,8 @@ use crate::plan::Promotion;
 /// written.
 pub async fn promote(
     ports: RegistryPorts<'_>,
-    setting: &Setting,
-    content: Content<'_>,
+    setting: &RunContext,
+    content: PromotionSource<'_>,
     options: &PromoteOptions,
     emit: Emit<'_>,
     cancel: &CancellationToken,
@@ -47,7 +47,7 @@ pub async fn promote(
         return Ok(PromoteReport { seq, was_done, moved: Vec::new(), promotion });
     }
     let record = |planned: &Promotion, now| record(setting, content, options, planned, now);
-    let carrier = Carrier::new(ports, setting, &options.tag, content, emit);
+    let carrier = PromotionExecutor::new(ports, setting, &options.tag, content, emit);
     match carrier.carry(&resolve, record, cancel).await {
         // Whoever may not even read has a wrong password, and not too few rights.
         Err(PromoteError::ReadOnly) => Err(look().await.err().unwrap_or(PromoteError::ReadOnly)),

@@ -2,11 +2,11 @@
 
 use crate::exec::ledger::Ledger;
 use crate::exec::ledger::past::PastRecords;
-use crate::exec::promote::content::Content;
+use crate::exec::promote::content::PromotionSource;
 use crate::exec::promote::error::{PromoteError, PromoteOptions};
-use crate::exec::setting::Setting;
-use crate::model::{Digest, RawManifest, SetBox, SetRecord};
-use crate::plan::{Member, Promotion, Refusal, Step, Wish, promotion};
+use crate::exec::setting::RunContext;
+use crate::model::{Digest, PromotedImage, PromotionRecord, RawManifest};
+use crate::plan::{Member, Promotion, PromotionRequest, Refusal, Step, promotion};
 use crate::port::RegistryReader;
 use crate::retention::holds_up;
 
@@ -22,9 +22,9 @@ pub(crate) struct Resolution {
 /// Reads what is promoted and the tag's past, and plans from `now`, what the tags hold.
 pub(super) async fn resolve(
     registry: &dyn RegistryReader,
-    setting: &Setting,
+    setting: &RunContext,
     ledger: Ledger<'_>,
-    content: Content<'_>,
+    content: PromotionSource<'_>,
     options: &PromoteOptions,
     now: Vec<Option<Digest>>,
 ) -> Result<Resolution, PromoteError> {
@@ -50,9 +50,9 @@ pub(super) async fn resolve(
 
 /// Plans the promotion of what was resolved.
 pub(crate) async fn planned(
-    setting: &Setting,
+    setting: &RunContext,
     ledger: Ledger<'_>,
-    content: Content<'_>,
+    content: PromotionSource<'_>,
     members: Vec<Member>,
     past: &PastRecords,
     options: &PromoteOptions,
@@ -61,10 +61,10 @@ pub(crate) async fn planned(
         && holds_up(ending, options.keep.as_ref(), ledger.now().await?)
     {
         let (tag, since, why) = (options.tag.clone(), ending.marked.human(), ending.reason.clone());
-        return Err(Refusal::Ending { tag, since, why }.into());
+        return Err(Refusal::UntagNotice { tag, since, why }.into());
     }
     let from = content.from();
-    let wish = Wish {
+    let wish = PromotionRequest {
         tag: &options.tag,
         immutable: options.immutable,
         allow_older: options.allow_older,
@@ -81,13 +81,13 @@ pub(crate) async fn planned(
 }
 
 pub(crate) fn record(
-    setting: &Setting,
-    content: Content<'_>,
+    setting: &RunContext,
+    content: PromotionSource<'_>,
     options: &PromoteOptions,
     planned: &Promotion,
     now: crate::model::Timestamp,
-) -> SetRecord {
-    let set_box = |step: &Step| SetBox {
+) -> PromotionRecord {
+    let set_box = |step: &Step| PromotedImage {
         name: step.member.name.clone(),
         repository: step.member.repository.name().to_owned(),
         key: step.member.tag.key().clone(),
@@ -95,7 +95,7 @@ pub(crate) fn record(
         digest: step.member.digest.clone(),
         before: step.before.clone(),
     };
-    SetRecord {
+    PromotionRecord {
         tag: options.tag.clone(),
         channel: options.channel.clone(),
         seq: planned.seq,

@@ -14,16 +14,16 @@ use futures_util::future::try_join_all;
 use crate::config::BoxSpec;
 use crate::exec::image::labels::{Inspected, Labels, Unread, inspect};
 use crate::exec::promote::error::PromoteError;
-use crate::exec::setting::Setting;
-use crate::model::{ContentTag, Digest, RecordTag, Repository, SetBox, SetRecord};
+use crate::exec::setting::RunContext;
+use crate::model::{ContentTag, Digest, PromotedImage, PromotionRecord, RecordTag, Repository};
 use crate::port::{Reference, RegistryReader};
 
 /// Checks a promotion that is to be promoted again; `next` is the one after it, of the same tag.
 pub async fn vet(
     registry: &dyn RegistryReader,
-    setting: &Setting,
-    set: &SetRecord,
-    next: Option<&SetRecord>,
+    setting: &RunContext,
+    set: &PromotionRecord,
+    next: Option<&PromotionRecord>,
     boxes: &[BoxSpec],
 ) -> Result<(), PromoteError> {
     // All are looked up before the first is asked for.
@@ -50,7 +50,7 @@ pub async fn vet(
 
 /// Checks that the box images that an image stands on are those of the same record: a promotion is
 /// of what its channel's boxes stand on as well, be it reserved for other channels.
-fn stands_on(set: &SetRecord, member: &SetBox, labels: &Labels) -> Result<(), PromoteError> {
+fn stands_on(set: &PromotionRecord, member: &PromotedImage, labels: &Labels) -> Result<(), PromoteError> {
     let is_another = |digest: &&Digest| !set.boxes.iter().any(|one| one.digest == **digest);
     match labels.parents.values().find(is_another) {
         None => Ok(()),
@@ -62,9 +62,9 @@ fn stands_on(set: &SetRecord, member: &SetBox, labels: &Labels) -> Result<(), Pr
 
 /// Returns where an image is kept, if a box of the configuration has its images there.
 fn place<'a>(
-    setting: &Setting,
-    set: &SetRecord,
-    member: &SetBox,
+    setting: &RunContext,
+    set: &PromotionRecord,
+    member: &PromotedImage,
     boxes: &'a [BoxSpec],
 ) -> Result<(Repository, &'a BoxSpec), PromoteError> {
     let of = |spec: &'a BoxSpec| Some((Repository::new(&setting.registry, &spec.repository).ok()?, spec));
@@ -80,8 +80,8 @@ fn place<'a>(
 /// Reads the labels of an image, which is one of the key and the generation that the record names.
 async fn image(
     registry: &dyn RegistryReader,
-    set: &SetRecord,
-    member: &SetBox,
+    set: &PromotionRecord,
+    member: &PromotedImage,
     repository: &Repository,
     spec: &BoxSpec,
 ) -> Result<Labels, PromoteError> {
@@ -111,8 +111,8 @@ async fn image(
 /// Tells whether the image stands where boxwright puts images.
 async fn stands(
     registry: &dyn RegistryReader,
-    set: &SetRecord,
-    member: &SetBox,
+    set: &PromotionRecord,
+    member: &PromotedImage,
     repository: &Repository,
 ) -> Result<bool, PromoteError> {
     for tag in [&member.content_tag, &set.tag] {
@@ -123,7 +123,7 @@ async fn stands(
     Ok(false)
 }
 
-fn doubt(set: &SetRecord, member: &SetBox, why: String) -> PromoteError {
+fn doubt(set: &PromotionRecord, member: &PromotedImage, why: String) -> PromoteError {
     let record = RecordTag::Set { tag: set.tag.clone(), seq: set.seq }.to_string();
     PromoteError::Doubtful { record, name: member.name.clone(), why }
 }

@@ -7,12 +7,12 @@ use super::error::DockerfileError;
 use super::facts::{Analysis, BoxInputs, Frontend};
 use super::findings::{Finding, FindingKind};
 use super::globals::{self, Globals};
-use super::images::Idle;
+use super::images::UnreachableStage;
 use super::need::{Need, NeedKind};
 use super::scope::Scope;
 use super::source::DockerfileSource;
 use super::stages::Stages;
-use super::triggers::Handed;
+use super::triggers::Inherited;
 use super::walk::Walk;
 use super::{canonical, lines};
 use crate::inputs::manifest;
@@ -59,11 +59,12 @@ pub fn analyse(source: &DockerfileSource, inputs: &BoxInputs) -> Result<Analysis
     let ends = stages.stages.iter().skip(1).map(|next| next.from.start).chain([source.text().len()]);
     let is_idle = |index: &usize| !is_strange && !reachable.contains(index);
     let idle = stages.stages.iter().zip(ends).enumerate().filter(|(index, _)| is_idle(index));
-    let idle = idle.map(|(_, (stage, end))| Idle { span: stage.from.start..end, name: stage.name.clone() });
+    let idle = idle
+        .map(|(_, (stage, end))| UnreachableStage { span: stage.from.start..end, name: stage.name.clone() });
     let idle = idle.collect();
     let scope = walk.scopes.get(&target).cloned();
     let scope = scope.unwrap_or_else(|| Arc::new(Scope::new(true, &globals.budget)));
-    let handed = Handed::new(source, escape, &stages.stages[target].body, &scope);
+    let handed = Inherited::new(source, escape, &stages.stages[target].body, &scope);
     // What it could not be read by is an error of this box, not of those that stand on it.
     handed.copies()?;
     let target = match &stages.stages[target].name {

@@ -6,11 +6,11 @@ use std::ops::Range;
 
 use super::at::At;
 use super::findings::Finding;
-use super::images::{Idle, ImageUse};
+use super::images::{ImageUse, UnreachableStage};
 use super::need::Need;
 use super::reads::Reads;
 use super::source::DockerfileSource;
-use super::triggers::Handed;
+use super::triggers::Inherited;
 use crate::inputs::manifest::{self, BuildOptions, InputManifest};
 use crate::model::Platform;
 
@@ -27,7 +27,7 @@ pub struct BoxInputs {
     /// Dockerfile is rewritten to it.
     pub contexts: BTreeSet<String>,
     /// What those of the named contexts hand on that are boxes analysed before.
-    pub parents: BTreeMap<String, Handed>,
+    pub parents: BTreeMap<String, Inherited>,
 }
 
 /// A secret, or an ssh agent, that a reachable stage mounts.
@@ -93,7 +93,7 @@ pub struct Analysis {
     /// Every place at which a reachable stage names an image.
     pub images: Vec<ImageUse>,
     /// The stages that are not reachable.
-    pub idle: Vec<Idle>,
+    pub idle: Vec<UnreachableStage>,
     /// The secrets that reachable stages mount, by name.
     pub secrets: Vec<Secret>,
     /// The ssh agents that reachable stages mount, by id.
@@ -101,7 +101,7 @@ pub struct Analysis {
     /// What the engine must be able to do.
     pub needs: Vec<Need>,
     /// What the target hands on to a build that stands on it.
-    pub handed: Handed,
+    pub handed: Inherited,
     /// Remarks.
     pub findings: Vec<Finding>,
 }

@@ -35,14 +35,14 @@ impl ImageOrigin {
 
 /// A stage that the target does not need.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Idle {
+pub struct UnreachableStage {
     /// Its bytes in the file, up to the next stage.
     pub span: Range<usize>,
     /// Its name in lower case, if it has one.
     pub name: Option<String>,
 }
 
-impl Idle {
+impl UnreachableStage {
     /// What is sent in its place: an empty stage of the same name on as many lines, so that
     /// stages keep their indices and the engine's messages their line numbers.
     pub(super) fn emptied(&self, text: &str) -> String {

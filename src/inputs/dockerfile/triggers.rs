@@ -10,7 +10,7 @@ use super::source::DockerfileSource;
 
 /// What is known of a box when another one stands on it.
 #[derive(Debug, Clone)]
-pub struct Handed {
+pub struct Inherited {
     pub(super) source: DockerfileSource,
     pub(super) escape: char,
     /// The environment of its image.
@@ -19,7 +19,7 @@ pub struct Handed {
     pub(super) triggers: Vec<Instruction>,
 }
 
-impl Handed {
+impl Inherited {
     /// What a stage hands on whose instructions leave this scope.
     pub(super) fn new(source: &DockerfileSource, escape: char, body: &[Instruction], scope: &Scope) -> Self {
         let triggers = body.iter().filter_map(|instruction| instruction.trigger.as_deref().cloned());

@@ -17,7 +17,7 @@ use super::scope::Scope;
 use super::shell::Lexer;
 use super::source::DockerfileSource;
 use super::stages::{Base, Stages};
-use super::triggers::Handed;
+use super::triggers::Inherited;
 use super::{needs, unknown};
 use crate::inputs::manifest;
 
@@ -227,7 +227,7 @@ impl<'a> Walk<'a> {
     fn triggers(
         &mut self,
         name: &str,
-        handed: &Handed,
+        handed: &Inherited,
         line: u32,
         scope: &mut Scope,
     ) -> Result<(), DockerfileError> {

@@ -164,7 +164,7 @@ fn instructions(old: &InputManifest, new: &InputManifest, out: &mut Vec<Change>)
         .take_while(|at| same(old.len() - 1 - at, new.len() - 1 - at))
         .count();
     let (rows, columns) = (old.len() - head - tail, new.len() - head - tail);
-    // Beyond this size a table is not worth it: everything in between counts as changed.
+    // UnmetRequirements this size a table is not worth it: everything in between counts as changed.
     let small = rows.saturating_mul(columns) <= 1 << 20;
     let mut table = vec![vec![0_u32; if small { columns + 1 } else { 0 }]; if small { rows + 1 } else { 0 }];
     if small {

@@ -25,7 +25,7 @@ fn a_record_reads_back_and_its_bytes_are_stable() {
         r#"{{"annotations":{{"io.boxwright.payload":{payload}}},"artifactType":"application/vnd.boxwright.lease.v1+json","config":{empty},"layers":[{empty}],"mediaType":"application/vnd.oci.image.manifest.v1+json","schemaVersion":2}}"#
     );
     assert_eq!(raw.bytes(), expect.as_bytes());
-    assert!(matches!(Marker::from_manifest(&raw), Err(RecordError::Kind { .. })));
+    assert!(matches!(Tombstone::from_manifest(&raw), Err(RecordError::Kind { .. })));
 }
 
 #[test]
@@ -122,12 +122,12 @@ fn run_ids_fit_between_the_dots_of_a_tag() {
 
 #[test]
 fn a_text_outside_its_grammar_makes_no_record() {
-    let good = crate::model::SetRecord::of_image("main", 1, 1, "x");
+    let good = crate::model::PromotionRecord::of_image("main", 1, 1, "x");
     let check = |from: &str, to: &str, is_good: bool| {
         let text = String::from_utf8(good.to_manifest().bytes().to_vec()).unwrap();
         assert!(text.contains(from), "{text}");
         let raw = RawManifest::new(MediaType::OciManifest, text.replace(from, to));
-        assert_eq!(crate::model::SetRecord::from_manifest(&raw).is_ok(), is_good, "{from} -> {to}");
+        assert_eq!(crate::model::PromotionRecord::from_manifest(&raw).is_ok(), is_good, "{from} -> {to}");
     };
     let quoted = |name: &str, value: &str| format!("\\\"{name}\\\":\\\"{value}\\\"");
     for (name, old) in [("name", "base"), ("channel", "c"), ("run", "r"), ("tag", "main")] {

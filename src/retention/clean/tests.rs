@@ -33,7 +33,7 @@ fn chain() -> Observed {
 }
 
 fn mark(observed: &mut Observed, name: &str, at: i64) {
-    observed.markers.push(Marker {
+    observed.tombstones.push(Tombstone {
         key: Key::of(name.as_bytes()),
         generation: Generation(0),
         marked: Timestamp::from_unix(at),
@@ -163,14 +163,16 @@ fn what_moved_after_it_was_marked_is_left_alone() {
 }
 
 #[test]
-fn markers_are_retired_when_their_images_are_gone_and_forgotten_a_day_later() {
+fn tombstones_are_retired_when_their_images_are_gone_and_forgotten_a_day_later() {
     let mut observed = chain();
     mark(&mut observed, "gone", 0);
     mark(&mut observed, "test", 0);
     // What another configuration's repositories hold was not read.
     mark(&mut observed, "elsewhere", 0);
     observed.repositories.insert("gone".to_owned(), BTreeMap::new());
-    let keys = |markers: Vec<Marker>| markers.into_iter().map(|marker| marker.key).collect::<Vec<_>>();
+    let keys = |tombstones: Vec<Tombstone>| {
+        tombstones.into_iter().map(|tombstone| tombstone.key).collect::<Vec<_>>()
+    };
     let settled = |observed: &Observed, policy| {
         let clean = decide(observed, policy);
         (keys(clean.retire), keys(clean.forget))
@@ -179,13 +181,13 @@ fn markers_are_retired_when_their_images_are_gone_and_forgotten_a_day_later() {
     assert_eq!(settled(&observed, policy(1_000_000)), (vec![Key::of(b"gone")], vec![]));
     let [retired] = decide(&observed, policy(1_000_000)).retire.try_into().unwrap();
     assert_eq!((retired.marked.unix(), retired.images.len()), (1_000_000, 0));
-    observed.markers[0] = retired;
+    observed.tombstones[0] = retired;
     assert_eq!(settled(&observed, policy(1_000_000 + 86_399)), (vec![], vec![]));
     assert_eq!(settled(&observed, policy(1_000_000 + 86_400)), (vec![], vec![Key::of(b"gone")]));
     // A look ahead deletes, but forgets nothing.
     let ahead = Policy { today: Timestamp::from_unix(1_000_000), ..policy(2_000_000) };
     assert_eq!(settled(&observed, ahead), (vec![], vec![]));
-    // Nor is the marker of a key that somebody builds under its next generation.
+    // Nor is the tombstone of a key that somebody builds under its next generation.
     observed.leased.insert(Key::of(b"gone"));
     assert_eq!(settled(&observed, policy(2_000_000)), (vec![], vec![]));
 }
@@ -198,7 +200,7 @@ fn what_appeared_under_a_condemned_key_is_condemned_anew() {
     observed.nodes.insert(digest("late"), node);
     let also = BTreeMap::from([(content_tag("test"), digest("late"))]);
     observed.repositories.insert("elsewhere".to_owned(), also);
-    // Its marker's date would be too old for what came later, so it is written again.
+    // Its tombstone's date would be too old for what came later, so it is written again.
     check(&observed, 1_000_000, &["base", "build", "elsewhere", "test"], &[]);
 }
 
@@ -210,6 +212,6 @@ fn a_generation_of_a_key_is_kept_as_a_whole() {
     let also = BTreeMap::from([(content_tag("test"), digest("other"))]);
     observed.repositories.insert("elsewhere".to_owned(), also);
     tag(&mut observed, "elsewhere", "main", "other");
-    // A marker would end the promoted image's key as well.
+    // A tombstone would end the promoted image's key as well.
     check(&observed, 0, &["base", "build"], &[]);
 }

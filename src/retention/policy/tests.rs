@@ -3,8 +3,8 @@
 use super::*;
 use crate::model::{RefRule, Span};
 
-fn main(seq: u32, promoted: i64, image: &str) -> SetRecord {
-    SetRecord::of_image("main", seq, promoted, image)
+fn main(seq: u32, promoted: i64, image: &str) -> PromotionRecord {
+    PromotionRecord::of_image("main", seq, promoted, image)
 }
 
 /// A channel of every tag.
@@ -12,7 +12,7 @@ fn all(keep: Keep) -> ChannelPolicy {
     ChannelPolicy { name: "c".to_owned(), pattern: Regex::new("").unwrap(), keep }
 }
 
-fn judged(rules: Rules, sets: &[SetRecord], plans: &[SetRecord], refs: &Refs) -> Vec<Judged> {
+fn judged(rules: Rules, sets: &[PromotionRecord], plans: &[PromotionRecord], refs: &Refs) -> Vec<Judged> {
     let policies = vec![all(Keep::Rules(rules))];
     let there = sets.iter().map(|set| set.tag.clone()).collect();
     judge(
@@ -27,7 +27,7 @@ fn judged(rules: Rules, sets: &[SetRecord], plans: &[SetRecord], refs: &Refs) ->
 }
 
 /// Judges finished promotions at time 1000.
-fn at_1000(sets: Vec<SetRecord>, policies: &Policies, there: &BTreeSet<Tag>) -> Vec<Judged> {
+fn at_1000(sets: Vec<PromotionRecord>, policies: &Policies, there: &BTreeSet<Tag>) -> Vec<Judged> {
     judge(sets, vec![], &BTreeMap::new(), there, policies, &Refs::new(), Timestamp::from_unix(1000))
 }
 
@@ -39,7 +39,7 @@ fn names(judged: &[Judged]) -> Vec<String> {
 }
 
 /// Checks what of the one tag `main` is kept at time 1000, with a grace of 100 s.
-fn check_main(last: u32, sets: &[SetRecord], plans: &[SetRecord], expect: &[&str]) {
+fn check_main(last: u32, sets: &[PromotionRecord], plans: &[PromotionRecord], expect: &[&str]) {
     let grace = Span::from_seconds(100);
     let rules = Rules { last: Some(last), grace, only: Some("main".parse().unwrap()), ..Rules::default() };
     assert_eq!(names(&judged(rules, sets, plans, &Refs::new())), expect);
@@ -92,7 +92,8 @@ fn a_tag_s_channel_is_the_one_whose_pattern_matches_whatever_its_record_claims()
     ];
     // Each claims to be of `c`.
     let sets = ["pr-1", "pr-2", "r1", "r2", "other"].iter().zip(10..);
-    let sets: Vec<SetRecord> = sets.map(|(tag, at)| SetRecord::of_image(tag, 1, at, tag)).collect();
+    let sets: Vec<PromotionRecord> =
+        sets.map(|(tag, at)| PromotionRecord::of_image(tag, 1, at, tag)).collect();
     let there = sets.iter().map(|set| set.tag.clone()).collect();
     let judged = at_1000(sets, &policies, &there);
     assert_eq!(names(&judged), ["other.1", "pr-2.1", "r1.1", "r2.1"]);
@@ -116,9 +117,9 @@ fn a_promotion_has_replaced_nothing_before_a_sweep_saw_it() {
 
 #[test]
 fn a_promotion_is_as_old_as_its_sighting_whatever_it_claims() {
-    let sets = [SetRecord::of_image("r1", 1, 940, "a"), SetRecord::of_image("r2", 1, 1, "b")];
+    let sets = [PromotionRecord::of_image("r1", 1, 940, "a"), PromotionRecord::of_image("r2", 1, 1, "b")];
     let check = |rules: Rules, seen: &[i64], expect: &[&str]| {
-        let seen = sets.iter().map(SetRecord::name).zip(seen.iter().copied().map(Timestamp::from_unix));
+        let seen = sets.iter().map(PromotionRecord::name).zip(seen.iter().copied().map(Timestamp::from_unix));
         let there = sets.iter().map(|set| set.tag.clone()).collect();
         let policies = vec![all(Keep::Rules(rules))];
         let now = Timestamp::from_unix(1000);
@@ -146,17 +147,17 @@ fn no_promotion_is_older_than_the_one_that_it_followed() {
     );
 }
 
-fn check(rules: Rules, sets: &[SetRecord], expect: &[&str]) {
+fn check(rules: Rules, sets: &[PromotionRecord], expect: &[&str]) {
     assert_eq!(names(&judged(rules, sets, &[], &Refs::new())), expect);
 }
 
 #[test]
 fn of_a_pattern_the_tags_are_counted() {
     let sets = [
-        SetRecord::of_image("r1", 1, 10, "a"),
-        SetRecord::of_image("r2", 1, 20, "b"),
-        SetRecord::of_image("r2", 2, 25, "c"),
-        SetRecord::of_image("r3", 1, 30, "d"),
+        PromotionRecord::of_image("r1", 1, 10, "a"),
+        PromotionRecord::of_image("r2", 1, 20, "b"),
+        PromotionRecord::of_image("r2", 2, 25, "c"),
+        PromotionRecord::of_image("r3", 1, 30, "d"),
     ];
     check(Rules { last: Some(2), ..Rules::default() }, &sets, &["r2.2", "r3.1"]);
     let grace = Span::from_seconds(980);
@@ -172,9 +173,9 @@ fn of_a_pattern_the_tags_are_counted() {
 #[test]
 fn tags_that_are_gone_do_not_count() {
     let sets = vec![
-        SetRecord::of_image("r0", 1, 5, "z"),
-        SetRecord::of_image("r1", 1, 10, "a"),
-        SetRecord::of_image("r2", 1, 20, "b"),
+        PromotionRecord::of_image("r0", 1, 5, "z"),
+        PromotionRecord::of_image("r1", 1, 10, "a"),
+        PromotionRecord::of_image("r2", 1, 20, "b"),
     ];
     let rules = Rules { last: Some(1), ..Rules::default() };
     let policies = vec![all(Keep::Rules(rules))];
@@ -186,9 +187,9 @@ fn tags_that_are_gone_do_not_count() {
 
 #[test]
 fn versions_and_patterns_keep_what_stands() {
-    let sets: Vec<SetRecord> = ["v1.3.9", "v1.4.0", "v1.4.1-rc.1", "v2.0", "odd"]
+    let sets: Vec<PromotionRecord> = ["v1.3.9", "v1.4.0", "v1.4.1-rc.1", "v2.0", "odd"]
         .iter()
-        .map(|tag| SetRecord::of_image(tag, 1, 10, tag))
+        .map(|tag| PromotionRecord::of_image(tag, 1, 10, tag))
         .collect();
     let versions = Some(">=1.4".parse().unwrap());
     check(Rules { versions, ..Rules::default() }, &sets, &["odd.1", "v1.4.0.1", "v1.4.1-rc.1.1", "v2.0.1"]);
@@ -205,9 +206,9 @@ fn versions_and_patterns_keep_what_stands() {
         ("~1.3.9", &["v1.1"]),
         ("0.*", &["v0.1"]),
     ] {
-        let sets: Vec<SetRecord> = ["v0", "v1", "1.6", "v2", "r1.4-rc.1"]
+        let sets: Vec<PromotionRecord> = ["v0", "v1", "1.6", "v2", "r1.4-rc.1"]
             .iter()
-            .map(|tag| SetRecord::of_image(tag, 1, 10, tag))
+            .map(|tag| PromotionRecord::of_image(tag, 1, 10, tag))
             .collect();
         let rules = Rules { versions: Some(range.parse().unwrap()), ..Rules::default() };
         check(rules, &sets, expect);
@@ -218,7 +219,7 @@ fn versions_and_patterns_keep_what_stands() {
 
 #[test]
 fn a_git_ref_keeps_its_tag_and_an_unreadable_remote_keeps_all() {
-    let sets = [SetRecord::of_image("pr-1", 1, 10, "a"), SetRecord::of_image("pr-2", 1, 20, "b")];
+    let sets = [PromotionRecord::of_image("pr-1", 1, 10, "a"), PromotionRecord::of_image("pr-2", 1, 20, "b")];
     let git_ref = Some(RefRule {
         remote: "origin".to_owned(),
         template: "refs/pull/{1}/head".to_owned(),
@@ -229,7 +230,7 @@ fn a_git_ref_keeps_its_tag_and_an_unreadable_remote_keeps_all() {
     let readable = judged(rules.clone(), &sets, &[], &Refs::from([("origin".to_owned(), refs)]));
     assert_eq!(names(&readable), ["pr-2.1"]);
     let gone = readable.iter().find(|one| !one.is_kept).unwrap();
-    assert_eq!(gone.reason, "c, pr-1, promotion 1: refs/pull/1/head is gone");
+    assert_eq!(gone.reason, "c, pr-1@1: refs/pull/1/head is gone");
     for refs in [Refs::new(), Refs::from([("origin".to_owned(), None)])] {
         assert_eq!(names(&judged(rules.clone(), &sets, &[], &refs)).len(), 2);
     }

@@ -4,9 +4,9 @@ mod steps;
 
 use std::sync::Arc;
 
-use boxwright::model::{ContentTag, Digest, Generation, SetBox, SetRecord, Source, Timestamp};
-use boxwright::plan::{Member, Past, Promotion, Wish, promotion};
-use boxwright::protocol::{Promoter, PromoterAction, PromoterEnd, PromoterSaw, Put, Why};
+use boxwright::model::{ContentTag, Digest, Generation, PromotedImage, PromotionRecord, Source, Timestamp};
+use boxwright::plan::{Member, Past, Promotion, PromotionRequest, promotion};
+use boxwright::protocol::{Promoter, PromoterAction, PromoterEnd, PromoterInput, Put, Why};
 
 use super::registry::{At, Cell, GENERATIONS, Id, NAMES, Rec, RecBox, Request, Store};
 use super::world::{Config, Guard, Harm, State, Step, World};
@@ -137,7 +137,7 @@ impl Promoting {
         !is_there && of_set.is_some_and(|wanted| wanted.eq(found()))
     }
 
-    fn observe(&mut self, saw: PromoterSaw) {
+    fn observe(&mut self, saw: PromoterInput) {
         self.promoter = self.promoter.clone().observe(saw);
         self.op = Op::Idle;
     }
@@ -160,7 +160,7 @@ pub fn start(config: &Config, state: &mut State, me: usize) {
         let promoter = &mut state.promoters[me];
         match promoter.promoter.next() {
             PromoterAction::Lease if config.lacks(Guard::LeaseBeforePromotion) => {
-                promoter.observe(PromoterSaw::Leased { is_held: true });
+                promoter.observe(PromoterInput::Leased { is_held: true });
             }
             PromoterAction::Lease => promoter.op = Op::PutLease,
             PromoterAction::Resolve => {
@@ -170,16 +170,16 @@ pub fn start(config: &Config, state: &mut State, me: usize) {
             PromoterAction::Clock => {
                 let is_short = is_short && is_checked;
                 promoter.is_in_window = !is_short && is_checked;
-                promoter.observe(PromoterSaw::Clock { is_short });
+                promoter.observe(PromoterInput::Clock { is_short });
             }
             PromoterAction::WritePlan if config.lacks(Guard::PlanFirst) => {
                 promoter.is_in_window = false;
-                promoter.observe(PromoterSaw::Written);
+                promoter.observe(PromoterInput::Written);
             }
             PromoterAction::ReadBack { steps, .. } if config.lacks(Guard::TagReadBack) => {
                 let boxes = &promoter.rec.as_ref().unwrap().boxes;
                 let wanted = steps.iter().map(|step| Some(NAMES.digest(boxes[*step].wanted))).collect();
-                promoter.observe(PromoterSaw::Holds(wanted));
+                promoter.observe(PromoterInput::Holds(wanted));
             }
             PromoterAction::End(end) => {
                 if matches!(end, PromoterEnd::Done { .. }) {
@@ -227,7 +227,7 @@ fn resolve(config: &Config, state: &mut State, me: usize) {
     let record = |at: &(usize, Rec)| record(config, at.0 as u32 + 1, &at.1);
     let (set, plan) = (listed.set.as_ref().map(record), listed.plan.as_ref().map(record));
     let past = Past { set: set.as_ref(), plan: plan.as_ref(), last: 0 };
-    let wish = Wish {
+    let wish = PromotionRequest {
         tag: &NAMES.main,
         immutable: false,
         allow_older: false,
@@ -237,7 +237,7 @@ fn resolve(config: &Config, state: &mut State, me: usize) {
     let planned = promotion(&wish, members, past);
     let promoter = &mut state.promoters[me];
     let Ok(planned) = planned else {
-        return promoter.observe(PromoterSaw::Failed);
+        return promoter.observe(PromoterInput::Failed);
     };
     let boxes = planned.steps.iter().zip(promoter.keys.iter().zip(&promoter.found));
     let boxes = boxes.map(|(step, (key, (generation, id)))| RecBox {
@@ -253,13 +253,13 @@ fn resolve(config: &Config, state: &mut State, me: usize) {
         return;
     }
     if planned.is_resumed || planned.is_done() {
-        return promoter.observe(PromoterSaw::Planned(Arc::new(planned), None));
+        return promoter.observe(PromoterInput::Planned(Arc::new(planned), None));
     }
     (promoter.planned, promoter.op) = (Some(Arc::new(planned)), Op::Find);
 }
 
-fn record(config: &Config, seq: u32, rec: &Rec) -> SetRecord {
-    let one = |one: &RecBox| SetBox {
+fn record(config: &Config, seq: u32, rec: &Rec) -> PromotionRecord {
+    let one = |one: &RecBox| PromotedImage {
         name: NAMES.box_name(config.box_of(one.key)),
         repository: NAMES.box_name(config.box_of(one.key)),
         key: NAMES.key(one.key),
@@ -267,7 +267,7 @@ fn record(config: &Config, seq: u32, rec: &Rec) -> SetRecord {
         digest: NAMES.digest(one.wanted),
         before: one.before.map(|id| NAMES.digest(id)),
     };
-    SetRecord {
+    PromotionRecord {
         tag: NAMES.main.clone(),
         channel: "main".to_owned(),
         seq,

@@ -83,7 +83,7 @@ pub enum At {
     Main(u8),
 }
 
-/// A marker.
+/// A tombstone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Mark {
     pub day: u8,
@@ -132,7 +132,7 @@ pub struct Store {
     pub is_live: Vec<bool>,
     /// What sweepers have claimed: keys, as bits.
     pub claims: Vec<Cell<u8>>,
-    pub markers: Vec<[Cell<Mark>; GENERATIONS]>,
+    pub tombstones: Vec<[Cell<Mark>; GENERATIONS]>,
     pub plans: Vec<Cell<Rec>>,
     pub sets: Vec<Cell<Rec>>,
     /// What goes on though its client is gone.
@@ -151,7 +151,7 @@ impl Store {
             leases: vec![Cell::default(); slots],
             is_live: vec![false; slots],
             claims: vec![Cell::default(); sweepers],
-            markers: vec![Default::default(); keys],
+            tombstones: vec![Default::default(); keys],
             plans: vec![Cell::default(); promotions],
             sets: vec![Cell::default(); promotions],
             orphans: Vec::new(),
@@ -274,7 +274,7 @@ impl Store {
 
     pub fn mark(&mut self, key: u8, generation: u8, mark: Option<Mark>) {
         let is_late = self.late & MARKERS != 0;
-        self.markers[usize::from(key)][usize::from(generation)].set(mark, is_late);
+        self.tombstones[usize::from(key)][usize::from(generation)].set(mark, is_late);
     }
 
     pub fn plan(&mut self, seq: usize, rec: Rec) {
@@ -292,7 +292,7 @@ impl Store {
         self.content.iter_mut().flatten().for_each(|cell| cell.old = None);
         self.main.iter_mut().for_each(|cell| cell.old = None);
         self.leases.iter_mut().chain(&mut self.claims).for_each(|cell| cell.old = None);
-        self.markers.iter_mut().flatten().for_each(|cell| cell.old = None);
+        self.tombstones.iter_mut().flatten().for_each(|cell| cell.old = None);
         self.plans.iter_mut().chain(&mut self.sets).for_each(|cell| cell.old = None);
     }
 
@@ -314,7 +314,7 @@ impl Store {
         for key in 0..self.content.len() {
             for generation in 0..GENERATIONS {
                 split(&mut views, |view| &mut view.content[key][generation]);
-                split(&mut views, |view| &mut view.markers[key][generation]);
+                split(&mut views, |view| &mut view.tombstones[key][generation]);
             }
         }
         (0..self.main.len()).for_each(|of| split(&mut views, |view| &mut view.main[of]));

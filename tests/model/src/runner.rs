@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use boxwright::model::Generation;
 use boxwright::plan::{Decision, Parent, Reason, Recorded, Seen, State as Probed, decide};
-use boxwright::protocol::{Job, JobAction, JobEnd, JobSaw, Run, RunAction, RunSaw};
+use boxwright::protocol::{Job, JobAction, JobEnd, JobInput, Run, RunAction, RunInput};
 
 mod steps;
 
@@ -62,7 +62,7 @@ enum Op {
     Look {
         generation: u8,
     },
-    /// The marker is absent; the tag is still to be read.
+    /// The tombstone is absent; the tag is still to be read.
     Tag {
         generation: u8,
     },
@@ -178,7 +178,7 @@ pub fn start(config: &Config, state: &mut State, me: usize) {
         let run = &mut state.runs[me];
         match run.run.next() {
             RunAction::Lease if config.lacks(Guard::LeaseBeforeProbe) => {
-                run.run = run.run.clone().observe(RunSaw::Leased { is_held: true });
+                run.run = run.run.clone().observe(RunInput::Leased { is_held: true });
             }
             RunAction::Lease | RunAction::Renew => run.op = Op::PutLease,
             RunAction::Probe => {
@@ -186,10 +186,10 @@ pub fn start(config: &Config, state: &mut State, me: usize) {
             }
             RunAction::Look if config.lacks(Guard::LookAfterLapse) && run.is_lapsed => {
                 run.is_lapsed = false;
-                run.run = run.run.clone().observe(RunSaw::Looked { has_moved: false });
+                run.run = run.run.clone().observe(RunInput::Looked { has_moved: false });
             }
             RunAction::Look if config.lacks(Guard::ReadBack) => {
-                run.run = run.run.clone().observe(RunSaw::Looked { has_moved: false });
+                run.run = run.run.clone().observe(RunInput::Looked { has_moved: false });
             }
             RunAction::Look => {
                 (run.at, run.looks, run.op) = (0, Vec::new(), Op::Look { generation: 0 });
@@ -198,7 +198,7 @@ pub fn start(config: &Config, state: &mut State, me: usize) {
             RunAction::Clock => {
                 // Between the first lease and the late one of a variant there is none to lapse.
                 let is_short = is_short && !config.lacks(Guard::LeaseBeforeProbe);
-                run.run = run.run.clone().observe(RunSaw::Clock { is_short });
+                run.run = run.run.clone().observe(RunInput::Clock { is_short });
             }
             RunAction::Settle { is_lost } => {
                 if is_lost {
@@ -211,7 +211,7 @@ pub fn start(config: &Config, state: &mut State, me: usize) {
                 if config.lacks(Guard::LeaseBeforeProbe) && run.slots.is_empty() {
                     run.op = Op::PutLease;
                 } else if run.standing() == run.mask() {
-                    run.run = run.run.clone().observe(RunSaw::Settled { is_held: true });
+                    run.run = run.run.clone().observe(RunInput::Settled { is_held: true });
                 } else if run.standing() == 0 || config.lacks(Guard::NewLeaseBeforeRelease) {
                     run.op = Op::Release;
                 } else {
@@ -237,7 +237,7 @@ fn make(config: &Config, state: &mut State, me: usize) {
     let run = &mut state.runs[me];
     let Some(job) = run.job.clone() else {
         if run.at == run.keys.len() {
-            let saw = RunSaw::Made { has_built: run.has_built, is_lapsed: run.is_lapsed };
+            let saw = RunInput::Made { has_built: run.has_built, is_lapsed: run.is_lapsed };
             run.run = run.run.clone().observe(saw);
             run.has_built = false;
             return;
@@ -256,12 +256,12 @@ fn make(config: &Config, state: &mut State, me: usize) {
     let action = job.next();
     run.has_pushed &= matches!(action, JobAction::Look { .. });
     match action {
-        JobAction::Wait => run.job = Some(job.observe(JobSaw::Waited)),
+        JobAction::Wait => run.job = Some(job.observe(JobInput::Waited)),
         JobAction::Look { .. } => run.op = Op::Look { generation: 0 },
         JobAction::Build { .. } => run.op = Op::Build,
         JobAction::Clock => {
             run.is_in_window = !is_short;
-            run.job = Some(job.observe(JobSaw::Clock { is_short }));
+            run.job = Some(job.observe(JobInput::Clock { is_short }));
         }
         JobAction::Lease => run.op = Op::PutLease,
         JobAction::Push { generation } => {

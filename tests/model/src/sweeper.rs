@@ -2,8 +2,10 @@
 
 mod observed;
 
+use std::collections::BTreeMap;
+
 use boxwright::model::{Digest, Record, Span, Timestamp};
-use boxwright::protocol::{Answer, Deletion, SweepAction, SweepEnd, SweepSaw, Sweeper};
+use boxwright::protocol::{Answer, Deletion, Keeping, SweepAction, SweepEnd, SweepInput, Sweeper};
 use boxwright::retention::{Goes, Policy};
 
 use self::observed::observed;
@@ -86,7 +88,7 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
             let began_quiet = config.is_counting && is_quiet(state);
             let of = &mut next.sweepers[me];
             *of = Sweeping {
-                sweep: Some(Sweeper::new(true)),
+                sweep: Some(Sweeper::new(true).keeping(true)),
                 runs: of.runs + 1,
                 began_quiet,
                 ..Sweeping::default()
@@ -95,7 +97,7 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
         }
         return;
     };
-    let observe = |state: &State, saw: SweepSaw| {
+    let observe = |state: &State, saw: SweepInput| {
         let mut next = state.clone();
         let of = &mut next.sweepers[me];
         of.sweep = Some(sweep.clone().observe(saw));
@@ -104,6 +106,12 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
     let clean = sweep.clean();
     match sweep.next() {
         SweepAction::Wait if config.late == 0 => {}
+        // What is kept of a deletion keeps nothing from another.
+        SweepAction::Keep if !config.is_flaky => {}
+        SweepAction::Keep => {
+            push("keeps what is to go".to_owned(), observe(state, SweepInput::Kept(all_kept(sweep))));
+            push("keeps nothing of it".to_owned(), observe(state, SweepInput::Kept(BTreeMap::new())));
+        }
         SweepAction::Clock
         | SweepAction::Records
         | SweepAction::End(_)
@@ -113,14 +121,14 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
         | SweepAction::Settle(_) => {}
         SweepAction::Claim => {
             let keys = sweep.claims().iter().fold(0, |keys, key| keys | 1 << NAMES.key_of(key));
-            let mut next = observe(state, SweepSaw::Done);
+            let mut next = observe(state, SweepInput::Done);
             next.store.claim(me, Some(keys));
             next.sweepers[me].spreads = 2;
             push("claims what is to go".to_owned(), next);
         }
         SweepAction::Leases => {
             for view in state.store.views() {
-                let mut next = observe(state, SweepSaw::Done);
+                let mut next = observe(state, SweepInput::Done);
                 if config.lacks(Guard::LeasesBeforeRoots) {
                     next.sweepers[me].early = Some(Box::new(view));
                 } else {
@@ -133,9 +141,9 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
             if config.is_flaky {
                 // A variant takes what it could not read for nothing.
                 let saw = if config.lacks(Guard::UnreadStops) {
-                    SweepSaw::Done
+                    SweepInput::Done
                 } else {
-                    SweepSaw::Failed(String::new())
+                    SweepInput::Failed(String::new())
                 };
                 let mut next = observe(state, saw);
                 next.sweepers[me].is_unread = true;
@@ -145,8 +153,8 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
             }
         }
         SweepAction::Wait => {
-            let mut next = observe(state, SweepSaw::Done);
-            // Without the grace nothing lies between a marker and the read of leases but the wait.
+            let mut next = observe(state, SweepInput::Done);
+            // Without the grace nothing lies between a tombstone and the read of leases but the wait.
             // What a claim is waited for would stand behind these.
             let spares = [Guard::ClaimWait, Guard::SecondLedgerRead];
             let is_spared = of.spreads > 0 && spares.iter().any(|guard| config.lacks(*guard));
@@ -169,8 +177,8 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
                     keys |= leased(&view);
                 }
                 let saw = match observed(config, &view, keys) {
-                    Some(observed) => SweepSaw::Observed(Box::new(observed), policy(config, of.day)),
-                    None => SweepSaw::Unsettled,
+                    Some(observed) => SweepInput::Observed(Box::new(observed), policy(config, of.day)),
+                    None => SweepInput::Unsettled,
                 };
                 let mut next = observe(state, saw);
                 if is_unseen(config, &view, of.day, next.sweepers[me].sweep.as_ref()) {
@@ -191,35 +199,35 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
             };
             let (key, generation) = (NAMES.key_of(&one.key), one.generation.0 as u8);
             if state.crashes < config.crashes {
-                // The marker stands, and that it is a sweep's own was not noted.
+                // The tombstone stands, and that it is a sweep's own was not noted.
                 let mut next = State { crashes: state.crashes + 1, quiet: 0, ..state.clone() };
                 next.store.mark(key, generation, Some(Mark { seen: None, ..mark.clone() }));
                 next.sweepers[me].crash();
                 push("condemns, and crashes before it notes that".to_owned(), next);
             }
-            let mut next = observe(state, SweepSaw::Done);
+            let mut next = observe(state, SweepInput::Done);
             next.store.mark(key, generation, Some(mark));
             push(format!("condemns {:?} g{}", one.key, one.generation.0), next);
         }
         SweepAction::Retire(at) => {
             let one = &clean.retire[at];
-            let mut next = observe(state, SweepSaw::Done);
+            let mut next = observe(state, SweepInput::Done);
             let (by, seen) = ((me as u8, of.runs), Some((state.day, true)));
             let mark = Mark { day: day_of(one.marked), image: None, part: None, by, seen };
             let (key, generation) = (NAMES.key_of(&one.key), one.generation.0 as u8);
             // A variant forgets at once.
-            let mark = (!config.lacks(Guard::RetiredMarkers)).then_some(mark);
+            let mark = (!config.lacks(Guard::RetiredTombstones)).then_some(mark);
             next.store.mark(key, generation, mark);
-            push("retires a marker".to_owned(), next);
+            push("retires a tombstone".to_owned(), next);
         }
         SweepAction::Sight => {
-            let mut next = observe(state, SweepSaw::Done);
+            let mut next = observe(state, SweepInput::Done);
             for key in 0..config.keys {
                 for generation in generations() {
-                    let cell = &mut next.store.markers[usize::from(key)][usize::from(generation)];
+                    let cell = &mut next.store.tombstones[usize::from(key)][usize::from(generation)];
                     let Some(mark) = cell.now.as_mut() else { continue };
-                    let marker = observed::marker(config, &state.store, key, generation, mark);
-                    if clean.sight.contains(&(marker.place(), marker.to_manifest().digest().clone())) {
+                    let tombstone = observed::tombstone(config, &state.store, key, generation, mark);
+                    if clean.sight.contains(&(tombstone.place(), tombstone.to_manifest().digest().clone())) {
                         mark.seen.get_or_insert((state.day, false));
                     }
                 }
@@ -228,13 +236,13 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
         }
         SweepAction::Forget(at) => {
             let one = &clean.forget[at];
-            let mut next = observe(state, SweepSaw::Done);
+            let mut next = observe(state, SweepInput::Done);
             let (key, generation) = (NAMES.key_of(&one.key), one.generation.0 as u8);
-            let now = &state.store.markers[usize::from(key)][usize::from(generation)].now;
+            let now = &state.store.tombstones[usize::from(key)][usize::from(generation)].now;
             if now.as_ref().is_some_and(|mark| mark.image.is_none() && mark.day == day_of(one.marked)) {
                 next.store.mark(key, generation, None);
             }
-            push("forgets a marker".to_owned(), next);
+            push("forgets a tombstone".to_owned(), next);
         }
         SweepAction::Head(at) => {
             let (tag, id) = doomed(clean.delete[at].seen.tag.as_str(), &clean.delete[at].seen.digest);
@@ -248,7 +256,7 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
                     _ if config.lacks(Guard::HeadBeforeDelete) => Some(id),
                     found => found,
                 };
-                let next = observe(state, SweepSaw::Holds(found.map(|id| NAMES.digest(id))));
+                let next = observe(state, SweepInput::Holds(found.map(|id| NAMES.digest(id))));
                 push(format!("head {tag:?}"), next);
             }
         }
@@ -262,7 +270,7 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
                 serve(&mut next, me, Request::Unlink(id));
                 push(format!("delete {id}"), next);
                 if config.is_flaky {
-                    let next = observe(state, SweepSaw::Answered(Answer::Failed(String::new())));
+                    let next = observe(state, SweepInput::Answered(Answer::Failed(String::new())));
                     push("delete fails".to_owned(), next);
                 }
             }
@@ -276,12 +284,12 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
             let (_, id) = doomed(clean.delete[at].seen.tag.as_str(), &clean.delete[at].seen.digest);
             let found = state.store.has(id) && !config.lacks(Guard::FindAfterDelete);
             let found = found.then(|| NAMES.digest(id));
-            push("looks whether it is gone".to_owned(), observe(state, SweepSaw::Holds(found)));
+            push("looks whether it is gone".to_owned(), observe(state, SweepInput::Holds(found)));
         }
     }
 }
 
-/// Whether it decided to delete something by a marker that no sweep had seen for the grace.
+/// Whether it decided to delete something by a tombstone that no sweep had seen for the grace.
 fn is_unseen(config: &Config, view: &Store, day: u8, sweep: Option<&Sweeper>) -> bool {
     if config.lacks(Guard::Grace) {
         return false;
@@ -289,7 +297,7 @@ fn is_unseen(config: &Config, view: &Store, day: u8, sweep: Option<&Sweeper>) ->
     let doomed = sweep.into_iter().flat_map(|sweep| &sweep.clean().delete);
     let tags = doomed.map(|one| doomed_at(one.seen.tag.as_str()));
     tags.into_iter().any(|(key, generation)| {
-        let mark = &view.markers[usize::from(key)][usize::from(generation)].now;
+        let mark = &view.tombstones[usize::from(key)][usize::from(generation)].now;
         mark.as_ref().is_none_or(|mark| mark.seen.is_none_or(|(seen, _)| seen >= day))
     })
 }
@@ -302,7 +310,7 @@ fn serve(state: &mut State, me: usize, request: Request) {
         Some(left) => of.op = Op::Serve(left),
         None => {
             of.op = Op::Idle;
-            of.sweep = of.sweep.take().map(|sweep| sweep.observe(SweepSaw::Answered(Answer::Taken)));
+            of.sweep = of.sweep.take().map(|sweep| sweep.observe(SweepInput::Answered(Answer::Taken)));
         }
     }
 }
@@ -311,7 +319,7 @@ fn serve(state: &mut State, me: usize, request: Request) {
 fn harm_of(state: &State, me: usize, tag: At, id: Id) -> Option<Harm> {
     let of = &state.sweepers[me];
     let At::Content(key, generation) = tag else { return Some(Harm::Blind) };
-    let mark = &state.store.markers[usize::from(key)][usize::from(generation)].now;
+    let mark = &state.store.tombstones[usize::from(key)][usize::from(generation)].now;
     if mark.as_ref().is_some_and(|mark| mark.by == (me as u8, of.runs)) {
         return Some(Harm::SameRun);
     }
@@ -325,7 +333,7 @@ fn harm_of(state: &State, me: usize, tag: At, id: Id) -> Option<Harm> {
     // condemned since is used by nobody: it stands on a generation that is over.
     let is_due = |child: Id| {
         let image = state.store.image(child);
-        let mark = &state.store.markers[usize::from(image.key)][usize::from(image.generation)].now;
+        let mark = &state.store.tombstones[usize::from(image.key)][usize::from(image.generation)].now;
         mark.as_ref().is_some_and(|mark| mark.day < state.day && mark.image == Some(child))
     };
     let mut children =
@@ -347,18 +355,22 @@ fn start(config: &Config, state: &mut State, me: usize) {
         let Some(sweep) = &of.sweep else { return };
         match sweep.next() {
             SweepAction::Clock => {
-                let saw = SweepSaw::Clock(elapsed(config, state.day));
+                let saw = SweepInput::Clock(elapsed(config, state.day));
                 of.sweep = of.sweep.take().map(|sweep| sweep.observe(saw));
             }
             // Leases that have ended keep nothing, whether they are removed or not.
             SweepAction::Records => {
-                of.sweep = of.sweep.take().map(|sweep| sweep.observe(SweepSaw::Done));
+                of.sweep = of.sweep.take().map(|sweep| sweep.observe(SweepInput::Done));
+            }
+            SweepAction::Keep if !config.is_flaky => {
+                let saw = SweepInput::Kept(all_kept(sweep));
+                of.sweep = of.sweep.take().map(|sweep| sweep.observe(saw));
             }
             SweepAction::Wait if config.late == 0 => {
-                of.sweep = of.sweep.take().map(|sweep| sweep.observe(SweepSaw::Done));
+                of.sweep = of.sweep.take().map(|sweep| sweep.observe(SweepInput::Done));
             }
             SweepAction::Claim if config.lacks(Guard::ClaimBeforeDelete) => {
-                of.sweep = of.sweep.take().map(|sweep| sweep.observe(SweepSaw::Done));
+                of.sweep = of.sweep.take().map(|sweep| sweep.observe(SweepInput::Done));
             }
             SweepAction::End(end) => {
                 let is_whole = sweep.deletions().iter().all(|one| *one == Deletion::Done);
@@ -373,6 +385,10 @@ fn start(config: &Config, state: &mut State, me: usize) {
             _ => return,
         }
     }
+}
+
+fn all_kept(sweep: &Sweeper) -> BTreeMap<usize, Keeping> {
+    (0..sweep.clean().delete.len()).map(|image| (image, Keeping::Kept)).collect()
 }
 
 fn is_quiet(state: &State) -> bool {

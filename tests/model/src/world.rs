@@ -13,7 +13,7 @@ use super::sweeper::Sweeping;
 pub enum Guard {
     LeaseBeforeProbe,
     LeaseReadBack,
-    MarkerCheck,
+    TombstoneCheck,
     LookBeforePush,
     ReadBack,
     ClockBeforeReport,
@@ -31,7 +31,7 @@ pub enum Guard {
     Closure,
     FindAfterDelete,
     SweeperDeadline,
-    RetiredMarkers,
+    RetiredTombstones,
     UnreadStops,
     LeaseBeforePromotion,
     ClaimBeforeDelete,
@@ -96,7 +96,7 @@ pub struct Config {
     pub promoted: Vec<u8>,
     /// Main is moved by a stranger at some time.
     pub meddler: bool,
-    /// A stranger writes a marker of what stands, dated to the first day, at some time.
+    /// A stranger writes a tombstone of what stands, dated to the first day, at some time.
     pub is_forging: bool,
     /// A stranger writes over a lease what cannot be read, at some time.
     pub is_garbling: bool,
@@ -183,7 +183,7 @@ pub enum Harm {
     Overwritten,
     /// An image was deleted by the run that had condemned it.
     SameRun,
-    /// An image was to be deleted for a marker that no sweep had seen for the grace.
+    /// An image was to be deleted for a tombstone that no sweep had seen for the grace.
     Unseen,
     /// A delete was sent for a tag that had visibly moved.
     Blind,
@@ -255,7 +255,7 @@ impl World {
             made[usize::from(key)] = Some(id);
             if config.marked.contains(&key) {
                 let mark = Mark { day: 0, image: Some(id), part, by: (9, 9), seen: Some((0, true)) };
-                store.markers[usize::from(key)][0] = Cell::holding(mark);
+                store.tombstones[usize::from(key)][0] = Cell::holding(mark);
             }
             if config.promoted.contains(&key) {
                 store.main[usize::from(config.box_of(key))] = Cell::holding(id);
@@ -348,7 +348,7 @@ impl World {
             if state.is_meddled || !config.is_forging {
                 break;
             }
-            // Who writes over a marker while its images go may leave their parts for ever.
+            // Who writes over a tombstone while its images go may leave their parts for ever.
             if config.part.is_some() && state.sweepers.iter().any(Sweeping::is_alive) {
                 break;
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use boxwright::adapter::memory::MemoryRegistry;
-use boxwright::exec::{EnginePorts, Keyed};
+use boxwright::exec::{EnginePorts, ResolvedBox};
 use boxwright::model::{Digest, Key, MediaType, RawManifest, Repository, Tag};
 use boxwright::port::{
     BlobStream, BuildEvent, BuildRequest, Builder, EngineError, ImageId, ImageStore, PushEvent, Registry,
@@ -73,8 +73,8 @@ pub struct FakeEngine<R = MemoryRegistry> {
 
 impl<R: Registry> FakeEngine<R> {
     /// Builds these boxes.
-    pub fn new(registry: Arc<R>, boxes: &[Keyed]) -> Self {
-        let name = |keyed: &Keyed| (keyed.wanted.key().clone(), keyed.wanted.name.clone());
+    pub fn new(registry: Arc<R>, boxes: &[ResolvedBox]) -> Self {
+        let name = |keyed: &ResolvedBox| (keyed.wanted.key().clone(), keyed.wanted.name.clone());
         let (names, script) = (boxes.iter().map(name).collect(), Mutex::default());
         Self { registry, names, script }
     }
@@ -233,7 +233,7 @@ impl<R: Registry> ImageStore for FakeEngine<R> {
             action: "push",
             reference: reference.clone(),
             detail: error.to_string(),
-            is_denied: error.failure.is_refusal(),
+            is_denied: error.failure.is_denied(),
         };
         let (config, layer, manifest) = image(&labels, &nonce);
         self.registry.put_blob(repository, config).await.map_err(lost)?;

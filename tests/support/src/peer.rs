@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 
 use boxwright::adapter::credentials::{Credential, Credentials, Secret};
-use boxwright::adapter::registry::{Declared, HttpRegistry, Limits};
+use boxwright::adapter::registry::{HostConfig, HttpRegistry, Limits};
 use boxwright::model::{MediaType, RawManifest, Repository};
 use boxwright::port::{Failure, Reference, RegistryError};
 use tokio::io::{
@@ -290,10 +290,10 @@ pub fn client() -> HttpRegistry {
 }
 
 pub fn client_with(credentials: Credentials, limits: Limits) -> HttpRegistry {
-    declared_client(credentials, Declared::default(), limits)
+    declared_client(credentials, HostConfig::default(), limits)
 }
 
-pub fn declared_client(credentials: Credentials, declared: Declared, limits: Limits) -> HttpRegistry {
+pub fn declared_client(credentials: Credentials, declared: HostConfig, limits: Limits) -> HttpRegistry {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
     HttpRegistry::new(Arc::new(credentials), declared, limits).unwrap()

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::{Arc, Once};
 
 use boxwright::adapter::credentials::Credentials;
-use boxwright::adapter::registry::{Declared, HttpRegistry, Limits};
+use boxwright::adapter::registry::{HostConfig, HttpRegistry, Limits};
 use tempfile::TempDir;
 
 /// A running registry.
@@ -80,5 +80,5 @@ pub fn client() -> HttpRegistry {
 pub fn client_with(credentials: Credentials) -> HttpRegistry {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
-    HttpRegistry::new(Arc::new(credentials), Declared::default(), Limits::default()).unwrap()
+    HttpRegistry::new(Arc::new(credentials), HostConfig::default(), Limits::default()).unwrap()
 }

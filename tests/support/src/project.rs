@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use boxwright::adapter::context::DiskContext;
 use boxwright::adapter::secrets::LocalSecrets;
 use boxwright::config::{self, Lock};
-use boxwright::exec::{Keyed, Tree, keys};
+use boxwright::exec::{ResolvedBox, Tree, keys};
 use tempfile::TempDir;
 
 /// Reads from disk, and remembers nothing.
@@ -40,7 +40,7 @@ args = { NAME = "test" }
 
 /// Computes the keys of the boxes in `names`, and of what they stand on, in a fresh directory;
 /// their images are kept at `registry`.
-pub fn boxes(registry: &str, content: &str, names: &[&str]) -> Vec<Keyed> {
+pub fn boxes(registry: &str, content: &str, names: &[&str]) -> Vec<ResolvedBox> {
     let root = TempDir::new().unwrap();
     let write = |name: &str, text: &str| fs::write(root.path().join(name), text).unwrap();
     write("content", content);

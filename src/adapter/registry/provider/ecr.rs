@@ -106,14 +106,14 @@ fn said(answer: &Answer) -> Result<Deleted, RegistryError> {
     if !answer.status.is_success() {
         let kind = serde_json::from_slice::<Exception>(&answer.body).map(|exception| exception.kind);
         return match kind {
-            Ok(kind) if kind.ends_with("RepositoryNotFoundException") => Ok(Deleted::WasGone),
+            Ok(kind) if kind.ends_with("RepositoryNotFoundException") => Ok(Deleted::NotFound),
             _ => Err(answer.failure()),
         };
     }
     let outcome: Outcome = super::body(answer)?;
     match outcome.failures.first() {
         None => Ok(Deleted::Gone),
-        Some(failure) if failure.failure_code == "ImageNotFound" => Ok(Deleted::WasGone),
+        Some(failure) if failure.failure_code == "ImageNotFound" => Ok(Deleted::NotFound),
         Some(failure) => {
             let reason = failure.failure_reason.as_deref().unwrap_or("no reason given");
             Ok(Deleted::Refused { why: printable(&format!("{}: {reason}", failure.failure_code), 300) })

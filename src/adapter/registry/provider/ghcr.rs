@@ -46,7 +46,7 @@ impl HttpRegistry {
             Ok(id) => id,
             Err(list) => {
                 return match self.head_manifest(repository, &at).await? {
-                    None => Ok(Deleted::WasGone),
+                    None => Ok(Deleted::NotFound),
                     Some(_) if list.status.is_success() => {
                         Err(list.untrusted(format!("{} is not in it, but in the registry", digest.short())))
                     }
@@ -190,11 +190,11 @@ impl HttpRegistry {
 /// words that tell them.
 fn said(answer: &Answer) -> Result<Deleted, RegistryError> {
     let words = answer.message();
-    let is_refusal = words.contains("last tagged version")
+    let is_denied = words.contains("last tagged version")
         || words.contains("5000 downloads")
         || words.contains("5,000 downloads");
     match answer.status.as_u16() {
-        400 | 403 | 422 if is_refusal => Ok(Deleted::Refused { why: words }),
+        400 | 403 | 422 if is_denied => Ok(Deleted::Refused { why: words }),
         _ => meaning(answer, &[]),
     }
 }

@@ -29,7 +29,7 @@ use super::request::Request;
 use crate::adapter::credentials::Credential;
 use crate::adapter::untag;
 use crate::model::{Digest, Provider, Repository, Tag};
-use crate::port::{Deleted, Deleting, Failure, Reference, Registry, RegistryError, RegistryResult};
+use crate::port::{DeleteSupport, Deleted, Failure, Reference, Registry, RegistryError, RegistryResult};
 
 /// How long a provider's limit is waited for, and its requests may take longer for it.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -39,23 +39,23 @@ const LIMIT: usize = 16 * 1024 * 1024;
 
 #[async_trait]
 impl Registry for HttpRegistry {
-    async fn deleting(&self, repository: &Repository) -> RegistryResult<Deleting> {
+    async fn deleting(&self, repository: &Repository) -> RegistryResult<DeleteSupport> {
         match self.provider(repository) {
             Provider::Distribution => self.find_deleting(repository).await,
             Provider::Ghcr => match self.bearer(repository).await? {
-                Some(_) => Ok(Deleting::Manifests),
-                None => Ok(Deleting::Nothing),
+                Some(_) => Ok(DeleteSupport::Manifests),
+                None => Ok(DeleteSupport::Nothing),
             },
             Provider::Harbor | Provider::DockerHub => match self.basic(repository).await? {
-                Some(_) => Ok(Deleting::Tags),
-                None => Ok(Deleting::Nothing),
+                Some(_) => Ok(DeleteSupport::Tags),
+                None => Ok(DeleteSupport::Nothing),
             },
-            Provider::Ecr if self.ecr_lacks(repository).is_some() => Ok(Deleting::Nothing),
-            Provider::Ecr => Ok(Deleting::Manifests),
+            Provider::Ecr if self.ecr_lacks(repository).is_some() => Ok(DeleteSupport::Nothing),
+            Provider::Ecr => Ok(DeleteSupport::Manifests),
             Provider::GitLab | Provider::Quay | Provider::Zot | Provider::Google | Provider::Acr => {
                 match self.find_deleting(repository).await? {
-                    Deleting::Nothing => Ok(Deleting::Nothing),
-                    _ => Ok(Deleting::Tags),
+                    DeleteSupport::Nothing => Ok(DeleteSupport::Nothing),
+                    _ => Ok(DeleteSupport::Tags),
                 }
             }
         }
@@ -117,16 +117,16 @@ impl HttpRegistry {
     }
 
     /// Deletes a manifest by the distribution API where that refuses, by the answers that
-    /// `is_refusal` knows, what something else names.
+    /// `is_denied` knows, what something else names.
     async fn delete_unnamed(
         &self,
         repository: &Repository,
         digest: &Digest,
-        is_refusal: fn(&Answer) -> bool,
+        is_denied: fn(&Answer) -> bool,
     ) -> Result<Deleted, RegistryError> {
         let at = Reference::Digest(digest.clone());
         let sent = self.send_delete(repository, &at).await;
-        self.conclude(repository, &at, sent, |answer| match is_refusal(answer) {
+        self.conclude(repository, &at, sent, |answer| match is_denied(answer) {
             true => Ok(Deleted::Refused { why: answer.message() }),
             false => deletes::meaning(answer),
         })
@@ -237,7 +237,7 @@ fn body<T: DeserializeOwned>(answer: &Answer) -> Result<T, RegistryError> {
 fn meaning(answer: &Answer, refusals: &[u16]) -> Result<Deleted, RegistryError> {
     match answer.status {
         StatusCode::OK | StatusCode::ACCEPTED | StatusCode::NO_CONTENT => Ok(Deleted::Gone),
-        StatusCode::NOT_FOUND => Ok(Deleted::WasGone),
+        StatusCode::NOT_FOUND => Ok(Deleted::NotFound),
         status if refusals.contains(&status.as_u16()) => Ok(Deleted::Refused { why: answer.message() }),
         _ => Err(answer.failure()),
     }

@@ -44,10 +44,10 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
                 match read.filter(|keys| keys & GARBAGE == 0) {
                     Some(_) => {
                         of.slots.push(slot);
-                        of.observe(PromoterSaw::Leased { is_held: true });
+                        of.observe(PromoterInput::Leased { is_held: true });
                     }
                     None => {
-                        of.observe(PromoterSaw::Failed);
+                        of.observe(PromoterInput::Failed);
                         next.store.lease(slot, None);
                     }
                 }
@@ -80,7 +80,7 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
                 let of = &mut next.promoters[me];
                 let planned = of.planned.take().unwrap();
                 let found = read.map(|_| NAMES.digest(0));
-                of.observe(PromoterSaw::Planned(planned, found.clone()));
+                of.observe(PromoterInput::Planned(planned, found.clone()));
                 if let Some(found) = found.filter(|_| config.lacks(Guard::PlanOfTheSame)) {
                     of.end = Some(PromoterEnd::Stopped { why: Why::Taken(found), partly: None });
                 }
@@ -108,18 +108,18 @@ fn under(config: &Config, view: &Store, promoter: &Promoting) -> Vec<Option<Id>>
     promoter.keys.iter().map(|key| view.main[usize::from(config.box_of(*key))].now).collect()
 }
 
-/// Markers and records as one view shows them.
+/// Tombstones and records as one view shows them.
 fn list(config: &Config, promoter: &mut Promoting, view: &Store) {
     let is_over = |key: u8, generation: usize| {
-        view.markers[usize::from(key)][generation].now.is_some() && !config.lacks(Guard::MarkerCheck)
+        view.tombstones[usize::from(key)][generation].now.is_some() && !config.lacks(Guard::TombstoneCheck)
     };
     if promoter.recorded.is_some() {
         // What is over for builds may be promoted again, unless a sweep has claimed it.
         let claims = view.claims.iter().fold(0, |keys, cell| keys | cell.now.unwrap_or_default());
         let is_going =
-            |key: &u8| view.markers[usize::from(*key)][0].now.is_some() && claims & (1 << key) != 0;
+            |key: &u8| view.tombstones[usize::from(*key)][0].now.is_some() && claims & (1 << key) != 0;
         if promoter.keys.iter().any(is_going) && !config.lacks(Guard::ClaimCheck) {
-            return promoter.observe(PromoterSaw::Failed);
+            return promoter.observe(PromoterInput::Failed);
         }
     }
     let is_over = |key: u8, generation: usize| promoter.recorded.is_none() && is_over(key, generation);
@@ -156,7 +156,7 @@ fn look(config: &Config, state: &State, me: usize, push: &mut impl FnMut(String,
                     false => {}
                 }
             }
-            _ => of.observe(PromoterSaw::Failed),
+            _ => of.observe(PromoterInput::Failed),
         }
         push(format!("looks at key {key}"), next);
     }
@@ -181,7 +181,7 @@ fn served(promoter: &mut Promoting, at: usize, left: Option<Request>) {
     if requests.is_empty() {
         let PromoterAction::Put(steps) = promoter.promoter.next() else { unreachable!("nothing is put") };
         promoter.is_in_window = false;
-        promoter.observe(PromoterSaw::Put(vec![Put::Written; steps.len()]));
+        promoter.observe(PromoterInput::Put(vec![Put::Written; steps.len()]));
     }
 }
 
@@ -190,7 +190,7 @@ fn ask(config: &Config, state: &State, me: usize, push: &mut impl FnMut(String, 
     let promoter = &state.promoters[me];
     let rec = promoter.rec.clone().unwrap_or(Rec { by: 0, boxes: Vec::new() });
     let main = |step: usize| At::Main(config.box_of(rec.boxes[step].key));
-    let observed = |saw: PromoterSaw| {
+    let observed = |saw: PromoterInput| {
         let mut next = state.clone();
         next.promoters[me].observe(saw);
         next
@@ -198,7 +198,7 @@ fn ask(config: &Config, state: &State, me: usize, push: &mut impl FnMut(String, 
     let digest = |id: Option<Id>| id.map(|id| NAMES.digest(id));
     match promoter.promoter.next() {
         PromoterAction::WritePlan => {
-            let mut next = observed(PromoterSaw::Written);
+            let mut next = observed(PromoterInput::Written);
             next.promoters[me].is_in_window = false;
             next.store.plan(promoter.seq, rec.clone());
             if config.lacks(Guard::SetLast) {
@@ -223,7 +223,7 @@ fn ask(config: &Config, state: &State, me: usize, push: &mut impl FnMut(String, 
                 of.looks.push(digest(found));
                 if of.looks.len() == rec.boxes.len() {
                     let looks = std::mem::take(&mut of.looks);
-                    of.observe(PromoterSaw::Looked(looks));
+                    of.observe(PromoterInput::Looked(looks));
                 }
                 push(format!("head {step}"), next);
             }
@@ -256,19 +256,19 @@ fn ask(config: &Config, state: &State, me: usize, push: &mut impl FnMut(String, 
                 of.holds.push(digest(read.filter(|id| state.store.has(*id))));
                 if of.holds.len() == steps.len() {
                     let holds = std::mem::take(&mut of.holds);
-                    of.observe(PromoterSaw::Holds(holds));
+                    of.observe(PromoterInput::Holds(holds));
                 }
                 push(format!("read back {step}"), next);
             }
         }
         PromoterAction::WriteSet => {
-            let mut next = observed(PromoterSaw::Written);
+            let mut next = observed(PromoterInput::Written);
             next.promoters[me].is_in_window = false;
             record_set(config, &mut next, me, rec);
             push("writes its set".to_owned(), next);
         }
         PromoterAction::Release => {
-            let mut next = observed(PromoterSaw::Done);
+            let mut next = observed(PromoterInput::Done);
             let is_done =
                 matches!(next.promoters[me].promoter.next(), PromoterAction::End(PromoterEnd::Done { .. }));
             if is_done && !promoter.is_leased(&state.store) && !config.lacks(Guard::LeaseBeforePromotion) {

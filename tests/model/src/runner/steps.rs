@@ -50,21 +50,21 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
         }
         Op::Look { generation } => {
             let key = run.keys[run.at];
-            let markers = state.store.markers[usize::from(key)][usize::from(*generation)].reads();
-            for marker in markers {
+            let tombstones = state.store.tombstones[usize::from(key)][usize::from(*generation)].reads();
+            for tombstone in tombstones {
                 let mut next = state.clone();
-                if marker.is_some() && !config.lacks(Guard::MarkerCheck) {
+                if tombstone.is_some() && !config.lacks(Guard::TombstoneCheck) {
                     if usize::from(*generation) + 1 == GENERATIONS {
                         push("needs more generations than there are here", crashed(state, me));
                         continue;
                     }
                     next.runs[me].op = Op::Look { generation: generation + 1 };
-                    push("sees a marker", next);
+                    push("sees a tombstone", next);
                     continue;
                 }
                 next.runs[me].op = Op::Tag { generation: *generation };
                 if config.is_fine {
-                    push("sees no marker", next);
+                    push("sees no tombstone", next);
                     continue;
                 }
                 for (label, next) in tag_reads(config, &next, me, *generation) {
@@ -82,7 +82,7 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
             if config.is_failing && run.at + 1 == run.keys.len() {
                 let mut next = state.clone();
                 next.runs[me].op = Op::Idle;
-                next.runs[me].job = Some(job.clone().observe(JobSaw::Failed));
+                next.runs[me].job = Some(job.clone().observe(JobInput::Failed));
                 push("build fails", next);
             }
             let JobAction::Build { generation, .. } = job.next() else { return };
@@ -93,7 +93,7 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
             let id = next.store.build(key, generation.0 as u8, base, config.is_reproducible);
             let run = &mut next.runs[me];
             (run.op, run.built) = (Op::Idle, Some(id));
-            run.job = Some(job.observe(JobSaw::Built));
+            run.job = Some(job.observe(JobInput::Built));
             push("builds", next);
         }
         Op::Serve(request) => {
@@ -124,7 +124,7 @@ pub fn steps(config: &Config, state: &State, me: usize, steps: &mut Vec<Step>) {
                 run.op = Op::PutLease;
             } else {
                 run.op = Op::Idle;
-                let saw = if is_settling { RunSaw::Settled { is_held: keeps } } else { RunSaw::Released };
+                let saw = if is_settling { RunInput::Settled { is_held: keeps } } else { RunInput::Released };
                 run.run = run.run.clone().observe(saw);
             }
             push("gives leases up", next);
@@ -137,7 +137,7 @@ fn pushed(state: &mut State, me: usize) {
     let run = &mut state.runs[me];
     (run.op, run.has_pushed) = (Op::Idle, true);
     let digest = NAMES.digest(run.built.unwrap());
-    run.job = run.job.take().map(|job| job.observe(JobSaw::Pushed(digest)));
+    run.job = run.job.take().map(|job| job.observe(JobInput::Pushed(digest)));
 }
 
 /// Goes on once a lease was read back, or was not.
@@ -157,21 +157,21 @@ fn leased(state: &mut State, me: usize, read: Option<u8>) {
     match action {
         RunAction::Make => {
             run.is_lapsed = true;
-            let saw = if is_held { JobSaw::Leased } else { JobSaw::Failed };
+            let saw = if is_held { JobInput::Leased } else { JobInput::Failed };
             run.job = run.job.take().map(|job| job.observe(saw));
         }
         RunAction::Settle { .. } if is_held && run.standing() != run.mask() && run.slots.len() > 1 => {
             run.op = Op::Release;
         }
         RunAction::Settle { .. } if is_held => {
-            run.run = run.run.clone().observe(RunSaw::Settled { is_held });
+            run.run = run.run.clone().observe(RunInput::Settled { is_held });
         }
-        RunAction::Lease if is_held => run.run = run.run.clone().observe(RunSaw::Leased { is_held }),
+        RunAction::Lease if is_held => run.run = run.run.clone().observe(RunInput::Leased { is_held }),
         RunAction::Renew if is_held => {
             run.is_lapsed = true;
-            run.run = run.run.clone().observe(RunSaw::Renewed);
+            run.run = run.run.clone().observe(RunInput::Renewed);
         }
-        _ => run.run = run.run.clone().observe(RunSaw::Failed),
+        _ => run.run = run.run.clone().observe(RunInput::Failed),
     }
 }
 
@@ -214,7 +214,7 @@ fn saw(config: &Config, state: &mut State, me: usize, look: Look) {
         let (generation, decision) = decision(config, &state.store, run, run.at, look);
         let run = &mut state.runs[me];
         run.op = Op::Idle;
-        run.job = Some(job.observe(JobSaw::Looked { generation, decision }));
+        run.job = Some(job.observe(JobInput::Looked { generation, decision }));
         return;
     }
     let run = &mut state.runs[me];
@@ -227,7 +227,7 @@ fn saw(config: &Config, state: &mut State, me: usize, look: Look) {
     run.op = Op::Idle;
     run.at = 0;
     let saw = match run.run.next() {
-        RunAction::Probe => RunSaw::Probed,
+        RunAction::Probe => RunInput::Probed,
         _ => {
             let now: BTreeMap<usize, Option<Id>> =
                 run.looks.iter().map(|look| look.found).enumerate().collect();
@@ -237,7 +237,7 @@ fn saw(config: &Config, state: &mut State, me: usize, look: Look) {
                 .enumerate()
                 .any(|(at, made)| made.is_some_and(|made| now[&at] != Some(made.id)));
             run.is_lapsed = false;
-            RunSaw::Looked { has_moved }
+            RunInput::Looked { has_moved }
         }
     };
     run.run = run.run.clone().observe(saw);

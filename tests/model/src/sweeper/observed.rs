@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use boxwright::model::{Digest, Generation, Marker, Part, Record, TaggedDigest};
+use boxwright::model::{Digest, Generation, Part, Record, TaggedDigest, Tombstone};
 use boxwright::retention::{Age, Node, Observed, Unreadable, Until};
 
 use super::super::registry::{Cell, GARBAGE, Id, Mark, NAMES, Rec, Store};
@@ -27,12 +27,12 @@ pub fn observed(config: &Config, view: &Store, leased: u8) -> Option<Observed> {
             if let Some(id) = view.content[usize::from(key)][usize::from(generation)].now {
                 repository.insert(NAMES.tag(key, generation), NAMES.digest(id));
             }
-            if let Some(mark) = &view.markers[usize::from(key)][usize::from(generation)].now {
-                let marker = marker(config, view, key, generation, mark);
+            if let Some(mark) = &view.tombstones[usize::from(key)][usize::from(generation)].now {
+                let tombstone = tombstone(config, view, key, generation, mark);
                 if let Some((seen, is_own)) = mark.seen {
-                    ages.insert(marker.place(), Age { since: Some(at_day(seen)), is_own });
+                    ages.insert(tombstone.place(), Age { since: Some(at_day(seen)), is_own });
                 }
-                observed.markers.push(marker);
+                observed.tombstones.push(tombstone);
             }
         }
     }
@@ -59,7 +59,7 @@ pub fn observed(config: &Config, view: &Store, leased: u8) -> Option<Observed> {
     }
     let tagged: BTreeSet<Digest> =
         observed.repositories.values().flat_map(BTreeMap::values).cloned().collect();
-    let parts = observed.markers.iter().flat_map(|marker| &marker.parts).map(|part| &part.digest);
+    let parts = observed.tombstones.iter().flat_map(|tombstone| &tombstone.parts).map(|part| &part.digest);
     let waiting = tagged.iter().chain(observed.promoted.keys()).chain(parts);
     let mut waiting: Vec<Digest> = waiting.cloned().collect();
     while let Some(digest) = waiting.pop() {
@@ -84,8 +84,8 @@ pub fn observed(config: &Config, view: &Store, leased: u8) -> Option<Observed> {
     Some(observed)
 }
 
-/// What the product would have written for a marker.
-pub fn marker(config: &Config, view: &Store, key: u8, generation: u8, mark: &Mark) -> Marker {
+/// What the product would have written for a tombstone.
+pub fn tombstone(config: &Config, view: &Store, key: u8, generation: u8, mark: &Mark) -> Tombstone {
     let of = NAMES.box_name(config.box_of(key));
     let image = mark.image.map(|id| TaggedDigest {
         repository: of.clone(),
@@ -96,11 +96,11 @@ pub fn marker(config: &Config, view: &Store, key: u8, generation: u8, mark: &Mar
         |_: &Id| !config.lacks(Guard::PartsRemembered) || mark.image.is_some_and(|id| view.has(id));
     let part = mark.part.filter(is_known).map(|id| NAMES.digest(id));
     let part = part.map(|digest| Part { repository: of, digest });
-    Marker {
+    Tombstone {
         key: NAMES.key(key),
         generation: Generation(generation.into()),
         marked: at_day(mark.day),
-        // Who wrote it tells markers apart, as their times do in the product.
+        // Who wrote it tells tombstones apart, as their times do in the product.
         reason: format!("{:?}", mark.by),
         images: image.into_iter().collect(),
         parts: part.into_iter().collect(),

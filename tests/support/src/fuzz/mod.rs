@@ -14,9 +14,9 @@ use boxwright::inputs::{
     rewrite,
 };
 use boxwright::model::{
-    BLOCK, ContentTag, Digest, ImageName, Key, Lease, Marker, MediaType, Platform, RawManifest, Record,
-    RecordTag, RelPath, Repository, RunId, RunRecord, SetRecord, Span, StoredInputs, Tag, TarHeader,
-    Timestamp, blob_path,
+    BLOCK, ContentTag, Digest, ImageName, Key, Lease, MediaType, Platform, PromotionRecord, RawManifest,
+    Record, RecordTag, RelPath, Repository, RunId, RunRecord, Span, StoredInputs, Tag, TarHeader, Timestamp,
+    Tombstone, UndoRecord, blob_path,
 };
 use boxwright::port::{Archive, ContextFilter};
 
@@ -332,7 +332,13 @@ pub fn record(bytes: &[u8]) -> bool {
         }
     }
     let raw = RawManifest::new(MediaType::OciManifest, bytes.to_vec());
-    let found = [one::<Lease>(&raw), one::<Marker>(&raw), one::<SetRecord>(&raw), one::<RunRecord>(&raw)];
+    let found = [
+        one::<Lease>(&raw),
+        one::<Tombstone>(&raw),
+        one::<PromotionRecord>(&raw),
+        one::<RunRecord>(&raw),
+        one::<UndoRecord>(&raw),
+    ];
     found.contains(&true)
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use boxwright::adapter::credentials::{Credential, Credentials, Secret};
-use boxwright::adapter::registry::{Declared, HttpRegistry, Limits};
+use boxwright::adapter::registry::{HostConfig, HttpRegistry, Limits};
 use boxwright::model::{Digest, Repository, Tag};
 use boxwright::port::{Reference, RegistryError, RegistryReader};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -59,7 +59,7 @@ impl Registrar {
             pages: 3,
             ..Limits::default()
         };
-        HttpRegistry::new(Arc::new(credentials), Declared::default(), limits).unwrap()
+        HttpRegistry::new(Arc::new(credentials), HostConfig::default(), limits).unwrap()
     }
 }
 
