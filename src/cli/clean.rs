@@ -130,7 +130,7 @@ pub async fn run(options: &Clean, global: &Global, terminal: Terminal) -> Result
             if !report.is_interrupted {
                 terminal.say(&outcome);
             }
-            if report.done() > 0 && clean_options.undo > Span::default() {
+            if report.has_deleted() && clean_options.undo > Span::default() && !session.is_embedded() {
                 let (undo, run) = (clean_options.undo, &session.setting.run);
                 terminal.say(&format!("for {undo} `boxwright clean --undo {run}` can put images back"));
             }

@@ -53,6 +53,9 @@ pub enum CliError {
     /// `--push always`, and no push.
     #[error("nothing may be pushed from here, which --push always asks for")]
     NoPush,
+    /// What was agreed to is not what would be done any more.
+    #[error("the registry has moved since this was agreed to")]
+    Moved,
     /// A worker ended without a result.
     #[error("internal error, please report: a worker ended without a result")]
     CutOff,
@@ -73,6 +76,8 @@ impl<E: Into<AnyError>> From<E> for CliError {
 /// What to do where a registry did not answer, and nothing more is known.
 const REACH: &str =
     "check the address, the network and your login, then retry; `boxwright doctor` tests each";
+/// What to do where no request failed.
+const TEST: &str = "`boxwright doctor` tests the registry and the engine";
 
 impl CliError {
     /// Returns the exit code.
@@ -98,7 +103,8 @@ impl CliError {
         match self {
             Self::Caused(error) => match error.explain() {
                 meaning @ Explanation { kind: ErrorKind::Unreachable, hint: None, .. } => {
-                    Explanation { hint: Some(REACH.to_owned()), ..meaning }
+                    let hint = if meaning.request.is_some() { REACH } else { TEST };
+                    Explanation { hint: Some(hint.to_owned()), ..meaning }
                 }
                 meaning => meaning,
             },
@@ -130,6 +136,7 @@ impl CliError {
                 "the credentials need the right to push; without --push always present boxes are used",
             ),
             Self::NotForgotten { .. } => ErrorKind::Refused.into(),
+            Self::Moved => ErrorKind::Refused.hint("run the command again to plan from what stands now"),
             Self::Output(_) | Self::CutOff => ErrorKind::Failed.into(),
             Self::Interrupted => ErrorKind::Interrupted.into(),
         }

@@ -150,6 +150,9 @@ impl Progress {
             Event::Failed { name, failure } => {
                 self.end_bar(&name);
                 self.always_lines(&self.failed(&name, &failure));
+                if let Some(request) = failure.error.explain().request.filter(|_| self.terminal.verbose) {
+                    self.line(&box_line(&name, "request", request));
+                }
             }
             Event::Skipped { name, why } => self.line(&box_line(&name, &paint(NOTE, "not built"), &why)),
             Event::Tagged { name, reference, digest } => {

@@ -62,7 +62,12 @@ pub async fn run(options: &Rebuild, global: &Global, terminal: Terminal) -> Resu
     let plan = words(&found, &session.setting.registry);
     match confirm.decide(Some(plan.clone())).await? {
         Decision::Apply if confirm.is_told() => terminal.warn_text(&plan),
-        Decision::Apply => {}
+        Decision::Apply => {
+            // What was agreed to, or nothing.
+            if replace(session.ports(), &session.setting, &chosen, false, &emit).await? != found {
+                return Err(CliError::Moved);
+            }
+        }
         Decision::Leave { code, is_shown } => {
             match global.format {
                 Format::Json => terminal.result(&json::text(&as_json(&found, &session)))?,

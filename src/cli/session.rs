@@ -310,6 +310,11 @@ impl Session {
         loaded.project.retention.settle.unwrap_or(default)
     }
 
+    /// Tells whether the registry is boxwright's own, of which nothing is left that nothing needs.
+    pub fn is_embedded(&self) -> bool {
+        self.embedded.is_some()
+    }
+
     /// Ends what was opened; blobs that nothing needs any more leave the embedded store.
     pub async fn close(self, collect: bool) -> Result<(), CliError> {
         let Some(server) = self.embedded else { return Ok(()) };

@@ -232,7 +232,9 @@ impl fmt::Display for RegistryError {
 /// Splits a request of the distribution API into the registry and what of it was asked for: nothing,
 /// `/name`, `/name:tag` or `/name@digest`. Tombstones are not told: nobody asked for one by name.
 fn asked_of(request: &str) -> Option<(&str, String)> {
-    let (host, path) = request.split_once("://")?.1.split_once("/v2/")?;
+    let (host, path) = request.split_once("://")?.1.split_once('/')?;
+    // The API of Docker Hub, which is no registry, has paths of its own below this.
+    let path = path.strip_prefix("v2/").filter(|_| host != "hub.docker.com")?;
     let verbs = ["/manifests/", "/blobs/", "/referrers/", "/tags/"];
     let Some((name, verb, at)) =
         verbs.iter().find_map(|verb| path.rsplit_once(verb).map(|(name, at)| (name, *verb, at)))
@@ -356,8 +358,10 @@ mod tests {
             let text = told(&format!("PUT https://r.example/v2/{path}"), busy());
             assert_eq!(text, format!("{about}: the registry answered 503 (busy)"));
         }
-        // Neither a token service nor a provider's own API is a place in a registry.
-        for request in ["GET https://auth.example/token", "GET user", "x"] {
+        // Neither a token service, nor a registry's storage, nor a provider's own API is a place in a registry.
+        let storage = "GET https://minio.example/bucket/docker/registry/v2/blobs/sha256/ab/data";
+        let hub = "GET https://hub.docker.com/v2/namespaces/a/repositories/b/tags/c";
+        for request in ["GET https://auth.example/token", storage, hub, "GET user", "x"] {
             assert_eq!(told(request, busy()), format!("{request}: the registry answered 503 (busy)"));
         }
     }

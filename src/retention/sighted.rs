@@ -40,6 +40,11 @@ impl Sightings {
         Age { since: self.since(place, record), is_own }
     }
 
+    /// Returns when a sweep last wrote a record of its own at a place, whatever stands there now.
+    pub fn written(&self, place: &RecordTag) -> Option<Timestamp> {
+        self.of(place).iter().filter(|one| one.is_own).map(|one| one.seen).max()
+    }
+
     /// Lists all.
     pub fn iter(&self) -> impl Iterator<Item = &Sighting> {
         self.0.values().flatten()

@@ -39,13 +39,13 @@ pub enum RemainsState {
         holds: Option<Digest>,
         /// What has to stand in the same repository: children, and what it refers to.
         children: BTreeSet<Digest>,
-        /// The images that it was built on, in whatever repository.
-        bases: BTreeSet<Digest>,
+        /// The images that it was built on by their keys, in whatever repository.
+        bases: BTreeMap<Key, Digest>,
         /// A blob of it that the registry no longer has.
         lacks: Option<Digest>,
         /// The key and the generation that its labels hold.
         says: Option<(Key, Option<Generation>)>,
-        /// Until when a sweep that is under way may delete what has its key.
+        /// Until when a sweep that is under way may delete what has its key, or that of a base.
         claimed: Option<Timestamp>,
     },
 }
@@ -67,6 +67,12 @@ pub enum PutBack {
 /// what it needs. `standing` is what else is there, by repository.
 pub fn put_back(remains: &[Remains], standing: &BTreeSet<(String, Digest)>) -> Vec<(usize, PutBack)> {
     let mut standing = standing.clone();
+    for one in remains {
+        // It may still be deleted.
+        if matches!(one.state, RemainsState::Known { claimed: Some(_), .. }) {
+            standing.remove(&(one.repository.clone(), one.digest.clone()));
+        }
+    }
     let mut left: BTreeSet<usize> = (0..remains.len()).collect();
     let mut steps = Vec::new();
     loop {
@@ -89,7 +95,40 @@ pub fn put_back(remains: &[Remains], standing: &BTreeSet<(String, Digest)>) -> V
         let needed = lacks(at)?;
         Some((at, PutBack::Gone(format!("{needed}, which it needs, is not there"))))
     }));
+    let owned = owned(remains, &steps);
+    for (at, step) in &mut steps {
+        if *step == PutBack::Put && !owned.contains(at) {
+            *step = PutBack::Refused("what it belongs to does not go back".to_owned());
+        }
+    }
     steps
+}
+
+/// Returns the places of what has a tag that counts, and of all that is a part of it or refers to it:
+/// nothing else would ever be found again, and deleted.
+fn owned(remains: &[Remains], steps: &[(usize, PutBack)]) -> BTreeSet<usize> {
+    let goes: Vec<(usize, &Remains)> = steps
+        .iter()
+        .filter(|(_, step)| matches!(step, PutBack::Put | PutBack::Stands))
+        .filter_map(|(at, _)| Some((*at, remains.get(*at)?)))
+        .collect();
+    let needs = |one: &Remains, other: &Remains| {
+        let RemainsState::Known { children, .. } = &one.state else { return false };
+        one.repository == other.repository && children.contains(&other.digest)
+    };
+    let mut owned: BTreeSet<usize> =
+        goes.iter().filter(|(_, one)| one.tag.is_some()).map(|(at, _)| *at).collect();
+    loop {
+        let is_new = |at: &usize, one: &Remains| {
+            let mut all = owned.iter().filter_map(|at| remains.get(*at));
+            !owned.contains(at) && all.any(|other| needs(other, one) || needs(one, other))
+        };
+        let new: Vec<usize> = goes.iter().filter(|(at, one)| is_new(at, one)).map(|(at, _)| *at).collect();
+        if new.is_empty() {
+            return owned;
+        }
+        owned.extend(new);
+    }
 }
 
 /// Returns what it needs and what is not there.
@@ -99,7 +138,7 @@ fn lacking(one: &Remains, standing: &BTreeSet<(String, Digest)>) -> Option<Diges
     let stands = |digest: &Digest| standing.iter().any(|(_, at)| at == digest);
     let subject = one.tag.as_ref().and_then(Tag::subject);
     let beside = children.iter().cloned().chain(subject).find(|digest| !is_beside(digest));
-    beside.or_else(|| bases.iter().find(|digest| !stands(digest)).cloned())
+    beside.or_else(|| bases.values().find(|digest| !stands(digest)).cloned())
 }
 
 fn judge(one: &Remains) -> PutBack {
@@ -121,12 +160,13 @@ fn judge(one: &Remains) -> PutBack {
         return PutBack::Refused(why);
     }
     match (holds, claimed) {
-        _ if is_there => PutBack::Stands,
-        (Some(holds), _) => PutBack::Refused(format!("its tag holds {holds} now")),
-        (None, Some(until)) => {
+        (Some(holds), _) if !is_there => PutBack::Refused(format!("its tag holds {holds} now")),
+        // What stands may not stand for long.
+        (_, Some(until)) => {
             PutBack::Refused(format!("a sweep has claimed it until {}; run this again then", until.human()))
         }
-        (None, None) => PutBack::Put,
+        _ if is_there => PutBack::Stands,
+        (_, None) => PutBack::Put,
     }
 }
 

@@ -39,8 +39,10 @@ impl From<reqwest::Error> for Broken {
 
 /// Words what went wrong, without the names of the layers that it passed through.
 fn cause_of(outermost: &str, causes: &[String]) -> String {
-    let layers = ["client error (", "tcp connect error", "connection error", "error sending request"];
-    let is_layer = |text: &str| layers.iter().any(|layer| text.starts_with(layer));
+    let layers = ["client error (", "tcp connect error", "error sending request"];
+    // What http/2 says goes on after these words.
+    let is_layer =
+        |text: &str| text == "connection error" || layers.iter().any(|layer| text.starts_with(layer));
     let mut words: Vec<&str> = causes.iter().map(String::as_str).filter(|text| !is_layer(text)).collect();
     words.dedup();
     let said = if words.is_empty() {
@@ -100,6 +102,12 @@ mod tests {
         let dns = ["client error (Connect)", "dns error", "failed to look up: Name or service not known"];
         assert_eq!(told(&dns), "dns error: failed to look up: Name or service not known");
         assert_eq!(told(&["operation timed out"]), "operation timed out");
+        let away = [
+            "client error (SendRequest)",
+            "connection error",
+            "connection error received: not a result of an error",
+        ];
+        assert_eq!(told(&away), "connection error received: not a result of an error");
         assert_eq!(told(&["client error (SendRequest)"]), "client error (SendRequest)");
         assert_eq!(told(&[]), "error sending request");
         assert_eq!(told(&["TLS says no"]), "TLS says no");

@@ -11,7 +11,7 @@ use super::super::table::Table;
 use super::super::terminal::{BAD, BOLD, DIM, GOOD, NOTE, Terminal};
 use super::super::{ci, json};
 use crate::exec::{UndoOptions, UndoReport, Undoable, Undone, undo_clean};
-use crate::model::{Digest, RunId};
+use crate::model::{Digest, RunId, chain};
 use crate::retention::PutBack;
 
 #[derive(Serialize)]
@@ -74,7 +74,8 @@ pub async fn undo(
     let mut report = undo_clean(session.ports(), &session.setting, &undoing, &emit, cancel).await?;
     let mut left = (exit::DONE, false);
     if !confirm.is_told() && !report.is_interrupted {
-        let is_wanted = report.images.iter().any(|one| one.step == PutBack::Put);
+        let is_put = report.images.iter().any(|one| one.step == PutBack::Put);
+        let is_wanted = is_put || report.ended > 0;
         let rows: Vec<Row> = report.images.iter().map(|one| row(one, false)).collect();
         match confirm.decide(is_wanted.then(|| table(&rows).render())).await? {
             Decision::Apply => {
@@ -87,6 +88,12 @@ pub async fn undo(
         }
     }
     progress.end();
+    if let Some(error) = &report.unfinished {
+        terminal.warn(&format!(
+            "tombstones of what was put back may still stand: {}; run it again",
+            chain(error)
+        ));
+    }
     for (tag, why) in &report.aside {
         terminal.warn(&format!("{}:{tag} is set aside: {why}", session.setting.ledger));
     }
@@ -184,6 +191,11 @@ fn outcome(report: &UndoReport, confirm: &Confirm) -> String {
     };
     let done = match (report.is_applied, put) {
         (true, _) => format!("clean by run {run}: {put} put back, {stands} stand, {lost} cannot be put back"),
+        (false, 0) if report.ended > 0 => format!(
+            "clean by run {run}: {stands} stand, {} of them ended by that clean; {}",
+            report.ended,
+            confirm.not_applied()
+        ),
         (false, 0) => {
             format!("clean by run {run}: nothing to put back, {stands} stand, {lost} cannot be put back")
         }
@@ -196,7 +208,8 @@ fn outcome(report: &UndoReport, confirm: &Confirm) -> String {
 }
 
 fn code(report: &UndoReport) -> u8 {
-    match report.is_applied && report.images.iter().any(is_lost) {
+    let is_partly = report.unfinished.is_some() || report.images.iter().any(is_lost);
+    match report.is_applied && is_partly {
         true => exit::PARTLY,
         false => exit::DONE,
     }
@@ -220,9 +233,11 @@ mod tests {
                 sweep: None,
                 others: Vec::new(),
                 images: images.to_vec(),
+                ended: 0,
                 aside: Vec::new(),
                 is_applied,
                 is_interrupted: false,
+                unfinished: None,
             };
             assert_eq!(code(&report), expect, "{images:?}");
             assert!(images.iter().all(|one| row(one, is_applied).action == action), "{images:?}");

@@ -101,6 +101,7 @@ fn settings_and_what_the_caller_wrote() {
     check(CliError::OtherTrust { revision: text(), what: text() }, 21, "check that revision out");
     check(CliError::Untrusted { what: "x", why: text() }, 21, "from your own terminal");
     check(CliError::NoPush, 21, "need the right to push");
+    check(CliError::Moved, 21, "plan from what stands now");
     check(CliError::CutOff, 1, "");
     check(CliError::Interrupted, 130, "");
     check(RevisionError::Unknown { revision: text(), detail: text() }, 2, "git fetch --unshallow");

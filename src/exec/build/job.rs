@@ -11,7 +11,7 @@ use crate::exec::build::judge::decided;
 use crate::exec::build::outcome::{BuiltBox, Outcome, Parents};
 use crate::exec::event::Emit;
 use crate::exec::failure::Failure;
-use crate::exec::image::probe::observe;
+use crate::exec::image::probe::{Unanswered, observe};
 use crate::exec::keys::ResolvedBox;
 use crate::exec::ledger::Ledger;
 use crate::exec::ledger::lease::Held;
@@ -144,7 +144,7 @@ impl<'a> JobRunner<'a> {
         let seen = observe(self.ports.registry, &self.setting.ledger, wanted, platform).await;
         let decision = decided(&seen, parents, keyed, true);
         match seen.state {
-            State::Unknown(error) => Err(error.into()),
+            State::Unknown(error) => Err(Unanswered { name: wanted.name.clone(), error }.into()),
             _ => Ok(JobInput::Looked { generation: seen.generation, decision }),
         }
     }

@@ -6,7 +6,7 @@ use crate::exec::ledger::LedgerError;
 use crate::model::{Digest, ErrorKind, Explained, Explanation, Repository, Share, Span, Tag, Timestamp};
 use crate::port::RegistryError;
 use crate::protocol::Deletion;
-use crate::retention::{Action, Clean, Policies, Refs};
+use crate::retention::{Action, Clean, Goes, Policies, Refs};
 
 /// How a sweep goes about it. By default it does nothing, to no repository.
 #[derive(Debug, Clone, Default)]
@@ -68,6 +68,12 @@ impl CleanReport {
     /// Returns how much is gone: images, parts of images, and tags.
     pub fn done(&self) -> usize {
         self.deletions.iter().filter(|one| **one == Deletion::Done).count()
+    }
+
+    /// Tells whether more than tags is gone.
+    pub fn has_deleted(&self) -> bool {
+        let mut all = self.clean.delete.iter().zip(&self.deletions);
+        all.any(|(one, deletion)| *deletion == Deletion::Done && one.goes != Goes::Tag)
     }
 }
 

@@ -16,6 +16,8 @@ use crate::port::{DeleteSupport, Registry};
 use crate::protocol::Keeping;
 use crate::retention::{Doomed, Goes};
 
+/// What a record says of each manifest beside its bytes, in bytes at most: names, with their quotes escaped.
+const OVERHEAD: usize = 1024;
 /// Manifests that are held in memory at once.
 const READ_AT_ONCE: usize = 256;
 
@@ -70,7 +72,7 @@ impl Keeper<'_> {
                     }
                 };
                 let Some(key) = one.key.clone() else { continue };
-                let size = manifest.bytes().len();
+                let size = manifest.bytes().len() + OVERHEAD;
                 if batch.size + size > UNDO_LIMIT {
                     kept.extend(self.write(std::mem::take(&mut batch)).await);
                 }

@@ -18,15 +18,17 @@ use crate::exec::ledger::write::LedgerWriter;
 use crate::exec::ledger::{Found, Ledger, LedgerError, Records};
 use crate::exec::setting::{RegistryPorts, RunContext};
 use crate::model::{
-    ContentTag, Digest, ErrorKind, Explained, Explanation, Generation, Key, Purpose, RawManifest,
+    AnyError, ContentTag, Digest, ErrorKind, Explained, Explanation, Generation, Key, Purpose, RawManifest,
     Record as _, RecordTag, Repository, RunId, Tag, Timestamp, Tombstone, UndoRecord,
 };
 use crate::port::{Deleted, Reference, RegistryError, RegistryResult};
 use crate::protocol::is_live;
-use crate::retention::{PutBack, Remains, RemainsState, Revived, latest, put_back, revive};
+use crate::retention::{PutBack, Remains, RemainsState, Revived, Sightings, latest, put_back, revive};
 
 /// Keys that one lease covers.
 const LEASED: usize = 10_000;
+/// Records of one clean that are read, of up to 2 MiB of manifests each.
+const RECORDS: usize = 64;
 
 /// Which sweep is undone, and where.
 #[derive(Debug, Clone, Default)]
@@ -74,12 +76,16 @@ pub struct UndoReport {
     pub others: Vec<Undoable>,
     /// What it deleted, in the order in which it is put back.
     pub images: Vec<Undone>,
+    /// What stands of it and is still ended by a sweep's tombstone; nothing once undoing is applied.
+    pub ended: usize,
     /// Records of the sweep that are not believed, with the reason.
     pub aside: Vec<(Tag, String)>,
     /// Whether anything was written.
     pub is_applied: bool,
     /// Whether it was stopped before it was through.
     pub is_interrupted: bool,
+    /// Why tombstones of what was put back may still stand; running it again takes them away.
+    pub unfinished: Option<AnyError>,
 }
 
 /// Why nothing was put back.
@@ -94,6 +100,9 @@ pub enum UndoError {
     /// Nothing is kept of the sweep that is to be undone.
     #[error("nothing is kept of a clean by run {run}")]
     NothingKept { run: RunId },
+    /// It took longer than its lease lasts.
+    #[error("the lease on what was put back is ending")]
+    Lapsed,
 }
 
 impl Explained for UndoError {
@@ -101,6 +110,7 @@ impl Explained for UndoError {
         match self {
             Self::Ledger(error) => error.explain().undone("nothing was put back"),
             Self::Registry(error) => error.explain().undone("nothing was put back"),
+            Self::Lapsed => ErrorKind::Unreachable.into(),
             Self::NothingKept { .. } => ErrorKind::Missing.hint(
                 "`boxwright clean --undo` names the runs that can be undone; `undo` of [clean] in boxwright.toml says for how long",
             ),
@@ -120,14 +130,17 @@ pub async fn undo_clean(
 ) -> Result<UndoReport, UndoError> {
     let ledger = Ledger::new(ports.registry, &setting.ledger);
     let undo = Undo { ports, setting, ledger, options, emit };
-    let (sweeps, tags) = undo.sweeps().await?;
+    let own = undo.own().await?;
+    let (sweeps, tags) = undo.sweeps(own.as_ref()).await?;
     let mut report = UndoReport {
         sweep: None,
         others: sweeps,
         images: Vec::new(),
+        ended: 0,
         aside: Vec::new(),
         is_applied: options.apply,
         is_interrupted: false,
+        unfinished: None,
     };
     let at = match &options.run {
         None if report.others.is_empty() => return Ok(report),
@@ -140,28 +153,35 @@ pub async fn undo_clean(
     let sweep = report.others.remove(at);
     let tags = tags.into_iter().filter(|(run, _)| *run == sweep.run).map(|(_, tag)| tag).collect();
     report.sweep = Some(sweep);
-    let (taken, aside) = undo.taken(tags).await?;
+    let (taken, aside) = undo.taken(tags, own.as_ref()).await?;
     report.aside = aside;
 
-    let leases = if options.apply { undo.lease(&taken).await? } else { Vec::new() };
-    let decided = tokio::select! {
-        biased;
-        () = cancel.cancelled() => {
+    let Some(decided) = cancel.run_until_cancelled(undo.decide(&taken)).await else {
+        report.is_interrupted = true;
+        return Ok(report);
+    };
+    let mut decided = decided?;
+    let mut leases = Vec::new();
+    if options.apply {
+        leases = undo.lease(decided.keys(&taken)).await?;
+        // A sweep that claimed something before it saw the lease is seen now.
+        let again = cancel.run_until_cancelled(undo.decide(&taken)).await;
+        let is_wanted = |decided: &Decided| {
+            decided.steps.iter().any(|(_, step)| matches!(step, PutBack::Put | PutBack::Stands))
+        };
+        if !again.as_ref().is_some_and(|again| again.as_ref().is_ok_and(is_wanted)) {
             release(ports, setting, &leases, emit).await;
+        }
+        let Some(again) = again else {
             report.is_interrupted = true;
             return Ok(report);
-        }
-        decided = undo.decide(&taken) => decided,
-    };
-    let is_put = |decided: &Decided| decided.steps.iter().any(|(_, step)| *step == PutBack::Put);
-    let is_wanted = decided.as_ref().is_ok_and(|decided| {
-        is_put(decided) || decided.steps.iter().any(|(_, step)| *step == PutBack::Stands)
-    });
-    if !is_wanted {
-        release(ports, setting, &leases, emit).await;
+        };
+        decided = again?;
     }
-    let decided = decided?;
-    let failed = if options.apply { undo.put_all(&taken, &decided, cancel).await } else { BTreeMap::new() };
+    let failed = match options.apply {
+        true => undo.put_all(&taken, &decided, &leases, cancel).await,
+        false => BTreeMap::new(),
+    };
     report.is_interrupted = cancel.is_cancelled() && !failed.is_empty();
     for (at, step) in decided.steps {
         let Some(one) = decided.remains.get(at) else { continue };
@@ -169,7 +189,11 @@ pub async fn undo_clean(
         report.images.push(Undone { repository, tag, digest, step, failed: failed.get(&at).cloned() });
     }
     if options.apply {
-        undo.revive(&report.images).await?;
+        let revived = undo.revive(&report.images, &leases).await;
+        report.unfinished = revived.err().map(AnyError::from);
+    } else {
+        let revivals = undo.revivals(&report.images).await?;
+        report.ended = revivals.iter().filter(|one| one.revived == Revived::Forget).count();
     }
     Ok(report)
 }
@@ -188,37 +212,67 @@ struct Decided {
     steps: Vec<(usize, PutBack)>,
 }
 
+impl Decided {
+    /// Returns the keys of what was deleted, and of what that was built on.
+    fn keys(&self, taken: &[Taken]) -> BTreeSet<Key> {
+        let bases = self.remains.iter().filter_map(|one| match &one.state {
+            RemainsState::Known { bases, .. } => Some(bases.keys()),
+            RemainsState::Doubtful(_) => None,
+        });
+        taken.iter().map(|one| &one.kept.key).chain(bases.flatten()).cloned().collect()
+    }
+}
+
+/// A tombstone of what stands again.
+struct Revival {
+    tag: Tag,
+    /// What was read there.
+    digest: Digest,
+    revived: Revived,
+}
+
 impl<'a> Undo<'a> {
     fn writer(&self) -> RegistryResult<LedgerWriter<'a>> {
         LedgerWriter::new(self.ports, &self.setting.ledger)
     }
 
-    /// Lists the sweeps of which something is kept, the newest first, and their records.
-    async fn sweeps(&self) -> Result<(Vec<Undoable>, Vec<(RunId, Tag)>), UndoError> {
+    /// Reads which records sweeps have noted as their own; nothing where they note nothing.
+    async fn own(&self) -> Result<Option<Sightings>, UndoError> {
+        let Some(at) = &self.options.sightings else { return Ok(None) };
+        Ok(Some(sightings::list(Ledger::new(self.ports.registry, at)).await?))
+    }
+
+    /// Lists the sweeps of which something is kept, the newest first, and their records. Where sweeps
+    /// note what they write, nothing else counts.
+    async fn sweeps(&self, own: Option<&Sightings>) -> Result<(Vec<Undoable>, Vec<(RunId, Tag)>), UndoError> {
         let now = self.ledger.now().await?;
-        let mut last: BTreeMap<RunId, Timestamp> = BTreeMap::new();
+        // By run: until when something is kept, and when it was written, as far as that is known.
+        let mut last: BTreeMap<RunId, (Timestamp, Timestamp)> = BTreeMap::new();
         let mut tags = Vec::new();
         for (record, tag) in self.ledger.list().await? {
-            let RecordTag::Undo { expiry, run, .. } = record else { continue };
-            if is_live(expiry, now) {
-                let until = last.entry(run.clone()).or_insert(expiry);
-                *until = expiry.max(*until);
-                tags.push((run, tag));
-            }
+            let RecordTag::Undo { expiry, run, .. } = &record else { continue };
+            let written = own.map_or(Some(*expiry), |own| own.written(&record));
+            let Some(written) = written.filter(|_| is_live(*expiry, now)) else { continue };
+            let (until, at) = last.entry(run.clone()).or_insert((*expiry, written));
+            (*until, *at) = ((*expiry).max(*until), written.max(*at));
+            tags.push((run.clone(), tag));
         }
-        let mut sweeps: Vec<Undoable> =
-            last.into_iter().map(|(run, until)| Undoable { run, until }).collect();
-        sweeps.sort_by_key(|sweep| std::cmp::Reverse(sweep.until));
-        Ok((sweeps, tags))
+        let mut sweeps: Vec<_> = last.into_iter().collect();
+        sweeps.sort_by_key(|(_, (_, written))| std::cmp::Reverse(*written));
+        let sweeps = sweeps.into_iter().map(|(run, (until, _))| Undoable { run, until });
+        Ok((sweeps.collect(), tags))
     }
 
     /// Reads records, each manifest once; returns those beside that are not believed.
-    async fn taken(&self, tags: Vec<Tag>) -> Result<(Vec<Taken>, Vec<(Tag, String)>), UndoError> {
-        let own = match &self.options.sightings {
-            Some(at) => Some(sightings::list(Ledger::new(self.ports.registry, at)).await?),
-            None => None,
-        };
-        let (mut taken, mut aside, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
+    async fn taken(
+        &self,
+        mut tags: Vec<Tag>,
+        own: Option<&Sightings>,
+    ) -> Result<(Vec<Taken>, Vec<(Tag, String)>), UndoError> {
+        let more = tags.split_off(tags.len().min(RECORDS)).into_iter();
+        let mut aside: Vec<(Tag, String)> =
+            more.map(|tag| (tag, format!("only {RECORDS} records of a clean are read"))).collect();
+        let (mut taken, mut seen) = (Vec::new(), BTreeSet::new());
         for (tag, look) in self.ledger.look_at::<UndoRecord>(tags).await? {
             let stood = match look {
                 Found::Stands(stood) => stood,
@@ -228,8 +282,7 @@ impl<'a> Undo<'a> {
                 }
                 Found::Vanished => continue,
             };
-            let place = stood.record.place();
-            if own.as_ref().is_some_and(|own| !own.age(&place, &stood.digest).is_own) {
+            if own.is_some_and(|own| !own.age(&stood.record.place(), &stood.digest).is_own) {
                 aside.push((tag, "no clean has noted that it wrote this".to_owned()));
                 continue;
             }
@@ -244,9 +297,8 @@ impl<'a> Undo<'a> {
         Ok((taken, aside))
     }
 
-    async fn lease(&self, taken: &[Taken]) -> Result<Vec<Held>, UndoError> {
-        let keys: BTreeSet<&Key> = taken.iter().map(|one| &one.kept.key).collect();
-        let keys: Vec<Key> = keys.into_iter().cloned().collect();
+    async fn lease(&self, keys: BTreeSet<Key>) -> Result<Vec<Held>, UndoError> {
+        let keys: Vec<Key> = keys.into_iter().collect();
         let mut leases = Vec::new();
         for some in keys.chunks(LEASED) {
             let lease =
@@ -254,6 +306,11 @@ impl<'a> Undo<'a> {
             leases.push(lease.held()?);
         }
         Ok(leases)
+    }
+
+    /// Tells whether too little is left of a lease for a visible write.
+    fn is_ending(&self, leases: &[Held]) -> bool {
+        leases.iter().any(|held| held.is_short(self.ports.clock))
     }
 
     /// Decides, by what sweeps have claimed and what stands: both are asked for under the lease.
@@ -277,6 +334,7 @@ impl<'a> Undo<'a> {
         &self,
         taken: &[Taken],
         decided: &Decided,
+        leases: &[Held],
         cancel: &CancellationToken,
     ) -> BTreeMap<usize, String> {
         let (mut failed, mut lost) = (BTreeMap::new(), BTreeSet::new());
@@ -287,6 +345,8 @@ impl<'a> Undo<'a> {
             }
             let done = if cancel.is_cancelled() {
                 Err("it was stopped".to_owned())
+            } else if self.is_ending(leases) {
+                Err("the lease on it is ending; run this again".to_owned())
             } else if needs(remains).any(|digest| lost.contains(digest)) {
                 Err("what it needs could not be put back".to_owned())
             } else {
@@ -349,7 +409,32 @@ impl<'a> Undo<'a> {
 
     /// Takes the tombstones away, or dates them anew, of what stands again: else the next sweep would
     /// delete it as soon as the lease ends.
-    async fn revive(&self, images: &[Undone]) -> Result<(), UndoError> {
+    async fn revive(&self, images: &[Undone], leases: &[Held]) -> Result<(), UndoError> {
+        for Revival { tag, digest, revived } in self.revivals(images).await? {
+            if self.is_ending(leases) {
+                return Err(UndoError::Lapsed);
+            }
+            match revived {
+                // The very one that was read: whoever ends the generation anew writes another.
+                Revived::Forget => match self.writer()?.delete(&digest).await? {
+                    Deleted::Gone | Deleted::NotFound => {}
+                    Deleted::Unsupported => self.stays(&tag, "the registry does not delete"),
+                    Deleted::Refused { why } => self.stays(&tag, &why),
+                },
+                Revived::Renew(tombstone) => mark(self.writer()?, &tombstone).await?,
+                Revived::Stays => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn stays(&self, tag: &Tag, why: &str) {
+        let text = format!("tombstone {tag} stays ({why}): builds make that generation anew");
+        (self.emit)(Event::Note { text });
+    }
+
+    /// Decides about the tombstones of what stands, again or still.
+    async fn revivals(&self, images: &[Undone]) -> Result<Vec<Revival>, UndoError> {
         let is_back =
             |one: &&Undone| matches!(one.step, PutBack::Put | PutBack::Stands) && one.failed.is_none();
         let back: BTreeSet<(Key, Generation)> = images
@@ -358,8 +443,14 @@ impl<'a> Undo<'a> {
             .filter_map(|one| ContentTag::read(one.tag.as_ref()?))
             .map(|content| (content.key().clone(), content.generation()))
             .collect();
-        if back.is_empty() {
-            return Ok(());
+        let listed = self.ledger.list().await?;
+        let ended = back.into_iter().filter_map(|(key, generation)| {
+            let tag = listed.get(&RecordTag::Over { key: key.clone(), generation })?;
+            Some((key, generation, tag.clone()))
+        });
+        let ended: Vec<_> = ended.collect();
+        if ended.is_empty() {
+            return Ok(Vec::new());
         }
         let mut tags: Vec<Tag> = Vec::new();
         for repository in &self.options.repositories {
@@ -367,44 +458,26 @@ impl<'a> Undo<'a> {
         }
         let latest = latest(tags.iter());
         let today = self.ledger.now().await?;
-        for (key, generation) in back {
+        let mut revivals = Vec::new();
+        for (key, generation, tag) in ended {
             let is_replaced = latest.get(&key).is_some_and(|last| *last > generation);
-            self.revive_one(&RecordTag::Over { key, generation }, is_replaced, today).await?;
-        }
-        Ok(())
-    }
-
-    async fn revive_one(&self, at: &RecordTag, is_replaced: bool, today: Timestamp) -> Result<(), UndoError> {
-        let tag = self.ledger.tag(at)?;
-        let note = |why: String| {
-            let text = format!("tombstone {tag} stays ({why}): builds make that generation anew");
-            (self.emit)(Event::Note { text });
-        };
-        let stood = match self.ledger.look::<Tombstone>(&tag).await? {
-            Found::Stands(stood) => stood,
-            Found::Unreadable { why } => {
-                note(why);
-                return Ok(());
+            match self.ledger.look::<Tombstone>(&tag).await? {
+                Found::Stands(stood) => revivals.push(Revival {
+                    revived: revive(&stood.record, is_replaced, today),
+                    digest: stood.digest,
+                    tag,
+                }),
+                Found::Unreadable { why } => self.stays(&tag, &why),
+                Found::Vanished => {}
             }
-            Found::Vanished => return Ok(()),
-        };
-        match revive(&stood.record, is_replaced, today) {
-            // The very one that was read: whoever ends the generation anew writes another.
-            Revived::Forget => match self.writer()?.delete(&stood.digest).await? {
-                Deleted::Gone | Deleted::NotFound => {}
-                Deleted::Unsupported => note("the registry does not delete".to_owned()),
-                Deleted::Refused { why } => note(why),
-            },
-            Revived::Renew(tombstone) => mark(self.writer()?, &tombstone).await?,
-            Revived::Stays => {}
         }
-        Ok(())
+        Ok(revivals)
     }
 }
 
 fn needs(remains: &Remains) -> impl Iterator<Item = &Digest> {
     let needs = match &remains.state {
-        RemainsState::Known { children, bases, .. } => Some(children.iter().chain(bases)),
+        RemainsState::Known { children, bases, .. } => Some(children.iter().chain(bases.values())),
         RemainsState::Doubtful(_) => None,
     };
     needs.into_iter().flatten()

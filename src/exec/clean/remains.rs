@@ -47,7 +47,7 @@ impl Look<'_> {
             needed.extend(children.iter().map(|digest| (one.repository.clone(), digest.clone())));
             let everywhere = self.repositories.iter().map(|repository| repository.name().to_owned());
             let bases =
-                everywhere.flat_map(|name| bases.iter().map(move |base| (name.clone(), base.clone())));
+                everywhere.flat_map(|name| bases.values().map(move |base| (name.clone(), base.clone())));
             needed.extend(bases);
         }
         needed.retain(|place| !standing.contains(place));
@@ -121,14 +121,16 @@ impl Look<'_> {
                 }
             }
         }
+        let claimed = std::iter::once(&one.kept.key).chain(said.parents.keys());
+        let claimed = claimed.filter_map(|key| self.claims.get(key)).max().copied();
         Ok(RemainsState::Known {
             stands,
             holds,
             children,
-            bases: said.parents.into_values().collect(),
+            bases: said.parents,
             lacks,
             says: said.key.map(|key| (key, said.generation)),
-            claimed: self.claims.get(&one.kept.key).copied(),
+            claimed,
         })
     }
 

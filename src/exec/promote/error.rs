@@ -172,7 +172,11 @@ impl Explained for PromoteError {
             Self::Unknown(error) => error.explain(),
             Self::Registry(error) => error.explain(),
             Self::Refused(error) => error.explain(),
-            Self::Copy { source, .. } => source.explain().kind.hint(again),
+            Self::Copy { source, .. } => {
+                let meaning = source.explain();
+                let hint = meaning.hint.as_ref().map_or_else(|| again.to_owned(), |hint| format!("{hint}; {again}"));
+                Explanation { hint: Some(hint), ..meaning }
+            }
             Self::Missing { channel: Some(channel), .. } => ErrorKind::Missing
                 .hint(format!("run `boxwright build --channel {channel}` on this revision first")),
             Self::Missing { .. } => ErrorKind::Missing.hint("run `boxwright build` on this revision first"),
@@ -190,7 +194,9 @@ impl Explained for PromoteError {
             Self::Conflict { .. } | Self::Outdated { .. } => {
                 ErrorKind::Refused.hint("run the command again to plan from what stands now")
             }
-            Self::Partly { .. } => ErrorKind::Partly.hint(again),
+            Self::Partly { error, .. } => {
+                Explanation { kind: ErrorKind::Partly, hint: Some(again.to_owned()), ..error.explain() }
+            }
             Self::Interrupted { .. } => ErrorKind::Interrupted.hint(again),
             Self::Lapsed { .. } => ErrorKind::Unreachable.into(),
         }

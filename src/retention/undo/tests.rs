@@ -20,7 +20,7 @@ fn image(name: &str, bases: &[&str]) -> Remains {
             stands: false,
             holds: None,
             children: BTreeSet::new(),
-            bases: bases.iter().map(|base| digest(base)).collect(),
+            bases: bases.iter().map(|base| (Key::of(base.as_bytes()), digest(base))).collect(),
             lacks: None,
             says: Some((key, Some(Generation(0)))),
             claimed: None,
@@ -105,6 +105,18 @@ fn a_tag_is_never_taken_from_another_digest() {
 }
 
 #[test]
+fn what_belongs_to_nothing_that_stands_stays_away() {
+    check(&[part("base", "child")], &[], &[(0, "refused: what it belongs to")]);
+    let index = set!(image("index", &[]), children = BTreeSet::from([digest("child")]));
+    let index = set!(index, holds = Some(digest("other")));
+    let expect = [(1, "refused: what it belongs to"), (0, "refused: its tag holds")];
+    check(&[index, part("index", "child")], &[], &expect);
+    // What refers to an image that goes back goes with it.
+    let referrer = set!(part("base", "proof"), children = BTreeSet::from([digest("base")]));
+    check(&[referrer, image("base", &[])], &[], &[(1, "put"), (0, "put")]);
+}
+
+#[test]
 fn a_record_gives_no_tag_that_a_build_would_not() {
     let promoted = Remains { tag: Some("main".parse().unwrap()), ..image("base", &[]) };
     check(&[promoted], &[], &[(0, "refused: its tag is none that goes with an image")]);
@@ -123,7 +135,12 @@ fn a_record_gives_no_tag_that_a_build_would_not() {
 #[test]
 fn what_a_sweep_has_claimed_is_left_to_it() {
     let claimed = set!(image("base", &[]), claimed = Some(Timestamp::from_unix(1_000_000_000)));
-    check(&[claimed], &[], &[(0, "refused: a sweep has claimed it until")]);
+    check(&[claimed.clone()], &[], &[(0, "refused: a sweep has claimed it until")]);
+    // It stands, and may be deleted a moment later; so nothing is put on it either.
+    let stands = set!(set!(claimed, holds = Some(digest("base"))), stands = true);
+    let above = image("build", &["base"]);
+    let expect = [(0, "refused: a sweep has claimed it until"), (1, "gone")];
+    check(&[stands, above], &[("base", "base")], &expect);
 }
 
 #[test]
