@@ -220,8 +220,10 @@ impl fmt::Display for RegistryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { request, failure } = self;
         match (asked_of(request), failure) {
-            (Some((host, _)), Failure::Unreachable { detail }) => {
-                write!(f, "cannot reach registry {host}: {detail}")
+            (Some((host, about)), Failure::Unreachable { detail }) => {
+                write!(f, "cannot reach registry {host}: {detail}")?;
+                // Content that is lost in the middle is another matter than a registry that is away.
+                if about.contains('@') { write!(f, " ({})", about.trim_start_matches('/')) } else { Ok(()) }
             }
             (Some((host, about)), failure) => write!(f, "{host}{about}: {failure}"),
             (None, failure) => write!(f, "{request}: {failure}"),
@@ -341,7 +343,9 @@ mod tests {
     fn a_failure_names_what_was_asked_for_and_no_url() {
         let lost = || Failure::Unreachable { detail: "connection refused".to_owned() };
         let busy = || Failure::Status { status: 503, detail: "busy".to_owned() };
-        for path in ["", "a/b/manifests/main", "a/blobs/uploads/", "a/tags/list", "a/referrers/sha256:0"] {
+        let lost_at = told("GET https://r.example/v2/a/blobs/sha256:00", lost());
+        assert_eq!(lost_at, "cannot reach registry r.example: connection refused (a@sha256:00)");
+        for path in ["", "a/b/manifests/main", "a/blobs/uploads/", "a/tags/list"] {
             let text = told(&format!("GET http://127.0.0.1:1/v2/{path}"), lost());
             assert_eq!(text, "cannot reach registry 127.0.0.1:1: connection refused");
         }

@@ -147,7 +147,8 @@ fn without_push_right_what_is_present_is_used_and_what_is_missing_is_said() {
     let missing = call(&["build", "--format", "json"]).exits(10);
     assert_eq!(missing.boxes("action"), ["use", "use", "failed"]);
     assert!(missing.boxes("reason")[2].contains("takes no push from here"), "{}", missing.out);
-    let told = ["missing: ", "test", &key, "never promoted", "boxwright build test` on", "not committed"];
+    let told =
+        ["missing: ", "test", &key, "no earlier promotion", "boxwright build test` on", "not committed"];
     call(&["guard"]).exits(10).says(&told);
     world.commit();
     let revision = world.git(&["rev-parse", "HEAD"]);

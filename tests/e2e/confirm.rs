@@ -153,7 +153,7 @@ fn the_old_words_do_as_before() {
     let plan = world.without_engine(&["plan", "--check", "--run", "r-1"]).exits(10);
     let guard = world.without_engine(&["guard", "--run-id", "r-1"]).exits(10);
     assert_eq!((&plan.out, &plan.err), (&guard.out, &guard.err));
-    guard.says(&["missing: base", "somebody who may push there runs `boxwright build --at "]);
+    guard.says(&["missing: base", "ask someone with push access to run `boxwright build --at "]);
     let help = world.boxwright(&["--help"]).good().out;
     assert!(!help.contains("guard") && help.contains("--run-id") && !help.contains("--run "), "{help}");
 }

@@ -58,7 +58,9 @@ fn the_one_file_that_changed_is_named_against_an_image_of_an_earlier_commit() {
     assert_eq!(base, &expect);
     assert_eq!(deep["changes"][1]["text"], "test/two.sh changed");
 
-    world.without_engine(&["explain", "test", "--against", "r2026.07"]).fails(10, &["no image", "hint: "]);
+    world
+        .without_engine(&["explain", "test", "--against", "r2026.07"])
+        .fails(10, &["test:r2026.07 does not exist", "hint: "]);
     let none = "0".repeat(32);
     world
         .without_engine(&["explain", "test", "--against", &none])

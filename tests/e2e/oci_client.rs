@@ -63,7 +63,7 @@ async fn what_a_promotion_copies_and_records_reads_as_it_should() {
     let (registry, live) = (Registry::start(&[]), Registry::start(&[]));
     let world = World::chain(&registry.host);
     let built = world.boxwright(&["build", "--format", "json"]).good().boxes("digest");
-    world.boxwright(&["promote", "main"]).good();
+    world.boxwright(&["promote", "main", "--yes"]).good();
 
     // This registry keeps no lists, so that who attaches something writes one under a tag.
     let client = client();

@@ -130,7 +130,9 @@ fn two_sweeps_a_day_apart_take_the_garbage_and_the_sightings_go_as_well() {
     world.without_engine(&["clean", "--now", "+80h", "--yes"]).good();
     world.without_engine(&["clean", "--now", "+80h", "--yes"]).good();
     let now = registry.tags("cron");
-    assert!(now.len() == 3 && now.iter().all(|tag| !sighted.contains(tag)), "{now:?}");
+    assert!(now.len() == 4 && now.iter().all(|tag| !sighted.contains(tag)), "{now:?}");
+    // One is of what can be put back, which stays a week.
+    assert_eq!(registry.records("undo").len(), 1);
 }
 
 #[test]

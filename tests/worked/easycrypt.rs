@@ -84,7 +84,7 @@ fn main_a_pull_request_its_merge_a_release_and_a_second_attempt() {
     release.attempt = 2;
     let again = project.workflow("ci.yml", &release);
     ends(&again["promote"], "success");
-    says(&again["promote"], &["nothing to do: r2026.07 stands"]);
+    says(&again["promote"], &["r2026.07 is up to date"]);
     let runs = project.registry.records("run");
     for run in ["run.gh-1.1", "run.gh-2.1", "run.gh-3.1", "run.gh-4.1", "run.gh-4.2"] {
         assert!(runs.iter().any(|record| record == run), "{run} is not in {runs:?}");
@@ -180,7 +180,7 @@ fn the_cron_rebuilds_or_opens_a_change_and_cleans_and_a_person_rebuilds_by_hand(
     ends(&quiet["refresh"], "success");
     ends(&quiet["clean"], "success");
     let told = |job: &str, title: &str| assert!(quiet[job].summary.contains(title), "{}", quiet[job].summary);
-    told("refresh", "### boxwright promote main\n\npromoted main (#2)\n");
+    told("refresh", "### boxwright promote main\n\npromoted main &#40;&#35;2&#41;\n");
     told("clean", "### boxwright clean\n\nnothing to do");
     let second = stands("main");
     for (index, repository) in REPOSITORIES.iter().enumerate() {
