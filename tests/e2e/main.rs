@@ -27,6 +27,7 @@ mod kills;
 mod oci_client;
 mod outage;
 mod output;
+mod printed;
 mod promote;
 mod report;
 mod run;

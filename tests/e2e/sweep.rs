@@ -53,12 +53,15 @@ fn a_long_sweep_tells_how_far_it_is_and_goes_on_where_it_was_stopped() {
     world.configure(&slow.host, "[box.only]\n");
     let clean = ["clean", "--now", "+2d", "--yes", "--max-delete", "100%", "--format", "json"];
     let mut running = world.start(&clean);
-    let deletes = || slow.writes().iter().filter(|line| line.contains("/only/")).count();
+    // By one delete each run asks whether this registry takes any.
+    let deletes = |runs: usize| {
+        slow.writes().iter().filter(|line| line.contains("/only/")).count().saturating_sub(runs)
+    };
     // As long as a busy machine may take to read it all.
     let began = Instant::now();
-    while deletes() <= MANY / 2 {
-        assert!(began.elapsed() < Duration::from_secs(240), "{}", deletes());
-        assert!(running.child().try_wait().unwrap().is_none(), "it ended after {}", deletes());
+    while deletes(1) <= MANY / 2 {
+        assert!(began.elapsed() < Duration::from_secs(240), "{}", deletes(1));
+        assert!(running.child().try_wait().unwrap().is_none(), "it ended after {}", deletes(1));
         std::thread::sleep(Duration::from_millis(20));
     }
     let (ended, _) = running.signal("INT");
@@ -68,7 +71,7 @@ fn a_long_sweep_tells_how_far_it_is_and_goes_on_where_it_was_stopped() {
         report["images"].as_array().unwrap().iter().filter(|image| image["action"] == action).count()
     };
     let (done, left) = (count("deleted"), count("left"));
-    assert_eq!((done + left, deletes(), &report["interrupted"]), (MANY, done, &json!(true)));
+    assert_eq!((done + left, deletes(1), &report["interrupted"]), (MANY, done, &json!(true)));
     ended.says(&[
         "deleting: ",
         &format!("stopped: {done} of {MANY} deleted, {left} left; the same command does the rest"),
@@ -77,7 +80,7 @@ fn a_long_sweep_tells_how_far_it_is_and_goes_on_where_it_was_stopped() {
     assert_eq!(registry.tags("only").len(), left);
     let again = world.without_engine(&clean).good().json();
     assert_eq!(again["images"].as_array().unwrap().len(), left);
-    assert_eq!((deletes(), registry.tags("only").len()), (MANY, 0));
+    assert_eq!((deletes(2), registry.tags("only").len()), (MANY, 0));
     figure(
         env!("CARGO_TARGET_TMPDIR"),
         "interrupted-sweep",

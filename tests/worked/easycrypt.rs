@@ -208,7 +208,7 @@ fn the_cron_rebuilds_or_opens_a_change_and_cleans_and_a_person_rebuilds_by_hand(
     event.payload = dispatch(json!({ "box": "build" }));
     let by_hand = project.workflow("rebuild.yml", &event);
     ends(&by_hand["rebuild"], "success");
-    says(&by_hand["rebuild"], &["generation 2", "rebuilt with it, for they stand on it: doc, test"]);
+    says(&by_hand["rebuild"], &["generation 2", "boxes that depend on it are rebuilt with it: doc, test"]);
     let third = stands("main");
     assert_eq!(third[..2], second[..2]);
     assert!((2..5).all(|index| third[index] != second[index]));

@@ -135,7 +135,7 @@ fn a_record_gives_no_tag_that_a_build_would_not() {
 #[test]
 fn what_a_sweep_has_claimed_is_left_to_it() {
     let claimed = set!(image("base", &[]), claimed = Some(Timestamp::from_unix(1_000_000_000)));
-    check(&[claimed.clone()], &[], &[(0, "refused: a sweep has claimed it until")]);
+    check(std::slice::from_ref(&claimed), &[], &[(0, "refused: a sweep has claimed it until")]);
     // It stands, and may be deleted a moment later; so nothing is put on it either.
     let stands = set!(set!(claimed, holds = Some(digest("base"))), stands = true);
     let above = image("build", &["base"]);
