@@ -13,6 +13,7 @@ mod sightings;
 mod survey;
 mod sweep;
 mod undo;
+pub(super) mod undone;
 
 use tokio_util::sync::CancellationToken;
 
